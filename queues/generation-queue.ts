@@ -156,7 +156,7 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
       }
       const replies = await pipeline.exec() ?? []
       return entries.filter((_entry, index) =>
-        replies.slice(index * 3, index * 3 + 3).every(([error, place]) => error === null && place === null))
+        replies.slice(index * 3, index * 3 + 3).every(([error, state]) => error === null && state === null))
     },
     async obliterate (serverId) {
       const target = queue(serverId)

@@ -208,26 +208,26 @@ const workflows = list({
   workflow: text('Kind of job.'), steps: Type.Array(text('A state.'), { description: 'In order.' })
 }, 'Kinds of jobs.')
 const arrayOf = (schema: TSchema) => Type.Array(Ref(schema), { description: 'Newest first.' })
-const told = (schema: TSchema) => ({ ...Ref(schema), description: String(schema.description) })
+const described = (schema: TSchema) => ({ ...Ref(schema), description: String(schema.description) })
 
 type Answers = Readonly<Record<string, TSchema>>
-const proxyError = told(ProxyError)
+const proxyError = described(ProxyError)
 
 const idHeader = {
   'X-Job-ID': text('The job\'s id of 8 characters, for GET /sdapi/v1/job/{id}; with errors too, once the job was accepted.')
 }
 const generated: Answers = {
-  200: { ...told(A1111Images), headers: idHeader },
-  202: { ...told(ProxyAccepted), headers: { ...idHeader, Location: text('Address of the job.') } },
+  200: { ...described(A1111Images), headers: idHeader },
+  202: { ...described(ProxyAccepted), headers: { ...idHeader, Location: text('Address of the job.') } },
   500: {
-    ...told(A1111Error),
+    ...described(A1111Error),
     description: 'The generation failed: status and error are those of the server, where it gave any.',
     headers: idHeader
   }
 }
 
 /** Whatever else a route answers, it is an error in A1111's form. */
-export const a1111Failure = told(A1111Error)
+export const a1111Failure = described(A1111Error)
 
 /** By the operation's id, what it answers with each status. */
 export const a1111Answers: Readonly<Record<string, Answers>> = {
@@ -235,32 +235,32 @@ export const a1111Answers: Readonly<Record<string, Answers>> = {
   ...Object.fromEntries(['checkpoints', 'vae', 'loras', 'embeddings'].map(what => [`a1111_refresh_${what}`, { 200: nothing }])),
   a1111_txt2img: generated,
   a1111_img2img: generated,
-  a1111_progress: { 200: told(A1111Progress) },
+  a1111_progress: { 200: described(A1111Progress) },
   a1111_interrupt: { 200: done },
   a1111_skip: { 200: nothing },
-  a1111_options: { 200: told(A1111Fields) },
+  a1111_options: { 200: described(A1111Fields) },
   a1111_set_options: { 200: nothing },
-  a1111_job: { 200: told(TrackerJob), 404: proxyError },
+  a1111_job: { 200: described(TrackerJob), 404: proxyError },
   a1111_jobs: { 200: arrayOf(ListedJob) },
-  a1111_jobs_one: { 200: told(ProxyJob), 404: proxyError },
+  a1111_jobs_one: { 200: described(ProxyJob), 404: proxyError },
   a1111_jobs_cancel: { 204: Type.Null({ description: 'It is cancelled.' }), 404: Type.Null({ description: 'The job does not exist or has finished.' }) },
-  a1111_jobs_purge: { 200: told(Removed) },
+  a1111_jobs_purge: { 200: described(Removed) },
   a1111_errors: { 200: failedJobs },
   a1111_workflows: { 200: workflows },
-  a1111_embeddings: { 200: told(A1111Embeddings) },
-  a1111_scripts: { 200: told(A1111Scripts) },
-  a1111_memory: { 200: told(A1111Memory) },
-  a1111_cmd_flags: { 200: told(A1111Fields) },
-  a1111_png_info: { 200: told(A1111PngInfo) },
-  a1111_checkpoint_details: { 200: told(CheckpointDetails), 404: proxyError },
-  a1111_lora_details: { 200: told(LoraDetails), 404: proxyError },
-  a1111_assets_download: { 202: told(ProxyAccepted), 400: proxyError },
+  a1111_embeddings: { 200: described(A1111Embeddings) },
+  a1111_scripts: { 200: described(A1111Scripts) },
+  a1111_memory: { 200: described(A1111Memory) },
+  a1111_cmd_flags: { 200: described(A1111Fields) },
+  a1111_png_info: { 200: described(A1111PngInfo) },
+  a1111_checkpoint_details: { 200: described(CheckpointDetails), 404: proxyError },
+  a1111_lora_details: { 200: described(LoraDetails), 404: proxyError },
+  a1111_assets_download: { 202: described(ProxyAccepted), 400: proxyError },
   a1111_assets: { 200: arrayOf(Asset), 400: proxyError },
-  a1111_assets_one: { 200: told(Asset), 404: proxyError },
-  a1111_florence: { 202: told(ProxyAccepted), 400: proxyError, 404: proxyError },
-  a1111_extra_single_image: { 200: told(A1111Extra) },
-  a1111_extra_batch_images: { 200: told(A1111Extras) },
-  a1111_interrogate: { 200: told(A1111Caption) }
+  a1111_assets_one: { 200: described(Asset), 404: proxyError },
+  a1111_florence: { 202: described(ProxyAccepted), 400: proxyError, 404: proxyError },
+  a1111_extra_single_image: { 200: described(A1111Extra) },
+  a1111_extra_batch_images: { 200: described(A1111Extras) },
+  a1111_interrogate: { 200: described(A1111Caption) }
 }
 
 /**

@@ -30,7 +30,7 @@ export const RefreshAnswer = Type.Object({
   })], { description: 'The model as it is now.' })
 }, { $id: 'RefreshAnswer' })
 
-const told = (description: string) => Nullable(Type.Number({ minimum: 0 }), {
+const statistic = (description: string) => Nullable(Type.Number({ minimum: 0 }), {
   description: `${description}; null where Civitai did not say.`
 })
 
@@ -41,9 +41,9 @@ const ModelDetails = Type.Composite([ModelView, Type.Object({
   model_version_id: Nullable(Type.Integer(), { description: 'Same as civitai_version_id.' }),
   civitai_name: Nullable(Type.String(), { description: 'Name of the model at Civitai.' }),
   preview_images: Type.Array(Type.String(), { description: 'Same as previews.' }),
-  downloads: told('Times it was downloaded from Civitai'),
-  favorited: told('Likes at Civitai'),
-  rating: told('0 to 5, by people at Civitai')
+  downloads: statistic('Times it was downloaded from Civitai'),
+  favorited: statistic('Likes at Civitai'),
+  rating: statistic('0 to 5, by people at Civitai')
 })])
 export type ModelDetails = Static<typeof ModelDetails>
 

@@ -62,7 +62,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       // Half a megabyte with every field under two names: by its schema it takes twice as long.
       reply.type('application/json; charset=utf-8').serializer((payload: unknown) => stringifyJson(payload))
       const [{ jobs: found, total, nextCursor }, timestamp] = await Promise.all([
-        list.page(toQuery(request.query, request)), list.moment()
+        list.page(toQuery(request.query, request)), list.now()
       ])
       return {
         success: true as const,

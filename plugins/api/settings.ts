@@ -148,7 +148,7 @@ const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
       jobs: request.query.jobs ?? retentionJobs,
       dropInDays: config.TRACKER_RETENTION
     }
-    const timestamp = await list.moment()
+    const timestamp = await list.now()
     const [{ oldest, ...due }, last] = await Promise.all([retention.due(rules), retention.last()])
     return {
       success: true as const,

@@ -155,6 +155,6 @@ export const generate: FastifyPluginAsync = async app => {
 function renderAccepted (
   { id, position, seed, warnings }: Accepted, message: string, seconds: number | null
 ): BotAccepted {
-  const told = botWarnings(warnings)
-  return { job_id: id, status: 'queued', message, estimated_time: seconds, position, seed, seed_text: seedText(seed), warnings: told }
+  const shown = botWarnings(warnings)
+  return { job_id: id, status: 'queued', message, estimated_time: seconds, position, seed, seed_text: seedText(seed), warnings: shown }
 }

@@ -31,8 +31,8 @@ const control: FastifyPluginAsync = async app => {
     const job = await current(request)
     if (job === null) return sendJson(reply, idleProgress)
     if (job.status === 'pending') {
-      const [place, waiting] = await Promise.all([store.position(job), store.waitingOn(job.serverId)])
-      return sendJson(reply, waitingProgress(job, place ?? 1, waiting))
+      const [position, waiting] = await Promise.all([store.position(job), store.waitingOn(job.serverId)])
+      return sendJson(reply, waitingProgress(job, position ?? 1, waiting))
     }
     const server = registry.byId(job.serverId)
     const { skip_current_image: skip = 'false' } = request.query as { skip_current_image?: string }
@@ -118,8 +118,8 @@ export const internal: FastifyPluginAsync = async app => {
       : await store.find(id)
     if (job === null) return sendJson(reply, unknownTask)
     if (job.status === 'pending') {
-      const [place, waiting] = await Promise.all([store.position(job), store.waitingOn(job.serverId)])
-      return sendJson(reply, waitingTask(place ?? 1, waiting))
+      const [position, waiting] = await Promise.all([store.position(job), store.waitingOn(job.serverId)])
+      return sendJson(reply, waitingTask(position ?? 1, waiting))
     }
     if (job.status !== 'processing') return sendJson(reply, endedTask(job))
     const server = registry.byId(job.serverId)

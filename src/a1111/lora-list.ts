@@ -158,8 +158,8 @@ function loraOf (entry: unknown, tags: TagCounter | null): ListedLora | null {
   const fields = fieldsOf(entry)
   const name = textOf(fields.name)
   if (name === null) return null
-  const { [tagMember]: told, ...metadata } = metadataOf(fields.metadata)
-  const top = tags?.top(maxTags) ?? countTags(told)
+  const { [tagMember]: tagCounts, ...metadata } = metadataOf(fields.metadata)
+  const top = tags?.top(maxTags) ?? countTags(tagCounts)
   return {
     name,
     alias: textOf(fields.alias) ?? name,
@@ -189,9 +189,9 @@ function metadataOf (value: unknown): JsonObject {
   }
 }
 
-function countTags (told: unknown): ReturnType<TagCounter['top']> {
-  if (typeof told !== 'object' && typeof told !== 'string') return []
+function countTags (tagCounts: unknown): ReturnType<TagCounter['top']> {
+  if (typeof tagCounts !== 'object' && typeof tagCounts !== 'string') return []
   const counter = createTagCounter()
-  counter.write(Buffer.from(typeof told === 'string' ? told : JSON.stringify(told)))
+  counter.write(Buffer.from(typeof tagCounts === 'string' ? tagCounts : JSON.stringify(tagCounts)))
   return counter.top(maxTags)
 }

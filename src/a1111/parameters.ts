@@ -154,8 +154,8 @@ function withInfotexts (
   given: GivenFields, { rules, judge = 'here' }: NormalisingOptions, warn: (warning: Warning) => void
 ): InfotextFields {
   const explicit = translateFields(given)
-  const told = [['generation_info_raw', rawInfotext(given)], ['infotext', explicit.infotext]] as const
-  const texts = told.filter(([, text]) => !isUnset(text)).map(([field, text]) => {
+  const sources = [['generation_info_raw', rawInfotext(given)], ['infotext', explicit.infotext]] as const
+  const texts = sources.filter(([, text]) => !isUnset(text)).map(([field, text]) => {
     const { fields, notes } = fieldsOfInfotext(field, text)
     for (const message of notes) warn({ code: 'infotext_partly_read', message, field })
     const isOfDropIn = field === 'infotext' && judge === 'server' && given.mode === 'img2img'

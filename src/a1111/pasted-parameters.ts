@@ -170,20 +170,20 @@ const settings: Readonly<Record<string, string>> = {
 function fieldsOf (text: string, mode: Mode): Record<string, unknown> {
   const pasted = readPastedParameters(text)
   const lists = { samplers, schedulers }
-  const told = { sampler: String(pasted.Sampler ?? ''), schedule: String(pasted['Schedule type']) }
-  const { sampler, schedulerLabel } = pickSampler(lists, told.sampler, told.schedule)
+  const chosen = { sampler: String(pasted.Sampler ?? ''), schedule: String(pasted['Schedule type']) }
+  const { sampler, schedulerLabel } = pickSampler(lists, chosen.sampler, chosen.schedule)
   const isHires = 'Denoising strength' in pasted &&
     ['Hires upscale', 'Hires upscaler'].some(label => label in pasted)
   const ofTxt2img = mode === 'img2img'
     ? {}
-    : { enable_hr: isHires, hr_sampler_name: 'Use same sampler', hr_scheduler: sameAs(told.schedule, schedulerLabel) }
+    : { enable_hr: isHires, hr_sampler_name: 'Use same sampler', hr_scheduler: sameAs(chosen.schedule, schedulerLabel) }
   const named = Object.entries(mode === 'img2img' ? ofScripts : { ...labels, ...ofScripts })
     .map(([field, label]) => [field, pasted[label]] as const).filter(([, value]) => value !== undefined)
   return { ...Object.fromEntries(named), ...ofTxt2img, sampler_name: sampler.name, scheduler: schedulerLabel }
 }
 
-function sameAs (told: string, label: string): string {
-  return told === label ? 'Use same scheduler' : label
+function sameAs (name: string, label: string): string {
+  return name === label ? 'Use same scheduler' : label
 }
 
 /**
@@ -233,6 +233,6 @@ export function applyInfotext (
   if (!request.infotext) return request
   const mode = 'init_images' in request ? 'img2img' : 'txt2img'
   const filled = filledByInfotext({ ...request }, sent, mode) as unknown as GenerationRequest
-  const told = settingsOfInfotext(request.infotext, options.get)
-  return { ...filled, override_settings: { ...told, ...request.override_settings } }
+  const settings = settingsOfInfotext(request.infotext, options.get)
+  return { ...filled, override_settings: { ...settings, ...request.override_settings } }
 }

@@ -115,10 +115,10 @@ export function shownParameters (parameters: Readonly<Record<string, unknown>>):
 
 /** The amount of waiting work, the same for all clients. */
 export async function botQueue (
-  { registry, estimates }: { readonly registry: Pick<ServerRegistry, 'list'>, readonly estimates: Pick<Estimates, 'line'> }
+  { registry, estimates }: { readonly registry: Pick<ServerRegistry, 'list'>, readonly estimates: Pick<Estimates, 'queue'> }
 ): Promise<BotQueue> {
   const servers = await Promise.all(registry.list().filter(({ enabled }) => enabled).map(async ({ id, alias }) => {
-    const { waiting, running, seconds } = await estimates.line(id)
+    const { waiting, running, seconds } = await estimates.queue(id)
     return { alias, waiting, running, estimated_wait_time: seconds === null ? null : Math.ceil(seconds) }
   }))
   const sum = (name: 'waiting' | 'running') => servers.reduce((total, server) => total + server[name], 0)

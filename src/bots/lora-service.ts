@@ -129,7 +129,7 @@ export function createLoraService (dependencies: LoraServiceDependencies): LoraS
     const client = connect(server)
     try {
       await client.postJson('/sdapi/v1/refresh-loras', {}, refreshCall)
-      const { loras, loraFacts } = await states.loraFacts.inTurn(server.id, async () => await readLoras(client))
+      const { loras, loraFacts } = await states.loraFacts.exclusively(server.id, async () => await readLoras(client))
       const inventory = await states.freshInventory(server.id)
       if (inventory !== null) {
         await states.writeInventory(server.id, { ...inventory, loras, readAt: Date.now() }, loraFacts)

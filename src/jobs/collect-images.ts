@@ -190,8 +190,8 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
         const all = await allStored(signal)
         const first = Number(info?.index_of_first_image ?? 0)
         const seeds = Array.isArray(info?.all_seeds) ? info.all_seeds as unknown[] : []
-        const kept = all.flatMap((image, place) => {
-          const index = images[place]?.index ?? place
+        const kept = all.flatMap((image, at) => {
+          const index = images[at]?.index ?? at
           if (image === null) return []
           const role = isMoving(image.mime) ? 'image' : roleOf(index, first, asked ?? Math.max(1, seeds.length))
           const seed = role === 'image' ? seeds[index - first] : null

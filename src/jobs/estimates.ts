@@ -38,9 +38,9 @@ export interface Estimates {
    */
   of (jobs: readonly PlacedJob[]): Promise<Array<JobEstimate | null>>
   /** Predicted seconds of work in a server's queue and at the server. */
-  line (serverId: string): Promise<QueueEstimate>
+  queue (serverId: string): Promise<QueueEstimate>
   /** The first jobs of a queue, in order, with their estimates. */
-  places (serverId: string, count: number): Promise<PositionEstimate[]>
+  positions (serverId: string, count: number): Promise<PositionEstimate[]>
 }
 
 export interface PositionEstimate {
@@ -62,9 +62,9 @@ export interface EstimatesDependencies {
 }
 
 /** Positions that are added up one by one; each further one counts as their mean. */
-const placesSummed = 1000
+const summedPositions = 1000
 /** The share of a generation after which its own progress is meaningful. */
-const tellingFraction = 0.1
+const meaningfulFraction = 0.1
 
 /** The sums of a queue. All in seconds from now. */
 interface SummedQueue {
@@ -73,7 +73,7 @@ interface SummedQueue {
   /** Time until each running job is done, by job id. */
   readonly running: ReadonlyMap<string, number>
   readonly waiting: ReadonlyMap<string, {
-    readonly place: number, readonly keyId: string | null, readonly estimate: JobEstimate
+    readonly index: number, readonly keyId: string | null, readonly estimate: JobEstimate
   }>
   /** Time that each position beyond the added ones takes. */
   readonly mean: number
@@ -93,8 +93,8 @@ export function expectationOf (
 export function createEstimates (dependencies: EstimatesDependencies): Estimates {
   const { redis, keys, registry, states, processes, now = Date.now } = dependencies
 
-  async function sum (serverId: string, places: number): Promise<SummedQueue> {
-    const [costs, length, running, waiting] = await readQueue(redis, [keys.key('')], [serverId, places])
+  async function sum (serverId: string, count: number): Promise<SummedQueue> {
+    const [costs, length, running, waiting] = await readQueue(redis, [keys.key('')], [serverId, count])
     const model = parseCosts(costs)
     const timestamp = now()
     const left = new Map(running.map(facts => [facts[0], secondsLeft(model, facts, timestamp)]))
@@ -106,7 +106,7 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
       const startsIn = clock
       clock += predictSeconds(model, workload, loaded) ?? 0
       loaded = after(loaded, workload)
-      return [id, { place: index, keyId: key === '' ? null : key, estimate: { startsIn, endsIn: clock } }]
+      return [id, { index, keyId: key === '' ? null : key, estimate: { startsIn, endsIn: clock } }]
     }))
     const mean = waiting.length === 0 ? 0 : (clock - begin) / waiting.length
     return { model, length, running: left, waiting: summed, mean, end: clock }
@@ -122,14 +122,14 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     }))
   }
 
-  function estimateOf ({ job, position }: PlacedJob, line: SummedQueue | undefined): JobEstimate | null {
-    if (line === undefined || line.model.samples === 0) return null
-    const endsIn = line.running.get(job.id)
+  function estimateOf ({ job, position }: PlacedJob, queue: SummedQueue | undefined): JobEstimate | null {
+    if (queue === undefined || queue.model.samples === 0) return null
+    const endsIn = queue.running.get(job.id)
     if (endsIn !== undefined) return { startsIn: 0, endsIn }
-    const known = line.waiting.get(job.id)
+    const known = queue.waiting.get(job.id)
     if (known !== undefined || position === null) return known?.estimate ?? null
-    const startsIn = line.end + (position - 1 - line.waiting.size) * line.mean
-    return { startsIn, endsIn: startsIn + line.mean }
+    const startsIn = queue.end + (position - 1 - queue.waiting.size) * queue.mean
+    return { startsIn, endsIn: startsIn + queue.mean }
   }
 
   return {
@@ -138,24 +138,24 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
       const serverIds = await goingOn([...new Set(active.map(({ job }) => job.serverId))])
       const lines = new Map(await Promise.all([...serverIds].map(async id => {
         const last = Math.max(0, ...active.map(({ job, position }) => job.serverId === id ? position ?? 0 : 0))
-        return [id, await sum(id, Math.min(last, placesSummed))] as const
+        return [id, await sum(id, Math.min(last, summedPositions))] as const
       })))
       return jobs.map(placed => estimateOf(placed, lines.get(placed.job.serverId)))
     },
-    async line (serverId) {
-      const line = await sum(serverId, placesSummed)
-      const rest = Math.max(0, line.length - line.waiting.size) * line.mean
+    async queue (serverId) {
+      const queue = await sum(serverId, summedPositions)
+      const rest = Math.max(0, queue.length - queue.waiting.size) * queue.mean
       return {
-        waiting: line.length,
-        running: line.running.size,
-        seconds: line.model.samples === 0 ? null : line.end + rest
+        waiting: queue.length,
+        running: queue.running.size,
+        seconds: queue.model.samples === 0 ? null : queue.end + rest
       }
     },
-    async places (serverId, count) {
-      const [line, moving] = await Promise.all([sum(serverId, count), goingOn([serverId])])
-      const isKnown = line.model.samples > 0 && moving.has(serverId)
-      return [...line.waiting].map(([jobId, { keyId, place, estimate }]) =>
-        ({ jobId, keyId, position: place + 1, estimate: isKnown ? estimate : null }))
+    async positions (serverId, count) {
+      const [queue, moving] = await Promise.all([sum(serverId, count), goingOn([serverId])])
+      const isKnown = queue.model.samples > 0 && moving.has(serverId)
+      return [...queue.waiting].map(([jobId, { keyId, index, estimate }]) =>
+        ({ jobId, keyId, position: index + 1, estimate: isKnown ? estimate : null }))
     }
   }
 }
@@ -176,7 +176,7 @@ function secondsLeft (model: CostModel, [, , cost, started, progress]: JobFacts,
     progress === '' ? { fraction: 0 } : JSON.parse(progress) as JobProgress
   // The job shows the server's own guess; a second one would contradict it.
   if (etaSeconds !== null) return etaSeconds
-  const byProgress = fraction > tellingFraction ? gone * (1 - fraction) / fraction : null
+  const byProgress = fraction > meaningfulFraction ? gone * (1 - fraction) / fraction : null
   if (whole === null) return byProgress ?? 0
   // A late generation is expected to finish soon, but not at once.
   const byCost = Math.max(whole - gone, whole * 0.02)

@@ -13,7 +13,7 @@ export interface FleetSources {
   readonly keys: Keys
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
-  readonly estimates: Pick<Estimates, 'line'>
+  readonly estimates: Pick<Estimates, 'queue'>
   /** Every queue with the number of its entries in each state. */
   readonly queues: () => ReadonlyArray<{
     readonly name: string
@@ -68,7 +68,7 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
       pipeline.exists(keys.key('lease', serverId))
     }
     const [replies, known, lines] = await Promise.all([
-      pipeline.exec(), states.readMany(ids), Promise.all(ids.map(async id => await estimates.line(id)))
+      pipeline.exec(), states.readMany(ids), Promise.all(ids.map(async id => await estimates.queue(id)))
     ])
     const values = (replies ?? []).map(([error, value]) => {
       if (error !== null) throw error

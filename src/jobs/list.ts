@@ -117,14 +117,14 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
 
   /** Ids in the order in which a server will run them. */
   async function idsInQueue ({ serverId = '', keyId, offset, limit }: JobQuery): Promise<string[]> {
-    const line = keys.key('line', serverId)
-    if (keyId === undefined) return await redis.zrange(line, String(offset), String(offset + limit - 1))
+    const queue = keys.key('line', serverId)
+    if (keyId === undefined) return await redis.zrange(queue, String(offset), String(offset + limit - 1))
     const own = await redis.zrange(indexKey(keys, { keyId, serverId, status: 'pending' }), '0', '-1')
     if (own.length === 0) return []
-    const places = await redis.zmscore(line, ...own)
+    const scores = await redis.zmscore(queue, ...own)
     return own
-      .map((id, index) => ({ id, place: Number(places[index] ?? Infinity) }))
-      .sort((one, other) => one.place - other.place)
+      .map((id, index) => ({ id, score: Number(scores[index] ?? Infinity) }))
+      .sort((one, other) => one.score - other.score)
       .slice(offset, offset + limit)
       .map(({ id }) => id)
   }
@@ -146,7 +146,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
       return ids
     },
     /** A time before which all jobs arrived that exist now; Redis' clock, in milliseconds since the epoch. */
-    async moment (): Promise<number> {
+    async now (): Promise<number> {
       const [seconds, microseconds] = await redis.time()
       return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000) + 1
     }

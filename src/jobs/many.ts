@@ -84,7 +84,7 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
 
   /** The time that bounds a choice: now, unless an earlier one is given, since later jobs are unknown. */
   async function boundOf (choice: ManyChoice, before = Infinity): Promise<{ before: number, isNow: boolean }> {
-    const timestamp = await list.moment()
+    const timestamp = await list.now()
     const given = Math.min(before, 'filter' in choice ? choice.filter.before ?? Infinity : Infinity)
     return { before: Math.min(timestamp, given), isNow: timestamp <= given }
   }

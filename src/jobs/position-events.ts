@@ -11,14 +11,14 @@ export interface PositionBroadcaster {
 
 export interface PositionBroadcasterDependencies {
   readonly eventBus: EventBus
-  readonly estimates: Pick<Estimates, 'line' | 'places'>
+  readonly estimates: Pick<Estimates, 'queue' | 'positions'>
   readonly log: Log
   /** Whether there are listeners. */
   readonly hasListeners: () => boolean
 }
 
 /** Number of positions that are published; further back each step forward is of no interest. */
-const placesTold = 100
+const publishedPositions = 100
 /** Moves within this many milliseconds are published together. */
 const together = 250
 
@@ -46,16 +46,18 @@ export function startPositionBroadcaster (
     due.set(serverId, setTimeout(() => {
       due.delete(serverId)
       if (!hasListeners()) published.delete(serverId)
-      else look(serverId).catch(error => { log.debug({ err: error }, 'places could not be read') })
+      else look(serverId).catch(error => { log.debug({ err: error }, 'positions could not be read') })
     }, together))
   }
 
   async function look (serverId: string): Promise<void> {
-    const [line, places] = await Promise.all([estimates.line(serverId), estimates.places(serverId, placesTold)])
+    const [queue, positions] = await Promise.all([
+      estimates.queue(serverId), estimates.positions(serverId, publishedPositions)
+    ])
     const before = published.get(serverId)
-    published.set(serverId, new Map(places.map(({ jobId, position }) => [jobId, position])))
-    eventBus.emit(queueEvent(serverId, line))
-    for (const { jobId, keyId, position, estimate } of places) {
+    published.set(serverId, new Map(positions.map(({ jobId, position }) => [jobId, position])))
+    eventBus.emit(queueEvent(serverId, queue))
+    for (const { jobId, keyId, position, estimate } of positions) {
       if (before?.get(jobId) === position) continue
       eventBus.emit({
         ...live(serverId),
@@ -77,8 +79,8 @@ export function startPositionBroadcaster (
   }
 }
 
-function queueEvent (serverId: string, line: QueueEstimate) {
-  return { ...live(serverId), kind: 'queue' as const, jobId: null, keyId: null, status: null, data: { ...line } }
+function queueEvent (serverId: string, queue: QueueEstimate) {
+  return { ...live(serverId), kind: 'queue' as const, jobId: null, keyId: null, status: null, data: { ...queue } }
 }
 
 function live (serverId: string) {

@@ -181,7 +181,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
   const prefix: [string] = [keys.key('')]
   const clock = createRedisClock(redis)
   const jobKey = (id: string) => keys.key('job', id)
-  const lineKey = (serverId: string) => keys.key('line', serverId)
+  const queueKey = (serverId: string) => keys.key('line', serverId)
 
   const notFound = (id: string) => new ServiceError('job_not_found', `There is no job ${id}.`, { job_id: id })
   const invalid = (id: string, status: unknown, sentence: string) =>
@@ -228,9 +228,9 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
   }
 
   /** The jobs of a queue that are ahead of a position and have the same lane as the job there, in their order. */
-  async function peersAhead (serverId: string, place: number, lane: number): Promise<QueueEntry[]> {
+  async function peersAhead (serverId: string, rank: number, lane: number): Promise<QueueEntry[]> {
     const found: QueueEntry[] = []
-    for (let end = place - 1; end >= 0; end -= entriesAtOnce) {
+    for (let end = rank - 1; end >= 0; end -= entriesAtOnce) {
       const page = await between(serverId, Math.max(0, end - entriesAtOnce + 1), end)
       const from = page.findLastIndex(entry => entry.lane !== lane) + 1
       found.unshift(...page.slice(from))
@@ -285,14 +285,14 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     find,
     readMany,
     async position ({ id, serverId }) {
-      const rank = await redis.zrank(lineKey(serverId), id)
+      const rank = await redis.zrank(queueKey(serverId), id)
       return rank === null ? null : rank + 1
     },
     async waitingOn (serverId) {
-      return await redis.zcard(lineKey(serverId))
+      return await redis.zcard(queueKey(serverId))
     },
     async line (serverId, from, to) {
-      return await redis.zrange(lineKey(serverId), String(from), String(to))
+      return await redis.zrange(queueKey(serverId), String(from), String(to))
     },
     async ownerOfOutput (name) {
       return (await jobOfOutput(name))?.keyId
@@ -369,13 +369,13 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     },
     async moveAhead (id, otherId) {
       const [job, other] = [await get(id), await find(otherId)]
-      const place = other === null ? null : await redis.zrank(lineKey(job.serverId), otherId)
-      if (other === null || place === null || id === otherId) {
+      const rank = other === null ? null : await redis.zrank(queueKey(job.serverId), otherId)
+      if (other === null || rank === null || id === otherId) {
         throw new ServiceError('invalid_field_value',
           `before must be another waiting job of the same queue; ${otherId} is not.`, { field: 'before' })
       }
       const lane = Math.max(firstLane, other.lane - 1)
-      for (const peer of await peersAhead(job.serverId, place, other.lane)) {
+      for (const peer of await peersAhead(job.serverId, rank, other.lane)) {
         if (peer.id !== id) await enterAgain(peer, { serverId: job.serverId, lane, expectedRun: peer.run })
       }
       await enterAgain(job, { serverId: job.serverId, lane })

@@ -232,8 +232,8 @@ async function doctor (argv: readonly string[]): Promise<void> {
       const address = servers.find(server => server.alias === alias)?.address ?? parseServerUrl(url, 'url')
       const client = services === null ? createA1111Client(address, { resolve }) : services.connect({ address })
       try {
-        const { kind, version: told } = await probeServer(client)
-        return told === null ? kind : `${kind} ${told}`
+        const { kind, version } = await probeServer(client)
+        return version === null ? kind : `${kind} ${version}`
       } finally {
         await client.close()
       }

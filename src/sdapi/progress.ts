@@ -35,11 +35,11 @@ export const idleProgress: ProgressView = {
 
 /**
  * A waiting job, which A1111 would have begun.
- * @param place position, from 1
+ * @param position in the queue, from 1
  */
-export function waitingProgress ({ submission }: Job, place: number, waiting: number): ProgressView {
+export function waitingProgress ({ submission }: Job, position: number, waiting: number): ProgressView {
   const state = { ...idleState, job: `scripts_${submission.mode}`, job_count: -1 }
-  return { ...idleProgress, state, textinfo: `In queue: ${place}/${Math.max(place, waiting)}` }
+  return { ...idleProgress, state, textinfo: `In queue: ${position}/${Math.max(position, waiting)}` }
 }
 
 /** Facts about a running job without asking its server. */
@@ -115,9 +115,9 @@ export const unknownTask: TaskView = {
   textinfo: 'Waiting...'
 }
 
-/** @param place position in the queue, from 1 */
-export function waitingTask (place: number, waiting: number): TaskView {
-  return { ...unknownTask, queued: true, textinfo: `In queue: ${place}/${Math.max(place, waiting)}` }
+/** @param position in the queue, from 1 */
+export function waitingTask (position: number, waiting: number): TaskView {
+  return { ...unknownTask, queued: true, textinfo: `In queue: ${position}/${Math.max(position, waiting)}` }
 }
 
 export function endedTask ({ status }: Pick<Job, 'status'>): TaskView {

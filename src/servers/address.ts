@@ -133,7 +133,7 @@ function invalid (field: string, sentence: string): ServiceError {
 }
 
 /** Defaults for a body with a host. */
-const defaultPlace = 'http://127.0.0.1:7860'
+const defaultAddress = 'http://127.0.0.1:7860'
 
 /** The fields of a request body for a server's address and credentials. */
 export type AddressInput = Partial<Pick<ServerInput,
@@ -175,12 +175,12 @@ function decoded (part: string, field: string): string {
  * @throws ServiceError `missing_required_field` or `invalid_field_value` naming the field
  */
 export function addressOf (input: AddressInput): ServerAddress {
-  const place = input.apiUrl || input.host ? placeOf(defaultPlace, input) : null
-  if (place === null) {
+  const parsed = input.apiUrl || input.host ? parsedAddress(defaultAddress, input) : null
+  if (parsed === null) {
     throw new ServiceError('missing_required_field', 'Give apiUrl, such as http://127.0.0.1:7860, or host and port.',
       { field: 'apiUrl' })
   }
-  return withOptions(withCredentials(place.baseUrl, merged(place, credentialsOf(input)), 'username'), {}, input)
+  return withOptions(withCredentials(parsed.baseUrl, merged(parsed, credentialsOf(input)), 'username'), {}, input)
 }
 
 /**
@@ -189,10 +189,10 @@ export function addressOf (input: AddressInput): ServerAddress {
  * @throws ServiceError `invalid_field_value` naming the field
  */
 export function changedAddress (before: ServerAddress, input: AddressInput): ServerAddress {
-  const place = placeOf(before.baseUrl, input)
-  const kept = place.baseUrl === before.baseUrl ? before : {}
+  const parsed = parsedAddress(before.baseUrl, input)
+  const kept = parsed.baseUrl === before.baseUrl ? before : {}
   return withOptions(
-    withCredentials(place.baseUrl, merged(merged(kept, place), credentialsOf(input)), 'username'), kept, input)
+    withCredentials(parsed.baseUrl, merged(merged(kept, parsed), credentialsOf(input)), 'username'), kept, input)
 }
 
 function withOptions (address: ServerAddress, before: ConnectionOptions, input: ConnectionInput): ServerAddress {
@@ -202,7 +202,7 @@ function withOptions (address: ServerAddress, before: ConnectionOptions, input: 
 }
 
 /** @param before its protocol, host, port and path stay unless the body names others */
-function placeOf (before: string, input: AddressInput): ServerAddress {
+function parsedAddress (before: string, input: AddressInput): ServerAddress {
   if (input.apiUrl) return parseServerUrl(input.apiUrl, 'apiUrl')
   const { protocol, pathname } = new URL(before)
   const known = hostAndPort(before)

@@ -35,9 +35,9 @@ const lifetime = 15_000
 const heartbeat = 5000
 
 const queueKey = (keys: Keys, serverId: string) => keys.key('turns', serverId)
-const turnKey = (keys: Keys, id: string) => keys.key('turn', id)
+const callKey = (keys: Keys, id: string) => keys.key('turn', id)
 
-const keepAsking = loadScript<[turn: string, queue: string],
+const keepAsking = loadScript<[call: string, queue: string],
   [id: string, lifetimeMs: number, channel: string, serverId: string], 'waiting' | 'granted'>(
   new URL('scripts/keep-asking.lua', import.meta.url))
 
@@ -58,12 +58,12 @@ export async function createExclusiveCalls (
   await subscriber.subscribe(granted)
 
   async function ask (id: string, serverId: string) {
-    return await keepAsking(redis, [turnKey(keys, id), queueKey(keys, serverId)],
+    return await keepAsking(redis, [callKey(keys, id), queueKey(keys, serverId)],
       [id, lifetime, keys.channel('turns'), serverId])
   }
 
   async function leave (id: string, serverId: string): Promise<void> {
-    await redis.multi().del(turnKey(keys, id)).lrem(queueKey(keys, serverId), 0, id)
+    await redis.multi().del(callKey(keys, id)).lrem(queueKey(keys, serverId), 0, id)
       .publish(keys.channel('turns'), serverId).exec()
   }
 
@@ -105,10 +105,10 @@ export function createExclusiveCallQueue (redis: Redis, keys: Keys, serverId: st
   const queue = queueKey(keys, serverId)
 
   async function remaining (id: string): Promise<number | null> {
-    const left = await redis.pttl(turnKey(keys, id))
+    const left = await redis.pttl(callKey(keys, id))
     if (left < 0) return null
     // The clock was set back: Redis would keep the entry of a dead process for that much longer.
-    if (left > lifetime) await redis.pexpire(turnKey(keys, id), lifetime)
+    if (left > lifetime) await redis.pexpire(callKey(keys, id), lifetime)
     return Math.min(left, lifetime)
   }
 
@@ -117,7 +117,7 @@ export function createExclusiveCallQueue (redis: Redis, keys: Keys, serverId: st
       for (;;) {
         const id = await redis.lindex(queue, 0)
         if (id === null) return null
-        const state = await redis.get(turnKey(keys, id))
+        const state = await redis.get(callKey(keys, id))
         if (state !== null) {
           await remaining(id)
           return { id, granted: state === 'granted' }
@@ -126,7 +126,7 @@ export function createExclusiveCallQueue (redis: Redis, keys: Keys, serverId: st
       }
     },
     async grant (id) {
-      if (await redis.set(turnKey(keys, id), 'granted', 'KEEPTTL', 'XX') === null) return false
+      if (await redis.set(callKey(keys, id), 'granted', 'KEEPTTL', 'XX') === null) return false
       await redis.publish(keys.channel('turns-granted'), id)
       return true
     },

@@ -29,7 +29,7 @@ export interface LoraFactsStore {
   /** It is to be read once more, with the next inventory. */
   askAgain (serverId: string): Promise<void>
   /** Runs the work when no other of this process reads all of that server's metadata. */
-  inTurn<Value> (serverId: string, work: () => Promise<Value>, signal?: AbortSignal): Promise<Value>
+  exclusively<Value> (serverId: string, work: () => Promise<Value>, signal?: AbortSignal): Promise<Value>
   forget (serverId: string): Promise<void>
 }
 
@@ -45,7 +45,7 @@ export function createLoraFactsStore (redis: Redis, keys: Keys): LoraFactsStore 
   const versionKey = (serverId: string) => keys.key('server', serverId, 'lora-facts-version')
   /** The list whose metadata was read, until it is to be read again. */
   const readKey = (serverId: string) => keys.key('server', serverId, 'lora-facts-read')
-  const turns = new Map<string, Semaphore>()
+  const semaphores = new Map<string, Semaphore>()
   const copies = new Map<string, { version: string, facts: ReadonlyMap<string, ModelFacts> }>()
 
   const version = async (serverId: string) => await redis.get(versionKey(serverId)) ?? '0'
@@ -76,12 +76,12 @@ export function createLoraFactsStore (redis: Redis, keys: Keys): LoraFactsStore 
     },
     async write (serverId, loras, loraFacts) {
       const files = new Set(loras.map(loraFileOf))
-      const told = [...loraFacts.keys()].filter(file => loraFacts.get(file) !== null && files.has(file))
+      const withFacts = [...loraFacts.keys()].filter(file => loraFacts.get(file) !== null && files.has(file))
       const present = await redis.hkeys(factsKey(serverId))
       const gone = present.filter(file => !files.has(file) || loraFacts.get(file) === null)
       const changes = redis.multi()
       let changed = gone.length
-      for await (const some of texts(serverId, told)) {
+      for await (const some of texts(serverId, withFacts)) {
         const different = some.flatMap(([file, before]) => {
           const text = JSON.stringify(said(loraFacts.get(file) ?? noFacts))
           return text === before ? [] : [file, text]
@@ -103,14 +103,14 @@ export function createLoraFactsStore (redis: Redis, keys: Keys): LoraFactsStore 
     async askAgain (serverId) {
       await redis.del(readKey(serverId))
     },
-    async inTurn (serverId, work, signal) {
-      const turn = turns.get(serverId) ?? createSemaphore(1)
-      turns.set(serverId, turn)
-      return await turn.run(work, signal)
+    async exclusively (serverId, work, signal) {
+      const semaphore = semaphores.get(serverId) ?? createSemaphore(1)
+      semaphores.set(serverId, semaphore)
+      return await semaphore.run(work, signal)
     },
     async forget (serverId) {
       copies.delete(serverId)
-      turns.delete(serverId)
+      semaphores.delete(serverId)
       await redis.del(factsKey(serverId), versionKey(serverId), readKey(serverId))
     }
   }

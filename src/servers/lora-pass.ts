@@ -35,7 +35,7 @@ export function createLoraPass ({ server, client, states, log }: LoraPassDepende
 
   async function read (listed: Inventory['loras'], signal: AbortSignal): Promise<void> {
     const serverId = server().id
-    await store.inTurn(serverId, async () => {
+    await store.exclusively(serverId, async () => {
       await store.begin(serverId, listed)
       const { loras, loraFacts } = await readLoras(client, signal)
       signal.throwIfAborted()

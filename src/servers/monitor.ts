@@ -108,7 +108,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   const loraPass = createLoraPass({ server, client, states, log })
   let state: ServerState | null = null
   /** The last value that `onUsable` got and has handled. */
-  let announced: boolean | null = null
+  let reportedUsable: boolean | null = null
   let inventoryDueAt = 0
   let sampledAt = -Infinity
   /** Breaks since the last successful generation. */
@@ -164,7 +164,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       if (after.reachable === 'yes') beginUp(before)
       else if (after.reachable !== 'suspected') stopWatching()
     }
-    await announce(after.reachable === 'yes')
+    await reportUsable(after.reachable === 'yes')
     await states.write(server().id, after)
     if (changed || performance.now() - sampledAt >= sampleInterval) {
       sampledAt = performance.now()
@@ -186,11 +186,11 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     if (!closed && watch !== undefined) stopWatching = watch(checkSoon)
   }
 
-  async function announce (usable: boolean): Promise<void> {
-    if (announced === usable) return
-    announced = null
+  async function reportUsable (usable: boolean): Promise<void> {
+    if (reportedUsable === usable) return
+    reportedUsable = null
     await onUsable(usable)
-    announced = usable
+    reportedUsable = usable
   }
 
   async function enterFailure (error: unknown): Promise<ServerState> {

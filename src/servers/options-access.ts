@@ -175,10 +175,10 @@ export function settingStays (name: string, why: string, settings: 'shown' | 'hi
 
 /** @param origin whether another job left it there */
 export function unaskedSetting ({ label, setting, value }: SettingMark, origin: 'left' | 'unknown'): Warning {
-  const told = `The server used ${label}: ${String(value)}, which this job did not request`
+  const message = `The server used ${label}: ${String(value)}, which this job did not request`
   return {
     code: 'unasked_setting',
-    message: origin === 'left' ? `${told}; another job had set it. The next jobs are sent without it.` : `${told}.`,
+    message: origin === 'left' ? `${message}; another job had set it. The next jobs are sent without it.` : `${message}.`,
     field: `override_settings.${setting}`
   }
 }

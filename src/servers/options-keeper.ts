@@ -81,12 +81,12 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
   let lastSeen: JsonObject | null = null
 
   /** One after the other, since each depends on the findings of the one before. */
-  let turns: Promise<unknown> = Promise.resolve()
+  let queued: Promise<unknown> = Promise.resolve()
 
-  async function inTurn<Outcome> (work: () => Promise<Outcome>): Promise<Outcome> {
-    const turn = turns.then(work)
-    turns = turn.catch(() => undefined)
-    return await turn
+  async function oneByOne<Outcome> (work: () => Promise<Outcome>): Promise<Outcome> {
+    const task = queued.then(work)
+    queued = task.catch(() => undefined)
+    return await task
   }
 
   async function save (): Promise<void> {
@@ -193,7 +193,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
 
   return {
     generations: () => sends,
-    ready: async (wanted, signal) => await inTurn(async () => {
+    ready: async (wanted, signal) => await oneByOne(async () => {
       const { settings, touched, switches, checkpoint } = wanted
       const restoresAll = restoresEverything()
       if (!connection.isUnbroken()) ensured.clear()
@@ -299,7 +299,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
       if (when === 'between jobs') return isSelection && mode === 'always' && restores.selection !== true
       return isSelection || left.size > 0
     },
-    putBack: async signal => await inTurn(async () => {
+    putBack: async signal => await oneByOne(async () => {
       try {
         const now = await read(signal)
         if (now !== null && !await isBusy()) {
@@ -331,7 +331,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
 
   /** Applies a reading that was made while other work could continue. */
   async function takeUnless (isOutdated: () => boolean, options: JsonObject): Promise<void> {
-    await inTurn(async () => {
+    await oneByOne(async () => {
       if (isOutdated()) return
       await take(options)
       await save()

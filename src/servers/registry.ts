@@ -120,7 +120,7 @@ export interface ServerRegistryDependencies {
 export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistryDependencies): ServerRegistry {
   const recordsKey = keys.key('servers')
   const aliasesKey = keys.key('server-aliases')
-  const announce = createEventPublisher(redis, keys)
+  const publish = createEventPublisher(redis, keys)
   const listeners = new Set<() => void>()
   let servers: readonly Server[] = []
   let mirrored = ''
@@ -166,7 +166,7 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
   async function save (server: Server, kind: ServiceEventKind): Promise<void> {
     await redis.hset(recordsKey, server.id, JSON.stringify(store(server)))
     await redis.publish(keys.channel('servers'), server.id)
-    await announce(kind, server)
+    await publish(kind, server)
     await refresh()
   }
 
@@ -235,7 +235,7 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
       await redis.hdel(recordsKey, id)
       if (server !== undefined) await redis.hdel(aliasesKey, aliasName(server.alias))
       await redis.publish(keys.channel('servers'), id)
-      if (server !== undefined) await announce('server-removed', server)
+      if (server !== undefined) await publish('server-removed', server)
       await refresh()
     },
     refresh,

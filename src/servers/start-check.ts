@@ -64,7 +64,7 @@ export function createStartCheck ({ server, states, log, patience, interval }: S
   let upSince = -Infinity
   let heldUntil = -Infinity
   let holds = 0
-  let told = false
+  let isLogged = false
 
   /** The inventory that another process, or an earlier start of this one, accepted. */
   async function lastInventory (): Promise<Inventory | null> {
@@ -91,8 +91,8 @@ export function createStartCheck ({ server, states, log, patience, interval }: S
         accepted = null
         return
       }
-      if (!told) log.info(seen, 'the server answers, and is still starting; its queue is on hold')
-      told = true
+      if (!isLogged) log.info(seen, 'the server answers, and is still starting; its queue is on hold')
+      isLogged = true
       throw new StartNotOver(`it does not offer its ${inWords(lacking)} yet`, interval)
     },
     believed (read) {
@@ -117,13 +117,13 @@ export function createStartCheck ({ server, states, log, patience, interval }: S
     },
     passed () {
       answeringSince = null
-      told = false
+      isLogged = false
       upSince = performance.now()
     },
     failed (error) {
       if (error instanceof StartNotOver) return
       answeringSince = null
-      told = false
+      isLogged = false
       holds = 0
       heldUntil = -Infinity
     }

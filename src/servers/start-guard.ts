@@ -56,7 +56,7 @@ const awayStatuses = new Set([502, 503, 521, 522, 523, 530])
 const lateStatuses = new Set([504, 524])
 
 /** An address where servers listen, as this process knows it. */
-interface Place {
+interface ListeningAddress {
   readonly name: string
   readonly destination: Destination
   /** The note as last read or written. */
@@ -71,15 +71,15 @@ interface Place {
 }
 
 export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStartsDependencies): ServerStarts {
-  const places = new Map<string, Place>()
+  const addresses = new Map<string, ListeningAddress>()
   const interval = Math.min(connectInterval, Math.max(waitMs, 20))
   const policy: ConnectPolicy = { connectTimeoutMs, resolve }
 
-  function placeAt (destination: Destination): Place {
+  function addressAt (destination: Destination): ListeningAddress {
     const name = `${destination.host}:${destination.port}`
-    const known = places.get(name)
+    const known = addresses.get(name)
     if (known !== undefined) return known
-    const place: Place = {
+    const address: ListeningAddress = {
       name,
       destination,
       note: null,
@@ -89,70 +89,71 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
       asking: null,
       held: new Set()
     }
-    places.set(name, place)
-    return place
+    addresses.set(name, address)
+    return address
   }
 
-  async function read (place: Place): Promise<StartNote | null> {
-    const note = await notes.read(place.name)
-    remember(place, note === null ? null : note.phase, note?.leftMs ?? 0)
+  async function read (address: ListeningAddress): Promise<StartNote | null> {
+    const note = await notes.read(address.name)
+    remember(address, note === null ? null : note.phase, note?.leftMs ?? 0)
     return note
   }
 
-  async function write (place: Place, phase: StartPhase, forMs: number): Promise<void> {
-    place.answeredAt = Math.min(place.answeredAt, performance.now() - trustMs)
+  async function write (address: ListeningAddress, phase: StartPhase, forMs: number): Promise<void> {
+    address.answeredAt = Math.min(address.answeredAt, performance.now() - trustMs)
     if (waitMs === 0) return
-    remember(place, phase, forMs)
-    await notes.write(place.name, phase, forMs)
+    remember(address, phase, forMs)
+    await notes.write(address.name, phase, forMs)
   }
 
   /** Whether the listening process lives on, although a connection to it was lost or not accepted. */
-  async function outlives (place: Place): Promise<boolean> {
-    const held = [...place.held]
+  async function outlives (address: ListeningAddress): Promise<boolean> {
+    const held = [...address.held]
     if (held.length === 0) return false
     // All connections of a process close together, but are not seen to close at exactly the same time.
     await sleep(togetherMs)
-    if (held.every(connection => !place.held.has(connection))) return false
-    remember(place, null, 0)
-    await notes.clear(place.name)
+    if (held.every(connection => !address.held.has(connection))) return false
+    remember(address, null, 0)
+    await notes.clear(address.name)
     return true
   }
 
   /** One bare connection, unless there was one just before. */
-  async function tryConnection (place: Place): Promise<void> {
-    if (!await notes.claim(place.name, interval * 0.9)) return
+  async function tryConnection (address: ListeningAddress): Promise<void> {
+    if (!await notes.claim(address.name, interval * 0.9)) return
     const begin = performance.now()
     try {
-      await staysOpen(await openIdleConnection(policy, place.destination), Math.min(lingerMs, waitMs / 2))
+      await staysOpen(await openIdleConnection(policy, address.destination), Math.min(lingerMs, waitMs / 2))
     } catch (error) {
       const failure = connectionFailure(error, 'connecting')
-      place.reason = failure
+      address.reason = failure
       // A fault of this machine, or an address that is not allowed, is no sign against the server.
       if (failure.failureClass === 'internal' || failure.code === 'address_not_allowed') throw failure
-      await write(place, 'away', rememberedMs)
+      await write(address, 'away', rememberedMs)
       return
     }
-    if (!await notes.connected(place.name, waitMs - (performance.now() - begin))) return
-    log.info({ place: place.name }, `the server accepts connections again; it gets its first request in ${waitMs / 1000} s`)
+    if (!await notes.connected(address.name, waitMs - (performance.now() - begin))) return
+    log.info({ place: address.name },
+      `the server accepts connections again; it gets its first request in ${waitMs / 1000} s`)
   }
 
-  async function connectOnce (place: Place): Promise<void> {
-    place.connecting ??= tryConnection(place).finally(() => { place.connecting = null })
-    await place.connecting
+  async function connectOnce (address: ListeningAddress): Promise<void> {
+    address.connecting ??= tryConnection(address).finally(() => { address.connecting = null })
+    await address.connecting
   }
 
-  function visit (place: Place, url: URL, method: string, finished = () => {}): Visit {
+  function visit (address: ListeningAddress, url: URL, method: string, finished = () => {}): Visit {
     return {
       async answered (status) {
         try {
-          await judgeAnswer(place, url, { method, status })
+          await judgeAnswer(address, url, { method, status })
         } finally {
           finished()
         }
       },
       async failed (error) {
         try {
-          await judgeFailure(place, error)
+          await judgeFailure(address, error)
         } finally {
           finished()
         }
@@ -162,77 +163,79 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
   }
 
   async function judgeAnswer (
-    place: Place, url: URL, { method, status }: { readonly method: string, readonly status: number }
+    address: ListeningAddress, url: URL, { method, status }: { readonly method: string, readonly status: number }
   ): Promise<void> {
     if (awayStatuses.has(status) || (method === 'GET' && lateStatuses.has(status))) {
-      place.reason = null
-      return await write(place, 'gateway', rememberedMs)
+      address.reason = null
+      return await write(address, 'gateway', rememberedMs)
     }
     if (status === 404 && url.pathname.endsWith('/sdapi/v1/options')) {
       // Its port is open but its API does not exist yet: the phase in which a request does harm can still come.
-      place.reason = withoutApi()
-      return await write(place, 'starting', waitMs)
+      address.reason = withoutApi()
+      return await write(address, 'starting', waitMs)
     }
-    place.answeredAt = performance.now()
-    if (place.note?.phase !== 'gateway') return
-    remember(place, null, 0)
-    await notes.clear(place.name)
+    address.answeredAt = performance.now()
+    if (address.note?.phase !== 'gateway') return
+    remember(address, null, 0)
+    await notes.clear(address.name)
   }
 
-  async function judgeFailure (place: Place, error: unknown): Promise<void> {
+  async function judgeFailure (address: ListeningAddress, error: unknown): Promise<void> {
     const failure = connectionFailure(error, 'connecting')
     const isRefused = ['connection_refused', 'host_not_found', 'host_unreachable', 'connect_timeout'].includes(failure.code)
     // If nothing ever answered, a lost connection more likely means another protocol.
-    if (!isRefused && (failure.code !== 'connection_lost' || place.answeredAt === -Infinity)) return
-    place.reason = failure
-    await write(place, 'away', rememberedMs)
+    if (!isRefused && (failure.code !== 'connection_lost' || address.answeredAt === -Infinity)) return
+    address.reason = failure
+    await write(address, 'away', rememberedMs)
   }
 
   /** A proxy accepts every connection, so only a request can tell. */
-  async function enterThroughProxy (place: Place, url: URL, method: string): Promise<Visit> {
-    if (method !== 'GET' || !await notes.claim(`${place.name} behind a proxy`, waitMs)) throw refusal(place, 'gateway', waitMs)
+  async function enterThroughProxy (address: ListeningAddress, url: URL, method: string): Promise<Visit> {
+    if (method !== 'GET' || !await notes.claim(`${address.name} behind a proxy`, waitMs)) {
+      throw refusal(address, 'gateway', waitMs)
+    }
     let finish = () => {}
-    place.asking = new Promise<void>(resolve => { finish = resolve }).finally(() => { place.asking = null })
-    return visit(place, url, method, finish)
+    address.asking = new Promise<void>(resolve => { finish = resolve }).finally(() => { address.asking = null })
+    return visit(address, url, method, finish)
   }
 
   return {
     async enter ({ url, method = 'GET', signal }) {
-      const place = placeAt(destinationOf(url))
-      if (performance.now() - place.answeredAt < trustMs) return visit(place, url, method)
-      await unlessAborted(place.asking, signal)
-      let note = await unlessAborted(read(place), signal)
-      if (note?.phase === 'gateway') return await enterThroughProxy(place, url, method)
-      if (note !== null && await unlessAborted(outlives(place), signal) === true) note = null
+      const address = addressAt(destinationOf(url))
+      if (performance.now() - address.answeredAt < trustMs) return visit(address, url, method)
+      await unlessAborted(address.asking, signal)
+      let note = await unlessAborted(read(address), signal)
+      if (note?.phase === 'gateway') return await enterThroughProxy(address, url, method)
+      if (note !== null && await unlessAborted(outlives(address), signal) === true) note = null
       if (note !== null) {
-        await unlessAborted(connectOnce(place), signal)
-        note = await unlessAborted(read(place), signal)
+        await unlessAborted(connectOnce(address), signal)
+        note = await unlessAborted(read(address), signal)
       }
-      if (note !== null) throw refusal(place, note.phase, note.leftMs)
-      return visit(place, url, method)
+      if (note !== null) throw refusal(address, note.phase, note.leftMs)
+      return visit(address, url, method)
     },
     admit (destination) {
-      const place = placeAt(destination)
-      const left = (place.note?.until ?? 0) - performance.now()
-      if (place.note === null || place.note.phase === 'gateway' || left <= 0) return
-      throw refusal(place, place.note.phase, left)
+      const address = addressAt(destination)
+      const left = (address.note?.until ?? 0) - performance.now()
+      if (address.note === null || address.note.phase === 'gateway' || left <= 0) return
+      throw refusal(address, address.note.phase, left)
     },
     watch (url, onGone) {
-      const place = placeAt(destinationOf(url))
-      const connect = async (signal: AbortSignal) => await openIdleConnection(policy, place.destination, signal)
-      return holdConnection(connect, place.held, error => {
-        judgeFailure(place, error).finally(onGone).catch(() => undefined)
+      const address = addressAt(destinationOf(url))
+      const connect = async (signal: AbortSignal) => await openIdleConnection(policy, address.destination, signal)
+      return holdConnection(connect, address.held, error => {
+        judgeFailure(address, error).finally(onGone).catch(() => undefined)
       })
     }
   }
 
-  function remember (place: Place, phase: StartPhase | null, forMs: number): void {
-    place.note = phase === null ? null : { phase, until: performance.now() + forMs }
+  function remember (address: ListeningAddress, phase: StartPhase | null, forMs: number): void {
+    address.note = phase === null ? null : { phase, until: performance.now() + forMs }
   }
 
-  function refusal (place: Place, phase: StartPhase, leftMs: number): GenerationFailure {
+  function refusal (address: ListeningAddress, phase: StartPhase, leftMs: number): GenerationFailure {
     if (phase === 'away') {
-      return place.reason ?? new GenerationFailure('server-down', 'connection_refused',
+      return address.reason ?? new GenerationFailure('server-down', 'connection_refused',
         'Nothing listened at the server\'s address a moment ago.', { retryAfterMs: interval })
     }
     const seconds = Math.max(1, Math.ceil(leftMs / 1000))
@@ -240,7 +243,7 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
       return new GenerationFailure('server-down', 'bad_gateway', 'A proxy in front of the server says that it is away; ' +
         `the next request follows in ${seconds} s.`, { retryAfterMs: leftMs })
     }
-    return new GenerationFailure('server-down', 'server_starting', startingWords(place.reason, seconds), {
+    return new GenerationFailure('server-down', 'server_starting', startingWords(address.reason, seconds), {
       retryAfterMs: leftMs
     })
   }

@@ -17,13 +17,13 @@ export interface StartNote {
  * The servers that are away or starting, by the address where they listen. Without a note a server can get requests.
  */
 export interface StartNotes {
-  read (place: string): Promise<StartNote | null>
-  write (place: string, phase: StartPhase, forMs: number): Promise<void>
+  read (address: string): Promise<StartNote | null>
+  write (address: string, phase: StartPhase, forMs: number): Promise<void>
   /** A server that was away accepts connections. False if it was not away, or this is known already. */
-  connected (place: string, waitMs: number): Promise<boolean>
-  clear (place: string): Promise<void>
+  connected (address: string, waitMs: number): Promise<boolean>
+  clear (address: string): Promise<void>
   /** Whether this process can do something that all processes together do once in this many milliseconds. */
-  claim (place: string, forMs: number): Promise<boolean>
+  claim (address: string, forMs: number): Promise<boolean>
 }
 
 const noteConnected = loadScript<[note: string], [waitMs: number], 0 | 1>(
@@ -31,26 +31,26 @@ const noteConnected = loadScript<[note: string], [waitMs: number], 0 | 1>(
 
 /** Shared by all processes. Redis keeps the times, so that no two clocks are compared. */
 export function createStartNotes (redis: Redis, keys: Keys): StartNotes {
-  const noteKey = (place: string) => keys.key('start', place)
-  const claimKey = (place: string) => keys.key('start', place, 'claim')
+  const noteKey = (address: string) => keys.key('start', address)
+  const claimKey = (address: string) => keys.key('start', address, 'claim')
 
   return {
-    async read (place) {
-      const [[, phase], [, left]] = await redis.multi().get(noteKey(place)).pttl(noteKey(place)).exec() as
+    async read (address) {
+      const [[, phase], [, left]] = await redis.multi().get(noteKey(address)).pttl(noteKey(address)).exec() as
         [[unknown, StartPhase | null], [unknown, number]]
       return phase === null || left <= 0 ? null : { phase, leftMs: left }
     },
-    async write (place, phase, forMs) {
-      await redis.set(noteKey(place), phase, 'PX', whole(forMs))
+    async write (address, phase, forMs) {
+      await redis.set(noteKey(address), phase, 'PX', whole(forMs))
     },
-    async connected (place, waitMs) {
-      return await noteConnected(redis, [noteKey(place)], [whole(waitMs)]) === 1
+    async connected (address, waitMs) {
+      return await noteConnected(redis, [noteKey(address)], [whole(waitMs)]) === 1
     },
-    async clear (place) {
-      await redis.del(noteKey(place))
+    async clear (address) {
+      await redis.del(noteKey(address))
     },
-    async claim (place, forMs) {
-      return await redis.set(claimKey(place), '1', 'PX', whole(forMs), 'NX') === 'OK'
+    async claim (address, forMs) {
+      return await redis.set(claimKey(address), '1', 'PX', whole(forMs), 'NX') === 'OK'
     }
   }
 }
@@ -60,28 +60,28 @@ export function createLocalStartNotes (): StartNotes {
   const notes = new Map<string, { readonly phase: StartPhase, readonly until: number }>()
   const claims = new Map<string, number>()
 
-  function noteOf (place: string): StartNote | null {
-    const note = notes.get(place)
+  function noteOf (address: string): StartNote | null {
+    const note = notes.get(address)
     const leftMs = (note?.until ?? 0) - performance.now()
     return note === undefined || leftMs <= 0 ? null : { phase: note.phase, leftMs }
   }
 
   return {
-    read: async place => noteOf(place),
-    async write (place, phase, forMs) {
-      notes.set(place, { phase, until: performance.now() + forMs })
+    read: async address => noteOf(address),
+    async write (address, phase, forMs) {
+      notes.set(address, { phase, until: performance.now() + forMs })
     },
-    async connected (place, waitMs) {
-      if (noteOf(place)?.phase !== 'away') return false
-      notes.set(place, { phase: 'starting', until: performance.now() + waitMs })
+    async connected (address, waitMs) {
+      if (noteOf(address)?.phase !== 'away') return false
+      notes.set(address, { phase: 'starting', until: performance.now() + waitMs })
       return true
     },
-    async clear (place) {
-      notes.delete(place)
+    async clear (address) {
+      notes.delete(address)
     },
-    async claim (place, forMs) {
-      if (performance.now() < (claims.get(place) ?? 0)) return false
-      claims.set(place, performance.now() + forMs)
+    async claim (address, forMs) {
+      if (performance.now() < (claims.get(address) ?? 0)) return false
+      claims.set(address, performance.now() + forMs)
       return true
     }
   }
@@ -103,16 +103,16 @@ export function withLocalNotes (shared: StartNotes, patienceMs: number): StartNo
   }
 
   return {
-    async read (place) {
-      const note = await both(async notes => await notes.read(place))
-      if (note === null) await local.clear(place)
-      else await local.write(place, note.phase, note.leftMs)
+    async read (address) {
+      const note = await both(async notes => await notes.read(address))
+      if (note === null) await local.clear(address)
+      else await local.write(address, note.phase, note.leftMs)
       return note
     },
-    write: async (place, phase, forMs) => await both(async notes => { await notes.write(place, phase, forMs) }),
-    connected: async (place, waitMs) => await both(async notes => await notes.connected(place, waitMs)),
-    clear: async place => await both(async notes => { await notes.clear(place) }),
-    claim: async (place, forMs) => await both(async notes => await notes.claim(place, forMs))
+    write: async (address, phase, forMs) => await both(async notes => { await notes.write(address, phase, forMs) }),
+    connected: async (address, waitMs) => await both(async notes => await notes.connected(address, waitMs)),
+    clear: async address => await both(async notes => { await notes.clear(address) }),
+    claim: async (address, forMs) => await both(async notes => await notes.claim(address, forMs))
   }
 }
 

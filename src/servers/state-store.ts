@@ -191,8 +191,8 @@ export interface ServerStateStore {
   inventory (serverId: string): Promise<Inventory | null>
   /** The same, without this process's copy. */
   freshInventory (serverId: string): Promise<Inventory | null>
-  /** @param told the metadata of its LoRAs; if omitted, the known metadata stays */
-  writeInventory (serverId: string, inventory: Inventory, told?: LoraFacts | null): Promise<void>
+  /** @param facts the metadata of its LoRAs; if omitted, the known metadata stays */
+  writeInventory (serverId: string, inventory: Inventory, facts?: LoraFacts | null): Promise<void>
   readonly history: ServerHistories
   /** The costs of generations there. */
   readonly costs: CostStore
@@ -257,20 +257,20 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
     async write (serverId, state) {
       knownTraits.delete(serverId)
       const { reachable, lastError } = state
-      const told = { reachable, ...(lastError === null ? {} : { reason: lastError.slice(0, 500) }) }
-      await writeState(redis, [keys.key('')], [serverId, JSON.stringify(state), JSON.stringify(told)])
+      const data = { reachable, ...(lastError === null ? {} : { reason: lastError.slice(0, 500) }) }
+      await writeState(redis, [keys.key('')], [serverId, JSON.stringify(state), JSON.stringify(data)])
     },
     inventory: readInventory,
     async freshInventory (serverId) {
       copies.delete(serverId)
       return await readInventory(serverId)
     },
-    async writeInventory (serverId, inventory, told = null) {
+    async writeInventory (serverId, inventory, facts = null) {
       copies.delete(serverId)
-      if (told !== null) {
+      if (facts !== null) {
         const { loras } = inventory
-        await loraFacts.write(serverId, loras, told)
-        if (loras.every(lora => told.has(loraFileOf(lora)))) {
+        await loraFacts.write(serverId, loras, facts)
+        if (loras.every(lora => facts.has(loraFileOf(lora)))) {
           await loraFacts.begin(serverId, loras)
           await loraFacts.end(serverId, loras)
         }

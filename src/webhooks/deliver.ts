@@ -230,9 +230,9 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
       await deliveries.change(delivery, change, record)
       const { id, type, jobId, shownUrl } = delivery
       const { status, error, durationMs } = record
-      const told = { event: id, type, job: jobId, url: shownUrl, status, error, ms: durationMs }
+      const summary = { event: id, type, job: jobId, url: shownUrl, status, error, ms: durationMs }
       metrics.deliveryTried({ outcome: delay === null ? change.state : 'retried', took: durationMs })
-      log.info({ ...told, attempt: record.attempt },
+      log.info({ ...summary, attempt: record.attempt },
         delay === null ? `webhook ${change.state}` : 'webhook failed; it is tried again')
       return delay === null ? done : { kind: 'retry', delayMs: delay }
     } finally {

@@ -13,7 +13,7 @@ import { GenerationFailure, type GenerationAnswer, type ImageSink } from '../../
 
 interface Received { chunks: Buffer[], state: 'open' | 'ended' | 'aborted' }
 
-/** Sinks that remember what they were given. */
+/** Sinks that remember what they get. */
 function collectImages () {
   const images: Received[] = []
   async function createSink (index: number): Promise<ImageSink> {
@@ -28,7 +28,7 @@ function collectImages () {
   return { images, createSink, bytesOf: (index: number) => Buffer.concat(images[index]?.chunks ?? []) }
 }
 
-/** The text in chunks of the given sizes, the last size again and again. */
+/** The text in chunks of the given sizes; the last size repeats. */
 async function * inChunks (text: string | Buffer, ...sizes: number[]): AsyncGenerator<Buffer, void> {
   const bytes = Buffer.from(text)
   let start = 0
@@ -204,7 +204,7 @@ t.test('no chunk is asked for before the sink has taken the one before', async t
 t.test('forty megabytes cost little memory and no long stop', async t => {
   const image = randomBytes(7_500_000)
   let maxHeld = 0
-  // made as it goes, so that what is measured is the reader's alone
+  // made lazily, so that only the reader's memory is measured
   async function * chunks (): AsyncGenerator<Buffer, void> {
     const text = Buffer.from(image.toString('base64'))
     const start = memory()

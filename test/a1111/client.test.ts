@@ -13,7 +13,7 @@ type Handler = (request: IncomingMessage, response: ServerResponse) => unknown
 const image = Buffer.from('the bytes of an image')
 const completeAnswer = JSON.stringify({ images: [image.toString('base64')], parameters: { steps: 4 }, info: '{"seed":42}' })
 
-/** A server that answers as the handler does, and a client for it; both end with the test. */
+/** A server that answers with the handler, and a client for it; both close with the test. */
 async function start (
   t: Test, handler: Handler, { limits, address }: { limits?: ClientLimits, address?: Partial<ServerAddress> } = {}
 ): Promise<{ client: A1111Client, server: Server, sockets: Set<Socket> }> {
@@ -47,7 +47,7 @@ function page (response: ServerResponse, status: number): void {
   response.writeHead(status, { 'content-type': 'text/html' }).end('<html><h1>nginx</h1></html>')
 }
 
-/** Options of a generation whose images go nowhere. */
+/** Options of a generation whose images are discarded. */
 function options (changes: Partial<GenerationOptions> = {}): GenerationOptions {
   const createSink = async (): Promise<ImageSink> => ({
     write: async () => {}, end: async () => {}, abort: async () => {}

@@ -6,7 +6,7 @@ type Nodes = Record<string, { class_type: string, inputs: Record<string, unknown
 
 const node = (type: string, inputs: Record<string, unknown>) => ({ class_type: type, inputs })
 
-/** A graph with the usual nodes, where it does not bring others under their ids. */
+/** A graph with the usual nodes, except those that it replaces by id. */
 function read (own: Nodes) {
   const usual: Nodes = {
     model: node('CheckpointLoaderSimple', { ckpt_name: 'base.safetensors' }),

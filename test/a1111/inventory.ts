@@ -5,7 +5,7 @@ import { fieldRules } from '../../src/a1111/field-values.ts'
 import { normaliseParameters } from '../../src/a1111/parameters.ts'
 import type { Inventory, ServerKind } from '../../src/a1111/types.ts'
 
-/** What a server has that has nothing but these lists. */
+/** The inventory of a server that has only these lists. */
 export function inventoryOf (lists: Partial<Inventory>): Inventory {
   return {
     checkpoints: [],
@@ -33,7 +33,7 @@ export interface CompatibilitySetting {
   readonly img2img?: boolean
 }
 
-/** What a server makes of a request that draws. */
+/** A generation request as checked for a server. */
 export function checkedAt (given: unknown, setting: CompatibilitySetting): Compatibility {
   const { at, kind = 'a1111', onMissing = 'refuse', img2img = true } = setting
   const rules = fieldRules(A1111Parameters)

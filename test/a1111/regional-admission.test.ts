@@ -13,7 +13,7 @@ const at = inventoryOf({
 const keepAnd: readonly unknown[] = [true, false, 'Matrix', 'Columns', 'Mask', 'Prompt', '1,1', '0.2', false, false, false, 'Attention', true]
 const latent = keepAnd.with(11, 'Latent')
 
-/** A prompt with regions as a client writes it who speaks the extension's own language. */
+/** A prompt with regions in the extension's own syntax. */
 function divided (prompt: string, args: readonly unknown[] = keepAnd, setting: Partial<CompatibilitySetting> = {}) {
   return checkedAt({ prompt, alwayson_scripts: { 'Regional Prompter': { args } } }, { at, ...setting })
 }

@@ -49,7 +49,7 @@ async function failureOf (call: Promise<unknown>): Promise<GenerationFailure> {
   throw error
 }
 
-/** Looks until the progress is as wanted. */
+/** Reads the progress until it is as expected. */
 async function progressThat (
   client: A1111Client, isWanted: (progress: ServerProgress) => boolean
 ): Promise<ServerProgress> {

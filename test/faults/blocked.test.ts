@@ -7,7 +7,7 @@ import { maxSends } from '../../src/jobs/job.ts'
 import { startSimulator, type Simulator } from '../../src/simulator/simulator.ts'
 import { onNotices, quick, startService, type Answer, type Service } from '../helper.ts'
 
-/** What only some requests or routes meet at a server that answers all others. */
+/** Failures of only some requests or routes at a server that answers all others. */
 const service = await startService(t, {
   simulator: { stepMilliseconds: 10 }, settings: { RETRY_BACKOFF_SECONDS: '0.5' }
 })
@@ -27,7 +27,7 @@ async function end (id: string, of: Service = service) {
   return await of.until(id, ...ended)
 }
 
-/** Every state of the server since a moment, without those in which it was well. */
+/** Every state of the server since a time, except healthy ones. */
 async function troubles (since: number): Promise<string[]> {
   const samples = await services.states.history.read(serverId)
   return samples.filter(({ at, reachable }) => at >= since && reachable !== 'yes').map(({ reachable }) => reachable)
@@ -72,7 +72,7 @@ t.test('different errors of different requests give a server a break, after whic
   simulator.setFaults(['red', 'green', 'blue'].map(prompt =>
     ({ kind: 'runtime-error', message: `the ${prompt} one is broken`, prompt, ...sticky })))
   const bad: string[] = []
-  // One that is sent again before all have failed once would be known as the request's own error.
+  // A job that is sent again before all have failed once would count as the request's own error.
   await service.request('POST', '/api/v1/servers/Main/pause')
   for (const prompt of ['red', 'green', 'blue']) bad.push(await service.submit({ ...quick, prompt }))
   await service.request('POST', '/api/v1/servers/Main/resume')
@@ -151,7 +151,7 @@ t.test('a route that is missing at work is a capability that the server lacks, u
     ...atMain, generation_params: { ...quick, init_images: [image] }
   })
   const changed = async () => { await services.registry.update(serverId, { jobTimeoutSeconds: null }) }
-  // Longer than looks at it lie apart.
+  // Longer than the interval between probes.
   const restarted = async () => { await simulator.restart({ refuseMilliseconds: 4000 }) }
   for (const [fault, remedy] of [[{ status: 404 }, changed], [{ status: 405, page: true }, restarted]] as const) {
     simulator.setFaults([{ kind: 'missing-route', path: '/sdapi/v1/img2img', method: 'POST', ...fault, ...sticky }])
@@ -199,7 +199,7 @@ t.test('a call that is no job says what its server lacks', async t => {
   }
 })
 
-/** The first answer with this status; what a server offers is known to all processes within seconds. */
+/** The first answer with this status; all processes know what a server offers within seconds. */
 async function untilStatus (call: () => Promise<Answer>, status: number): Promise<Answer> {
   for (;;) {
     const answer = await call()

@@ -59,7 +59,7 @@ t.test('a cancel is never overwritten, and what there is of the picture stays, m
   const midway = await cancelled({ steps: 60 }, 300)
   t.match(midway.job, { status: 'cancelled', result: { partial: true, images: [{ role: 'image' }] } })
 
-  // The last steps, the answer, its storing and the end of the record pass under these.
+  // These delays cover the last steps, the answer, its storing and the end of the record.
   for (let wait = 140; wait < 260; wait += 10) {
     const { status, job } = await cancelled({ steps: 10 }, wait)
     t.equal(job.status, status === 200 ? 'cancelled' : 'completed', 'what was answered is what it became')
@@ -69,7 +69,7 @@ t.test('a cancel is never overwritten, and what there is of the picture stays, m
   const id = await service.submit({ ...quick, prompt: 'frozen', steps: 100 })
   accepted.push(id)
   await service.until(id, 'processing')
-  // As by an API process whose notice got lost, while the server says nothing new.
+  // As by an API process whose notice got lost, while the server reports nothing new.
   await service.services.redis.hset(service.services.keys.key('job', id), 'cancel', Date.now())
   t.equal((await service.until(id, 'cancelled', 'completed')).status, 'cancelled')
   t.match(service.simulator.state().generations.at(-1), { taskId: id, interrupted: true })

@@ -24,7 +24,7 @@ const submissions: ReadonlyArray<readonly [path: string, body: unknown]> = [
 ]
 const lists = ['/api/v2/jobs', '/api/v1/servers', '/api/v1/api-keys', '/sessions/someone', '/sdapi/v1/jobs', '/queue']
 
-/** Every interface answers 503 with the reason in plain words, and says when to come back. */
+/** Every interface answers 503 with the reason in plain words, and says when to retry. */
 async function checkRefusals (t: Test, service: Service, reason: RegExp): Promise<void> {
   for (const [path, body] of submissions) {
     const answer = await service.request('POST', path, body)
@@ -119,7 +119,7 @@ t.test('a Redis that comes back empty is told at once, at level error; one that 
   t.teardown(services.close)
   const back = async () => {
     while (await services.redis.ping().catch(() => null) !== 'PONG') await new Promise(resolve => { setTimeout(resolve, 10) })
-    // The look was sent when the connection came back, so its answer is here before this one.
+    // The query was sent when the connection came back, so its answer arrives before this one.
     await services.redis.get(services.keys.key('installation'))
     await services.redis.get(services.keys.key('installation'))
   }

@@ -9,17 +9,17 @@ import { maxSends } from '../../src/jobs/job.ts'
 import { checkInvariants } from './invariants.ts'
 
 interface Expectation {
-  /** As docs/faults.md calls it. */
+  /** Its name in docs/faults.md. */
   readonly name: string
   /** The simulator's fault. */
   readonly kind: FaultKind
   readonly fault?: Omit<Fault, 'kind'>
-  /** What the job asks for beside the usual. */
+  /** The job's parameters beside the usual ones. */
   readonly parameters?: Readonly<Record<string, unknown>>
-  /** How long the server may take for it, in seconds. */
+  /** Time limit of the server for it, in seconds. */
   readonly timeoutSeconds?: number
   readonly status: 'completed' | 'failed'
-  /** Code of the job's error; null where it ends well. */
+  /** Code of the job's error; null if it succeeds. */
   readonly code: string | null
   /** Codes of the attempts before its end. */
   readonly attempts: readonly string[]
@@ -28,18 +28,18 @@ interface Expectation {
   readonly generations: number
   /** How many of them count against the allowed attempts. */
   readonly used: number
-  /** What the server was seen to be meanwhile, beside well; its line was held then. */
+  /** The server's state meanwhile, if not healthy; its queue was paused then. */
   readonly held?: 'no' | 'unauthorized' | 'suspected'
   /** What its error says. */
   readonly says?: RegExp
-  /** What somebody does about it once the job has this many attempts. */
+  /** The operator's remedy once the job has this many attempts. */
   readonly remedy?: { readonly after: number, readonly what: (service: Service) => Promise<unknown> }
 }
 
 /** The default of JOB_ATTEMPTS. */
 const attemptsAllowed = 3
 const sticky = { sticky: true } as const
-// No server is back sooner than a busy machine looks for it.
+// No server comes back sooner than a busy machine probes it.
 const soonBack = { refuseMilliseconds: 800 } as const
 const heal = async ({ simulator }: Service) => { simulator.setFaults([]) }
 const grey = sharp({ create: { width: 64, height: 64, channels: 3, background: 'grey' } })
@@ -55,7 +55,7 @@ const first = 'first.safetensors'
 const second = 'second.safetensors'
 const unit = { module: 'canny', model: 'control_v11p_sd15_canny', image: (await grey.png().toBuffer()).toString('base64') }
 
-/** What each fault of a server does to a job, its line and the server. Every line goes on afterwards. */
+/** The effect of each fault of a server on a job, its queue and the server. Every queue continues afterwards. */
 const table: readonly Expectation[] = [
   { name: 'the server dies when a request arrives', kind: 'crash-before', fault: soonBack, status: 'completed', code: null, attempts: ['connection_lost'], generations: 1, used: 0, held: 'no' },
   { name: 'the server dies under a generation', kind: 'crash-mid', fault: soonBack, status: 'completed', code: null, attempts: ['connection_lost'], generations: 2, used: 0, held: 'no' },
@@ -110,8 +110,8 @@ const standstills: readonly Expectation[] = ([
 }))
 
 /**
- * Images as big as they can be are no fault but for whoever takes them; missing routes and finished pictures have
- * tests of their own.
+ * Images of maximum size are a fault only for their receiver; missing routes and finished images have tests of their
+ * own.
  */
 const elsewhere: readonly FaultKind[] = ['missing-route', 'noise', 'cannot-load']
 
@@ -153,7 +153,7 @@ async function check (t: Test, service: Service, accepted: string[], expectation
   if (code === 'deadline_passed') t.match(seen.generations[0], { taskId: id, interrupted: true })
   if (kind === 'human-job') t.match(seen.generations, [{ mode: 'human', interrupted: false }, { taskId: id }])
   if (status === 'failed' && kind !== 'other-models') {
-    // An answer that takes longer than a proxy has waited for others makes its time limit forgotten for the next row.
+    // An answer that takes longer than a proxy waited for others resets its time limit for the next row.
     simulator.setFaults(fault?.afterMilliseconds === undefined ? [] : [{ kind: 'slow', factor: 5, prompt: 'faulty' }])
     t.equal((await service.request('POST', `/api/v2/jobs/${id}/retry`)).status, 200)
     t.equal((await service.until(id, 'completed', 'failed')).status, 'completed', 'a retry gives it another life')

@@ -16,7 +16,7 @@ async function until (holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!await holds()) await new Promise(resolve => { setTimeout(resolve, 5) })
 }
 
-/** Whether the queue has this entry still. */
+/** Whether the queue still has this entry. */
 async function isQueued ({ look, keys }: Fleet, entry: string): Promise<boolean> {
   const [serverId] = await look.hkeys(keys.key('servers'))
   const queue = `${keys.bullPrefix}:generation-${serverId}`
@@ -28,8 +28,8 @@ async function isQueued ({ look, keys }: Fleet, entry: string): Promise<boolean>
 }
 
 /**
- * Two workers, the first of which is frozen once it generates. Resolves when the other serves; that one reaches Redis
- * through the proxy.
+ * Two workers; the first freezes once it generates. Resolves when the other serves; that one reaches Redis through the
+ * proxy.
  */
 async function freezeOne (t: Test, fleet: Fleet, first: string) {
   const proxy = await startRedisProxy(t, fleet.redis)
@@ -55,7 +55,7 @@ t.test('workers that freeze', async t => {
     await frozen.printed(/another process serves/)
     await until(async () => !await isQueued(fleet, `${third}_1`))
     await until(() => generationsOf(fleet, third).length > 0)
-    // after an outage it looks at once for what was left undone, which it does twice a minute otherwise
+    // after an outage it looks for unfinished work at once, otherwise twice a minute
     proxy.cut()
     proxy.mend()
     for (const id of ids) await api.until(id, 'completed', 'failed', 'cancelled')

@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 
 type Call = 'open' | 'write' | 'read'
 
-/** Makes file calls of this process fail as a disk or the system does. */
+/** Makes file calls of this process fail like a disk or the system. */
 export interface FaultyDisk {
   /** From now on each of these calls on a path that contains `part` fails with this error. */
   fail (errno: string, calls: readonly Call[], part: string): void

@@ -2,7 +2,7 @@ import type { Test } from 'tap'
 import { findProblems, readJobs, type Traces } from '../support/consistency.ts'
 import type { Job } from '../../src/jobs/job.ts'
 
-/** Holds a service at rest to what must be so after every fault, whatever it was; answers its jobs. */
+/** Checks the invariants of an idle service after any fault; returns its jobs. */
 export async function checkInvariants (t: Test, accepted: Iterable<string>, traces: Traces): Promise<Map<string, Job>> {
   t.same(await findProblems(accepted, traces), [], 'every accepted job ended once, and everything agrees')
   return await readJobs(traces)

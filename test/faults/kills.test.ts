@@ -8,16 +8,16 @@ import { checkInvariants } from './invariants.ts'
 import { startRedisProxy } from './redis-proxy.ts'
 import { startFleet, type ApiProcess, type Fleet, type ServiceProcess } from './processes.ts'
 
-/** Its first generation takes longer than any take-over; later ones do not. */
+/** Its first generation takes longer than any takeover; later ones do not. */
 const long = { ...quick, prompt: 'a long one', steps: 40 }
 const onceSlow = { kind: 'slow', factor: 120, prompt: long.prompt } as const
 
-/** How often a task was begun at the server. */
+/** How often the server began a task. */
 function generationsOf ({ simulator }: Fleet, id: string) {
   return simulator.state().generations.filter(({ taskId }) => taskId === id)
 }
 
-/** Milliseconds from a moment to the generation of the job that began after it. */
+/** Milliseconds from a time to the job's next generation. */
 function recovery (fleet: Fleet, id: string, since: number): number {
   return Math.min(...generationsOf(fleet, id).map(({ startedAt }) => startedAt - since).filter(passed => passed > 0))
 }
@@ -26,12 +26,12 @@ async function allEnd (api: ApiProcess, ids: readonly string[]): Promise<void> {
   for (const id of ids) await api.until(id, 'completed', 'failed', 'cancelled')
 }
 
-/** Resolves when the server is at work on this task. */
+/** Resolves when the server works on this task. */
 async function untilGenerating (fleet: Fleet, id: string): Promise<void> {
   while (generationsOf(fleet, id).length === 0) await new Promise(resolve => { setTimeout(resolve, 5) })
 }
 
-/** Orderly, so that the next worker need not wait for the lease to run out. */
+/** Orderly, so that the next worker need not wait until the lease expires. */
 async function retire (worker: ServiceProcess): Promise<void> {
   worker.signal('SIGTERM')
   await worker.ended
@@ -178,7 +178,7 @@ t.test('api and worker processes', async t => {
   })
 })
 
-/** Resolves when so many more images have got their final names. */
+/** Resolves when this many more images have their final names. */
 async function untilStored ({ dataDirectory }: Fleet, count: number): Promise<void> {
   const watcher = watch(join(dataDirectory, 'outputs'))
   const seen = new Set<string>()

@@ -4,7 +4,7 @@ import sharp from 'sharp'
 import { startFleet } from './processes.ts'
 
 const mebibyte = 1_048_576
-/** As many bodies, and as large beside the heap, as those of 62 MiB that ended a process of 1 GiB. */
+/** As many bodies, and as large relative to the heap, as those of 62 MiB that crashed a process of 1 GiB. */
 const bodies = 24
 const heapMebibytes = 160
 const bodyBytes = 9.5 * mebibyte
@@ -45,7 +45,7 @@ t.test('parallel bodies larger than the memory end no process: some are refused,
   t.match(await api.until(id, 'completed', 'failed'), { status: 'completed' }, 'and works')
 })
 
-/** Not fetch, which may lose an answer that comes before the body is sent. */
+/** Not fetch, which can lose an answer that arrives before the body is sent. */
 async function post (url: string, body: string): Promise<Answer> {
   return await new Promise((resolve, reject) => {
     const request = httpRequest(url, {

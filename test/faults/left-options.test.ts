@@ -3,7 +3,7 @@ import { quick } from '../helper.ts'
 import { checkInvariants } from './invariants.ts'
 import { startFleet, type ApiProcess, type Fleet, type ServiceProcess } from './processes.ts'
 
-/** Its first generation lasts until somebody stops it. */
+/** Its first generation lasts until it is stopped. */
 const long = { ...quick, prompt: 'a long one', steps: 20, clip_skip: 2, checkpoint_name: 'two' }
 const onceSlow = { kind: 'slow', factor: 60, prompt: long.prompt } as const
 const nothingLeft = { marks: {}, checkpoint: 'one.safetensors' }
@@ -15,7 +15,7 @@ async function until (isSo: () => boolean): Promise<void> {
   while (!isSo()) await new Promise(resolve => { setTimeout(resolve, 5) })
 }
 
-/** What a job was generated with the last time. */
+/** The options of a job's last generation. */
 function usedBy ({ simulator }: Fleet, id: string) {
   const found = simulator.state().generations.findLast(({ taskId }) => taskId === id)
   return { marks: found?.marks, checkpoint: found?.checkpoint }
@@ -46,7 +46,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
       return id
     }
 
-    /** Everything of the dead worker's is over. */
+    /** All work of the dead worker is over. */
     async function end (id: string): Promise<void> {
       await api.until(id, 'completed', 'failed', 'cancelled')
       await until(() => checkpointOf(fleet) === 'one.safetensors' && clipSkipOf(fleet) !== 2)
@@ -69,7 +69,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
 
     await t.test('and of the server, which had saved them, leaves none either', async t => {
       const id = await submitLong()
-      // as people do who save any other setting meanwhile
+      // as when a person saves any other setting meanwhile
       await fleet.simulator.changeOptions({ samples_format: 'png' })
       await worker.kill()
       await fleet.simulator.restart({ refuseMilliseconds: 50 })

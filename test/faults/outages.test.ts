@@ -45,7 +45,7 @@ t.test('Redis killed and started again under load: what was accepted is done, on
   const refused = new Map<number, number>()
   const over = new AbortController()
 
-  /** Submits one job after another, each until it is accepted, as a client with Idempotency-Keys does. */
+  /** Submits one job after another, each until it is accepted, like a client with Idempotency-Keys. */
   async function submitOn (name: string): Promise<void> {
     for (let number = 0; !over.signal.aborted; number++) {
       for (let taken = false; !taken;) {

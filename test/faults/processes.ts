@@ -33,18 +33,18 @@ type Teardown = Pick<Test, 'teardown'>
 
 export interface Exit { readonly code: number | null, readonly signal: string | null }
 
-/** One process of the service, as an operator sees it: what it prints, and how it ends. */
+/** One process of the service, as an operator sees it: its output and its exit. */
 export interface ServiceProcess {
   readonly pid: number
   readonly ended: Promise<Exit>
-  /** All that it printed so far. */
+  /** Its output so far. */
   output (): string
-  /** Resolves with the match when it has printed this. @throws Error when it ends before */
+  /** Resolves with the match once it has printed this. @throws Error if it exits before */
   printed (pattern: RegExp): Promise<RegExpExecArray>
   signal (signal: NodeJS.Signals): void
   /** Sets its clock, in milliseconds from the right time; intervals and Redis keep theirs. */
   setClock (offset: number): Promise<void>
-  /** Ends it as a power cut would. */
+  /** Kills it like a power cut. */
   kill (): Promise<Exit>
 }
 
@@ -54,19 +54,19 @@ export type Client = ReturnType<typeof client>
 /** A process that answers requests. */
 export interface ApiProcess extends ServiceProcess, Client {
   readonly url: string
-  /** For looking into its Redis; waits while that is away. */
+  /** A connection to its Redis for inspection; waits while that is away. */
   readonly look: Redis
 }
 
-/** Real processes on one Redis that keeps what it acknowledged, and a simulated server they share. */
+/** Real processes on one durable Redis, and a simulated server that they share. */
 export interface Fleet {
   readonly redis: TestRedis
-  /** For looking into the Redis that api and worker processes share; waits while it is away. */
+  /** A connection for inspection to the Redis that api and worker processes share; waits while it is away. */
   readonly look: Redis
   readonly keys: Keys
   readonly simulator: Simulator
   readonly dataDirectory: string
-  /** Everything that was started, dead or alive. */
+  /** All started processes, dead or alive. */
   readonly processes: readonly ServiceProcess[]
   /** Resolves when the process is up: a worker as soon as it follows the servers, not only when it serves one. */
   worker (settings?: Settings): Promise<ServiceProcess>
@@ -79,7 +79,7 @@ export interface Fleet {
 
 type Settings = Readonly<Record<string, string>>
 
-/** Steps slow enough that a generation can be hit, small enough that nobody waits. */
+/** Steps slow enough that a fault can hit a generation, small enough that tests stay fast. */
 const simulated: SimulatorOptions = { stepMilliseconds: 20, loadMilliseconds: 0 }
 
 export async function startFleet (t: Teardown, options: SimulatorOptions = {}): Promise<Fleet> {
@@ -156,7 +156,7 @@ function lookInto (t: Teardown, redisUrl: string): Redis {
   return look
 }
 
-/** Resolves when no job waits or runs any more. */
+/** Resolves when no job waits or runs. */
 export async function untilAllEnded ({ look, keys }: Pick<Fleet, 'look' | 'keys'>): Promise<void> {
   const open = ['pending', 'processing'].map(status => keys.key('jobs', '*', '*', status))
   while ((await Promise.all(open.map(async index => await look.zcard(index)))).some(count => count > 0)) {
@@ -164,15 +164,15 @@ export async function untilAllEnded ({ look, keys }: Pick<Fleet, 'look' | 'keys'
   }
 }
 
-/** A private Redis outlives the kill of its service, which is what it is for, but not its test. */
+/** A private Redis outlives the kill of its service, as intended, but not its test. */
 async function endPrivateRedis (dataDirectory: string): Promise<void> {
   const record = await readServerRecord(dataDirectory)
   if (record !== undefined && isSameProcess(record.process)) process.kill(record.process.pid, 'SIGKILL')
 }
 
-/** Starts the command line, which sees to a build, in a folder without any .env and with an environment of its own. */
+/** Starts the command line, which builds if needed, in a folder without any .env and with a clean environment. */
 function startProcess (command: Command, folder: string, settings: Settings): ServiceProcess {
-  // Not node itself: tap would have it load what tests load, which is slow and not what is to be tested.
+  // Not node itself: tap would make it load the modules of tests, which is slow and not under test.
   const options = settings.NODE_OPTIONS === undefined ? [] : [`NODE_OPTIONS=${settings.NODE_OPTIONS}`]
   const program = [process.execPath, '--enable-source-maps', '--import', clockModule, launcher, command]
   const child = spawn('env', ['-u', 'NODE_OPTIONS', ...options, ...program], {
@@ -214,7 +214,7 @@ function startProcess (command: Command, folder: string, settings: Settings): Se
   }
 }
 
-/** A shell that ends the process when this one is gone, however it went: the pipe to the shell closes then. */
+/** A shell that kills the process when this one is gone, for any reason: the pipe to the shell closes then. */
 function guard (child: ChildProcess): void {
   const shell = spawn('sh', ['-c', 'cat >/dev/null; kill -9 "$1" 2>/dev/null', 'sh', String(child.pid)], {
     stdio: ['pipe', 'ignore', 'ignore'], detached: true
@@ -224,12 +224,12 @@ function guard (child: ChildProcess): void {
 }
 
 async function endOf (child: ChildProcess): Promise<Exit> {
-  // `close`, not `exit`: what it printed last must be there.
+  // `close`, not `exit`: its last output must be complete.
   const [code, signal] = await once(child, 'close') as [number | null, string | null]
   return { code, signal }
 }
 
-/** Nothing of the tests' own environment but where programs are. */
+/** Only the PATH of the tests' own environment. */
 function cleanEnvironment (): NodeJS.ProcessEnv {
   return { PATH: process.env.PATH, HOME: process.env.HOME }
 }

@@ -6,18 +6,18 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import type { TestRedis } from '../redis.ts'
 
-/** A wire to Redis that can be made to break between a command and its answer. */
+/** A proxy to Redis that can break the connection between a command and its answer. */
 export interface RedisProxy extends TestRedis {
-  /** The next call of this script is carried out, but its caller loses the connection in place of the answer. */
+  /** Redis executes the next call of this script, but the client loses the connection instead of getting the answer. */
   loseAnswerTo (script: { readonly sha: string }): void
   /**
-   * Strikes at the next command that contains one of these texts: before it reaches Redis, which then never gets it, or
-   * after Redis has carried it out, whose answer is then lost.
+   * Strikes at the next command that contains one of these texts: before it reaches Redis, or after Redis has executed
+   * it, so that only the answer is lost.
    */
   strikeAt (texts: readonly string[], when: 'before' | 'after', strike: () => void): void
   /** How many answers were lost so far. */
   lost (): number
-  /** Ends every connection and takes no new one until it is mended. */
+  /** Closes every connection and accepts no new one until it is repaired. */
   cut (): void
   mend (): void
 }

@@ -19,7 +19,7 @@ const lost: JobAttempt = {
   error: { code: 'worker_lost', message: 'The worker process ended.', failureClass: 'internal' }
 }
 
-/** Sends a job and gives it back in this way, again and again, until it is not in line any more; answers how often. */
+/** Sends a job and returns it in this way, repeatedly, until it is no longer in the queue; returns how often. */
 async function sendOn (id: string, ways: ReadonlyArray<GiveBack['disposition']>): Promise<number> {
   let sends = 0
   for (const disposition of ways) {

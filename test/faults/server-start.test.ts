@@ -6,14 +6,14 @@ import { quick, startService } from '../helper.ts'
 
 interface StartOptions { readonly bareMilliseconds: number, readonly mountMilliseconds: number }
 
-/** Milliseconds of what is not there yet when a server opens its port. */
+/** Milliseconds for which parts are missing after a server opens its port. */
 const windows = [20, 300, 5000]
 const starts: Readonly<Record<'a1111' | 'forge', (window: number) => StartOptions>> = {
   a1111: window => ({ bareMilliseconds: window, mountMilliseconds: 20 }),
   forge: window => ({ bareMilliseconds: 20, mountMilliseconds: window })
 }
 const nothingListed = inventoryOf({ missing: ['loras'] })
-/** One picture and its grid; Forge fails where an argument is missing. */
+/** One image and its grid; Forge fails if an argument is missing. */
 const plot = [0, '', [], 0, '', [], 0, '', [], true, true, false, false, false, false, false, 0, false]
 const jobKinds = [
   { ...quick, alwayson_scripts: { ControlNet: { args: [{ enabled: false }] } } },
@@ -22,7 +22,7 @@ const jobKinds = [
 ]
 
 t.test('a job that met a server whose start was not over is sent again, and uses no attempt', async t => {
-  // Without what is mounted last, nothing shows that its scripts are not ready.
+  // Without the lists that are mounted last, nothing shows that its scripts are not ready.
   const service = await startService(t, { worker: 'none', simulator: { controlNet: false, mountMilliseconds: 60_000 } })
   const { simulator, services } = service
   const [server] = services.registry.list()

@@ -6,7 +6,7 @@ import { startFleet, type Fleet } from './processes.ts'
 const long = { ...quick, prompt: 'a long one', steps: 40 }
 const onceSlow = { kind: 'slow', factor: 25, prompt: long.prompt } as const
 
-/** Resolves when a generation is at the server, be it at work on it or not. */
+/** Resolves when a generation has reached the server, running or not. */
 async function untilSent ({ simulator }: Fleet): Promise<void> {
   while (simulator.state().inFlight === 0) await new Promise(resolve => { setTimeout(resolve, 5) })
 }

@@ -22,7 +22,7 @@ const submissions: ReadonlyArray<readonly [path: string, body: unknown]> = [
   ['/generate/batch', { user_id: 'someone', base_request: { prompt: 'a lighthouse' }, variations: [{ cfg_scale: 5 }] }]
 ]
 
-/** Resolves when `/ready` answers so; it looks at the disk itself. */
+/** Resolves when `/ready` answers like this; it checks the disk itself. */
 async function untilReady (service: Service, status: number): Promise<string> {
   for (;;) {
     const answer = await service.request('GET', '/ready')
@@ -39,7 +39,7 @@ async function upload (service: Service): Promise<Response> {
   return await fetch(`${service.url}/api/v2/generate`, { method: 'POST', body: form })
 }
 
-/** Nothing is accepted, on any interface, and every answer says why and when to come back. */
+/** Nothing is accepted, on any interface, and every answer says why and when to retry. */
 async function checkRefusals (t: Test, service: Service, errno: string): Promise<void> {
   for (const [path, body] of submissions) {
     const answer = await service.request('POST', path, body)
@@ -52,8 +52,8 @@ async function checkRefusals (t: Test, service: Service, errno: string): Promise
 }
 
 /**
- * A fault that begins while one job generates and another waits: neither is charged for it, nothing is sent meanwhile,
- * and when it is over each has its images after one generation.
+ * A fault that begins while one job generates and another waits: it costs neither an attempt, nothing is sent
+ * meanwhile, and afterwards each gets its images with one generation.
  */
 async function checkFault (
   t: Test, service: Service, errno: string, begin: () => Promise<unknown> | void, end: () => Promise<unknown> | void

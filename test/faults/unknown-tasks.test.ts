@@ -5,14 +5,14 @@ import { quick } from '../helper.ts'
 import { checkInvariants } from './invariants.ts'
 import { startFleet, type Fleet } from './processes.ts'
 
-/** Servers that do not say which of our jobs they run, each in its own way. */
+/** Servers that do not show which of our jobs they run, each in its own way. */
 const servers: Readonly<Record<string, SimulatorOptions>> = {
   'an A1111 behind something that takes our task away': { knowsTasks: false },
   'an A1111 started with --nowebui': { internalProgress: false },
   'an SD.Next': { flavor: 'sdnext' }
 }
 
-/** Its first generation takes longer than any take-over; a second would not. */
+/** Its first generation takes longer than any takeover; a second would not. */
 const long = { ...quick, prompt: 'a long one', steps: 40 }
 const onceSlow = { kind: 'slow', factor: 90, prompt: long.prompt } as const
 

@@ -11,22 +11,22 @@ import { startFleet, untilAllEnded, type ApiProcess, type ServiceProcess } from 
 import { startRedisProxy } from './redis-proxy.ts'
 
 /**
- * Kills a worker or an API process at each step between a job's end, as the server sees it, and the moment at which its
- * receiver's answer is on record. Commands to Redis are what separates the steps, so a wire to Redis strikes at them:
- * before a command gets there, or between it and its answer.
+ * Kills a worker or an API process at each step between a job's end at the server and the record of its receiver's
+ * answer. Commands to Redis separate the steps, so a proxy to Redis strikes at them: before a command arrives, or
+ * between it and its answer.
  */
 const common = {
   EGRESS_PROFILE: 'lan',
   WEBHOOK_RETRY_SCHEDULE: '50ms,50ms,50ms',
   WEBHOOK_TIMEOUT_SECONDS: '2',
-  // One job may meet several of the kills, each of which counts as a generation.
+  // One job can meet several kills, each of which counts as a generation.
   JOB_ATTEMPTS: '10'
 }
 const twoImages = { ...quick, batch_size: 2 }
 
 /** Its end when it is sent in full, and its name when the connection has sent it before. */
 const script = ({ lua, sha }: { readonly lua: string, readonly sha: string }) => [lua.slice(-100), sha]
-/** BullMQ packs the name of what it adds. */
+/** BullMQ packs the name of the added entry. */
 const entryAdded = ['\u00a7deliver']
 const outboxForgets = ['xdel']
 
@@ -90,7 +90,7 @@ t.test('no kill at any step between the images and the receiver\'s answer loses 
     await api.ended
     t.pass(`the API was killed ${when} a cancel was on record`)
     api = await fleet.api(viaProxy)
-    // As its caller would, who got no answer.
+    // Like its client, which got no answer.
     await api.request('POST', `/api/v2/jobs/${id}/cancel`)
     await api.request('POST', '/api/v1/servers/Main/resume')
     jobs.push({ step: `the API was killed ${when} a cancel`, id, type: 'job.cancelled' })
@@ -117,7 +117,7 @@ t.test('no kill at any step between the images and the receiver\'s answer loses 
     proxy.strikeAt(entryAdded, 'before', () => { api.signal('SIGKILL') })
     await api.request('POST', `/api/v1/webhooks/deliveries/${event}/redeliver`).catch(() => null)
     await api.ended
-    // Looks for what the queue has lost when it starts, and now and then.
+    // A worker looks for lost queue entries at its start, and periodically.
     await fleet.worker(common)
     await receiver.until(before + 1)
     t.equal(String(receiver.requests.at(-1)?.headers['webhook-id']), event)

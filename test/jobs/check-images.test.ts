@@ -9,7 +9,7 @@ import { startService, type JsonBody } from '../helper.ts'
 const service = await startService(t)
 const codesOf = (warnings: unknown) => (warnings as Array<{ code: string }>).map(({ code }) => code)
 const grey = await sharp({ create: { width: 64, height: 48, channels: 3, background: 'grey' } }).png().toBuffer()
-/** Edges and areas, as drawings have them. */
+/** Edges and areas, like those of drawings. */
 const drawing = await sharp(Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="64" height="48">
   <rect width="64" height="48" fill="#357"/><circle cx="30" cy="24" r="15" fill="#eca"/>
   <path d="M22 20h6M33 20h6M24 31q6 4 12 0" stroke="#210" stroke-width="2" fill="none"/></svg>`)).png().toBuffer()

@@ -8,7 +8,7 @@ import { createRandom } from '../../src/simulator/random.ts'
 import { listenTo } from '../events/listener.ts'
 import { quick, startService } from '../helper.ts'
 
-/** A server whose true costs are known, with noise; some of its checkpoints are dearer than others. */
+/** A server with known true costs and noise; some of its checkpoints cost more than others. */
 interface World {
   readonly factors: Readonly<Record<string, number>>
   readonly slowness: (generation: number) => number
@@ -16,7 +16,7 @@ interface World {
 }
 const ordinary: World = { factors: { a: 1, b: 1, c: 1 }, slowness: () => 1, interference: 0 }
 
-/** Errors of predictions, as shares of what it took, in the order of the generations. */
+/** Errors of predictions, relative to the real durations, in the order of the generations. */
 function errorsIn (world: World, generations: number, seed: number): number[] {
   const random = createRandom(seed)
   const names = Object.keys(world.factors)
@@ -52,7 +52,7 @@ t.test('costs of a server are learned from few generations, whatever it draws', 
   const known = [2, 9, 3].reduce((model, seconds) =>
     learnFrom(model, { evaluations: 20, megapixels: 5, checkpoint: '' }, seconds), newCostModel())
   t.equal(predictSeconds(known, null, ''), 3, 'a job of which nothing is known is taken for an ordinary one')
-  // The noise alone is ±10 %, so that nobody could do better than 5 %.
+  // The noise alone is ±10 %, so that no prediction could be better than 5 %.
   t.ok(medianOver(ordinary, 10, 30) < 0.09, 'after ten')
   t.ok(medianOver(ordinary, 50, 100) < 0.07, 'after fifty')
   t.ok(medianOver({ ...ordinary, factors: { a: 1, b: 2.5, c: 0.6 } }, 30, 100) < 0.09, 'with dearer checkpoints')
@@ -93,7 +93,7 @@ t.test('jobs are told their place and when they will be done, once their server 
   const listener = await listenTo(`${service.url}/api/v1/events?kinds=place,queue`)
   t.teardown(listener.close)
   await listener.untilKind('ready')
-  // Long enough for the line to be looked at, however busy the machine is.
+  // Long enough to read the queue, however busy the machine is.
   service.simulator.setFaults([{ kind: 'slow', factor: 50 }])
   const ids = await Promise.all([1, 2, 3].map(async () => await service.submit(job)))
   const jobs = await Promise.all(ids.map(service.job))

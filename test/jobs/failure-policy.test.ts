@@ -18,7 +18,7 @@ const told = (code: string, server: string, message = 'what happened'): JobAttem
   run: 3, server, startedAt: 0, endedAt: 1, error: { code, message, failureClass: 'passing' }
 })
 
-/** What was sent as often as it may be is not sent again, and what was answered twice with the same words neither. */
+/** A job that was sent as often as allowed is not sent again; neither is one that got the same error twice. */
 const further = [
   ['a firewall', failure('blocked', 'forbidden'), fresh, { kind: 'give-back', usedAttempts: 1, elsewhere: true }],
   ['a firewall again', failure('blocked', 'forbidden'), { ...fresh, attempts: [told('forbidden', 'Main')] },

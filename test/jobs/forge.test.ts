@@ -9,7 +9,7 @@ import { quick, startService } from '../helper.ts'
 const forge = await startSimulator({ flavor: 'forge', stepMilliseconds: 1, loadMilliseconds: 0, scripts: ['FreeU'] })
 t.teardown(forge.close)
 
-/** What was posted to the server, to the letter. */
+/** The exact requests to the server. */
 const posted: string[] = []
 const tap = createServer((request, response) => {
   (async () => {

@@ -89,7 +89,7 @@ t.test('what SD.Next answers with nothing is done', async t => {
   }
 })
 
-/** A look at a server that tells no tasks apart. */
+/** The progress of a server that does not distinguish tasks. */
 const idle = {
   busy: false,
   mark: null,

@@ -28,7 +28,7 @@ async function inputNames (): Promise<string[]> {
 
 const outputNames = async () => (await readdir(outputs)).filter(name => !name.startsWith('.')).sort()
 
-/** As if everything that is there now had been stored long ago. */
+/** Makes all existing files look old. */
 async function age (): Promise<void> {
   for (const folder of [outputs, inputs]) {
     for (const name of await readdir(folder, { recursive: true })) {
@@ -37,7 +37,7 @@ async function age (): Promise<void> {
   }
 }
 
-/** An image as a worker that was killed before its job's end leaves it. */
+/** An image as left by a worker that was killed before its job's end. */
 async function leaveOutput (jobId: string): Promise<Omit<StoredImage, 'role'>> {
   const sink = await services.media.createOutputSink(jobId, 3, Date.now())
   await sink.write(await picture('red'))

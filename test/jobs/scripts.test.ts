@@ -72,7 +72,7 @@ type World = ReturnType<typeof world>
 
 const all = ',job.started,job.progress,job.completed,job.failed,job.cancelled,'
 
-/** How a job comes into a state. */
+/** Ways of putting a job into a state. */
 const states = {
   none: async () => {},
   pending: async ({ create }: World) => { await create({ events: all }) },
@@ -131,7 +131,7 @@ type Row = readonly [
   state: keyof typeof states, what: string, call: (world: World) => Promise<unknown>, answer: unknown, after?: After
 ]
 
-/** Keys that hold an entry of the job: they must be those that its record asks for. */
+/** Keys that hold an entry of the job: they must match its record. */
 async function indexesOf (prefix: string, name: string): Promise<string[]> {
   const found: string[] = []
   for (const key of await redis.keys(`${prefix}jobs:*`)) if (await redis.zscore(key, name) !== null) found.push(key)

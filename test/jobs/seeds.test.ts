@@ -189,7 +189,7 @@ async function ended (service: Service, id: unknown) {
   return await service.until(String(id), 'completed', 'failed')
 }
 
-/** The text of the request that the server got last. */
+/** The text of the last request to the server. */
 function lastSent (service: BotService): string {
   return service.recorder.generations.at(-1)?.text ?? ''
 }

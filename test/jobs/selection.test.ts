@@ -17,7 +17,7 @@ async function start (
   return service
 }
 
-/** The checkpoint that a job was generated with, as the drop-in answers. */
+/** The checkpoint of a job's generation, by the answer of the A1111-compatible API. */
 async function usedBy (service: Service, checkpoint?: string): Promise<string> {
   const named = checkpoint === undefined ? {} : { override_settings: { sd_model_checkpoint: checkpoint } }
   const { body } = await service.request('POST', '/sdapi/v1/txt2img', { ...quick, steps: 1, ...named })
@@ -49,7 +49,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
         note('y', y, 'y')
         note('none', none, own)
         if (round % 10 === 5) own = own === 'mine' ? 'other' : 'mine'
-        // what stays selected is the last job's where it is never put back
+        // if it is never restored, the last job's checkpoint stays selected
         if (mode === 'never' || round % 10 === 5) await select(own)
         note('person', await usedByHand(service), own)
       }

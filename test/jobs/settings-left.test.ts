@@ -11,7 +11,7 @@ async function start (t: Parameters<typeof startService>[0], simulator: Simulato
   return await startService(t, { simulator: { speed: Infinity, checkpoints: ['one.safetensors', 'two.safetensors'], ...simulator } })
 }
 
-/** What became of a job, and what the settings of its server left in its picture. */
+/** The outcome of a job, and the traces of its server's settings in its image. */
 async function run (service: Service, parameters: object = {}): Promise<JobBody & { marks: object }> {
   const id = await service.submit({ ...quick, steps: 1, ...parameters })
   const job = await service.until(id, 'completed', 'failed')

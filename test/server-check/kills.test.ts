@@ -11,14 +11,14 @@ const server = async (api: ApiProcess) => (await api.request('GET', '/api/v1/ser
 
 type Generation = ReturnType<Simulator['state']>['generations'][number]
 
-/** By what the generations of each step are known at the server; the steps before make three. */
+/** How to recognise the generations of each step at the server; the earlier steps make three. */
 const steps: Readonly<Record<string, (generation: Generation) => boolean>> = {
   interrupt: ({ taskId }) => taskId?.endsWith('-4') === true,
   overrides: ({ overrides }) => 'randn_source' in (overrides ?? {}),
   selection: ({ overrides }) => 'sd_model_checkpoint' in (overrides ?? {})
 }
 
-/** Waits until a generation of the step has begun, which stands still then until the faults are taken away. */
+/** Waits until a generation of the step has begun, which then stalls until the faults are removed. */
 async function holdAt (simulator: Simulator, step: string): Promise<void> {
   const hang = () => { simulator.setFaults([{ kind: 'hang', sticky: true, prompt: 'grey', afterSteps: 0 }]) }
   hang()
@@ -39,7 +39,7 @@ async function optionsOf ({ url }: Simulator): Promise<Record<string, unknown>> 
   return await (await fetch(`${url}/sdapi/v1/options`)).json() as Record<string, unknown>
 }
 
-/** A first job, so that the server is served and known. */
+/** Runs a first job, so that the server is served and known. */
 async function warmUp (api: ApiProcess): Promise<void> {
   await api.until(await api.submit(quick), 'completed')
 }

@@ -2,20 +2,20 @@ import { createServer, request, type IncomingMessage, type ServerResponse } from
 import { once } from 'node:events'
 import type { Test } from 'tap'
 
-/** What stands between us and a simulated server, and how it differs from one that behaves. */
+/** The oddities of a proxy in front of a simulated server. */
 export interface Oddities {
-  /** Answers in place of the server; undefined: passes the request on. */
+  /** Answers instead of the server; undefined: passes the request on. */
   readonly answer?: (seen: { readonly method: string, readonly path: string, readonly body: Buffer }) =>
     { readonly status: number, readonly body: string, readonly contentType?: string } | undefined
   /** Largest body in bytes; larger ones get 413, as from nginx. */
   readonly largestBody?: number
-  /** Milliseconds after which an answer is given up with 504. */
+  /** Milliseconds after which the proxy answers 504. */
   readonly gatewayTimeout?: number
   /** Added to each answer. */
   readonly headers?: Readonly<Record<string, string>>
-  /** Makes another request of one that is passed on. */
+  /** Changes a request before it is passed on. */
   readonly change?: (seen: { readonly path: string, readonly body: Buffer }) => Buffer
-  /** Makes another answer of one of the server's. */
+  /** Changes an answer of the server. */
   readonly rewrite?: (path: string, status: number, text: string) => { status: number, text: string } | undefined
 }
 

@@ -230,7 +230,7 @@ t.test('a person who changes a setting meanwhile keeps it', async t => {
   t.match(await (await fetch(`${simulator.url}/sdapi/v1/options`)).json(), { eta_ancestral: 0.5, CLIP_stop_at_last_layers: 1 })
 })
 
-/** A proxy that has the server forget to restore what a generation overrides. */
+/** A proxy that makes the server not restore overridden settings. */
 async function startForgetful (t: Pick<Test, 'teardown'>, target: string) {
   return await startOddServer(t, target, {
     change: ({ path, body }) => path === '/sdapi/v1/txt2img'

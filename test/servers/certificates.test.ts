@@ -13,7 +13,7 @@ const simulator = await startSimulator({ speed: Infinity })
 t.teardown(simulator.close)
 const sendSlot = async (t: Test, ...chain: string[]) => await startGate(t, simulator.url, () => true, chain)
 
-/** What a probe says of a server there: its kind, or what is wrong. */
+/** The result of probing a server there: its kind, or the problem. */
 async function probed (address: ServerAddress): Promise<string> {
   const client = createA1111Client(address)
   try {

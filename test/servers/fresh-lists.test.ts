@@ -33,7 +33,7 @@ t.test('before a name is refused, its list is read at the server again', async t
       user_id: 'ann', ...quick, loras: [{ name: 'for-bots', weight: 0.5 }]
     })
     let bot = await askAsBot()
-    // the list was read a moment ago, and is again within two seconds
+    // the list was just read, and is read again within two seconds
     for (let tries = 0; bot.status === 422 && tries < 100; tries++) {
       await new Promise(resolve => { setTimeout(resolve, 50) })
       bot = await askAsBot()

@@ -9,7 +9,7 @@ t.teardown(redisServer.stop)
 const redis = new Redis(redisServer.url)
 t.teardown(() => { redis.disconnect() })
 
-/** The store of another process each time. */
+/** Returns the store of a new process each time. */
 const store = () => createServerStateStore(redis, createKeys('sq'))
 const subject = { id: 'one', baseUrl: 'http://127.0.0.1:7860', kind: 'a1111' } as const
 

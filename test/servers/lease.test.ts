@@ -12,7 +12,7 @@ import { startTestRedis } from '../redis.ts'
 const minute = 60_000
 const own = describeHolder('own')
 
-/** A process that sleeps, as the holder of leases, and what kills it. */
+/** A sleeping process as the holder of leases, and a function that kills it. */
 async function startNeighbour (): Promise<{ holder: LeaseHolder, kill: () => Promise<void> }> {
   const child = spawn('sleep', ['60'], { stdio: 'ignore' })
   t.teardown(() => child.kill('SIGKILL'))
@@ -27,7 +27,7 @@ async function startNeighbour (): Promise<{ holder: LeaseHolder, kill: () => Pro
   }
 }
 
-// Elsewhere than on Linux nothing is proven, and leases run out.
+// Except on Linux there is no proof, and leases must expire.
 t.equal(own.space === null, process.platform !== 'linux')
 const onLinux = own.space === null ? { skip: 'needs /proc' } : {}
 
@@ -67,7 +67,7 @@ t.test('only proof counts: what cannot be seen from here may live', onLinux, asy
   t.equal(hasEnded({ pid: process.pid, started: 'before' }), true, 'its number is another process\'s now')
 })
 
-/** Two processes that live, one Redis, and a clock that the test moves. */
+/** Two living processes, one Redis, and a clock that the test moves. */
 async function openLeases (t: Test) {
   const server = await startTestRedis()
   t.teardown(server.stop)
@@ -83,7 +83,7 @@ async function openLeases (t: Test) {
     theirs,
     ours,
     lease: keys.key('lease', 's'),
-    /** Looks each second, as workers do. */
+    /** Looks each second, like workers. */
     async look (seconds: number) {
       for (let second = 0; second < seconds; second++) {
         clock.now += 1000

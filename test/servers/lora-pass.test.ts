@@ -69,7 +69,7 @@ async function watch (t: Test, id: string, simulator: Simulator) {
     /** The number of passes until now, after so many more inventories and the pass that they may have begun. */
     async passesAfter (times: number) {
       await inventories(times)
-      await states.loraFacts.inTurn(id, async () => {})
+      await states.loraFacts.exclusively(id, async () => {})
       return control.passes
     },
     known: async () => (await states.loraFacts.read(id)).size
@@ -148,7 +148,7 @@ t.test('a pass ends with its server, and with the watch', async t => {
   await inventories()
   control.away = new GenerationFailure('server-down', 'server_unreachable', 'It went away.')
   t.match(await monitor.check(), { reachable: 'no' })
-  await states.loraFacts.inTurn('leaving', async () => {})
+  await states.loraFacts.exclusively('leaving', async () => {})
   t.match([control.passes, control.ended], [1, 1])
   control.away = null
   control.held = Promise.resolve()

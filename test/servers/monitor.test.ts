@@ -11,7 +11,7 @@ import { startSimulator } from '../../src/simulator/simulator.ts'
 import { silentLogger } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
 
-/** Looks only when it is told to, and reads the inventory only where there is a reason. */
+/** Probes only on request, and reads the inventory only for a reason. */
 const intervals = { whileUp: 3_600_000, whileDown: 3_600_000, inventory: 3_600_000 }
 
 const redisServer = await startTestRedis()
@@ -120,7 +120,7 @@ t.test('what a look saw before a generation failed counts no more', async t => {
       async readJson (path, options) {
         if (isGone) throw new GenerationFailure('server-down', 'connection_refused', 'The server cannot be reached.')
         const answer = await server.readJson(path, options)
-        // The last thing that is asked for where all is as it was.
+        // The last request if nothing has changed.
         if (!isSlow || path !== '/sdapi/v1/sd-models') return answer
         onWay()
         await held
@@ -162,7 +162,7 @@ t.test('differences have the inventory read again once each, and no more often t
   t.teardown(differing.close)
   await differing.check()
   const before = reads()
-  /** How often the inventory was read since the beginning, once what this set off is over. */
+  /** How often the inventory was read since the beginning, once all triggered readings are over. */
   const after = async (...differences: string[]) => {
     differing.differs(differences)
     await differing.check()
@@ -232,7 +232,7 @@ t.test('a server that refuses connections is offline', async t => {
   t.match(await watched.check(), { reachable: 'no' })
 })
 
-/** A monitor of its own; what the server answers to some paths can be changed. */
+/** A monitor of its own; the test can change the server's answers to some paths. */
 function watchServer (alias: string, times: Partial<MonitorIntervals>) {
   const answers = new Map<string, unknown>()
   const asked = connect()
@@ -332,7 +332,7 @@ t.test('routes that only take POST are looked for once per start', async t => {
   t.same(Object.keys(requests).filter(route => /^GET .*(txt2img|img2img|interrupt|extra-|interrogate|detect)/.test(route)), [])
 })
 
-/** Answers one look, and refuses connections from then on. */
+/** Answers one probe, and refuses connections from then on. */
 function simulatorThenRefusing (first: A1111Client, then: A1111Client): A1111Client {
   let looks = 0
   return {

@@ -12,7 +12,7 @@ import { silentLogger } from '../helper.ts'
 const none = { reads: 0, changes: 0 }
 const clipSkip = { CLIP_stop_at_last_layers: 2 }
 
-/** A keeper alone in front of a server, without anything that looks at the server in between. */
+/** A keeper alone in front of a server, without a monitor. */
 async function start (t: Test, flavor: 'a1111' | 'forge') {
   const simulator = await startSimulator({ speed: Infinity, flavor, checkpoints: ['one.safetensors', 'two.safetensors'] })
   t.teardown(simulator.close)

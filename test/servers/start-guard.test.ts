@@ -14,7 +14,7 @@ import { startTestRedis } from '../redis.ts'
 
 const waitMs = 800
 
-/** A place at which something listens only when it is told to. */
+/** An address at which a server listens only on request. */
 interface Listener {
   readonly url: string
   readonly requests: string[]
@@ -90,7 +90,7 @@ async function ask (client: A1111Client, path = '/sdapi/v1/options'): Promise<st
     error instanceof GenerationFailure ? error.code : String(error))
 }
 
-/** Asks again and again until something else comes; what came, and after how long. */
+/** Repeats the request until the answer changes; returns the new answer, and after how long. */
 async function askUntil (client: A1111Client, ...codes: string[]): Promise<{ code: string, took: number }> {
   const begin = performance.now()
   for (;;) {
@@ -292,7 +292,7 @@ t.test('an https address is connected to without a greeting', async t => {
 })
 
 t.test('whoever watches a server learns at once that it went away, and nothing of connections that are not used', async t => {
-  // What is watched keeps no process running.
+  // A watched connection keeps no process running.
   const running = setInterval(() => {}, 1000)
   t.teardown(() => { clearInterval(running) })
   const server = await createListener()

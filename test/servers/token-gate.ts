@@ -13,11 +13,13 @@ export interface SendSlot {
   /** At 127.0.0.1. */
   readonly url: string
   readonly port: number
-  /** Paths and headers of what came, in their order. */
+  /** Paths and headers of the requests, in their order. */
   readonly seen: Array<{ path: string, headers: IncomingHttpHeaders }>
 }
 
-/** A proxy in front of a server that lets in whoever has the right headers, and tells the others what they sent. */
+/**
+ * A proxy in front of a server that accepts requests with the right headers, and answers others with what they sent.
+ */
 export async function startGate (
   t: Pick<Test, 'teardown'>, target: string, isRight: (headers: IncomingHttpHeaders) => boolean,
   chain: readonly string[] | null = null

@@ -46,7 +46,7 @@ t.test('headers and bearer go to their server with every request, are sealed and
   t.ok(byHeaders.seen.every(({ headers: sent }) =>
     sent['cf-access-client-id'] === 'app.access' && sent.cookie === 'auth=cookie-secret' && sent.authorization === undefined))
 
-  // The gate tells what it got, and we must not.
+  // The proxy echoes the headers that it got; we must not.
   t.match((await change('Bearer', { bearer: 'bearer-secret-2' })).status, 200)
   t.match(await look('Bearer'), { reachable: false, server: { health: 'unauthorized' } })
   answers.push(await look('Bearer'), (await service.request('GET', servers)).body)

@@ -58,14 +58,14 @@ export async function findErrorStyles (session: CheckSession, facts: CheckFacts)
     addFinding(facts, 'errors', 'unknown', 'It reported no error for wrong requests, so how it words them is not known.')
     return
   }
-  const told = `Errors come in ${styles.length === 1 ? 'this form' : 'these forms'}: ${styles.map(style => names[style]).join(', ')}.`
+  const forms = `Errors come in ${styles.length === 1 ? 'this form' : 'these forms'}: ${styles.map(style => names[style]).join(', ')}.`
   if (styles.includes('html')) {
-    addFinding(facts, 'errors', 'harm', `${told} Something in front of the server replaces its errors.`,
+    addFinding(facts, 'errors', 'harm', `${forms} Something in front of the server replaces its errors.`,
       'Let the proxy pass the errors of the server, such as proxy_intercept_errors off of nginx.')
   } else if (styles.includes('other')) {
-    addFinding(facts, 'errors', 'note', `${told} Reasons of failures are possibly not shown.`)
+    addFinding(facts, 'errors', 'note', `${forms} Reasons of failures are possibly not shown.`)
   } else {
-    addFinding(facts, 'errors', 'good', `${told} They are understood.`)
+    addFinding(facts, 'errors', 'good', `${forms} They are understood.`)
   }
 }
 
