@@ -10,27 +10,27 @@ import { startThirdParty } from '../test/support/third-party.ts'
 import { until } from './environment/until.ts'
 
 /**
- * Cancels jobs at random moments of their lives while somebody else uses the same server, then counts whose
- * generations were interrupted: `node bench/cancel-soak.mjs [cancels] [seed] [--nowebui]`. With `--nowebui` the server
- * tells no tasks apart, as A1111 without its interface.
+ * Cancels jobs at random times of their lives while another client uses the same server, then counts whose generations
+ * were interrupted: `node bench/cancel-soak.mjs [cancels] [seed] [--nowebui]`. With `--nowebui` the server does not
+ * distinguish tasks, as A1111 without its interface.
  */
 
 /** Jobs that are under way at a time. */
 const atOnce = 4
 /** A cancel comes up to so many milliseconds after its job was accepted: while it waits, runs, is stored or is over. */
 const latestCancel = 4000
-/** From those that are over before anybody can stop them to those that only a cancel ends soon. */
+/** From generations too short to be stopped to those that only a cancel ends soon. */
 const steps = { fewest: 2, most: 150 }
 const thirdPartyPrompt = 'a stranger'
 
 interface Soak {
   readonly cancels: number
   readonly seed: number
-  /** Whether the server tells tasks apart. */
+  /** Whether the server distinguishes tasks. */
   readonly tasks: 'told apart' | 'alike'
 }
 
-/** @returns the exit code: 0 where nothing but what was to be cancelled was interrupted, and nothing is inconsistent */
+/** @returns the exit code: 0 if only cancelled generations were interrupted, and nothing is inconsistent */
 export async function main (parameters: readonly string[]): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })

@@ -16,7 +16,7 @@ import * as webhooks from './figures/webhooks.ts'
 import type { Row } from './table.ts'
 
 export interface Figure {
-  /** What is measured, in a few words. */
+  /** The measured quantity, in a few words. */
   readonly about: string
   measure (): Promise<Row[]>
 }

@@ -13,9 +13,9 @@ import { launchService, startService, type ServiceProcess } from './environment/
 import { median } from './statistics.ts'
 
 /**
- * Kills worker processes at random moments while jobs come in, and Redis in between, stops Redis and thaws it, fills
- * the disk and lets proxies give up, then counts what became of the jobs:
- * `node bench/kill-soak.mjs [kills of workers] [seed]` or `node bench/kill-soak.mjs --minutes 10 [--seed 7]`.
+ * Kills worker processes at random times while jobs come in, and Redis in between, stops Redis and thaws it, fills the
+ * disk and lets proxies time out, then counts the states of the jobs: `node bench/kill-soak.mjs [kills of workers]
+ * [seed]` or `node bench/kill-soak.mjs --minutes 10 [--seed 7]`.
  */
 
 /** Pauses between two kills are up to this long, in milliseconds. */
@@ -25,10 +25,10 @@ const longestLine = 12
 
 /** Generations that the jobs may take where nothing dies: the default of JOB_ATTEMPTS. */
 const attempts = 3
-/** For how long Redis stands still and the disk is full at most, in milliseconds. */
+/** Longest time for which Redis is frozen and the disk is full, in milliseconds. */
 const longestFreeze = 6000
 
-/** What goes wrong besides what is killed. */
+/** Faults besides kills. */
 const troubles: readonly Fault[] = [
   { kind: 'gateway-timeout', afterMilliseconds: 150, probability: 0.05, sticky: true },
   { kind: 'connection-cut', afterMilliseconds: 150, probability: 0.03, sticky: true },
@@ -153,7 +153,7 @@ async function soak (environment: Environment, length: Length, random: () => num
   return problems.length === 0 && tooOften.length === 0 ? 0 : 1
 }
 
-/** Kills a worker, or Redis, which this process starts again; or lets Redis stand still, or the disk be full. */
+/** Kills a worker, or Redis, which this process starts again; or freezes Redis, or fills the disk. */
 async function killOne (
   environment: Environment, workers: readonly ServiceProcess[], random: () => number
 ): Promise<Kill & { readonly index: number }> {

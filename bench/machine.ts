@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 
-/** How the processors were used up to a moment, in ticks of a hundredth of a second. */
+/** Use of the processors up to a time, in ticks of a hundredth of a second. */
 export interface ProcessorUse {
   readonly moment: number
   /** By all programs. */
@@ -10,7 +10,7 @@ export interface ProcessorUse {
   readonly own: number
 }
 
-/** As Linux tells it, proc(5); undefined elsewhere. */
+/** As Linux reports it, proc(5); undefined elsewhere. */
 export function readProcessorUse (): ProcessorUse | undefined {
   try {
     const [user = 0, nice = 0, system = 0, , , interrupts = 0, softInterrupts = 0] = numbersOf('/proc/stat', 'cpu ')
@@ -25,7 +25,7 @@ export function readProcessorUse (): ProcessorUse | undefined {
   }
 }
 
-/** The share of all processors that other programs took between two moments; undefined where it is not known. */
+/** The share of all processors that other programs took between two times; undefined if unknown. */
 export function shareOfOthers (before: ProcessorUse | undefined, after: ProcessorUse | undefined): number | undefined {
   if (before === undefined || after === undefined) return undefined
   const ticks = (after.moment - before.moment) / 10 * cpus().length

@@ -23,7 +23,7 @@ const longestLife = 8000
 const longestAnswer = 10_000
 const servers = (url: string) => ({ Main: url })
 
-/** One who listens on and on, and what it has heard of each job. */
+/** A continuous listener, and the events that it received of each job. */
 interface Listener {
   reconnects: number
   resets: number
@@ -31,7 +31,7 @@ interface Listener {
   readonly ends: Map<string, number>
 }
 
-/** @returns the exit code: 0 where no end was missed or told twice */
+/** @returns the exit code: 0 if no end was missed or sent twice */
 export async function main ([reconnects = '1000', seed = '7']: readonly string[]): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })

@@ -2,7 +2,7 @@
 export interface Row {
   readonly figure: string
   readonly measured: string
-  /** What could be reached at best, as measured in this run; empty where there is no such thing. */
+  /** The best possible value, as measured in this run; empty if there is none. */
   readonly limit: string
   /** Measured to limit. */
   readonly ratio: string

@@ -14,8 +14,8 @@ import { launchService, startService } from './environment/service.ts'
 
 /**
  * Kills API and worker processes, most of them right when an event has become true, while jobs with webhooks come in
- * and are cancelled, and their receiver fails now and then; then counts what the receiver got:
- * `node bench/webhook-soak.mjs [kills] [seed]`.
+ * and are cancelled, and their receiver fails now and then; then counts the received events: `node
+ * bench/webhook-soak.mjs [kills] [seed]`.
  */
 
 /** Jobs wait in line up to this number. */

@@ -17,7 +17,7 @@ export interface BotOptions {
   readonly client: Client
   /** Shows a message in the channel. */
   readonly say: (message: string) => void
-  /** Folder that pictures go to. */
+  /** Folder for images. */
   readonly folder: string
 }
 
@@ -31,7 +31,7 @@ export const help = [
   '/cancel                              end your picture'
 ].join('\n')
 
-/** The bot: give it lines, wait for `idle` to see the last picture. */
+/** The bot: give it lines, wait for `idle` to see the last image. */
 export function createBot ({ client, say, folder }: BotOptions) {
   /** The job that each user waits for. */
   const jobs = new Map<string, string>()

@@ -56,7 +56,7 @@ export function createClient ({ url, key = '', secret = '', pause = 3 }: ClientO
   const user = (id: string) => `/sessions/${encodeURIComponent(id)}`
 
   return {
-    /** Starts a generation; pictures in the fields are base64. Gives the id of the job. */
+    /** Starts a generation; images in the fields are base64. Returns the id of the job. */
     async generate (kind: Kind, fields: Fields): Promise<string> {
       const { job_id: id } = await call<{ job_id: string }>('POST', `/generate/${kind}`, fields)
       return id
@@ -91,7 +91,7 @@ export function createClient ({ url, key = '', secret = '', pause = 3 }: ClientO
   }
 }
 
-/** The service answers a sentence, or a list of what is wrong where. */
+/** The service answers a sentence, or a list of errors with their places. */
 function sentenceOf (answer: unknown): string {
   const detail = typeof answer === 'object' && answer !== null && 'detail' in answer ? answer.detail : answer
   if (!Array.isArray(detail)) return String(detail)

@@ -95,7 +95,7 @@ const line = (of: string, share: string) => Type.Array(Type.Object({
   examples: [[{ ratio: 1, cells: [{ prompt: 'sky' }] }, { ratio: 2, cells: [{ prompt: 'a knight' }, { prompt: 'a bard' }] }]]
 })
 
-/** How a picture is divided, and what goes where. */
+/** Division of an image, and the content of each region. */
 export const RegionalConfig = Type.Object({
   layout: StringEnum(regionalLayouts, {
     description: 'vertical is left and right, horizontal above and below, quadrants top left, top right, bottom left, ' +

@@ -54,7 +54,7 @@ const whose = {
   strict
 }
 
-/** What every generation takes. */
+/** Fields of every generation. */
 const base = {
   ...whose,
   prompt: Type.String({ description: 'The prompt. Can be empty.', maxLength: 100_000, examples: ['a lighthouse at dusk'] }),
@@ -158,7 +158,7 @@ const imageSize = {
   width: { ...base.width, description: ownSize('Width') },
   height: { ...base.height, description: ownSize('Height') }
 }
-/** What every kind of generation takes. */
+/** Fields of every kind of generation. */
 const all = { ...base, ...advanced, controlnet_units: { ...units, default: [] } }
 
 export const BotTxt2imgRequest = WithDefaults(all, {
@@ -236,7 +236,7 @@ export const BotRegionalRequest = WithDefaults({ ...all, regional_config: Region
 })
 export type BotRegionalRequest = Static<typeof BotRegionalRequest>
 
-/** Of a finished picture: it comes along, or is one of a job's. */
+/** Of a finished image: sent along, or one of a job's. */
 const finished = {
   ...whose,
   image: image('The picture. In a form: a file.'),

@@ -101,7 +101,7 @@ export const LoraEnrichQuery = Type.Object({
   force: Type.Optional(Type.Boolean({ default: false, description: 'Whether to ask again although an answer is stored.' }))
 })
 
-/** A moment as older Pythons parse it. */
+/** A time as older Pythons parse it. */
 export const BotTime = (description: string) =>
   Type.String({ description: `${description} UTC, without an offset.`, examples: ['2026-11-20T12:56:37.756000'] })
 

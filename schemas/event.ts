@@ -2,7 +2,7 @@ import { Type, type Static } from '@sinclair/typebox'
 import { JobStatus } from './job.ts'
 import { Nullable, StringEnum, success, Timestamp } from './kit.ts'
 
-/** Kept for a while, so that whoever reconnects gets them after the fact. */
+/** Stored for a while, so that clients that reconnect get them afterwards. */
 export const storedKinds = [
   'accepted', 'started', 'image', 'completed', 'failed', 'cancelled', 'returned', 'moved', 'removed',
   'image-removed',
@@ -11,7 +11,7 @@ export const storedKinds = [
   'download-added', 'download-completed', 'download-failed', 'download-cancelled', 'models-scanned'
 ] as const
 
-/** Told to who listens at that moment: the next one makes up for any that was missed. */
+/** Sent to listeners at that time: the next one makes up for a missed one. */
 export const liveKinds = ['progress', 'preview', 'place', 'queue', 'download-progress', 'scan-progress', 'delivery'] as const
 
 /** About the stream itself; they cannot be filtered. */
@@ -53,7 +53,7 @@ const list = (what: string, example: string) => Type.String({
   maxLength: 400, description: `${what}; several are joined by commas.`, examples: [example]
 })
 
-/** What narrows a stream of events down. */
+/** Filters of a stream of events. */
 export const eventFilterFields = {
   server: Type.Optional(list('Only events of the servers with these aliases', 'Main')),
   key: Type.Optional(Type.String({
@@ -93,7 +93,7 @@ export const TicketAnswer = Type.Object({
 
 const name = Type.String({ minLength: 1, maxLength: 64, description: 'Name of the subscription, by the client\'s own choice.' })
 
-/** What a client may say over the WebSocket. */
+/** Messages of a client over the WebSocket. */
 export const SocketMessage = Type.Union([
   Type.Object({
     type: Type.Literal('subscribe'),

@@ -42,7 +42,7 @@ const requestFields = {
 
 const file = (description: string) => Type.String({ format: 'binary', description })
 
-/** What forms have besides: they hold no objects, so parameters may stand beside the other fields. */
+/** Further members of forms: they hold no objects, so parameters can be beside the other fields. */
 const formFields = {
   prompt: Type.Optional(Type.String({
     description: 'One of the generation parameters: a form can have all of them at the top.'

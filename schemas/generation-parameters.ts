@@ -70,7 +70,7 @@ export function fieldsAsSent (fields: TProperties): TProperties {
   return Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, asSent(field)]))
 }
 
-/** What clients may send as parameters of a generation. Unknown fields are accepted and left out with a warning. */
+/** Parameters of a generation. Unknown fields are accepted and left out with a warning. */
 export const GenerationParameters = Type.Object(fieldsAsSent({ ...A1111Parameters.properties, ...otherSpellings }), {
   $id: 'GenerationParameters',
   additionalProperties: true,
@@ -79,7 +79,7 @@ export const GenerationParameters = Type.Object(fieldsAsSent({ ...A1111Parameter
 })
 export type GenerationParameters = Readonly<Record<string, unknown>>
 
-/** Something that the caller should know although the job goes on. */
+/** A note to the client although the job continues. */
 export const Warning = Type.Object({
   code: Type.String({ description: 'Stable word for programs.', examples: ['size_rounded'] }),
   message: Type.String({ description: 'The same as a sentence.' }),

@@ -1,4 +1,4 @@
-/** What a child does when it is asked, by the question. */
+/** Actions of a child by the parent's question. */
 export type Answers = Readonly<Record<string, (value: unknown) => unknown>>
 
 interface Question {
@@ -7,7 +7,7 @@ interface Question {
   readonly value?: unknown
 }
 
-/** In a child: answers what the parent asks, and calls back when the parent is gone. */
+/** In a child: answers the parent's questions, and calls back when the parent has exited. */
 export function answerParent (answers: Answers, orphaned: () => void): void {
   const send = (reply: object) => { if (process.connected) process.send?.(reply) }
   process.on('message', ({ id, question, value }: Question) => {

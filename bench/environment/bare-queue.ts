@@ -1,7 +1,7 @@
 import { startChild } from './child.ts'
 import type { Environment } from './environment.ts'
 
-/** BullMQ with nothing around it, in a process of its own: what a queue on this machine can do at best. */
+/** BullMQ with nothing around it, in a process of its own: the best that a queue on this machine can do. */
 export interface BareQueue {
   /** Milliseconds from each `add` to its processor, one after the other with a rest between, after a warm-up. */
   handOver (times: number, rest: number): Promise<number[]>

@@ -3,11 +3,11 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Environment } from './environment.ts'
 
-/** A process of its own, so that it does not share the event loop with what measures it. */
+/** A process of its own, so that it does not share the event loop with the measuring one. */
 export interface Child {
   readonly pid: number
   isRunning (): boolean
-  /** Has the child do something and gives its answer. @throws Error with what went wrong there, or if it ended */
+  /** Runs an action in the child and returns its answer. @throws Error with the child's fault, or if it ended */
   ask<Answer> (question: string, value?: unknown): Promise<Answer>
   /** As a power cut would end it. */
   kill (): Promise<void>

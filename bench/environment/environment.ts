@@ -5,7 +5,7 @@ import { Redis } from 'ioredis'
 import { pino } from 'pino'
 import { startEmbeddedRedis } from '../../src/redis/private/embedded.ts'
 
-/** What every figure stands on: a folder and a Redis of its own, started exactly as the product starts its own. */
+/** The base of every figure: a folder and a Redis of its own, started exactly as the product starts its own. */
 export interface Environment {
   readonly folder: string
   readonly redisUrl: string
@@ -42,7 +42,7 @@ export async function withEnvironment<Outcome> (
   }
 }
 
-/** Ends what is still running when the bench is interrupted. */
+/** Ends all running parts when the bench is interrupted. */
 export async function closeEverything (): Promise<void> {
   await Promise.all([...open].map(clear => clear()))
 }

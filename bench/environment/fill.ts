@@ -10,11 +10,11 @@ export interface Filling {
   readonly count: number
   /** Jobs go to these in turn. */
   readonly serverIds: readonly string[]
-  /** Owners in turn; null is nobody's. */
+  /** Owners in rotation; null is no owner. */
   readonly keyIds: ReadonlyArray<string | null>
-  /** What becomes of the job with this number, from 0. */
+  /** State of the job with this number, from 0. */
   readonly endOf: (index: number) => 'completed' | 'failed' | 'cancelled' | 'pending'
-  /** What its prompt begins with. */
+  /** Start of its prompt. */
   readonly promptOf: (index: number) => string
 }
 
@@ -30,7 +30,7 @@ export async function fill (redis: Redis, like: Job, filling: Filling): Promise<
   await redis.config('SET', 'appendfsync', 'always')
 }
 
-/** The fence of whoever serves the server; a first one where nobody does. */
+/** The fence of the process that serves the server; a first one if none does. */
 async function fenceOf (redis: Redis, serverId: string): Promise<number> {
   const key = createKeys('sq').key('lease', serverId, 'fence')
   await redis.set(key, 1, 'NX')

@@ -8,7 +8,7 @@ import { startService } from './service.ts'
 import { startUpstream } from './upstream.ts'
 import { until } from './until.ts'
 
-/** A finished job as the service itself makes one: ordinary parameters, one picture, the simulator's own `info`. */
+/** A finished job as the service itself makes one: ordinary parameters, one image, the simulator's own `info`. */
 export async function makeOrdinaryJob (): Promise<Job> {
   return await withEnvironment(async environment => {
     const upstream = await startUpstream(environment, { kind: 'simulator', options: { stepMilliseconds: 1 } })

@@ -25,7 +25,7 @@ let port = 0
 let seen: Seen[] = []
 const underWay = new WeakMap<IncomingMessage, Seen>()
 
-// Node tells of every request of every server, so the simulator need not know that it is watched.
+// Node reports every request of every server, so the simulator need not know that it is watched.
 subscribe('http.server.request.start', message => {
   const { request } = message as { request: IncomingMessage }
   if (request.socket.localPort !== port) return

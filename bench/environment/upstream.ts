@@ -6,7 +6,7 @@ import type { Seen, UpstreamOptions } from './upstream-process.ts'
 export const generationPath = '/sdapi/v1/txt2img'
 export const interruptPath = '/sdapi/v1/interrupt'
 
-/** A server in a process of its own, and what it saw. */
+/** A server in a process of its own, and its record. */
 export interface Upstream {
   readonly url: string
   /** Requests of this path since the last `forget`, in their order. */

@@ -1,7 +1,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { answerParent } from './answer-parent.ts'
 
-/** What a process noticed about itself while it was watched. */
+/** A process's observations of itself while it was watched. */
 export interface ProcessWatch {
   /** How late the event loop was, in milliseconds. */
   readonly delay: { readonly p50: number, readonly p99: number, readonly most: number }
@@ -26,7 +26,7 @@ let beating: NodeJS.Timeout | undefined
 let held = 0
 let memory = { before: 0, most: 0 }
 
-/** Notes at each beat how late it came and what the process used of the processors since the one before. */
+/** Records at each beat its delay and the processor time of the process since the one before. */
 function beat (): void {
   let last = { at: performance.now(), used: process.cpuUsage() }
   held = 0

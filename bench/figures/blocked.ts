@@ -24,7 +24,7 @@ interface Blocked {
   readonly whole: Promise<number>
 }
 
-/** How soon a caller has its job's id, and what many callers that wait cost the process. */
+/** How soon a client has its job's id, and the cost of many waiting clients for the process. */
 export async function measure (): Promise<Row[]> {
   return await withEnvironment(async environment => {
     const upstream = await startUpstream(environment, { kind: 'simulator', options: { stepMilliseconds: 50 } })

@@ -13,7 +13,7 @@ const times = 40
 const stepMilliseconds = 20
 const goal = 20
 
-/** From before a cancel is sent until the server has the interrupt, at any moment of a running generation. */
+/** From before a cancel is sent until the server has the interrupt, at any time of a running generation. */
 export async function measure (): Promise<Row[]> {
   return await withEnvironment(async environment => {
     const upstream = await startUpstream(environment, { kind: 'simulator', options: { stepMilliseconds } })

@@ -14,8 +14,8 @@ const lease = { lifetime: 4, interval: 1 }
 const isUp = 'worker is up'
 
 /**
- * A worker process is killed while it runs a generation; the clock stops when the server has the request anew. Either
- * the process is started again at once, or another one stands by.
+ * A worker process is killed while it runs a generation; the clock stops when the server has the request again. Either
+ * the process is started again at once, or another one is on standby.
  */
 export async function measure (): Promise<Row[]> {
   return await withEnvironment(async environment => {

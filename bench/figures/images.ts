@@ -16,12 +16,12 @@ const times = 5
 const pictures = 4
 /** In milliseconds. */
 const longestHold = 50
-/** A picture of 1024 x 1024 that cannot be compressed. */
+/** An image of 1024 x 1024 that cannot be compressed. */
 const imageBytes = 1024 * 1024 * 3
 
 /**
- * How late the event loop of the service is, and by how much its memory grows. The limit is what it costs to take such
- * an answer as a whole: to parse it and decode its pictures.
+ * Delay of the service's event loop, and growth of its memory. The limit is the cost of taking such an answer as a
+ * whole: parsing it and decoding its images.
  */
 export async function measure (): Promise<Row[]> {
   return await withEnvironment(async environment => {

@@ -15,7 +15,10 @@ const times = 200
 const rest = 30
 const goal = 5
 
-/** From before the submission is sent until the server has the request. At best what bare BullMQ takes to hand over. */
+/**
+ * From before the submission is sent until the server has the request. At best the time that bare BullMQ takes to hand
+ * over.
+ */
 export async function measure (): Promise<Row[]> {
   return await withEnvironment(async environment => {
     const ours = await measureOurs(environment)

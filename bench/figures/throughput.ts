@@ -12,10 +12,10 @@ export const about = 'jobs per second with an instant server'
 const rounds = 3
 const perRound = 500
 const goal = 0.4
-/** A small picture. */
+/** A small image. */
 const size = { width: 64, height: 64 }
 
-/** Waiting jobs, let go at once, with a small picture each; in turns with a bare worker that does nothing. */
+/** Waiting jobs, released at once, with a small image each; alternating with a bare worker that does nothing. */
 export async function measure (): Promise<Row[]> {
   return await withEnvironment(async environment => {
     const upstream = await startUpstream(environment, { kind: 'instant', options: { milliseconds: 0 } })

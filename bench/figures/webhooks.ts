@@ -16,7 +16,7 @@ export const about = '1,000 webhooks to a good receiver, beside 1,000 to a black
 const count = 1000
 const bulk = 100
 const goal = 1.25
-/** What a busy machine may need for all of it, in milliseconds. */
+/** Time for a busy machine to do all of it, in milliseconds. */
 const patience = 300_000
 
 interface Event { readonly timestamp: string, readonly data: { readonly id: string } }
