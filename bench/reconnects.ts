@@ -36,7 +36,8 @@ export async function main ([reconnects = '1000', seed = '7']: readonly string[]
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })
   }
-  return await withEnvironment(async environment => await run(environment, Number(reconnects), createRandom(Number(seed))))
+  return await withEnvironment(async environment =>
+    await run(environment, Number(reconnects), createRandom(Number(seed))))
 }
 
 async function run (environment: Environment, wanted: number, random: () => number): Promise<number> {

@@ -33,7 +33,8 @@ export async function main ([killCount = '60', seed = '7']: readonly string[]): 
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })
   }
-  return await withEnvironment(async environment => await soak(environment, Number(killCount), createRandom(Number(seed))))
+  return await withEnvironment(async environment =>
+    await soak(environment, Number(killCount), createRandom(Number(seed))))
 }
 
 async function soak (environment: Environment, killCount: number, random: () => number): Promise<number> {

@@ -1,6 +1,6 @@
 --[[
-  Frees the slots of a call and records its outcome. Failures pause an endpoint, for twice as long each time; failing for
-  long disables it.
+  Frees the slots of a call and records its outcome. Failures pause an endpoint, for twice as long each time; failing
+  for long disables it.
 
   KEYS[1]   common beginning of every key
   ARGV[1]   id of the endpoint
