@@ -53,11 +53,11 @@ export interface ServerWorkerDependencies {
   readonly collectImages: GenerationRunnerDependencies['collectImages']
   readonly states: ServerStateStore
   readonly log: Log
-  /** Names this process among all that share the Redis. */
+  /** Names this process among all that share Redis. */
   readonly processId: string
   /** Of its lease of the server. */
   readonly fence: number
-  /** Whether this process holds that lease at this moment. @throws Error where Redis does not say */
+  /** Whether this process holds that lease now. @throws Error if Redis does not answer */
   readonly holdsLease: () => Promise<boolean>
   readonly connect: (server: Server) => A1111Client
   /** Thorough checks of servers, and how their requests are made. */

@@ -5,10 +5,10 @@ import type { LeaseStore } from '../src/servers/lease.ts'
 import { sameAddress, type Server, type ServerRegistry } from '../src/servers/registry.ts'
 import { type ServerWorker, type ServerWorkerDependencies, startServerWorker } from './server-worker.ts'
 
-/** How long a lease outlives its holder, and how often it is renewed or tried for, in milliseconds. */
+/** How long a lease outlives its holder, and how often to renew or try it, in milliseconds. */
 const leaseLifetime = 4000
 const leaseInterval = 1000
-/** How long Redis is asked whether the lease is still held, in milliseconds. */
+/** How long to wait for Redis' answer whether the lease is still held, in milliseconds. */
 const askPatience = 1000
 /** A process that was cut off itself must not take a lease for finished that was only not renewed during the cut. */
 const graceAfterReconnect = 3000
@@ -58,7 +58,7 @@ function holdLease (
   /**
    * Asks Redis each time: this process, or its machine, can have been frozen since it renewed the lease, and no clock
    * of its own has to show that.
-   * @throws Error where Redis does not say
+   * @throws Error if Redis does not answer
    */
   async function holds (ownFence: number): Promise<boolean> {
     if (fence !== ownFence) return false
@@ -99,7 +99,7 @@ function holdLease (
       const grace = reconnectedAt + graceAfterReconnect - performance.now()
       if (grace > 0) return Math.min(grace, leaseInterval)
       const answer = await leases.acquire(serverId, leaseLifetime)
-      // Not a whole interval after it has run out: a dead holder's jobs wait for this.
+      // Not a whole interval after it expires: a dead holder's jobs wait for this.
       if (answer.kind === 'held') return Math.min(answer.remainingMs + 1, leaseInterval)
       fence = answer.fence
       enqueue(async () => { await start(answer.fence) }, 'could not start serving')
@@ -143,7 +143,7 @@ function holdLease (
       const releasing = release(deadlineMs)
       logFailure(releasing, 'could not stop serving in order')
       let deadline: NodeJS.Timeout | undefined
-      // Without Redis some of it never ends; the lease runs out by itself then.
+      // Without Redis some of it never ends; the lease then expires by itself.
       await Promise.race([
         releasing.catch(() => undefined),
         new Promise<void>(resolve => { deadline = setTimeout(resolve, deadlineMs) })

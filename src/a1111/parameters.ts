@@ -21,7 +21,7 @@ import { describeUnknownField, parameterSynonyms, type UnknownField, unknownFiel
 
 type Parameters = Readonly<Record<string, unknown>>
 
-/** Scripts that run what the caller writes as a program on the server. */
+/** Scripts that run the client's text as a program on the server. */
 const deniedScripts = new Set(['custom code'])
 /** Arguments of ControlNet units that make the server read folders of its disk. */
 const folderArguments = ['batch_image_dir', 'batch_mask_dir']
@@ -83,15 +83,15 @@ export interface NormalisingOptions {
   readonly random: (below: number) => number
   /** Pixels that all images of the job may have together: PIXELS_PER_JOB_MEGAPIXELS. */
   readonly maximumPixels: number
-  /** Images that the job may make: OUTPUTS_PER_JOB; any number without. */
+  /** Images that the job can make: OUTPUTS_PER_JOB; unlimited if omitted. */
   readonly maximumImages?: number
-  /** Where the route decides it, as `/sdapi/v1/img2img` does. */
+  /** Set if the route decides it, like `/sdapi/v1/img2img`. */
   readonly mode?: GenerationMode
-  /** What to do with fields that mean nothing; `warn` unless it says otherwise. */
+  /** What to do with unknown fields; `warn` by default. */
   readonly unknown?: 'warn' | 'refuse'
   /**
-   * Who judges values that no server is known to draw, such as 0 steps or more init images than the batch takes: here
-   * at submission, unless it says otherwise, or the server, whose clients know its words. Limits that protect hold for
+   * Where values that no server is known to support are checked, such as 0 steps or more init images than the batch
+   * size: here at submission, by default, or at the server, whose clients know its errors. Protective limits hold for
    * both.
    */
   readonly judge?: 'here' | 'server'
@@ -100,9 +100,9 @@ export interface NormalisingOptions {
 /** A job's parameters in A1111's own names and types. */
 export interface NormalisedParameters {
   readonly mode: GenerationMode
-  /** Complete: defaults filled in, seeds drawn, images still base64, names as the client wrote them. */
+  /** Complete: defaults filled in, seeds chosen, images still base64, names as the client wrote them. */
   readonly parameters: A1111Parameters
-  /** As the client named it; null where it left the choice to the server. */
+  /** As the client named it; null if the client left the choice to the server. */
   readonly checkpoint: string | null
   readonly hints: Hints
   readonly warnings: readonly Warning[]
@@ -110,17 +110,17 @@ export interface NormalisedParameters {
   readonly unnamed?: readonly string[]
 }
 
-/** Fields that choose something by name, where A1111's menus have words for "nothing". */
+/** Fields that choose something by name, for which A1111's menus have words for "nothing". */
 const choices = new Set<string>(namesOf(A1111Parameters.properties, ({ isChoice }) => isChoice === true))
-/** Words for nothing that mean something there: an upscaler, and another scheduler than that of the first pass. */
+/** Words for nothing that have a meaning there: an upscaler, and another scheduler than that of the first pass. */
 const meant: Readonly<Record<string, RegExp>> = { hr_upscaler: /^none$/i, hr_scheduler: /^automatic$/i }
-/** Each is looked up at every server that may run the job. */
+/** Each is looked up at every server that can run the job. */
 const maxLoras = 64
 const img2imgImages: readonly string[] = namesOf(img2imgFields, ({ isImage }) => isImage === true)
 
 /**
- * Turns what any client sends into what A1111 takes. What A1111 would answer with a 500 or draw otherwise than
- * asked is found here.
+ * Converts any client's request into A1111's form. Finds values that A1111 would answer with a 500 or treat differently
+ * than requested.
  * @throws ServiceError `invalid_field_value`, `missing_required_field` or `unsupported_parameter`, naming the field
  */
 export function normaliseParameters (given: unknown, options: NormalisingOptions): NormalisedParameters {
@@ -142,13 +142,13 @@ export function normaliseParameters (given: unknown, options: NormalisingOptions
 }
 
 interface InfotextFields extends TranslatedFields {
-  /** Those that only a text gave. */
+  /** Names of the parameters that only a text gave. */
   readonly fromText: ReadonlySet<string>
 }
 
 /**
- * Fills what was not given otherwise from `generation_info_raw`, and from A1111's own `infotext`, which by its rule
- * never chooses the checkpoint.
+ * Fills missing fields from `generation_info_raw`, and from A1111's own `infotext`, which by its rule never chooses the
+ * checkpoint.
  */
 function withInfotexts (
   given: GivenFields, { rules, judge = 'here' }: NormalisingOptions, warn: (warning: Warning) => void
@@ -179,7 +179,7 @@ function withInfotexts (
     checkpoint: explicit.checkpoint ?? named,
     fields: {
       ...Object.assign({}, ...all) as Record<string, unknown>,
-      // what is no record is refused later
+      // values that are not records are refused later
       ...(isMergeable ? { override_settings: Object.assign({}, ...overrides) as unknown } : {})
     },
     fromText: new Set(texts.flatMap(({ fields }) => Object.keys(fields)).filter(name => !(name in explicit.fields)))
@@ -222,13 +222,13 @@ function readFields (
   } as A1111Parameters
 }
 
-/** Whether a field says nothing, by the words that A1111's own menus have for it. */
+/** Whether a field means nothing, by the words of A1111's own menus. */
 function isNothing (name: string, value: unknown): boolean {
   if (isUnset(value) || !choices.has(name)) return isUnset(value)
   return isUnchosen(value) && meant[name]?.test(String(value).trim()) !== true
 }
 
-/** Those who know A1111's words get its answer with them, where they change nothing. */
+/** Clients that use A1111's words get its answer with them, if they change nothing. */
 function readStyles (styles: readonly unknown[], judge: 'here' | 'server'): unknown[] {
   const kept = styles.filter(style => judge === 'server' ? style !== null : !isUnchosen(style))
   checkTexts('styles', kept)
@@ -260,7 +260,7 @@ function checkTexts (field: string, list: unknown): void {
   if (wrong !== -1) throw invalidField(`${field}.${wrong}`, name => `${name} must be text.`)
 }
 
-/** A server fails at what is no image. */
+/** A server fails at values that are not images. */
 function refuseEmptyImages ({ init_images: images = [] }: A1111Parameters): void {
   const empty = images.findIndex(image => typeof image === 'string' && image.trim() === '')
   if (empty === -1) return

@@ -7,13 +7,13 @@ import type { GenerationMode, ServerTraits } from './types.ts'
 
 export interface PayloadParts {
   readonly mode: GenerationMode
-  /** As admitted for this server, images as base64. */
+  /** As checked for this server, images as base64. */
   readonly parameters: Readonly<Record<string, unknown>>
-  /** The server's own exact title; null sends none, so the server takes what it has selected. */
+  /** The server's own exact title; null sends none, so the server uses its selected one. */
   readonly checkpointTitle: string | null
   /** Our job id; `/internal/progress` and A1111's queue know the generation by it. */
   readonly taskId: string
-  /** Null while nothing is known of the server: it is then taken for an A1111. */
+  /** Null while the server is unknown: it then counts as an A1111. */
   readonly traits: Pick<ServerTraits, 'kind' | 'simulates'> | null
 }
 
@@ -35,8 +35,8 @@ export function buildPayload (parts: PayloadParts): Record<string, unknown> {
 }
 
 /**
- * The checkpoint goes with the request, never through `/options`, which would change it under a running job. What is
- * said here of restoring holds where nothing is known of the server's options; the options keeper decides otherwise.
+ * The checkpoint is sent with the request, never through `/options`, which would change it during a running job. The
+ * restoring rule here applies if the server's options are unknown; otherwise the options keeper decides.
  */
 function overrides (own: Readonly<Record<string, unknown>>, title: string | null) {
   const all = title === null ? own : { ...own, sd_model_checkpoint: title }
@@ -52,7 +52,7 @@ const scriptSettings = [
 ]
 const detailerSettings = ['CLIP_stop_at_last_layers', 'sd_vae']
 
-/** Settings that the scripts of a job may override at the server by themselves. */
+/** Settings that the scripts of a job can override at the server by themselves. */
 export function settingsOfScripts (parameters: A1111Parameters): readonly string[] {
   const { script_name: script, alwayson_scripts: always } = parameters
   if (script !== undefined) return scriptSettings
@@ -66,7 +66,7 @@ export function switchesCheckpoints (parameters: A1111Parameters): boolean {
     (hires === true && (second !== undefined || modules !== undefined))
 }
 
-/** Longest name or value that is given back, and all of them together, in characters of JSON. */
+/** Longest name or value that is returned, and all of them together, in characters of JSON. */
 const longestField = 1000
 const longestEcho = 8192
 
@@ -74,8 +74,8 @@ const longestEcho = 8192
 const ours: ReadonlySet<string> = new Set([...Object.keys(A1111Parameters.properties), 'positive_prompt', 'checkpoint_name'])
 
 /**
- * What clients sent under names that are not A1111's, such as `num_images`, `style_preset` or an identifier of their
- * own: they look for it in the job again. What is long, such as an image, is left out.
+ * Values that clients sent under names that are not A1111's, such as `num_images`, `style_preset` or an identifier of
+ * their own: they look for them in the job again. Long values, such as images, are omitted.
  */
 export function clientEcho (given: unknown): Record<string, unknown> {
   if (!isRecord(given)) return {}

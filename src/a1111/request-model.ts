@@ -7,7 +7,7 @@ import { sdnext } from './kinds/sdnext.ts'
 
 export type Mode = 'txt2img' | 'img2img'
 
-/** A field's value in a request; references to stored images never stand in one. */
+/** A field's value in a request; it never contains references to stored images. */
 type Value<Field extends TSchema> = Exclude<Static<Field>, { readonly $media: string }>
 type Values<Fields extends TProperties> = { [Name in keyof Fields]: Value<Fields[Name]> }
 type Nullable<Fields extends TProperties> = { [Name in keyof Fields]: Value<Fields[Name]> | null }
@@ -30,7 +30,7 @@ const kinds: Readonly<Record<string, FieldKind>> = {
   string: 'string', integer: 'integer', number: 'number', boolean: 'boolean', object: 'object', array: 'list'
 }
 
-/** Where SD.Next has other defaults. */
+/** SD.Next's different defaults. */
 const sdnextFallbacks: Readonly<Record<string, unknown>> = { ...sdnext.defaults, sampler_name: 'Default' }
 
 const fieldsOf: Readonly<Record<Mode, TProperties>> = {
@@ -39,8 +39,8 @@ const fieldsOf: Readonly<Record<Mode, TProperties>> = {
 }
 
 /**
- * 55 fields for txt2img and 57 for img2img in A1111 1.10.1; Forge adds its own. They stand in the order in which the
- * answer's `parameters` list them.
+ * 55 fields for txt2img and 57 for img2img in A1111 1.10.1; Forge adds its own. They are in the order of the answer's
+ * `parameters`.
  */
 export function generationModel (mode: Mode, flavor: 'a1111' | 'forge' | 'sdnext'): Model {
   const fields = Object.entries(fieldsOf[mode]).filter(([, field]) => flavor === 'forge' || factsOf(field).only !== 'forge')

@@ -32,34 +32,33 @@ import type { TaskKnowledge } from './task-knowledge.ts'
 import { watchProgress } from './watch-progress.ts'
 
 /**
- * What became of one queue entry: done with it, to be kept until the server can be used, or to let others go ahead for
- * a while.
+ * The outcome of one queue entry: done, kept until the server can be used, or delayed so that others go ahead.
  */
 export type RunOutcome = 'done' | 'hold' | 'later'
 
 export interface GenerationRunner {
   run (entry: { readonly jobId: string, readonly run: number }): Promise<RunOutcome>
-  /** Stops what a worker before us may have left at the server, before anything is sent. Call it first. */
+  /** Stops generations that an earlier worker can have left at the server, before anything is sent. Call it first. */
   clear (orphans: ReadonlyArray<Pick<Job, 'id' | 'startedAt'>>): Promise<void>
-  /** Somebody wants this job stopped; ignored unless it runs here. */
+  /** A client cancels this job; ignored unless it runs here. */
   cancel (jobId: string): void
-  /** Stops what runs and puts it back in line, for an orderly shutdown. */
+  /** Stops the running jobs and returns them to the queue, for an orderly shutdown. */
   stop (): Promise<void>
-  /** The server is another process's now: lets go at once and touches nothing. */
+  /** Another process serves the server now: stops at once and touches nothing. */
   abandon (): void
 }
 
 export interface GenerationRunnerDependencies {
-  /** As it is now; alias and timeout may change while jobs run. */
+  /** As it is now; alias and timeout can change while jobs run. */
   readonly server: () => Server
   readonly client: A1111Client
   readonly tasks: TaskKnowledge
   readonly marks: GenerationMarks
   readonly monitor: ServerMonitor
   readonly options: OptionsKeeper
-  /** Whether jobs may be begun now: the server can be used, and no operator holds it or the whole queue. */
+  /** Whether jobs can begin now: the server can be used, and no operator has paused it or the whole queue. */
   readonly mayBegin: () => boolean
-  /** A generation went through; seconds from sending it to its answer. */
+  /** A generation succeeded; seconds from sending it to its answer. */
   readonly onMeasured: (submission: JobSubmission, seconds: number) => void
   readonly judge: Judge
   readonly previews: PreviewSender
@@ -75,7 +74,7 @@ export interface GenerationRunnerDependencies {
   readonly processId: string
   /** Of its lease of the server. */
   readonly fence: number
-  /** Whether this process holds that lease at this moment. @throws Error where Redis does not say */
+  /** Whether this process holds that lease now. @throws Error if Redis does not answer */
   readonly holdsLease: () => Promise<boolean>
   readonly prepare: (job: Job) => Promise<PreparedGeneration>
   readonly otherServer: OtherServer
@@ -83,18 +82,18 @@ export interface GenerationRunnerDependencies {
   readonly limits: FailureLimits & {
     readonly jobTimeoutSeconds: number
     readonly maxAnswerBytes: number
-    /** How long a running generation may stand still; 0 for ever. */
+    /** How long a running generation can stall; 0 means for ever. */
     readonly stallSeconds: number
   }
 }
 
-/** Waiting jobs among which one is looked for that may go first after a break. */
+/** Waiting jobs among which the first one after a break is chosen. */
 const trialChoice = 50
 
 class Abandoned extends Error {}
 class ShuttingDown extends Error {}
 
-/** Runs the jobs of one server, one generation at a time, the next one prepared at the gate. */
+/** Runs the jobs of one server, one generation at a time, with the next one prepared and ready to be sent. */
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
   const {
     server, client, tasks, marks, monitor, options, mayBegin, onMeasured, judge: { judge, foresee, answered }, previews,
@@ -116,9 +115,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   const storing = new Map<string, AbortController>()
   const settled = new Set<Promise<unknown>>()
   let runs = 0
-  /** When the server was done with the last generation, by the monotonic clock; null where it failed. */
+  /** When the server was done with the last generation, by the monotonic clock; null if it failed. */
   let doneAt: number | null = null
-  /** Until when the server wants nothing, by the same clock. */
+  /** Until when the server wants no requests, by the same clock. */
   let quietUntil = 0
 
   async function run ({ jobId, run }: { jobId: string, run: number }): Promise<RunOutcome> {
@@ -131,7 +130,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     if (prepared instanceof GenerationFailure && reportOwnFault(prepared)) return 'hold'
     const atGateSince = performance.now()
     let openGate: () => void
-    // What the look before found may be long ago when it is this job's turn.
+    // The last check can be long ago when this job gets the send slot.
     const stopLooking = storage.keepLooking()
     try {
       if (await storage.fault() !== null) return 'hold'
@@ -146,7 +145,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     running.set(jobId, generation)
     try {
       await sleep(Math.max(0, quietUntil - performance.now()), undefined, { signal: leaving.signal }).catch(() => {})
-      // The line may have stopped, and the job been cancelled, while it stood at the gate.
+      // While the job waited for the send slot, the queue can have stopped, and the job can have been cancelled.
       if (!mayBegin() || leaving.signal.aborted) return 'hold'
       const answer = await store.start(claim, fence)
       if (answer === 'lease_lost') return 'hold'
@@ -159,7 +158,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     return 'done'
   }
 
-  /** After a break, the job that has failed here least goes first: one that has failed may be what was wrong. */
+  /** After a break, the job that has failed here least goes first: one that has failed can be the cause. */
   async function standsBack (job: Job): Promise<boolean> {
     const { id: serverId, alias } = server()
     const failuresOf = ({ attempts, firstRun }: Job) =>
@@ -194,7 +193,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     let sentAt: number | null = null
     let wasSent = false
     let sentOptions: SentOptions | null = null
-    // Once nothing of this job is at the server, the next is sent and a cancel must not interrupt that.
+    // Once the server is free of this job, the next is sent, and a cancel must not interrupt that one.
     const leave = once(async () => {
       if (sentAt !== null && generation.stopReason() === null) {
         const seconds = (performance.now() - sentAt) / 1000
@@ -249,15 +248,15 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       doneAt = null
       if (sentOptions !== null && !reported) options.over(sentOptions, endOf(error, wasSent))
       span.fail(error)
-      // Where it is unknown whether the record names the images already, they stay.
+      // If it is unknown whether the record names the images already, they stay.
       if (!reported) await collector.discard()
       const taken = sentAt === null ? null : (performance.now() - sentAt) / 1000
       const times = taken === null ? null : { taken, left: Math.max(0, deadlineMs() / 1000 - taken) }
-      // Progress is told on for one that runs on behind a proxy.
+      // Progress of a generation that continues behind a proxy is still reported.
       const failure = await failureOf(error, { job, generation, times }).finally(progress.stop)
       if (failure === null) return
       if (isRateLimit(failure)) quietUntil = performance.now() + failure.retryAfterMs
-      // One that was given up while its images waited for room is stopped like any other.
+      // A generation that was given up while its images waited for disk space is stopped like any other.
       const stopReason = generation.stopReason() ?? (leaving.signal.reason instanceof ShuttingDown ? 'shutdown' : null)
       await recover({ claim, job, failure, stopReason, startedAt, wasSent })
       if (!failure.mayBeRunning) dropMark(job.id)
@@ -267,7 +266,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     }
   }
 
-  /** Whoever cancels the job, or stops the process, need not wait for room on a disk. */
+  /** A cancel of the job, or a stop of the process, need not wait for disk space. */
   async function storeImages<Images> (
     job: Job, stopReason: StopReason | null, work: (signal: AbortSignal) => Promise<Images>
   ): Promise<Images> {
@@ -283,7 +282,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     }
   }
 
-  /** Whether a failure is our own machine's: then nothing is sent until that is mended. */
+  /** Whether a failure is our own machine's: then nothing is sent until that is fixed. */
   function reportOwnFault (failure: GenerationFailure): boolean {
     if (failure.failureClass !== 'internal') return false
     const fault = storageFaultOf(failure.cause)
@@ -291,12 +290,12 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     return true
   }
 
-  /** Milliseconds since the server was done with the job before; null where this one was not ready then. */
+  /** Milliseconds since the server was done with the job before; null if this one was not ready then. */
   function idleSince (atGateSince: number): number | null {
     return doneAt !== null && atGateSince <= doneAt ? performance.now() - doneAt : null
   }
 
-  /** Null where the job is another process's now. */
+  /** Null if another process has the job now. */
   async function failureOf (
     error: unknown, { job, generation, times }: Omit<FailedCall, 'failure'>
   ): Promise<GenerationFailure | null> {
@@ -311,12 +310,12 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     return isAbandoned() ? null : judged
   }
 
-  /** Milliseconds that one generation may take. */
+  /** Milliseconds that one generation can take. */
   function deadlineMs (): number {
     return (server().jobTimeoutSeconds ?? limits.jobTimeoutSeconds) * 1000
   }
 
-  /** Keeps count of what has to be over before the process may leave. */
+  /** Counts the work that must be over before the process can stop. */
   async function counted<Outcome> (work: Promise<Outcome>): Promise<Outcome> {
     settled.add(work)
     return await work.finally(() => { settled.delete(work) })
