@@ -276,7 +276,8 @@ t.test('a long list keeps no job waiting, is read in pieces, and written only wh
   const id = registry.list()[0]?.id ?? ''
   const last = async () => (await service.request('GET', '/api/v1/models?type=lora&search=lora-00149')).body
   await service.until(await service.submit({ prompt: 'a cat <lora:lora-00149:1>' }), 'completed')
-  t.match(await last(), { models: [{ filename: 'lora-00149.safetensors', tags: [] }] }, 'its name is enough for a job')
+  t.match(await last(), { models: [{ filename: 'lora-00149.safetensors' }] })
+  t.ok((await states.loraFacts.read(id)).size < 150, 'its name is enough for a job')
   gate.open()
   await onNotices(service.services, async () => (await states.loraFacts.read(id)).size === 150 || undefined)
   t.match(await last(), { models: [{ tags: { 0: 'lora-00149' }, trigger_words: ['trigger 149'], base_model: 'SD 1.5' }] })
