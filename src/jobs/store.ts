@@ -3,7 +3,7 @@ import type { EndStatus } from '../../schemas/job.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { parseJsonText, stringifyJson, stringifyKeepingFloats } from '../lib/exact-json.ts'
 import type { Keys } from '../lib/keys.ts'
-import { createRedisClock } from '../redis/clock.ts'
+import { createRedisClock } from '../redis/scripts.ts'
 import { RedisSilence } from '../redis/errors.ts'
 import {
   firstLane, indexKey, type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission,

@@ -1,10 +1,138 @@
-import { chmod, mkdir, stat } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import { createInputFiles, type InputFiles } from './input-files.ts'
+import { ServiceError } from '../lib/errors.ts'
+import type { MediaReference } from '../lib/media-types.ts'
+import {
+  asStorageError, createFileSink, type DraftFile, factsOf, type FileSink, flushFolder, hasCode, prepareDraftFolder,
+  present, requireFolder, untouched
+} from './file-sink.ts'
+import type { ImageExtension } from './image-header.ts'
 import { createOutputFiles, createThumbnails, type OutputFiles, type Thumbnails } from './output-files.ts'
+import { inputName, isInputName } from './output-formats.ts'
+import { draftFolderOf } from './storage.ts'
 
-export type { InputSink } from './input-files.ts'
+/** Bytes hashed and written at a time. */
+const pieceBytes = 1 << 20
+
+/** The result of checking a complete input. */
+export interface KeptInput {
+  readonly extension: ImageExtension
+  /** Stored instead of the received bytes. */
+  readonly bytes?: Buffer
+}
+
+type InputSink = FileSink<MediaReference>
+
+/** The inputs of a media store. */
+interface InputFiles {
+  /** Stores an input, once for the same content. @throws ServiceError `storage_full` */
+  putInput (bytes: Buffer, extension: ImageExtension): Promise<MediaReference>
+  /** The same for an input that is still arriving; `check` decides at its end whether and how it is stored. */
+  createInputSink (check: (draft: DraftFile) => Promise<KeptInput>): Promise<InputSink>
+  /** @throws ServiceError `image_not_found` */
+  readInput (reference: MediaReference): Promise<Buffer>
+  /** Marks inputs as just used, so that `untouchedSince` skips them. */
+  touchInputs (references: readonly MediaReference[]): Promise<void>
+  /**
+   * Removes inputs. Several jobs can share one: the client counts the references. An input that was stored or touched
+   * at or after `untouchedSince` (milliseconds since the epoch) stays, for a job that is being created.
+   */
+  removeInputs (references: readonly MediaReference[], untouchedSince?: number): Promise<void>
+  /** Inputs neither stored nor touched since then; for finding those without a job. */
+  listInputs (untouchedSince: number): AsyncIterable<MediaReference>
+  /** Removes drafts of dead processes, an hour old or older. */
+  removeInputDrafts (): Promise<void>
+}
+
+/** Input images in a folder, each named by its content, so that the same image is stored once. */
+async function createInputFiles (folder: string): Promise<InputFiles> {
+  const drafts = draftFolderOf(folder)
+  await prepareDraftFolder(drafts)
+
+  function pathOf ({ $media: name }: MediaReference): string {
+    if (!isInputName(name)) throw new ServiceError('image_not_found', 'There is no such input image.')
+    return join(folder, name.slice(0, 2), name)
+  }
+
+  async function place (draft: DraftFile, extension: ImageExtension): Promise<MediaReference> {
+    const reference = { $media: inputName(draft.sha256, extension) }
+    const path = pathOf(reference)
+    // After a power cut a file can be shorter than before; such a file is written again.
+    if (await sizeOf(path) === draft.source.size) {
+      await touch(path)
+      return reference
+    }
+    const home = join(folder, draft.sha256.slice(0, 2))
+    await mkdir(home, { recursive: true, mode: 0o750 })
+    await draft.flush()
+    await rename(draft.path, path)
+    await flushFolder(home)
+    return reference
+  }
+
+  const createInputSink: InputFiles['createInputSink'] = async check =>
+    await createFileSink(drafts, async draft => {
+      const { extension, bytes } = await check(draft)
+      return bytes === undefined ? await place(draft, extension) : await putInput(bytes, extension)
+    })
+
+  async function putInput (bytes: Buffer, extension: ImageExtension): Promise<MediaReference> {
+    const sink = await createInputSink(async () => ({ extension }))
+    try {
+      for (let start = 0; start < bytes.length; start += pieceBytes) {
+        await sink.write(bytes.subarray(start, start + pieceBytes))
+      }
+      await sink.end()
+    } catch (error) {
+      await sink.abort()
+      throw error
+    }
+    return await sink.finished
+  }
+
+  return {
+    createInputSink,
+    putInput,
+    async readInput (reference) {
+      try {
+        return await readFile(pathOf(reference))
+      } catch (error) {
+        if (!hasCode(error, 'ENOENT')) throw asStorageError(error)
+        await requireFolder(folder)
+        throw new ServiceError('image_not_found', 'An input image of this job no longer exists; submit the job again.')
+      }
+    },
+    async touchInputs (references) {
+      await Promise.all(references.map(async reference => { await touch(pathOf(reference)) }))
+    },
+    async removeInputs (references, untouchedSince = Infinity) {
+      await Promise.all(references.map(async reference => {
+        const path = pathOf(reference)
+        if (await untouched(path, untouchedSince)) await rm(path, { force: true })
+      }))
+    },
+    async * listInputs (untouchedSince) {
+      for (const home of await readdir(folder)) {
+        if (!/^[0-9a-f]{2}$/.test(home)) continue
+        for (const name of await readdir(join(folder, home))) {
+          if (isInputName(name) && await untouched(join(folder, home, name), untouchedSince)) yield { $media: name }
+        }
+      }
+    },
+    removeInputDrafts: async () => { await prepareDraftFolder(drafts) }
+  }
+}
+
+async function sizeOf (path: string): Promise<number | null> {
+  return (await factsOf(path))?.size ?? null
+}
+
+async function touch (path: string): Promise<void> {
+  const now = new Date()
+  await present(() => utimes(path, now, now))
+}
+
 export type { OpenOutput, OutputSink } from './output-files.ts'
 
 /** The store of image bytes. All code that reads or writes an image uses it. */

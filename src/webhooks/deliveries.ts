@@ -2,10 +2,30 @@ import type { Redis } from 'ioredis'
 import type { DeliveryState } from '../../schemas/webhook.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
+import { loadScript, type Script, type ScriptArgument } from '../redis/scripts.ts'
 import {
-  parseDelivery, toFields, type Delivery, type DeliveryAttempt, type DeliveryChange, type NewDelivery
+  type Delivery, type DeliveryAttempt, type DeliveryChange, type NewDelivery, parseDelivery, toFields
 } from './delivery.ts'
-import { changeDelivery, createDelivery, removeDelivery, renewDelivery } from './delivery-scripts.ts'
+
+/**
+ * Changes of deliveries, one script each. Listeners get each change at once; clients that missed it find it in the
+ * lists.
+ */
+function load<Args extends readonly ScriptArgument[], Answer> (name: string): Script<[prefix: string], Args, Answer> {
+  return loadScript(new URL(`scripts/${name}.lua`, import.meta.url))
+}
+
+export const createDelivery = load<[id: string, key: string, job: string, created: number, ...fields: ScriptArgument[]],
+  0 | 1>('create-delivery')
+
+export const changeDelivery = load<[
+  id: string, round: number, state: DeliveryState, reason: string, nextAt: number | '', now: number, attempt: string,
+  status: number | '', failures: 0 | 1
+], 0 | 1>('change-delivery')
+
+const renewDelivery = load<[id: string, now: number], number>('renew-delivery')
+
+const removeDelivery = load<[id: string], 0 | 1>('remove-delivery')
 
 /** Start and limits of a page of a list. */
 export interface DeliveryFilter {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { GenerationRequest, Mode } from '../../a1111/request-model.ts'
 import { HttpException, ProcessDied } from '../../fastapi/errors.ts'
-import { noteFloat } from '../../lib/exact-json.ts'
+import { noteFloat, stringifyJson } from '../../lib/exact-json.ts'
 import { seedAfter } from '../../lib/seeds.ts'
 import type { CheckpointFile } from '../checkpoints.ts'
 import { runControlNet } from '../controlnet/units.ts'
@@ -9,19 +9,66 @@ import type { Fault, StruckFaults } from '../faults/faults.ts'
 import { strikeAtStart, untilGoneOrDead } from '../faults/strike.ts'
 import { profiles } from '../flavors.ts'
 import { readSource } from '../images/fetch.ts'
-import { arrangeGrid, decodeImage, type Bitmap } from '../images/pixels.ts'
+import { arrangeGrid, type Bitmap, decodeImage } from '../images/pixels.ts'
 import { createTaskId } from '../progress.ts'
 import type { GenerationRecord } from '../records.ts'
 import { runRegionalPrompter } from '../regional.ts'
 import { loadCheckpoint, selectedCheckpoint, type ServerProcess } from '../server-process.ts'
 import { tripOverMissingArguments } from '../start.ts'
 import { beginJob, endJob } from '../state.ts'
-import { type UsedCheckpoint, writeInfotext } from './infotext.ts'
 import { runJob } from './job.ts'
 import { optionMarks } from './option-marks.ts'
 import type { InitImages } from './painter.ts'
 import { floor8, type Plan, planGeneration } from './plan.ts'
 import { checkScripts, tracesOf } from './scripts.ts'
+
+interface UsedCheckpoint { readonly name: string, readonly hash: string }
+
+/** The text that goes into an image and into `info.infotexts`: prompt, negative prompt, parameters. */
+function writeInfotext (
+  plan: Plan, index: number, checkpoint: UsedCheckpoint,
+  settings: { readonly marks: Readonly<Record<string, unknown>>, readonly version: string }
+): string {
+  const parameters: Record<string, unknown> = {
+    Steps: plan.steps,
+    Sampler: plan.sampler.name,
+    'Schedule type': plan.schedulerLabel,
+    'CFG scale': asFloat(plan.cfgScale),
+    Seed: plan.seeds[index],
+    Size: `${plan.width}x${plan.height}`,
+    'Model hash': checkpoint.hash,
+    Model: checkpoint.name,
+    'Variation seed': plan.subseedStrength === 0 ? null : plan.subseeds[index],
+    'Variation seed strength': plan.subseedStrength === 0 ? null : plan.subseedStrength,
+    'Denoising strength': plan.extraParameters['Denoising strength'],
+    ...settings.marks,
+    ...plan.extraParameters,
+    'Hires upscale': asFloat(plan.extraParameters['Hires upscale']),
+    Version: settings.version
+  }
+  const line = Object.entries(parameters)
+    .filter(([, value]) => value !== null && value !== undefined)
+    .map(([name, value]) => `${name}: ${quote(pythonText(value))}`)
+    .join(', ')
+  const negative = plan.negativePrompts[index]
+  return [plan.prompts[index], negative ? `Negative prompt: ${negative}` : '', line]
+    .filter(part => part !== '')
+    .join('\n')
+    .trim()
+}
+
+/** Python prints a float with its fraction, even when there is none. */
+function asFloat (value: unknown): unknown {
+  return typeof value === 'number' && Number.isInteger(value) ? value.toFixed(1) : value
+}
+
+function pythonText (value: unknown): string {
+  return typeof value === 'boolean' ? (value ? 'True' : 'False') : String(value)
+}
+
+function quote (value: string): string {
+  return /[,\n:]/.test(value) ? stringifyJson(value) : value
+}
 
 /** The object whose JSON text is the answer's `info`; it lists all seeds that were planned, even when interrupted. */
 function describeGeneration (
