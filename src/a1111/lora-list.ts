@@ -1,4 +1,4 @@
-import { setImmediate } from 'node:timers/promises'
+import { createBreaks } from '../lib/breaks.ts'
 import { answerTooLarge } from './failures.ts'
 import { createJsonStreamFilter, parseJson, type Disposition, type JsonPath } from './json-stream-filter.ts'
 import { fieldsOf, objectOf, textOf, type JsonObject } from '../lib/json-values.ts'
@@ -24,8 +24,6 @@ const images = /^modelspec\.(?:thumbnail|icon)/
 const tagMember = 'ss_tag_frequency'
 /** Tags that are kept of each LoRA. */
 const maxTags = 40
-/** Milliseconds after which other work gets its turn. */
-const longestTurn = 5
 /** Bytes that are kept of a long text. */
 const longestText = 16 * 1024
 /** Letters of it that remain. */
@@ -80,7 +78,7 @@ export async function readLoraList (
     reader = { write: text => { counter.write(unescape(text)) }, end: () => nothing }
   }
 
-  let turnBegan = performance.now()
+  const otherWork = createBreaks()
   for await (const chunk of chunks) {
     bytes += chunk.length
     if (bytes > maxAnswerBytes) throw answerTooLarge(maxAnswerBytes)
@@ -94,10 +92,8 @@ export async function readLoraList (
         if (lora !== null) loras.push(isPassedOver ? { ...lora, metadata: null } : lora)
         isPassedOver = false
       }
-      if (performance.now() - turnBegan > longestTurn) {
-        await setImmediate()
-        turnBegan = performance.now()
-      }
+      const pause = otherWork()
+      if (pause !== undefined) await pause
     }
   }
   streamFilter.finish()

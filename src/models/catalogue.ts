@@ -1,6 +1,7 @@
 import { type LoraFacts, loraFileOf } from '../a1111/inventory.ts'
 import { bareName, lastPart, nearest, splitHash, withForwardSlashes } from '../a1111/names.ts'
 import type { Checkpoint, Inventory } from '../a1111/types.ts'
+import { createBreaks } from '../lib/breaks.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { foldedText } from '../lib/text.ts'
 import { isSameBase } from '../model-facts/base-models.ts'
@@ -101,6 +102,9 @@ export interface CatalogueDependencies {
   readonly identities: Identities
 }
 
+/** A collator compares thousands of names many times faster than `localeCompare`, in the same order. */
+const byName = new Intl.Collator()
+
 /** One list of the models of all servers and folders. */
 export function createCatalogue ({ registry, states, files, identities }: CatalogueDependencies): Catalogue {
   let current: CatalogueState | null = null
@@ -118,8 +122,15 @@ export function createCatalogue ({ registry, states, files, identities }: Catalo
     const joined = joinModels(await files.all(), reported)
     const ids = await identities.assign(joined)
     const fetched = await files.fetched()
-    const models = joined.map((one, index) => modelOf(one, ids[index] ?? 0, fetched))
-      .sort((one, other) => nameOf(one).localeCompare(nameOf(other)) || one.id - other.id)
+    const otherWork = createBreaks()
+    const named: Array<{ readonly name: string, readonly model: Model }> = []
+    for (const [index, one] of joined.entries()) {
+      const model = modelOf(one, ids[index] ?? 0, fetched)
+      named.push({ name: nameOf(model), model })
+      await otherWork()
+    }
+    const models = named.sort((one, other) => byName.compare(one.name, other.name) || one.model.id - other.model.id)
+      .map(({ model }) => model)
     current = { models, search: createModelSearch(models), builtAt: Date.now(), version }
     return current
   }

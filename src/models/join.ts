@@ -18,6 +18,9 @@ export interface JoinedModel {
   readonly reported: ReportedModel[]
 }
 
+/** Models that share a hash and are all compared with a further source. */
+const maxAlike = 64
+
 /** One source of facts about a model, of whichever kind. */
 interface Sighting {
   readonly type: ModelType
@@ -82,7 +85,10 @@ export function joinModels (files: readonly ModelFile[], reported: readonly Repo
 
   /** The one model with these tensors, preferably the one at this path too. */
   function withTensors (sighting: Sighting): JoinedModel | undefined {
-    const alike = sighting.tensorHashes.flatMap(hash => [...byTensors.get(`${sighting.type}:${hash}`) ?? []])
+    const sharing = sighting.tensorHashes.map(hash => byTensors.get(`${sighting.type}:${hash}`) ?? new Set<JoinedModel>())
+    const here = byPlace.get(keyOf(sighting))
+    // Of many that share a hash only the one at this path can be meant.
+    const alike = sharing.flatMap(all => all.size > maxAlike ? [...here ?? []].filter(one => all.has(one)) : [...all])
     const free = [...new Set(alike)].filter(model => isFree(sighting, model))
     return free.find(model => exactPlacesOf(model).includes(sighting.exactPlace)) ?? onlyOne(free)
   }
