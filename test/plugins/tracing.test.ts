@@ -50,11 +50,11 @@ t.test('one trace goes from the request over the generation to the webhook, and 
 
   const ours = spans.filter(span => span.traceId === traceId)
   const named = (name: string) => ours.find(span => span.name === name)
-  const names = ['POST /api/v2/generate', 'wait in queue', 'generation', 'POST /sdapi/v1/txt2img', last]
+  const names = ['POST /api/v2/generate', 'wait in line', 'generation', 'POST /sdapi/v1/txt2img', last]
   t.same(names.filter(name => named(name) === undefined), [])
   const request = named('POST /api/v2/generate')
   t.equal(request?.parentSpanId, 'b7ad6b7169203331')
-  for (const name of ['wait in queue', 'generation', last]) {
+  for (const name of ['wait in line', 'generation', last]) {
     t.equal(named(name)?.parentSpanId, request?.spanId, name)
   }
   t.equal(named('POST /sdapi/v1/txt2img')?.parentSpanId, named('generation')?.spanId)
