@@ -10,7 +10,7 @@ t.test('a server is checked from the Servers page', { skip }, async t => {
   const { page, mishaps } = await visit(`${service.url}/#/servers`)
   await page.getByRole('button', { name: 'Check Main' }).click()
   const dialog = page.getByRole('dialog')
-  await dialog.getByText('More to find out').click()
+  await dialog.getByText('Further checks').click()
   await dialog.getByLabel('Another checkpoint').fill('nowhere')
   await dialog.getByRole('button', { name: 'Start the check' }).click()
   await dialog.getByText(/has no checkpoint "nowhere"/).waitFor()
