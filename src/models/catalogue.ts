@@ -1,7 +1,7 @@
 import { type LoraFacts, loraFileOf } from '../a1111/inventory.ts'
 import { bareName, lastPart, nearest, splitHash, withForwardSlashes } from '../a1111/names.ts'
 import type { Checkpoint, Inventory } from '../a1111/types.ts'
-import { createBreaks } from '../lib/breaks.ts'
+import { createBreaks, inPieces } from '../lib/breaks.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { foldedText } from '../lib/text.ts'
 import { isSameBase } from '../model-facts/base-models.ts'
@@ -119,7 +119,7 @@ export function createCatalogue ({ registry, states, files, identities }: Catalo
     const reported = (await Promise.all(inventories.map(async ({ server, inventory }) => inventory === null
       ? []
       : modelsReported(server.id, inventory, await states.loraFacts.read(server.id))))).flat()
-    const joined = joinModels(await files.all(), reported)
+    const joined = await inPieces(joinModels(await files.all(), reported))
     const ids = await identities.assign(joined)
     const fetched = await files.fetched()
     const otherWork = createBreaks()
@@ -131,7 +131,10 @@ export function createCatalogue ({ registry, states, files, identities }: Catalo
     }
     const models = named.sort((one, other) => byName.compare(one.name, other.name) || one.model.id - other.model.id)
       .map(({ model }) => model)
-    current = { models, search: createModelSearch(models), builtAt: Date.now(), version }
+    const search = createModelSearch(models)
+    current = { models, search, builtAt: Date.now(), version }
+    // Where this fails the first search does the same work, and says why.
+    search.prepare().catch(() => undefined)
     return current
   }
 

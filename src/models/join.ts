@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import { lastPart, withForwardSlashes } from '../a1111/names.ts'
+import type { Pieces } from '../lib/breaks.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { ModelFacts, ModelFile, ModelType, ReportedModel } from '../model-facts/facts.ts'
 import { loadScript } from '../redis/scripts.ts'
@@ -42,7 +43,9 @@ interface Sighting {
  * Joins sources by hash, then by path. Equal paths with different hashes are different models, and a source without a
  * hash joins others by path only if that leaves no choice.
  */
-export function joinModels (files: readonly ModelFile[], reported: readonly ReportedModel[]): JoinedModel[] {
+export function * joinModels (
+  files: readonly ModelFile[], reported: readonly ReportedModel[]
+): Pieces<JoinedModel[]> {
   const sightings = [...files.map(sightingOfFile), ...reported.map(sightingOfReport)]
   const models: JoinedModel[] = []
   const byHash = new Map<string, JoinedModel>()
@@ -119,18 +122,24 @@ export function joinModels (files: readonly ModelFile[], reported: readonly Repo
     const model = byHash.get(key) ?? begin(sighting)
     byHash.set(key, model)
     enter(sighting, model)
+    yield
   }
   // sources with a hash first, then the longest paths, which are the most precise
   const unhashed = sightings.filter(({ shortHash }) => shortHash === null)
   const withoutAny = ({ tensorHashes }: Sighting) => Number(tensorHashes.length === 0)
   const order = (one: Sighting, other: Sighting) =>
     withoutAny(one) - withoutAny(other) || depth(other.place) - depth(one.place)
-  const others = unhashed.sort(order).filter(sighting => {
+  const others: Sighting[] = []
+  for (const sighting of unhashed.sort(order)) {
     const model = withTensors(sighting)
-    if (model !== undefined) enter(sighting, model)
-    return model === undefined
-  })
-  for (const sighting of others) enter(sighting, withTensors(sighting) ?? atPlace(sighting) ?? begin(sighting))
+    if (model === undefined) others.push(sighting)
+    else enter(sighting, model)
+    yield
+  }
+  for (const sighting of others) {
+    enter(sighting, withTensors(sighting) ?? atPlace(sighting) ?? begin(sighting))
+    yield
+  }
   return models
 }
 

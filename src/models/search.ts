@@ -1,3 +1,4 @@
+import { atOnce, inPieces, type Pieces } from '../lib/breaks.ts'
 import { foldedText, withoutTags } from '../lib/text.ts'
 import MiniSearch from 'minisearch'
 import { bareName } from '../a1111/names.ts'
@@ -6,6 +7,8 @@ import type { Model } from '../model-facts/facts.ts'
 export interface ModelSearch {
   /** The models that match a text, best first; empty text returns all in their order. */
   find (text: string): readonly Model[]
+  /** Makes the first search as fast as the later ones, in the background. */
+  prepare (): Promise<void>
 }
 
 /** The searched parts of a model, in lower case. */
@@ -37,8 +40,7 @@ export function createModelSearch (models: readonly Model[]): ModelSearch {
       const wanted = foldedText(text.trim())
       if (wanted === '') return models
       if (wanted.length > longestWanted) return []
-      // Built at first use, as most lists are never searched.
-      index ??= indexOf(models)
+      index ??= atOnce(indexOf(models))
       const { entries, byId, similar } = index
       const whole = entries
         .map(({ model, words }) => ({ model, score: containedScore(words, wanted) }))
@@ -48,6 +50,10 @@ export function createModelSearch (models: readonly Model[]): ModelSearch {
       const found = new Set(whole.map(({ id }) => id))
       const others = similar.search(wanted).flatMap(({ id }) => found.has(Number(id)) ? [] : byId.get(Number(id)) ?? [])
       return [...whole, ...others]
+    },
+    async prepare () {
+      const prepared = await inPieces(indexOf(models))
+      index ??= prepared
     }
   }
 }
@@ -58,8 +64,7 @@ interface Index {
   readonly similar: MiniSearch
 }
 
-function indexOf (models: readonly Model[]): Index {
-  const entries = models.map(model => ({ model, words: wordsOf(model) }))
+function * indexOf (models: readonly Model[]): Pieces<Index> {
   const similar = new MiniSearch({
     idField: 'id',
     fields: [...fields],
@@ -71,9 +76,13 @@ function indexOf (models: readonly Model[]): Index {
       combineWith: 'AND'
     }
   })
-  similar.addAll(entries.map(({ model, words }) => ({
-    ...words, id: model.id, tags: words.tags.join(' '), triggers: words.triggers.join(' ')
-  })))
+  const entries: Array<{ readonly model: Model, readonly words: Words }> = []
+  for (const model of models) {
+    const words = wordsOf(model)
+    entries.push({ model, words })
+    similar.add({ ...words, id: model.id, tags: words.tags.join(' '), triggers: words.triggers.join(' ') })
+    yield
+  }
   return { entries, byId: new Map(models.map(model => [model.id, model])), similar }
 }
 

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { atOnce } from '../../src/lib/breaks.ts'
 import { joinModels } from '../../src/models/join.ts'
 import { modelsReported } from '../../src/models/catalogue.ts'
 import type { Inventory } from '../../src/a1111/types.ts'
@@ -18,8 +19,8 @@ function checkpoint (title: string, sha256: string | null = null) {
   }
 }
 
-const joined = (...inventories: Inventory[]) => joinModels([], inventories.flatMap((inventory, index) =>
-  modelsReported(`server-${index}`, inventory)))
+const joined = (...inventories: Inventory[]) => atOnce(joinModels([], inventories.flatMap((inventory, index) =>
+  modelsReported(`server-${index}`, inventory))))
 
 t.test('what two servers report', async t => {
   t.test('is one model under two names where the hash is the same', async t => {

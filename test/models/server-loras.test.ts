@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { readLoraList, type ListedLora } from '../../src/a1111/lora-list.ts'
 import { createTagCounter } from '../../src/a1111/tag-frequency.ts'
 import { factsFromServer } from '../../src/model-facts/embedded.ts'
+import { atOnce } from '../../src/lib/breaks.ts'
 import { joinModels } from '../../src/models/join.ts'
 import { modelsReported } from '../../src/models/catalogue.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
@@ -152,9 +153,9 @@ const told = (digit: string, tag: string) =>
 t.test('LoRAs of several servers', async t => {
   type Told = readonly [ReturnType<typeof lora>, ReturnType<typeof told>]
   const joined = (...servers: ReadonlyArray<readonly Told[]>) =>
-    joinModels([], servers.flatMap((entries, index) => modelsReported(`server-${index}`,
+    atOnce(joinModels([], servers.flatMap((entries, index) => modelsReported(`server-${index}`,
       inventoryOf({ loras: entries.map(([entry]) => entry) }),
-      new Map(entries.map(([entry, facts]) => [entry.path, facts])))))
+      new Map(entries.map(([entry, facts]) => [entry.path, facts]))))))
   const hashes = (models: ReturnType<typeof joined>) =>
     models.map(({ tensorHashes, reported }) => [[...tensorHashes].join(), reported.length])
 
