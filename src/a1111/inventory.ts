@@ -1,4 +1,4 @@
-import { setImmediate } from 'node:timers/promises'
+import { createBreaks } from '../lib/breaks.ts'
 import type { A1111Client } from './client.ts'
 import { isMissing } from './failures.ts'
 import { fieldsOf, numberOf, textOf, textsOf, type JsonObject } from '../lib/json-values.ts'
@@ -18,7 +18,6 @@ const loraCall: SmallCallOptions = { timeoutMs: 60_000, maxAnswerBytes: 8 * 1024
 const smallList = 2 * 1000 ** 2
 /** Milliseconds for all of the metadata, for which nobody needs to wait. */
 const metadataTimeout = 600_000
-const atOnce = 50
 const checkpointPath = '/sdapi/v1/sd-models'
 /** A server with thousands of files on a network disk needs more time. */
 const listCall: SmallCallOptions = { timeoutMs: 15_000 }
@@ -150,13 +149,13 @@ async function readLoraListOf (
   const answer = await client.readJson(lorasPath, {
     ...call, read: async (chunks, maxAnswerBytes) => await readLoraList(chunks, maxAnswerBytes, metadataBytes)
   })
+  const otherWork = createBreaks()
   for (const item of itemsOf(answer)) {
     const [lora] = named(item.name, name => ({ name, alias: textOf(item.alias) ?? name, path: textOf(item.path) ?? '' }))
     if (lora === undefined) continue
     loras.push(lora)
     if (item.metadata !== null) loraFacts.set(loraFileOf(lora), factsFromServer(fieldsOf(item.metadata)))
-    // others have their turn while thousands of texts are looked through
-    if (loras.length % atOnce === 0) await setImmediate()
+    await otherWork()
   }
   return { loras, loraFacts }
 }

@@ -2,6 +2,7 @@ import type { LoraEdit, LoraQuery, LoraScan } from '../../schemas/bots-settings.
 import type { A1111Client } from '../a1111/client.ts'
 import { readLoras } from '../a1111/inventory.ts'
 import { bareName } from '../a1111/names.ts'
+import { createBreaks } from '../lib/breaks.ts'
 import { messageOf, ServiceError } from '../lib/errors.ts'
 import { foldedText, withoutTags } from '../lib/text.ts'
 import { isSameBase } from '../model-facts/base-models.ts'
@@ -108,12 +109,15 @@ export function createLoraService (dependencies: LoraServiceDependencies): LoraS
     const { models: known, search } = await catalogue.state()
     const [edits, plain] = await Promise.all([notes.edits(), previews.without()])
     const aliasOf = (serverId: string) => registry.byId(serverId)?.alias ?? []
-    const loras = known.filter(({ type }) => type === 'lora').map(model => {
+    const otherWork = createBreaks()
+    const loras: Lora[] = []
+    for (const model of known.filter(({ type }) => type === 'lora')) {
       const key = loraKey(model.filename)
       const servers = model.reported.flatMap(({ serverId }) => aliasOf(serverId))
       const mayHavePreview = placesOf(model).length > 0 && !plain.has(String(model.id))
-      return { ...loraOf(model, edits.get(key) ?? {}, servers), mayHavePreview }
-    })
+      loras.push({ ...loraOf(model, edits.get(key) ?? {}, servers), mayHavePreview })
+      await otherWork()
+    }
     return { loras, similar: text => search.find(text) }
   }
 
