@@ -35,13 +35,24 @@ const fields = ['name', 'filename', 'alias', 'tags', 'triggers', 'description'] 
 export function createModelSearch (models: readonly Model[]): ModelSearch {
   let index: Index | null = null
 
+  function * build (): Pieces<void> {
+    index = yield * indexOf(models)
+  }
+
+  /** Begun in the background; a search that comes earlier finishes it. */
+  const building = build()
+
+  function built (): Index {
+    if (index === null) atOnce(building)
+    return index ?? atOnce(indexOf(models))
+  }
+
   return {
     find (text) {
       const wanted = foldedText(text.trim())
       if (wanted === '') return models
       if (wanted.length > longestWanted) return []
-      index ??= atOnce(indexOf(models))
-      const { entries, byId, similar } = index
+      const { entries, byId, similar } = built()
       const whole = entries
         .map(({ model, words }) => ({ model, score: containedScore(words, wanted) }))
         .filter(({ score }) => score > 0)
@@ -51,10 +62,7 @@ export function createModelSearch (models: readonly Model[]): ModelSearch {
       const others = similar.search(wanted).flatMap(({ id }) => found.has(Number(id)) ? [] : byId.get(Number(id)) ?? [])
       return [...whole, ...others]
     },
-    async prepare () {
-      const prepared = await inPieces(indexOf(models))
-      index ??= prepared
-    }
+    prepare: async () => { await inPieces(building) }
   }
 }
 

@@ -1,5 +1,5 @@
 --[[
-  The state of endpoints, and who is calling them now; one step each, so that limits hold over all processes. KEYS[1] is
+  The state of endpoints, and the calls that run; one step each, so that limits hold over all processes. KEYS[1] is
   the common beginning of every key. Slots of a process that died are free again when their time is over. A caller that
   finds no slot is noted as waiting, for the endpoint or for its access key, so that the next one to leave can let it
   in.
