@@ -5,14 +5,14 @@ import { takeToken } from './lib/token.js'
 import { Shell } from './parts/shell.js'
 import { TokenPage } from './pages/token.js'
 
-/** Lets in whom the service knows, and asks everybody else for the token. */
+/** Shows the pages to users with a session, and asks others for the token. */
 function App ({ problem }) {
   const [who, setWho] = useState(undefined)
 
   async function recognise () {
     try {
       const known = await session.read()
-      // Whoever opened the dashboard without a session was sent here for one.
+      // The dashboard sends users without a session here.
       if (window.location.hash === '#/dashboard') window.location.replace('/dashboard')
       else setWho(known)
     } catch (error) {

@@ -1,4 +1,4 @@
-/** What to do about a failure, by its code; what the service says about it stands above. */
+/** The next step after a failure, by its code. The page shows the service's own message above it. */
 const advice = {
   out_of_memory: 'Make the image smaller, lower the batch size, or switch hires fix off; then submit it again with changes.',
   validation: 'Submit it again with changes.',
@@ -18,7 +18,7 @@ const advice = {
   cuda_poisoned: 'Restart the server; its queue waits until then.'
 }
 
-/** @returns {string} a sentence, or the empty text where there is nothing to add */
+/** @returns {string} a sentence, or an empty string if there is nothing to add */
 export function adviceFor (code) {
   return advice[code] ?? ''
 }

@@ -1,6 +1,6 @@
 import { parseExactly } from './exact-json.js'
 
-/** An answer that says that something went wrong. */
+/** An answer with an error status. */
 export class ApiError extends Error {
   /** @param {number} status @param {{ error?: string, message?: string, details?: object }} body */
   constructor (status, body) {
@@ -12,20 +12,20 @@ export class ApiError extends Error {
   }
 }
 
-/** Dispatched on `window` when the service no longer knows who we are. */
+/** Dispatched on `window` when the service no longer accepts the session. */
 export const signedOut = 'stablequeue:signed-out'
 
-/** Dispatched on `window` when the service does not answer, and when it answers. */
+/** Dispatched on `window` when the service stops answering, and when it answers again. */
 export const unreachable = 'stablequeue:unreachable'
 export const reachable = 'stablequeue:reachable'
 
 /**
- * Asks the service. Changes carry a header that no page of another origin can add.
+ * Sends a request to the service. Changes carry a header that pages of other origins cannot add.
  * @param {string} method
  * @param {string} path
  * @param {{ body?: unknown, signal?: AbortSignal }} [options]
- * @returns {Promise<any>} the body; null where there is none
- * @throws {ApiError} when it refuses; TypeError when it does not answer
+ * @returns {Promise<any>} the body; null if there is none
+ * @throws {ApiError} if the service rejects the request; TypeError if it does not answer
  */
 export async function ask (method, path, { body, signal } = {}) {
   const headers = { accept: 'application/json' }
@@ -52,7 +52,7 @@ async function reach (path, options) {
   }
 }
 
-/** Whether this is what fetch throws where nobody answers. */
+/** Whether fetch throws this error when there is no answer. */
 export function isUnreachable (error) {
   return error instanceof TypeError
 }
@@ -65,12 +65,12 @@ function readJson (text) {
   }
 }
 
-/** A path out of parts that people chose. */
+/** A path with encoded parts, because people choose names and ids. */
 export function pathOf (...parts) {
   return parts.map((part, index) => index === 0 ? part : encodeURIComponent(part)).join('/')
 }
 
-/** A sentence for people about anything thrown. */
+/** A sentence for people about any thrown value. */
 export function sentenceOf (error) {
   if (isUnreachable(error)) return 'The service does not answer. It is possibly restarting.'
   return error?.message ?? ''

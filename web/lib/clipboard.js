@@ -1,4 +1,4 @@
-/** Copies text, also where the browser offers its clipboard to secure pages only. */
+/** Copies text, also in browsers that offer their clipboard only to secure pages. */
 export async function copyText (text) {
   if (navigator.clipboard !== undefined) return await navigator.clipboard.writeText(text)
   const area = document.createElement('textarea')

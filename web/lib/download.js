@@ -1,10 +1,10 @@
-/** Gives text to the browser as a file to keep. */
+/** Offers text to the browser as a file to save. */
 export function downloadText (name, text, type = 'application/json') {
   const url = URL.createObjectURL(new window.Blob([text], { type }))
   const link = document.createElement('a')
   link.href = url
   link.download = name
   link.click()
-  // The download has begun by then.
+  // By then the download has started.
   setTimeout(() => URL.revokeObjectURL(url), 10_000)
 }

@@ -1,8 +1,8 @@
 import { parseExactly } from './exact-json.js'
 
-/** News of the service, over one connection for all that listen on these pages. */
+/** Events of the service: one connection for all listeners of these pages. */
 
-/** What becomes of jobs, and what is told only to who listens at that moment. */
+/** Changes of jobs, and events that the service sends only to clients that are connected at that moment. */
 const changes = ['accepted', 'started', 'image', 'completed', 'failed', 'cancelled', 'returned', 'moved', 'removed', 'image-removed']
 const passing = ['progress', 'preview', 'place', 'queue']
 const ofServers = [
@@ -13,12 +13,12 @@ const ofModels = [
   'download-added', 'download-progress', 'download-completed', 'download-failed', 'download-cancelled', 'scan-progress', 'models-scanned'
 ]
 const kinds = [...changes, ...passing, ...ofServers, ...ofModels, 'delivery']
-/** Previews and deliveries are told only to those who name all that they want. */
+/** The service sends previews and deliveries only to clients that list all kinds that they want. */
 const path = `/api/v1/events?kinds=${kinds.join()}`
 
 /**
- * Pause before a connection that was refused is tried again, and how long one stays that nobody uses or that belongs to
- * a tab in the background, in milliseconds. Browsers open few connections at a time to one address.
+ * In milliseconds: the pause before the page retries a rejected connection, and the time for which it keeps a
+ * connection without listeners or in a background tab. Browsers open few connections at a time to one address.
  */
 const retryPause = 5000
 const lingering = 2000
@@ -30,14 +30,14 @@ let timer
 let isOpen = false
 let wasOpen = false
 
-/** Whether news come by themselves. */
+/** Whether events arrive at the moment. */
 export function hearsEvents () {
   return isOpen
 }
 
 /**
- * Calls back with every event; with `{ kind: 'reset' }` when some may have been missed, with `{ kind: 'closed' }` when
- * no more come for the time being, and with `{ kind: 'opened' }` when they come again. Returns what ends it.
+ * Calls back with every event, with `{ kind: 'reset' }` if some could be missing, with `{ kind: 'closed' }` when the
+ * connection ends, and with `{ kind: 'opened' }` when it is there again. Returns a function that removes the listener.
  */
 export function onEvent (listener) {
   listeners.add(listener)
@@ -49,7 +49,7 @@ export function onEvent (listener) {
   }
 }
 
-/** Whether an event changes what lists of jobs say. */
+/** Whether an event changes the content of job lists. */
 export function changesJobs ({ kind }) {
   return changes.includes(kind)
 }
@@ -64,8 +64,8 @@ function connect () {
   source = new window.EventSource(path)
   source.onopen = () => {
     isOpen = true
-    // The browser asks for what came meanwhile where it kept the connection's place, which a new one has not. What is
-    // told only to who listens it cannot ask for.
+    // The browser asks for missed events if it kept the last id; a new connection has none. It can never ask for
+    // events that the service sends only to connected clients.
     tell({ kind: wasOpen ? 'opened' : 'reset' })
     wasOpen = true
   }

@@ -1,9 +1,9 @@
-/** A string, or a number. */
+/** A JSON string or number. */
 const stringOrNumber = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
 
 /**
- * As JSON.parse, but whole numbers beyond 2^53, such as seeds of 64 bits, come as text: these pages only show them and
- * send them back, and the service takes either.
+ * Like JSON.parse, but returns whole numbers beyond 2^53, such as seeds of 64 bits, as text: these pages only show them
+ * and send them back, and the service accepts both.
  * @param {string} text
  */
 export function parseExactly (text) {
@@ -12,7 +12,7 @@ export function parseExactly (text) {
     /^-?\d{16,}$/.test(token) && !Number.isSafeInteger(Number(token)) ? `"${token}"` : token))
 }
 
-/** @param {string} text of digits or a decimal @returns {number | string} text where a number would lose digits */
+/** @param {string} text digits or a decimal @returns {number | string} text if a number would lose digits */
 export function numberOf (text) {
   const number = Number(text)
   return Number.isInteger(number) && !Number.isSafeInteger(number) ? text.trim() : number

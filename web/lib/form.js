@@ -1,24 +1,24 @@
 import { ApiError, sentenceOf } from './api.js'
 import { useRef, useState } from './html.js'
 
-/** The input that a field of the API belongs to: `generation_params.init_images.0` is `init_images`. */
+/** The input for a field of the API: `generation_params.init_images.0` belongs to `init_images`. */
 function inputOf (field, names = []) {
   const parts = field.split('.')
   const own = parts.find(part => names.includes(part))
   if (own !== undefined) return own
   const name = parts.findLast(part => !/^\d+$/.test(part)) ?? field
-  // Some fields have two spellings, of which our forms use one.
+  // Some fields have two spellings; our forms use one of them.
   return name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
 }
 
-/** The sentence without the field's name, which stands above it already. */
+/** The message without the field's name, because the form shows that name above it. */
 function besideInput ({ field, message }) {
   if (!message.startsWith(`${field} `)) return message
   const rest = message.slice(field.length + 1)
   return `${rest.charAt(0).toUpperCase()}${rest.slice(1)}`
 }
 
-/** What is wrong with which input; what belongs to none of them goes under the empty name. */
+/** Messages by input; messages that belong to no input are under the empty name. */
 function problemsOf (error, names) {
   if (!(error instanceof ApiError)) return { '': sentenceOf(error) }
   const { field, fields } = error.details
@@ -29,7 +29,8 @@ function problemsOf (error, names) {
 }
 
 /**
- * Inputs beyond their own range, that of A1111's interface: the service takes more, from programs that mean it.
+ * Inputs outside their range, which is that of A1111's interface. The service accepts more, because programs send such
+ * values on purpose.
  * @param {HTMLFormElement | null} form
  */
 function beyondRange (form) {
@@ -40,7 +41,7 @@ function beyondRange (form) {
   }))
 }
 
-/** Names that the service suggests in place of what an input says, and what it was that is not there. */
+/** The unknown name in an input, and the names that the service suggests instead. */
 function nearestOf (error) {
   const { field, nearest = [] } = error instanceof ApiError ? error.details : {}
   if (field === undefined || nearest.length === 0) return {}
@@ -49,8 +50,8 @@ function nearestOf (error) {
 }
 
 /**
- * Values of a form, what is wrong with them, and sending them.
- * @param {Record<string, any>} initial by names of the API's fields, so that its complaints find their inputs
+ * The values of a form, their errors, and sending them.
+ * @param {Record<string, any>} initial by the names of the API's fields, so that its errors find their inputs
  */
 export function useForm (initial) {
   const [values, setValues] = useState(initial)
@@ -59,7 +60,7 @@ export function useForm (initial) {
   const [busy, setBusy] = useState(false)
   const element = useRef(null)
 
-  /** After the complaint is on the page. */
+  /** Runs after the page shows the errors. */
   function focusProblem () {
     setTimeout(() => element.current?.querySelector('[aria-invalid=true], [role=alert]')?.focus())
   }
@@ -90,7 +91,7 @@ export function useForm (initial) {
     element,
     submit,
     setValues,
-    /** What an input needs to take part. */
+    /** The properties that connect an input with the form. */
     field: name => ({
       name,
       value: values[name],

@@ -1,4 +1,4 @@
-/** Words for values. */
+/** Values as text. */
 
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto', style: 'short' })
 const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
@@ -15,12 +15,12 @@ export function ago (moment) {
   return Math.abs(seconds) < 5 ? 'just now' : relative.format(Math.round(seconds), 'second')
 }
 
-/** Date and time of day here. */
+/** Date and time in the browser's time zone. */
 export function momentText (moment) {
   return moment === null ? '–' : absolute.format(new Date(moment))
 }
 
-/** Between two moments; up to now where the second is null. */
+/** The duration between two times; until now if the second is null. */
 export function duration (begin, end) {
   const seconds = Math.max(0, ((end === null ? Date.now() : Date.parse(end)) - Date.parse(begin)) / 1000)
   return secondsText(seconds)
@@ -44,7 +44,7 @@ export function numberText (count) {
   return grouped.format(count)
 }
 
-/** In pixels; empty where the size is not known, as of some videos. */
+/** In pixels; empty if the size is unknown, as for some videos. */
 export function sizeText ({ width, height }) {
   return width > 0 && height > 0 ? `${width} × ${height}` : ''
 }

@@ -3,11 +3,11 @@ import { gallery } from './gallery-service.js'
 import { useCallback, useEffect, useRef, useState } from './html.js'
 
 const pageSize = 120
-/** News that come close together lead to one question, in milliseconds. */
+/** Events within this time lead to one request, in milliseconds. */
 const gather = 400
 const newsKinds = new Set(['image', 'completed', 'cancelled', 'failed', 'removed', 'image-removed', 'reset'])
 
-/** What the newest page says, over what was there: images of its span that it does not name are gone. */
+/** The newest page merged with the known images: images in its time span that it does not list are deleted. */
 export function merge (newest, before) {
   const last = newest.at(-1)
   if (last === undefined) return []
@@ -17,7 +17,7 @@ export function merge (newest, before) {
 }
 
 /**
- * The images that fit, as far as they were asked for; new ones come by themselves.
+ * The images that match, page by page; new ones appear without a reload.
  * @param {{ search: string, model: string, server: string, since?: string, until?: string }} filter
  * @returns {{ images: object[] | undefined, hasMore: boolean, error: unknown, more: () => void,
  *   forget: (names: string[]) => void, reload: () => void }} images is undefined until the first answer
@@ -46,7 +46,7 @@ export function useGallery (filter) {
   }
 }
 
-/** Reads one view of the gallery: one question at a time, the newest page again at news, further pages when wanted. */
+/** Reads one view of the gallery, one request at a time: the newest page after events, further pages on request. */
 function followGallery (filter, setState) {
   const stop = new AbortController()
   const set = update => { if (!stop.signal.aborted) setState(update) }
@@ -59,7 +59,7 @@ function followGallery (filter, setState) {
   async function readNewest () {
     const found = await gallery.page({ ...filter, limit: pageSize }, stop.signal)
     const isAll = cursor === undefined || found.next_cursor === null
-    // What was read beyond the newest page stays.
+    // Pages beyond the newest one stay.
     if (isAll) cursor = found.next_cursor
     set(({ images = [] }) => ({ images: isAll ? found.images : merge(found.images, images), cursor, error: null }))
   }

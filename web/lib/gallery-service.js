@@ -2,16 +2,16 @@ import { ask, pathOf } from './api.js'
 import { plural } from './format.js'
 import { queryOf } from './query.js'
 
-/** The routes of the gallery, each as a function. */
+/** The routes of the gallery, one function each. */
 
 const path = '/api/v1/gallery'
-/** Deletions in one request. */
+/** Deletions per request. */
 const atOnce = 500
 
 export const gallery = {
   page: (query, signal) => ask('GET', `${path}?${queryOf(query)}`, { signal }),
   remove: name => ask('DELETE', pathOf(`${path}/images`, name)),
-  /** @returns {Promise<{ message: string }>} how many were deleted; others were not there any more */
+  /** @returns {Promise<{ message: string }>} how many images were deleted; the others did not exist any more */
   async removeMany (names) {
     let count = 0
     for (let from = 0; from < names.length; from += atOnce) {
@@ -20,6 +20,6 @@ export const gallery = {
     }
     return { message: `${plural(count, 'image')} deleted.` }
   },
-  /** @returns {Promise<{ url: string, count: number }>} where the zip is to be fetched */
+  /** @returns {Promise<{ url: string, count: number }>} the address of the zip file */
   orderZip: (filenames, parameters) => ask('POST', `${path}/zips`, { body: { filenames, parameters } })
 }

@@ -33,7 +33,7 @@ export const emptyForm = {
   inpainting_fill: '1',
   inpaint_full_res: false,
   mask_blur: '4',
-  /** What was taken over and has no input here: `{ parameters, jobId }`; its images are those of that job. */
+  /** Reused parameters without an input here: `{ parameters, jobId }`; images in them belong to that job. */
   further: null
 }
 
@@ -42,10 +42,10 @@ const numbers = ['clip_skip', 'steps', 'cfg_scale', 'width', 'height', 'seed', '
 const ofHires = ['hr_scale', 'hr_upscaler', 'hr_second_pass_steps']
 const ofMask = ['inpainting_fill', 'inpaint_full_res', 'mask_blur']
 
-/** Inputs whose values come out of parameters as they are. */
+/** Inputs that take their values from parameters unchanged. */
 export const plainInputs = [...texts, ...numbers, ...ofHires, ...ofMask, 'denoising_strength', 'resize_mode']
 
-/** Values of the form as the API takes them: what is empty is left out. */
+/** The form's values in the API's form, without empty ones. */
 function given (form, names) {
   const numeric = value => typeof value === 'string' && value.trim() !== '' && !Number.isNaN(Number(value))
   return Object.fromEntries(names.filter(name => form[name] !== '' && form[name] !== null)
@@ -74,7 +74,7 @@ export async function requestOf (form) {
   }
 }
 
-/** For the first job of a newcomer. */
+/** The first job of a new user. */
 export const firstRequest = {
   target_server_alias: 'default',
   generation_params: {

@@ -1,4 +1,4 @@
-/** The health of a server over time, in pieces that can be drawn. */
+/** The health of a server over time, in sections of a bar. */
 
 const hour = 3_600_000
 const spans = [[hour, 'the last hour'], [6 * hour, 'the last 6 hours'], [24 * hour, 'the last day']]
@@ -8,7 +8,7 @@ const pieces = 48
  * @param {Array<{ at: string, health: string, response_ms: number | null }>} samples oldest first
  * @param {number} now milliseconds since the epoch
  * @returns {{ words: string, pieces: Array<{ from: number, to: number, online: number | null }> }} online: share of the
- *   piece in which the server answered; null where nothing is known
+ *   piece in which the server answered; null if unknown
  */
 export function healthPieces (samples, now) {
   const moments = samples.map(({ at }) => Date.parse(at))

@@ -1,4 +1,4 @@
-/** Where the small form of an output is. */
+/** The address of an output's thumbnail. */
 export function thumbnailOf (image) {
   return image.thumbnail_url ?? image.url
 }
@@ -12,7 +12,7 @@ export async function dataUrlOf (file) {
   })
 }
 
-/** An output as a file, as if it had been chosen on this machine. @param {string} name under /outputs/ */
+/** An output as a file, like one chosen on this machine. @param {string} name under /outputs/ */
 export async function fileOfOutput (name) {
   const response = await fetch(`/outputs/${encodeURIComponent(name)}`)
   if (!response.ok) throw new Error('This image no longer exists.')
@@ -25,7 +25,7 @@ export const imageTypes = [
   'image/png', 'image/jpeg', 'image/webp', 'image/avif', 'image/gif', 'image/tiff', 'image/bmp'
 ]
 
-/** @param {DataTransfer | null} transfer what was dropped or pasted @returns {File | undefined} its first image */
+/** @param {DataTransfer | null} transfer dropped or pasted data @returns {File | undefined} its first image */
 export function imageIn (transfer) {
   return [...transfer?.files ?? []].find(({ type }) => imageTypes.includes(type))
 }

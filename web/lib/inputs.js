@@ -1,7 +1,7 @@
 import { pathOf } from './api.js'
 import { dataUrlOf } from './images.js'
 
-/** Images that a job starts from: start images, masks, those of ControlNet. Its parameters name them as `$media`. */
+/** The input images of a job: start images, masks, ControlNet images. Its parameters refer to them as `$media`. */
 
 function isInput (value) {
   return typeof value === 'object' && value !== null && typeof value.$media === 'string'
@@ -9,7 +9,7 @@ function isInput (value) {
 
 /**
  * @param {unknown} value parameters of a job, or a part of them
- * @returns {Array<{ path: string[], name: string }>} path is where it stands, such as `['init_images', '0']`
+ * @returns {Array<{ path: string[], name: string }>} path of each image in the value, such as `['init_images', '0']`
  */
 export function inputsOf (value, path = []) {
   if (isInput(value)) return [{ path, name: value.$media }]
@@ -17,7 +17,7 @@ export function inputsOf (value, path = []) {
   return Object.entries(value).flatMap(([key, part]) => inputsOf(part, [...path, key]))
 }
 
-/** Whether a job draws nothing, but enlarges or mends pictures: the form of the Create page is not about that. */
+/** Whether a job only upscales or restores images; the form of the Create page does not cover that. */
 export function isEnlarging ({ generation_params: parameters }) {
   return parameters.init_images !== undefined && parameters.steps === undefined
 }
@@ -26,14 +26,14 @@ export function inputUrl (jobId, name) {
   return pathOf('/api/v2/jobs', jobId, 'inputs', name)
 }
 
-/** One of them as a file, as if it had been chosen on this machine. */
+/** An input image as a file, like one chosen on this machine. */
 export async function fileOfInput (jobId, name) {
   const response = await fetch(inputUrl(jobId, name))
   if (!response.ok) throw new Error('An input image of the job no longer exists; choose another.')
   return new window.File([await response.blob()], name, { type: response.headers.get('content-type') ?? '' })
 }
 
-/** The value with every image in it as a data URL, ready to be sent. */
+/** The value with every image in it as a data URL, ready to send. */
 export async function withInputs (value, jobId) {
   if (isInput(value)) return await dataUrlOf(await fileOfInput(jobId, value.$media))
   if (Array.isArray(value)) return await Promise.all(value.map(part => withInputs(part, jobId)))

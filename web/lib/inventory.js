@@ -1,9 +1,9 @@
 import { servers } from './service.js'
 
-/** Lists of an inventory that are offered. */
+/** Lists of an inventory that the form offers. */
 const lists = ['vaes', 'samplers', 'schedulers', 'upscalers', 'latent_upscale_modes']
 
-/** Servers that may get a job: the one named, or those among which the service chooses. */
+/** Servers that can get a job: the named one, or all from which the service chooses. */
 function candidates (known, alias) {
   if (alias !== '') return known.filter(server => server.alias === alias)
   const enabled = known.filter(({ enabled }) => enabled)
@@ -12,7 +12,7 @@ function candidates (known, alias) {
 }
 
 /**
- * What can be named in a job for this server, or for any where the alias is empty.
+ * The names that a job for this server can use, or for any server if the alias is empty.
  * @returns {Promise<Record<string, string[]>>} names under checkpoints, samplers, schedulers and so on
  */
 export async function readChoices (known, alias, signal) {

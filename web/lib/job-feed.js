@@ -3,12 +3,12 @@ import { jobs } from './service.js'
 export const statuses = ['processing', 'pending', 'completed', 'failed', 'cancelled']
 const ended = ['completed', 'failed', 'cancelled']
 
-/** Jobs of each kind that the overview shows. */
+/** Jobs of each state in the overview. */
 const shown = { processing: 50, pending: 5, ended: 10 }
 
 /**
- * What the queue page shows first: what runs, what comes next and what ended lately, and how many there are of each.
- * @param {{ server: string, lines: string[] }} filter server empty: all; lines: the servers whose lines are shown
+ * The overview of the queue page: jobs that run, wait next and finished last, and how many there are of each.
+ * @param {{ server: string, lines: string[] }} filter server empty: all; lines: the servers whose queues are shown
  */
 export async function readOverview ({ server, lines }, signal) {
   const read = async (status, more) =>

@@ -1,6 +1,6 @@
 /** From the form of an access key to the API, and back. */
 
-/** What a key may do, in groups that people think in. */
+/** Scopes, grouped by task. */
 export const rights = [
   { value: '', label: 'Submit jobs and see its own' },
   { value: 'all', label: 'Also see and cancel all jobs' },
@@ -50,7 +50,7 @@ export const emptyKey = {
   webhook_events: endEvents
 }
 
-/** The key as the form shows it. */
+/** A key as values of the form. */
 export function formOfKey (key) {
   const { answer, on_hang_up: onHangUp, server, early_job_id: earlyJobId } = key.drop_in
   return {
@@ -76,8 +76,8 @@ function rightsOf (scopes) {
 
 /**
  * @param {typeof emptyKey} form
- * @param {object | null} before the key as it was, or null for a new one; of its endpoint only a change is sent, since
- *   its address is shown without its query
+ * @param {object | null} before the stored key, or null for a new one. The request contains the endpoint only if it
+ *   changed, because the form shows its address without the query.
  */
 export function requestOfKey (form, before) {
   const { answer, on_hang_up: onHangUp, server, early_job_id: earlyJobId, rate_limit_per_minute: rate } = form
@@ -96,13 +96,13 @@ export function requestOfKey (form, before) {
   return { ...request, webhook_url: form.webhook_url, webhook_events: form.webhook_events }
 }
 
-/** What a key may do, in words. */
+/** The scopes of a key in words. */
 export function rightsText (scopes) {
   const name = rightsOf(scopes)
   return name === 'chosen' ? scopes.join(', ') : rights.find(({ value }) => value === name).label
 }
 
-/** How /sdapi/v1 treats clients of a key, in words; empty where it treats them as usual. */
+/** How /sdapi/v1 treats clients of a key, in words; empty for the defaults. */
 export function dropInText ({ answer, on_hang_up: onHangUp, early_job_id: earlyJobId }) {
   return [
     answer === 'async' ? 'answers at once' : earlyJobId ? 'sends the job id early' : '',

@@ -1,14 +1,14 @@
 import { changesJobs, hearsEvents, onEvent } from './events.js'
 import { useEffect, useRef, useState } from './html.js'
 
-/** How often what is looked at is asked for again where no events come, in milliseconds. */
+/** Interval of requests while no events arrive, in milliseconds. */
 export const often = 2000
 export const seldom = 10_000
 
-/** Events that come close together lead to one question, in milliseconds. */
+/** Events within this time lead to one request, in milliseconds. */
 const gather = 250
 
-/** Which events a view is about; `reset` concerns all. */
+/** The events that concern a view; `reset` concerns all. */
 export const aboutJobs = changesJobs
 export const aboutServers = ({ kind }) => kind.startsWith('server-') || kind.startsWith('queue-')
 export const aboutQueue = ({ kind }) => kind.startsWith('queue-')
@@ -21,13 +21,13 @@ export const aboutJob = id => event => event.job_id === id && aboutJobs(event)
 export const aboutDeliveriesOf = id => event => aboutDeliveries(event) && [id, undefined].includes(event.job_id)
 
 /**
- * Keeps something up to date while the tab is visible: it is asked for again when an event says that it changed, and
- * every now and then where no events come.
+ * Keeps data up to date while the tab is visible: loads them again after a relevant event, and at an interval while no
+ * events arrive.
  * @param {(signal: AbortSignal) => Promise<any>} load
- * @param {unknown[]} inputs a change of any of them asks anew
+ * @param {unknown[]} inputs a change of any of them loads again
  * @param {{ interval?: number | null, about?: (event: object) => boolean }} [options] interval null: once
- * @returns {{ data: any, error: unknown, reload: () => void }} data is undefined until the first answer, and that of
- *   the former inputs until the next one
+ * @returns {{ data: any, error: unknown, reload: () => void }} data is undefined until the first answer; after a change
+ *   of the inputs it stays until the next answer
  */
 export function useLive (load, inputs, { interval = often, about = aboutAll } = {}) {
   const [state, setState] = useState({ data: undefined, error: null })
@@ -95,7 +95,7 @@ export function useLive (load, inputs, { interval = often, about = aboutAll } = 
   return { ...state, reload: () => again.current() }
 }
 
-/** What an event says of a job that is shown, under the names that a job has it. */
+/** The fields of an event that a shown job has too, under the job's names. */
 const told = {
   progress: data => ({ ...data, progress_percentage: Math.round((data.progress ?? 0) * 1000) / 10 }),
   preview: ({ url }) => ({ preview_url: url }),
@@ -104,7 +104,7 @@ const told = {
 const states = { progress: 'processing', preview: 'processing', place: 'pending' }
 
 /**
- * A job with what events told of it since it was read: progress and preview, or its place in line.
+ * A job with the later changes from events: progress and preview, or its position.
  * @param {object | undefined} job
  */
 export function useProgress (job) {
@@ -123,7 +123,7 @@ export function useProgress (job) {
   return isActive ? { ...job, ...news } : job
 }
 
-/** What was told last of how much a server has before it; null before anything was. */
+/** The last published length of a server's queue; null before the first one. */
 export function useAhead (alias) {
   const [ahead, setAhead] = useState(null)
   useEffect(() => onEvent(({ kind, server, data }) => { if (kind === 'queue' && server === alias) setAhead(data) }), [alias])

@@ -1,7 +1,7 @@
 import { sentenceOf } from './api.js'
 import { useEffect, useState } from './html.js'
 
-/** What pages have to say in passing: read out by screen readers, shown at the edge. */
+/** Short messages at the edge of the page; screen readers read them out. */
 
 const lifetime = 6000
 
@@ -18,19 +18,19 @@ export function dismiss (id) {
   publish(messages.filter(message => message.id !== id))
 }
 
-/** Something worked. */
+/** A success. */
 export function say (text) {
   const id = ++lastId
   publish([...messages.slice(-2), { id, text, kind: 'news' }])
   setTimeout(dismiss, lifetime, id)
 }
 
-/** Whoever goes elsewhere has seen what did not work here. */
+/** After a change of page, errors of the former page are obsolete. */
 export function dismissProblems () {
   if (messages.some(({ kind }) => kind === 'problem')) publish(messages.filter(({ kind }) => kind !== 'problem'))
 }
 
-/** Something did not work; stays until it is put away, or the page is left. */
+/** A failure; stays until the user closes it or leaves the page. */
 export function complain (error) {
   publish([...messages.slice(-2), { id: ++lastId, text: sentenceOf(error), kind: 'problem' }])
 }
@@ -44,7 +44,7 @@ export function useMessages () {
   return shown
 }
 
-/** Does something, says what came of it, and reports whether it worked. */
+/** Runs an action, reports its result as a message, and returns whether it succeeded. */
 export async function attempt (act, sentence) {
   try {
     const answer = await act()

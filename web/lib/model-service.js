@@ -1,7 +1,7 @@
 import { ask, pathOf } from './api.js'
 import { queryOf } from './query.js'
 
-/** The routes of models and downloads, each as a function. */
+/** The routes of models and downloads, one function each. */
 
 const path = '/api/v1/models'
 const downloadsPath = '/api/v1/downloads'
@@ -18,22 +18,22 @@ export const models = {
   scanStatus: signal => ask('GET', `${path}/scan/status`, { signal }),
   stopScan: () => ask('POST', `${path}/scan/stop`),
   duplicates: signal => ask('GET', `${path}/duplicates`, { signal }),
-  /** @param {number} expected files that go at the most */
+  /** @param {number} expected the most files that the request deletes */
   removeDuplicates: (hashes, expected) => ask('POST', `${path}/cleanup-duplicates`, { body: { hashes, expected } })
 }
 
 export const downloads = {
   list: async signal => (await ask('GET', downloadsPath, { signal })).downloads,
-  /** @param {{ source?: string, modelVersionId?: string, type?: string, filename?: string }} wish */
+  /** @param {{ source?: string, modelVersionId?: string, type?: string, filename?: string }} request */
   start: wish => ask('POST', downloadsPath, { body: wish }),
   cancel: id => ask('DELETE', pathOf(downloadsPath, id)),
   retry: id => ask('POST', `${pathOf(downloadsPath, id)}/retry`)
 }
 
 /**
- * What a person means who pastes an address or an id of a model.
+ * The model behind a pasted address or id.
  * @param {string} text such as `456`, `https://civitai.com/models/1?modelVersionId=456` or an address at HuggingFace
- * @returns {{ modelVersionId?: string, source?: string }} empty where it is neither
+ * @returns {{ modelVersionId?: string, source?: string }} empty if the text is neither
  */
 export function downloadOf (text) {
   const given = text.trim()

@@ -4,8 +4,8 @@ import { pages } from '../pages/index.js'
 const loaded = new Map()
 
 /**
- * The view of a page, fetched when it is first asked for.
- * @returns {{ view: Function | undefined, error: unknown, retry: () => void }} view is undefined until it is there
+ * The view of a page, loaded at its first use.
+ * @returns {{ view: Function | undefined, error: unknown, retry: () => void }} view is undefined until it is loaded
  */
 export function usePage (name) {
   const [state, setState] = useState({ error: null, tries: 0 })

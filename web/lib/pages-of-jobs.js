@@ -7,16 +7,16 @@ export const pageSize = 50
 /** Most jobs that a search shows. */
 const mostFound = 1000
 const gather = 300
-/** A search looks through all jobs. */
+/** A search covers jobs of all states. */
 const gatherSearch = 1500
 
 /**
- * A list of any length of which only what is looked at is read: pages of jobs by their place.
+ * A list of any length that reads only the visible pages of jobs.
  * @param {{ status: string, server: string, search: string, order: 'asc' | 'desc' | 'line' }} filter
  * @returns {{ total: number | undefined, shown: number, asOf: string, at: (index: number) => object | undefined,
  *   show: (from: number, to: number) => void, idsBetween: (from: number, to: number) => Promise<string[]>,
- *   error: unknown, reload: () => void }} total is how many fit, shown how many of them can be looked at, asOf the
- *   service's own clock when they were counted
+ *   error: unknown, reload: () => void }} total: jobs that match; shown: jobs that the list can show; asOf: the time of
+ *   the count by the service's clock
  */
 export function useJobPages (filter) {
   const [version, setVersion] = useState(0)
@@ -89,7 +89,7 @@ function openFeed (name, filter, onChange) {
     if (!stop.signal.aborted) onChange()
   }
 
-  /** Numbers of the pages that are looked at; a search has one answer. */
+  /** Numbers of the visible pages; a search has one answer. */
   function lookedAt () {
     if (search !== '') return [0]
     const first = Math.floor(sight.from / pageSize)
@@ -109,7 +109,7 @@ function openFeed (name, filter, onChange) {
     },
     refresh () {
       const wanted = lookedAt()
-      // What is not looked at is read anew when it is.
+      // Other pages are read again when they become visible.
       for (const page of [...pages.keys()]) if (search === '' && !wanted.includes(page)) pages.delete(page)
       for (const page of wanted) read(page)
     },

@@ -1,4 +1,4 @@
-/** The parameters of a job, in groups that people think in. */
+/** The parameters of a job, grouped for readers. */
 
 const groups = {
   Model: ['checkpoint_name', 'vae', 'clip_skip', 'refiner_checkpoint', 'refiner_switch_at', 'styles', 'loras'],
@@ -50,7 +50,7 @@ const known = new Set(Object.values(groups).flat())
 
 /**
  * @param {Record<string, unknown>} parameters
- * @returns {Array<{ title: string, facts: Array<[string, string]> }>} groups that have anything in them
+ * @returns {Array<{ title: string, facts: Array<[string, string]> }>} groups that are not empty
  */
 export function groupsOf (parameters) {
   const isEmpty = value => [undefined, null, ''].includes(value) || (Array.isArray(value) && value.length === 0)

@@ -1,6 +1,6 @@
 import { useState } from './html.js'
 
-/** A choice that this browser remembers; only taste, nothing that anybody must not know. */
+/** A choice that this browser remembers. For display preferences only, because any script here can read it. */
 export function usePreference (name, usual) {
   const key = `stablequeue.${name}`
   const [value, setValue] = useState(() => {
@@ -14,6 +14,6 @@ export function usePreference (name, usual) {
     setValue(next)
     try {
       window.localStorage.setItem(key, JSON.stringify(next))
-    } catch { /* a browser that keeps nothing forgets it */ }
+    } catch { /* without storage, the choice lasts as long as the page */ }
   }]
 }

@@ -1,4 +1,4 @@
-/** The LoRAs that a prompt names, as A1111 writes them: `<lora:name:weight>`. */
+/** The LoRAs in a prompt, in A1111's syntax: `<lora:name:weight>`. */
 
 const tag = /<(lora|lyco):([^:<>]+)(?::([^<>]*))?>/gi
 
@@ -10,7 +10,7 @@ export function lorasIn (prompt) {
   })
 }
 
-/** The prompt with a LoRA more. */
+/** The prompt with one more LoRA. */
 export function withLora (prompt, name, weight, words = []) {
   const missing = words.filter(word => word !== '' && !prompt.toLowerCase().includes(word.toLowerCase()))
   return [prompt.trim(), ...missing, `<lora:${name}:${weight}>`].filter(part => part !== '').join(', ')
@@ -21,14 +21,14 @@ export function withWeight (prompt, index, weight) {
   return replaceTag(prompt, index, (whole, kind, name) => `<${kind}:${name}:${weight}>`)
 }
 
-/** The prompt without one of its tags, and without the comma that led to it. */
+/** The prompt without one of its tags and the comma before it. */
 export function withoutLora (prompt, index) {
   const mark = '\u0000'
   const [before = '', after = ''] = replaceTag(prompt, index, () => mark).split(mark, 2)
   return (before.trimEnd().replace(/,$/, '') + after).replace(/^,\s*/, '').trim()
 }
 
-/** The prompt with one name of a LoRA in place of another. */
+/** The prompt with another name for a LoRA. */
 export function withOtherLora (prompt, wrong, right) {
   return prompt.replace(tag, (whole, kind, name, weight = '1') => name === wrong ? `<${kind}:${right}:${weight}>` : whole)
 }

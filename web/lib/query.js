@@ -1,5 +1,5 @@
 /**
- * A query string out of values; empty ones are left out.
+ * A query string from values; leaves empty ones out.
  * @param {Record<string, string | number | undefined>} values
  */
 export function queryOf (values) {

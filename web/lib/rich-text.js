@@ -1,8 +1,8 @@
 import { html } from './html.js'
 
 /**
- * Simple HTML of strangers as markup of our own: text, paragraphs, lists, emphasis and links that lead to https. What
- * is none of these stays away, whatever it was; nothing is ever given to the browser as HTML.
+ * Simple HTML from strangers as our own markup: text, paragraphs, lists, emphasis and links to https. Everything else
+ * is dropped. The browser never gets it as HTML.
  */
 
 const entities = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: ' ' }
@@ -25,11 +25,11 @@ const kept = {
   h6: 'h4',
   a: 'a'
 }
-/** Of which not even the text is shown. */
+/** Elements whose text is dropped too. */
 const silent = new Set(['script', 'style', 'template', 'iframe', 'noscript', 'svg', 'math', 'title', 'textarea'])
 const deepest = 20
 
-/** @param {string} text @returns {Array<string | object>} what a component can show */
+/** @param {string} text @returns {Array<string | object>} children for a component */
 export function richText (text) {
   const root = { tag: '', children: [] }
   const open = [root]

@@ -1,6 +1,6 @@
 import { useEffect, useState } from './html.js'
 
-/** Pages live behind `#/`, so that no route of an interface is taken. */
+/** Pages are behind `#/`, so that they need no route of an interface. */
 
 /** @returns {{ name: string, id: string, query: URLSearchParams }} `#/job/1?a=b` is page job, id 1 */
 export function parseRoute (hash) {
@@ -31,7 +31,7 @@ export function goTo (path) {
   window.location.hash = path
 }
 
-/** Changes what stands behind `?` without a further step in the history; empty values go. */
+/** Replaces the query behind `?` without a new entry in the history; drops empty values. */
 export function setQuery (route, changes) {
   const query = new URLSearchParams(route.query)
   for (const [name, value] of Object.entries(changes)) {

@@ -1,25 +1,25 @@
 import { useState } from './html.js'
 
 /**
- * Which jobs of a list are chosen: some by their ids, or all that fit.
+ * The selected jobs of a list: some by their ids, or all that match.
  * @param {(from: number, to: number) => Promise<string[]>} idsBetween
  */
 export function useSelection (idsBetween) {
-  /** With the row that was chosen last. */
+  /** With the row of the last selection. */
   const [chosen, setChosen] = useState({ ids: new Set(), all: false, anchor: null })
   const { anchor } = chosen
 
   const clear = () => setChosen({ ids: new Set(), all: false, anchor: null })
 
   return {
-    /** Another object whenever anything about it changes. */
+    /** A new object after each change. */
     state: chosen,
     ids: chosen.ids,
     all: chosen.all,
     has: id => chosen.all || chosen.ids.has(id),
     clear,
     chooseAll: () => setChosen({ ids: new Set(), all: true, anchor: null }),
-    /** With Shift, everything from the row chosen before. */
+    /** With Shift, every row since the last selection. */
     async toggle (index, id, withShift) {
       if (chosen.all) return clear()
       const ids = new Set(chosen.ids)

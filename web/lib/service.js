@@ -1,7 +1,7 @@
 import { ask, pathOf } from './api.js'
 import { queryOf } from './query.js'
 
-/** Routes that the pages use, each as a function; areas with many of them have files of their own. */
+/** Routes that the pages use, one function each; larger areas have files of their own. */
 
 const jobsPath = '/api/v2/jobs'
 const serversPath = '/api/v1/servers'
@@ -14,7 +14,7 @@ export const session = {
 }
 
 export const jobs = {
-  /** @param {Record<string, string | number | undefined>} query empty values are left out */
+  /** @param {Record<string, string | number | undefined>} query without its empty values */
   list: (query, signal) => ask('GET', `${jobsPath}?${queryOf(query)}`, { signal }),
   read: async (id, signal) => (await ask('GET', pathOf(jobsPath, id), { signal })).job,
   submit: request => ask('POST', '/api/v2/generate', { body: request }),
@@ -22,7 +22,7 @@ export const jobs = {
   retry: id => ask('POST', `${pathOf(jobsPath, id)}/retry`),
   runNow: id => ask('POST', `${pathOf(jobsPath, id)}/run-now`),
   remove: id => ask('DELETE', pathOf(jobsPath, id)),
-  /** @param {{ priority?: number, before?: string, server?: string }} change place of a waiting job */
+  /** @param {{ priority?: number, before?: string, server?: string }} change position of a waiting job */
   change: (id, change) => ask('PATCH', pathOf(jobsPath, id), { body: change }),
   /**
    * @param {{ action: string, server?: string, ids?: string[], filter?: object, all?: boolean, expected?: number,
@@ -30,7 +30,7 @@ export const jobs = {
    */
   act: request => ask('POST', `${jobsPath}/actions`, { body: request }),
   /**
-   * How many jobs that would be about, in the form that `act` takes.
+   * Counts the jobs that such an action affects, in the form that `act` accepts.
    * @returns {Promise<{ expected: number, created_before: string }>}
    */
   async count (request) {
@@ -40,7 +40,7 @@ export const jobs = {
   deliveries: async (id, signal) => (await ask('GET', `${pathOf(jobsPath, id)}/webhooks`, { signal })).deliveries
 }
 
-/** What a picture was made from. @param {{ image?: string, text?: string }} source */
+/** The parameters in an image or infotext. @param {{ image?: string, text?: string }} source */
 export const readParameters = source => ask('POST', '/api/v1/read-parameters', { body: source })
 
 export const servers = {
@@ -53,7 +53,7 @@ export const servers = {
   pause: (alias, reason) => ask('POST', `${pathOf(serversPath, alias)}/pause`, { body: { reason } }),
   resume: alias => ask('POST', `${pathOf(serversPath, alias)}/resume`),
   remove: (alias, query = {}) => ask('DELETE', `${pathOf(serversPath, alias)}?${queryOf(query)}`),
-  /** @param {{ checkpoint?: string, minutes?: number }} wishes */
+  /** @param {{ checkpoint?: string, minutes?: number }} options */
   check: (alias, wishes) => ask('POST', `${pathOf(serversPath, alias)}/check`, { body: wishes }),
   readCheck: (alias, signal) => ask('GET', `${pathOf(serversPath, alias)}/check`, { signal }),
   cancelCheck: alias => ask('DELETE', `${pathOf(serversPath, alias)}/check`)

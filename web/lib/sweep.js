@@ -1,6 +1,6 @@
 import { numberOf } from './exact-json.js'
 
-/** Trying several values of some parameters: one job for each combination. */
+/** Several values of some parameters: one job for each combination. */
 
 export const sweepable = {
   steps: 'Steps',
@@ -16,10 +16,10 @@ export const sweepable = {
   prompt: 'Word in the prompt'
 }
 
-/** Most jobs that one press of the button submits. */
+/** Most jobs that one click submits. */
 export const mostJobs = 100
 
-/** Highest seed that A1111 draws itself. */
+/** Highest seed that A1111 itself chooses. */
 const highestSeed = 4_294_967_293
 
 /** @param {string} text values with commas between; `20-30:5` is 20, 25, 30 @returns {string[]} */
@@ -43,7 +43,7 @@ function longRange (from, to, by) {
 
 /**
  * @param {Array<{ name: string, text: string }>} sweeps
- * @returns {Array<Record<string, string>>} one for each job; a single empty one where there is nothing to vary
+ * @returns {Array<Record<string, string>>} one for each job; a single empty one if nothing varies
  */
 export function combinationsOf (sweeps) {
   return sweeps
@@ -53,7 +53,7 @@ export function combinationsOf (sweeps) {
 }
 
 /**
- * The form for one combination. Words of the prompt: the first value stands in the prompt, each takes its place.
+ * The form for one combination. For words of the prompt, each value replaces the first one, which the prompt contains.
  * @param {Record<string, any>} form
  * @param {Record<string, string>} combination
  * @param {Array<{ name: string, text: string }>} sweeps
@@ -65,12 +65,12 @@ export function applied (form, { prompt: word, ...values }, sweeps) {
   return { ...changed, prompt: form.prompt.replaceAll(first, word) }
 }
 
-/** One seed for all jobs of a sweep, so that they differ in nothing else. */
+/** One seed for all jobs of a sweep, so that they do not differ in it. */
 export function sharedSeed (form) {
   return form.seed === '' || Number(form.seed) < 0 ? String(Math.floor(Math.random() * highestSeed)) : form.seed
 }
 
-/** What makes a job of a sweep different, in words. */
+/** The values of a combination in words. */
 export function labelOf (combination) {
   return Object.entries(combination).map(([name, value]) => name === 'prompt' ? value : `${sweepable[name]} ${value}`).join(', ')
 }

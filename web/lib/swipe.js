@@ -1,13 +1,13 @@
 import { useEffect, useRef } from './html.js'
 
-/** How far a finger goes at least, in pixels, and how much further sideways than up or down. */
+/** Shortest swipe in pixels, and its ratio of horizontal to vertical movement. */
 const least = 45
 const slant = 1.5
 
 /**
- * Tells of swipes over an element. A picture that is zoomed is moved about in, not left.
+ * Reports swipes over an element. In a zoomed image a swipe moves the visible part instead.
  * @param {{ current: Element | null }} element
- * @param {(direction: 1 | -1) => void} onSwipe 1 towards what lies on the right
+ * @param {(direction: 1 | -1) => void} onSwipe 1: to the next image on the right
  */
 export function useSwipe (element, onSwipe) {
   const latest = useRef(onSwipe)

@@ -1,21 +1,21 @@
 import { emptyForm, plainInputs } from './generation.js'
 import { fileOfInput } from './inputs.js'
 
-/** From a job or a picture back to the form of the Create page. */
+/** From a job or an image back to the form of the Create page. */
 
-/** What jobs tell of themselves under a second name, and what the form has inputs of another kind for. */
+/** Second names of parameters in jobs, and parameters for which the form has inputs of another kind. */
 const spokenFor = new Set([...plainInputs, 'positive_prompt', 'init_images', 'mask', 'mode', 'enable_hr'])
 
-/** Settings of the server that the form has inputs for. */
+/** Settings of the server for which the form has inputs. */
 const settingInputs = { sd_vae: 'vae', CLIP_stop_at_last_layers: 'clip_skip' }
 
-/** What servers take where parameters do not say, and the form begins with something else. */
+/** Values that servers use for missing parameters, if the form starts with others. */
 const unsaid = { denoising_strength: '0.75', inpainting_fill: '0', inpaint_full_res: true }
 
 /**
- * Parameters, of a job or out of a picture, in the form. Images stay out.
+ * Parameters of a job or image as values of the form, without images.
  * @param {Record<string, any>} parameters
- * @param {string} [jobId] the job that they are of, for the images among what the form has no inputs for
+ * @param {string} [jobId] the job that they come from; parameters without an input can refer to its images
  */
 export function formWith (parameters, jobId = '') {
   const { override_settings: settings = {}, ...others } = parameters
@@ -34,7 +34,7 @@ export function formWith (parameters, jobId = '') {
   return form
 }
 
-/** What the form has no inputs for, to be sent along as it is; null where there is nothing. */
+/** The parameters without an input, which a job gets unchanged; null if there are none. */
 function furtherOf (parameters, settings, jobId) {
   const further = without(parameters, name => spokenFor.has(name))
   const furtherSettings = without(settings, name => name in settingInputs)
@@ -44,21 +44,21 @@ function furtherOf (parameters, settings, jobId) {
   return Object.keys(further).length === 0 ? null : { parameters: further, jobId }
 }
 
-/** The parts of an object that say something, but for some. */
+/** The entries of an object that have a value, except for some names. */
 function without (parts, isOut) {
   const isEmpty = value => value === null || (Array.isArray(value) && value.length === 0)
   return Object.fromEntries(Object.entries(parts).filter(([name, value]) => !isOut(name) && !isEmpty(value)))
 }
 
-/** What a job was made from, to be changed and sent again. */
+/** The parameters of a job, to change and submit again. */
 export function formOf (job) {
   const { id, generation_params: all, client_params: ofClient = {}, target_server_alias: alias, priority } = job
-  // What a client called differently is there under A1111's names as well.
+  // Parameters with a client's own names are there under A1111's names too.
   const parameters = Object.fromEntries(Object.entries(all).filter(([name]) => !(name in ofClient)))
   return { ...formWith(parameters, id), target_server_alias: alias, priority: String(priority) }
 }
 
-/** The images that the job started from, as files for the form. */
+/** The input images of the job, as files for the form. */
 export async function imagesOf ({ id, generation_params: { init_images: images = [], mask } }) {
   const file = async reference => reference?.$media === undefined ? null : await fileOfInput(id, reference.$media)
   const [start, covering] = await Promise.all([file(images[0]), file(mask)])

@@ -1,4 +1,4 @@
-/** Where the tiles of the gallery lie: rows of squares under the day of their images. Lengths in pixels. */
+/** The layout of the gallery: rows of squares under the day of their images. Lengths in pixels. */
 
 const dayHeight = 52
 const gap = 8
@@ -13,10 +13,10 @@ export function dayOf (moment) {
 }
 
 /**
- * @param {Array<{ accepted_at: string }>} images in the order in which they are shown
- * @param {number} width that there is
+ * @param {Array<{ accepted_at: string }>} images in the order of the page
+ * @param {number} width available width
  * @returns {{ columns: number, side: number, height: number, rows: Array<{ top: number, height: number, day?: string,
- *   count?: number, from?: number, to?: number }> }} rows are days, or images from an index to another one excluded
+ *   count?: number, from?: number, to?: number }> }} rows are days, or images from one index up to another, exclusive
  */
 export function layOut (images, width) {
   const wanted = width < 600 ? smallestOnPhone : smallest
@@ -40,7 +40,7 @@ export function layOut (images, width) {
   return { columns, side, height: top, rows }
 }
 
-/** Rows that are in sight between two heights, and some beyond. */
+/** The visible rows between two heights, and some beyond. */
 export function rowsBetween (rows, above, below) {
   let low = 0
   let high = rows.length

@@ -2,8 +2,9 @@ import { sentenceOf } from './api.js'
 import { session } from './service.js'
 
 /**
- * Exchanges the token of a `#token=…` address for a session, once; it leaves the address bar and the history first.
- * @returns {Promise<string>} why that failed, or the empty text
+ * Exchanges the token in a `#token=…` address for a session, once. First it removes the token from address bar and
+ * history.
+ * @returns {Promise<string>} why that failed, or an empty string
  */
 export async function takeToken () {
   const [, token] = /^#token=(.+)$/.exec(window.location.hash) ?? []

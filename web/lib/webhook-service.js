@@ -1,7 +1,7 @@
 import { ask, pathOf } from './api.js'
 import { queryOf } from './query.js'
 
-/** The routes of webhooks, each as a function. */
+/** The routes of webhooks, one function each. */
 
 const path = '/api/v1/webhooks'
 
@@ -14,7 +14,7 @@ export const webhooks = {
   delivery: (id, signal) => ask('GET', pathOf(`${path}/deliveries`, id), { signal }),
   redeliver: id => ask('POST', `${pathOf(`${path}/deliveries`, id)}/redeliver`),
   stop: id => ask('POST', `${pathOf(`${path}/deliveries`, id)}/stop`),
-  /** @param {{ since: string, state?: string }} span @returns {Promise<number>} how many are sent again */
+  /** @param {{ since: string, state?: string }} span @returns {Promise<number>} how many deliveries it sends again */
   redeliverAll: async span => (await ask('POST', `${path}/redeliver`, { body: span })).count,
   endpoints: async signal => (await ask('GET', `${path}/endpoints`, { signal })).endpoints,
   enable: id => ask('POST', `${pathOf(`${path}/endpoints`, id)}/enable`),

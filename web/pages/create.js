@@ -21,13 +21,13 @@ import { Results } from '../parts/results.js'
 import { SweepFields } from '../parts/sweep-fields.js'
 import { TakeParameters } from '../parts/take-parameters.js'
 
-/** Where the form is kept while other pages are looked at; its images as long as this page is not loaded anew. */
+/** Keeps the form while the user visits other pages; its images until the browser reloads the page. */
 const storeName = 'stablequeue:create'
 let keptImages = { init_images: null, mask: null }
 
 const modes = { txt2img: 'Text to image', img2img: 'Image to image' }
 
-/** Submits jobs and shows what becomes of them. */
+/** Submits jobs and shows their results. */
 export function CreatePage ({ route }) {
   const form = useForm(rememberedForm())
   const [sweeps, setSweeps] = useState([])
@@ -54,7 +54,7 @@ export function CreatePage ({ route }) {
       fileOfOutput(start).then(file => form.setValues(before => ({ ...before, mode: 'img2img', init_images: file })), complain)
     }
     form.setValues(before => ({ ...before, ...wishesOf(route.query, before.prompt) }))
-    // The address says it once; what is changed afterwards stays when the page is entered again.
+    // The address sets it once; later changes stay when the user comes back to the page.
     if (route.query.size > 0) setQuery(route, Object.fromEntries([...route.query.keys()].map(name => [name, ''])))
   }, [])
 
@@ -80,7 +80,7 @@ export function CreatePage ({ route }) {
       const entry = { id: last.id, label: labelOf(combination) }
       setSubmitted(before => [...before, entry])
     }
-    // On a phone the result is far below.
+    // On a phone the result is far below the button.
     result.current.scrollIntoView({ block: 'nearest', behavior: 'smooth' })
     say(combinations.length > 1
       ? `${combinations.length} jobs are in the queue.`
@@ -135,13 +135,13 @@ export function CreatePage ({ route }) {
     </div>`
 }
 
-/** A picture's parameters in the form; where they go, and images, stay as they were. */
+/** Parameters of an image in the form; server and input images stay as they were. */
 function takenOver (before, parameters) {
   const kept = ['init_images', 'mask', 'mode', 'target_server_alias', 'priority'].map(name => [name, before[name]])
   return { ...formWith(parameters), ...Object.fromEntries(kept) }
 }
 
-/** What another page wants in the form, named as the API names it; words for the prompt are added to it. */
+/** Values that another page sends, under the API's names; `prompt` is appended to the prompt. */
 function wishesOf (query, prompt) {
   const wished = Object.fromEntries([...query].filter(([name]) => typeof emptyForm[name] === 'string'))
   if (wished.prompt !== undefined) wished.prompt = [prompt.trim(), wished.prompt].filter(Boolean).join(', ')

@@ -64,7 +64,7 @@ export function GalleryPage ({ route }) {
         action="Delete" onConfirm=${remove} onClose=${() => setDoomed([])} />`}`
 }
 
-/** From the beginning of a day here to its end. */
+/** From the beginning of a day in the browser's time zone to its end. */
 function spanOf (day) {
   const since = new Date(`${day}T00:00:00`)
   if (day === '' || Number.isNaN(since.getTime())) return {}
@@ -73,7 +73,7 @@ function spanOf (day) {
   return { since: since.toISOString(), until: until.toISOString() }
 }
 
-/** Which images are chosen; with Shift, everything from the one chosen before. */
+/** The selected images; Shift selects every image since the last selection. */
 function useChoice (images = []) {
   const [names, setNames] = useState(new Set())
   const [anchor, setAnchor] = useState(null)
@@ -120,7 +120,7 @@ function Filters ({ route, search, model, server, day }) {
     </div>`
 }
 
-/** Takes what was typed once the typing pauses. */
+/** Applies the text when the user pauses. */
 function TypedFilter ({ route, name, value, label, ...rest }) {
   const [typed, setTyped] = useState(value)
   useEffect(() => {
@@ -135,7 +135,7 @@ function bareName ({ filename }) {
   return filename.replace(/\.(safetensors|ckpt|pt|pth|bin)$/, '')
 }
 
-/** What to do with the images that are chosen. */
+/** Actions for the selected images. */
 function ChosenBar ({ selection, images, onDelete }) {
   const [withParameters, setWithParameters] = useState(true)
   const [busy, setBusy] = useState(false)

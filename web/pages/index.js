@@ -1,6 +1,6 @@
 /**
- * Every page by the name that its address has after `#/`, in the order of the navigation. A page is fetched when it is
- * first visited; one without an icon is reached from other pages.
+ * Every page by its name in the address after `#/`, in the order of the navigation. The browser loads a page at its
+ * first visit. Pages without an icon are linked from other pages only.
  */
 export const pages = {
   queue: { title: 'Queue', icon: 'queue', load: async () => (await import('./queue.js')).QueuePage },
@@ -14,5 +14,5 @@ export const pages = {
   job: { title: 'Job', load: async () => (await import('./job.js')).JobPage }
 }
 
-/** How many entries a phone shows beside each other; the others are behind "More". */
+/** Entries in a phone's bar; the others are behind "More". */
 export const entriesOnPhone = 4

@@ -22,7 +22,7 @@ import { Status } from '../parts/status.js'
 
 const active = ['pending', 'processing']
 
-/** Everything about one job. */
+/** All details of one job. */
 export function JobPage ({ route: { id } }) {
   const { data, error, reload } = useLive(signal => jobs.read(id, signal), [id], { about: aboutJob(id) })
   const job = useProgress(data)
@@ -121,7 +121,7 @@ function factsOf (job) {
 
 const ends = { completed: 'Completed', failed: 'Failed', cancelled: 'Cancelled' }
 
-/** What happened, in its order. */
+/** The job's history, oldest first. */
 function History ({ job }) {
   const { started_timestamp: started, completion_timestamp: ended } = job
   const steps = [

@@ -19,7 +19,7 @@ const pageSize = 120
 
 const aboutModels = event => aboutServers(event) || aboutScanned(event)
 
-/** What the servers and the model folders have. */
+/** The models of servers and model folders. */
 export function ModelsPage ({ route }) {
   const [search, type, base, server] = ['search', 'type', 'base', 'server'].map(name => route.query.get(name) ?? '')
   const [size, setSize] = useState(pageSize)

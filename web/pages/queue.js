@@ -22,7 +22,7 @@ import { Welcome } from '../parts/welcome.js'
 /** Views beside the overview: one for each state, and one for all jobs. */
 const views = [...statuses, 'all']
 
-/** What waits, runs and ended, as it changes. */
+/** Jobs that wait, run and finished, kept up to date. */
 export function QueuePage ({ route }) {
   const asked = route.query.get('status')
   const server = route.query.get('server') ?? ''
@@ -54,7 +54,7 @@ export function QueuePage ({ route }) {
         : html`<${Overview} data=${data} server=${server} onChanged=${changed} />`}`
 }
 
-/** A line has an order of its own; where there is one server, its line is the line. */
+/** Positions exist within one server's queue only; with a single server, the page shows that queue. */
 function soleServer (known = [], view) {
   return view === 'pending' && known.length === 1 ? known[0].alias : ''
 }
@@ -84,7 +84,7 @@ function Overview ({ data: { groups, totals }, server, onChanged }) {
     </section>`)
 }
 
-/** All jobs of one state, however many: only those in sight are read and drawn. */
+/** All jobs of one state. Reads and renders only the visible ones. */
 function JobList ({ view, server, search, onChanged }) {
   const status = view === 'all' ? '' : view
   const isLine = status === 'pending' && server !== '' && search === ''
@@ -102,7 +102,7 @@ function JobList ({ view, server, search, onChanged }) {
   if (total === undefined) return html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`
   if (total === 0) return html`<p class="empty">No job matches these filters.</p>`
 
-  /** The same row as before where nothing about it has changed, so that scrolling draws only what is new. */
+  /** Returns the same row while nothing about it changes, so that scrolling renders only new rows. */
   function row (index) {
     const job = at(index)
     if (job === undefined) return html`<div class="job-unread" aria-label="Loading"></div>`

@@ -88,7 +88,7 @@ function ServerCard ({ server, onChanged, onOpen }) {
     </li>`
 }
 
-/** What a thorough check has found, as far as people ask for it. */
+/** The results of a thorough check that people ask for most. */
 function learnedWords (learned) {
   const told = (value, good, bad) => value === null ? [] : [value ? good : bad]
   const { body_refused_bytes: body, time_limit_seconds: limit } = learned
@@ -101,7 +101,7 @@ function learnedWords (learned) {
   ].join(', ') || 'few findings'
 }
 
-/** What its owner can do about it. */
+/** Actions for the server's operator. */
 function adviceFor ({ health, last_error: problem }) {
   if (health === 'unauthorized') return 'Change the server and enter its credentials: the user name and password of its --api-auth, a token or headers.'
   if (health === 'suspected') return 'It answers, so it is retried automatically with another job. Its own output can say more.'

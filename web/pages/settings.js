@@ -10,7 +10,7 @@ import { Loading, PageHead } from '../parts/page-head.js'
 import { RetentionCard } from '../parts/retention.js'
 import { Stale } from '../parts/stale.js'
 
-/** What is in force and from where, and what can be changed while the service runs. */
+/** Current values and their sources, and the values that operators can change while the service runs. */
 export function SettingsPage () {
   const { data, error, reload } = useLive(signal => settings.read(signal), [], { interval: seldom, about: aboutQueue })
   if (data === undefined) return html`<${PageHead} title="Settings" /><${Loading} error=${error} sentence=${error && sentenceOf(error)} />`

@@ -4,7 +4,7 @@ import { html, useEffect } from '../lib/html.js'
 import { session } from '../lib/service.js'
 import { FormProblem, TextField } from '../parts/field.js'
 
-/** Asks for the admin token, which becomes a session cookie; the page does not keep it. */
+/** Asks for the admin token and exchanges it for a session cookie; the page does not store it. */
 export function TokenPage ({ refusal, problem, onSignedIn }) {
   const form = useForm({ token: '' })
   useEffect(() => { document.title = 'Sign in – StableQueue' }, [])

@@ -15,7 +15,7 @@ import { WebhookSecrets } from '../parts/webhook-secrets.js'
 
 const tabs = { '': 'Deliveries', endpoints: 'Endpoints', secrets: 'Secrets' }
 
-/** What receivers were told of jobs, and how they stand. */
+/** Events that receivers got, and the state of the receivers. */
 export function WebhooksPage ({ route }) {
   const tab = tabs[route.id] === undefined ? '' : route.id
   const [dialog, setDialog] = useState({ name: '' })
@@ -52,7 +52,7 @@ const spans = { 1: 'Last hour', 24: 'Last day', 168: 'Last week' }
 const pageSize = 50
 const mostShown = 200
 
-/** @param {{ changes: number }} props raised when something was sent from elsewhere on the page */
+/** @param {{ changes: number }} props increases when another part of the page sends an event */
 function DeliveryList ({ route, nameOf, changes }) {
   const [state, type, hours, search, endpoint] = ['state', 'type', 'hours', 'search', 'endpoint'].map(name => route.query.get(name) ?? '')
   const [typed, setTyped] = useState(search)

@@ -6,7 +6,7 @@ import { Dialog } from './dialog.js'
 import { FormProblem, TextField } from './field.js'
 import { accessFields, noAccess, ServerAccess } from './server-access.js'
 
-/** Adds a server and looks at it at once; one that does not answer is kept only if that is wanted. */
+/** Adds a server and checks it at once; asks before it keeps a server that does not answer. */
 export function AddServer ({ onClose, onChanged }) {
   const form = useForm({ alias: '', apiUrl: '', ...noAccess })
   const [silent, setSilent] = useState(null)

@@ -10,7 +10,7 @@ import { FormProblem, NumberField, TextField } from './field.js'
 import { Icon } from './icon.js'
 import { Loading } from './page-head.js'
 
-/** How often it is asked how far a check is, in milliseconds. */
+/** Interval of requests for a check's progress, in milliseconds. */
 const often = 700
 
 const marks = { good: ['Good', 'good'], note: ['Note', 'active'], harm: ['Problem', 'bad'], unknown: ['Not found out', 'still'] }
@@ -25,7 +25,7 @@ const outcomeWords = {
   cancelled: 'The check was cancelled.', could_not_run: 'The check could not run.', broken_off: 'The check stopped early.'
 }
 
-/** A thorough check of a server: what it does, how far it is, and its report. */
+/** A thorough check of a server: its purpose, progress and report. */
 export function CheckServer ({ server: { alias }, onClose, onChanged }) {
   const [view, setView] = useState({ data: undefined, error: null })
   const [asks, setAsks] = useState(false)

@@ -18,7 +18,7 @@ export function DeliveryState ({ state }) {
   return html`<span class="status ${tone}">${word}</span>`
 }
 
-/** Events that were sent or will be. */
+/** Sent and waiting events. */
 export function Deliveries ({ deliveries, nameOf, onChanged }) {
   const [open, setOpen] = useState(null)
 
@@ -52,7 +52,7 @@ export function Deliveries ({ deliveries, nameOf, onChanged }) {
     ${open !== null && html`<${DeliveryLog} id=${open} onClose=${() => setOpen(null)} onChanged=${onChanged} />`}`
 }
 
-/** One event with every attempt to deliver it. */
+/** One event with all attempts to deliver it. */
 function DeliveryLog ({ id, onClose, onChanged }) {
   const { data, error, reload } = useLive(signal => webhooks.delivery(id, signal), [id], {
     interval: often, about: aboutDeliveries
@@ -81,7 +81,7 @@ function DeliveryLog ({ id, onClose, onChanged }) {
     <//>`
 }
 
-/** What was sent, and what came of each attempt. */
+/** The sent body, and the result of each attempt. */
 export function DeliveryBody ({ data: { delivery, body, attempts } }) {
   return html`
     <dl class="facts-list">

@@ -1,7 +1,7 @@
 import { html, useId, useLayoutEffect, useRef } from '../lib/html.js'
 import { Icon } from './icon.js'
 
-/** A question in front of the page: keeps the focus in, ends with Escape, and gives the focus back. */
+/** A modal dialog: keeps the focus inside, closes on Escape, and returns the focus. */
 export function Dialog ({ title, onClose, wide, children }) {
   const id = useId()
   const element = useRef(null)
@@ -20,7 +20,7 @@ export function Dialog ({ title, onClose, wide, children }) {
     </dialog>`
 }
 
-/** Asks before something that cannot be undone. @param {{ notice?: string }} props notice is what changed meanwhile */
+/** Asks before an action that cannot be undone. @param {{ notice?: string }} props notice: a change since it opened */
 export function Confirm ({ title, sentence, notice = '', action, onConfirm, onClose }) {
   return html`
     <${Dialog} title=${title} onClose=${onClose}>

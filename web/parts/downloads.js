@@ -15,7 +15,7 @@ const states = {
 }
 const mostShown = 8
 
-/** Models on their way from Civitai and HuggingFace. */
+/** Downloads from Civitai and HuggingFace. */
 export function Downloads ({ isAsking, onAsked, onChanged }) {
   const { data: all, reload } = useLive(signal => downloads.list(signal), [], {
     interval: seldom, about: aboutDownloads
@@ -74,7 +74,7 @@ function AskFor ({ onClose, onStarted }) {
   async function send ({ source, type, filename }) {
     const wish = downloadOf(source)
     const chosen = Object.fromEntries(Object.entries({ type, filename: filename.trim() }).filter(([, value]) => value !== ''))
-    // What is neither goes as it is, so that the service says what would be right.
+    // The service gets any other text unchanged, so that its error says what would be right.
     const { message } = await downloads.start({ ...(Object.keys(wish).length > 0 ? wish : { source }), ...chosen })
     say(message)
     onStarted()

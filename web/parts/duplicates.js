@@ -7,13 +7,13 @@ import { models } from '../lib/model-service.js'
 import { Dialog } from './dialog.js'
 import { Loading } from './page-head.js'
 
-/** What people wrote beside a group's files. */
+/** Texts and tags that people added to a group's files. */
 function wordsOf ({ notes, description, trigger_words: words, recommended_weight: weight }) {
   return [['Notes', notes], ['Description', description], ['Trigger words', words.join(', ')], ['Weight', weight]]
     .filter(([, text]) => text !== null && text !== '')
 }
 
-/** Files of equal content, and deleting all but one of each. */
+/** Files with equal content; deletes all but one of each group. */
 export function Duplicates ({ onClose, onChanged }) {
   const { data, error, reload } = useLive(signal => models.duplicates(signal), [], { interval: null })
   const [chosen, setChosen] = useState(new Set())

@@ -12,7 +12,7 @@ const selections = [
   { value: 'never', label: 'Never' }
 ]
 
-/** Changes what is known of a server; passwords, tokens and certificates are only sent when they are typed again. */
+/** Edits a server. Sends passwords, tokens and certificates only if the user types them again. */
 export function EditServer ({ server, onClose, onChanged }) {
   const form = useForm({
     alias: server.alias,
@@ -32,7 +32,7 @@ export function EditServer ({ server, onClose, onChanged }) {
       description,
       job_timeout_seconds: timeout === '' ? null : Number(timeout),
       restore_selection: selection,
-      // another address drops what is stored
+      // A new address discards the stored secrets.
       ...accessFields(access, apiUrl.trim() === server.apiUrl ? server : { ...server, tls_verify: true })
     })
     const found = await servers.test(form.values.alias.trim())

@@ -1,6 +1,6 @@
 import { html, useId } from '../lib/html.js'
 
-/** Label, input, hint and complaint, tied together for screen readers. */
+/** Label, input, hint and error, linked for screen readers. */
 function Labelled ({ label, hint, problem, nearest, onNearest, wide, input }) {
   const id = useId()
   const described = [hint && `${id}-hint`, problem && `${id}-problem`].filter(Boolean).join(' ')
@@ -32,7 +32,7 @@ export function TextArea ({ label, hint, problem, nearest, wide, value, onValue,
     <textarea ...${aria} ...${rest} value=${value} onInput=${event => onValue(event.currentTarget.value)}></textarea>`} />`
 }
 
-/** @param {{ options: Array<{ value: string, label: string }> }} props a value that is no option is shown too */
+/** @param {{ options: Array<{ value: string, label: string }> }} props also shows a value that is not an option */
 export function SelectField (props) {
   const { label, hint, problem, nearest, wide, value, onValue, onNearest = onValue, options, ...rest } = props
   const known = options.some(option => option.value === value)
@@ -55,7 +55,7 @@ export function CheckField ({ label, hint, value, onValue, problem: _problem, ne
     </div>`
 }
 
-/** What is wrong with a form as a whole. */
+/** Errors that belong to no single input. */
 export function FormProblem ({ problem }) {
   return problem ? html`<p class="notice problem-notice" role="alert" tabindex="-1">${problem}</p>` : null
 }

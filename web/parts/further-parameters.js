@@ -2,7 +2,7 @@ import { html } from '../lib/html.js'
 import { Icon } from './icon.js'
 
 /**
- * What was taken over and has no input in the form: it goes along with the job, unless it is left out.
+ * Reused parameters without an input in the form: the job gets them too, unless the user leaves them out.
  * @param {{ further: { parameters: object } | null, onLeaveOut: () => void }} props
  */
 export function FurtherParameters ({ further, onLeaveOut }) {

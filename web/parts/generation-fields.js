@@ -11,7 +11,7 @@ const priorities = Array.from({ length: 10 }, (_, index) => String(10 - index))
 
 const sizes = [[512, 512], [768, 768], [1024, 1024], [832, 1216], [1216, 832]]
 
-/** What draws, and where. */
+/** Server and model. */
 export function ModelFields ({ form, servers, choices }) {
   const [picking, setPicking] = useState(false)
   const aliases = servers.map(({ alias, is_simulator: isSimulator }) =>
@@ -41,7 +41,7 @@ export function ModelFields ({ form, servers, choices }) {
         onClose=${() => setPicking(false)} />`}`
 }
 
-/** How it is drawn. */
+/** Sampling. */
 export function SamplingFields ({ form, choices }) {
   return html`
     <section class="form-section" aria-labelledby="sampling-fields">
@@ -58,7 +58,7 @@ export function SamplingFields ({ form, choices }) {
     </section>`
 }
 
-/** How large, and how many. */
+/** Size and number of images. */
 export function PictureFields ({ form }) {
   const { width, height } = form.values
   return html`
@@ -78,7 +78,7 @@ export function PictureFields ({ form }) {
     </section>`
 }
 
-/** Drawing twice: small first, then large. */
+/** Hires. fix: generates a small image first, then enlarges it. */
 export function HiresFields ({ form, choices }) {
   const upscalers = same([...choices?.latent_upscale_modes ?? [], ...choices?.upscalers ?? []])
   return html`
@@ -97,7 +97,7 @@ export function HiresFields ({ form, choices }) {
 const resizeModes = [['0', 'Stretch'], ['1', 'Crop'], ['2', 'Fill'], ['3', 'Latent upscale']].map(([value, label]) => ({ value, label }))
 const fills = [['0', 'Fill'], ['1', 'Original'], ['2', 'Latent noise'], ['3', 'Latent nothing']].map(([value, label]) => ({ value, label }))
 
-/** Starting from an image, in whole or where a mask is white. */
+/** img2img: starts from an image, or changes only the white parts of a mask. */
 export function StartFields ({ form }) {
   return html`
     <section class="form-section" aria-labelledby="start-fields">

@@ -6,7 +6,7 @@ import { servers } from '../lib/service.js'
 const minute = 60_000
 const time = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' })
 
-/** How a server was lately, as a strip of small bars. */
+/** The recent health of a server, as a strip of small bars. */
 export function HealthStrip ({ server }) {
   const { data } = useLive(signal => servers.history(server.alias, signal), [server.alias, server.health],
     { interval: minute, about: () => false })

@@ -1,6 +1,6 @@
 import { html } from '../lib/html.js'
 
-/** Strokes on a field of 24 by 24. */
+/** Lines in a square of 24 by 24. */
 const strokes = {
   queue: 'M4 6h16M4 12h16M4 18h9',
   create: 'M12 5v14M5 12h14',
@@ -37,7 +37,7 @@ const strokes = {
   warning: 'M12 4 3 20h18zM12 10v4M12 17h.01'
 }
 
-/** A picture beside a word; says nothing by itself. */
+/** An icon beside a word; screen readers skip it. */
 export function Icon ({ name }) {
   return html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false"><path d=${strokes[name]} /></svg>`
 }

@@ -2,7 +2,7 @@ import { html, useEffect, useId, useState } from '../lib/html.js'
 import { imageIn, imageTypes } from '../lib/images.js'
 import { Icon } from './icon.js'
 
-/** A place for one image: dropped, chosen with the keyboard's file dialog, or taken away again. */
+/** An input for one image: drop it, choose it with the file dialog, or remove it. */
 export function ImageDrop ({ label, hint, name, value, onValue, problem }) {
   const id = useId()
   const [over, setOver] = useState(false)

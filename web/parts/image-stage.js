@@ -4,9 +4,9 @@ import { Icon } from './icon.js'
 import { Medium } from './medium.js'
 
 /**
- * An image as large as there is room, with the ways to its neighbours: buttons, and swiping.
+ * An image in the largest size that fits, with buttons and swipes to its neighbours.
  * @param {{ image: { url: string, width: number, height: number }, alt: string, onPrevious?: () => void,
- *   onNext?: () => void }} props a way that leads nowhere is left out
+ *   onNext?: () => void }} props without a function there is no button
  */
 export function ImageStage ({ image, alt, onPrevious, onNext }) {
   const element = useRef(null)

@@ -7,8 +7,8 @@ import { Icon } from './icon.js'
 import { ImageStage } from './image-stage.js'
 
 /**
- * One image of the gallery as large as the window allows, with what made it. Arrow keys and swipes lead to the others,
- * Delete asks to delete it, Escape ends it.
+ * One image of the gallery in the largest size that fits, with its parameters. Arrow keys and swipes show the others,
+ * Delete asks to delete it, Escape closes it.
  */
 export function ImageViewer ({ images, index, onIndex, onDelete, onClose }) {
   const element = useRef(null)
@@ -20,7 +20,7 @@ export function ImageViewer ({ images, index, onIndex, onDelete, onClose }) {
     dialog.showModal()
     return () => dialog.close()
   }, [])
-  // The neighbours are there when they are wanted.
+  // Loads the neighbours in advance.
   useEffect(() => {
     for (const near of [index + 1, index - 1]) if (images[near] !== undefined) new window.Image().src = images[near].url
   }, [image?.filename])
@@ -59,10 +59,10 @@ const shown = [
   ['Denoising', 'denoising_strength']
 ]
 
-/** What made the image. */
+/** The parameters of the image. */
 function Made ({ image }) {
   const [settled, setSettled] = useState(null)
-  // Whoever leafs through quickly asks for nothing.
+  // Users who flip through the images quickly cause no requests.
   useEffect(() => {
     const timer = setTimeout(() => setSettled(image.job_id), 150)
     return () => clearTimeout(timer)

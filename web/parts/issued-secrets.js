@@ -9,9 +9,9 @@ const graces = [
 ]
 
 /**
- * The one moment in which secrets can be seen.
- * @param {{ secrets: Array<{ label: string, what: string, value: string }>, onClose: () => void }} props label names it
- *   for programs, what for people
+ * Shows new secrets, for the only time.
+ * @param {{ secrets: Array<{ label: string, what: string, value: string }>, onClose: () => void }} props label is the
+ *   name for programs, what the name for people
  */
 export function IssuedSecrets ({ secrets, onClose }) {
   return html`
@@ -29,9 +29,9 @@ export function IssuedSecrets ({ secrets, onClose }) {
 }
 
 /**
- * Makes a new secret in place of one in use, which goes on working for a while, and shows it.
+ * Replaces a secret and shows the new one; the former one stays valid for a while.
  * @param {{ title: string, label: string, replace: (graceHours: number) => Promise<Array<object>>,
- *   onClose: () => void }} props label leads to how long the former one works; replace gives what is shown
+ *   onClose: () => void }} props label: text beside that time; replace returns the secrets to show
  */
 export function ReplaceSecret ({ title, label, replace, onClose }) {
   const form = useForm({ grace_hours: '24' })

@@ -4,7 +4,7 @@ import { jobs } from '../lib/service.js'
 import { Confirm } from './dialog.js'
 import { Icon } from './icon.js'
 
-/** What can be done with a job in each state, the likeliest first. */
+/** Actions for a job in each state, the most common first. */
 const actionsOf = {
   pending: ['runNow', 'cancel'],
   processing: ['cancel'],
@@ -20,7 +20,7 @@ const actions = {
   remove: { label: 'Delete', icon: 'bin' }
 }
 
-/** @param {{ job: object, onDone: (action: string) => void }} props onDone is called after an action that worked */
+/** @param {{ job: object, onDone: (action: string) => void }} props onDone is called after a successful action */
 export function JobActions ({ job, onDone }) {
   const [confirming, setConfirming] = useState(false)
   const prompt = job.generation_params.prompt || 'job without a prompt'

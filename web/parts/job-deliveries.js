@@ -7,7 +7,7 @@ import { webhooks } from '../lib/webhook-service.js'
 
 const tones = { delivered: 'good', failed: 'bad', blocked: 'bad', skipped: 'still', stopped: 'still' }
 
-/** What the job's receiver was told of it. */
+/** The job's events to its receiver. */
 export function JobDeliveries ({ job }) {
   const { data: deliveries, reload } = useLive(signal => jobs.deliveries(job.id, signal), [job.id],
     { about: aboutDeliveriesOf(job.id) })

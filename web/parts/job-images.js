@@ -6,7 +6,7 @@ import { Lightbox } from './lightbox.js'
 
 const roles = { image: '', grid: 'contact sheet', extra: 'extra' }
 
-/** The images of a job; each opens large, with what it was made from. */
+/** The images of a job. A click shows one in full size with its parameters. */
 export function JobImages ({ job }) {
   const [open, setOpen] = useState(-1)
   if (job.images.length === 0) return null

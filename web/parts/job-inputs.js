@@ -3,7 +3,7 @@ import { inputsOf, inputUrl } from '../lib/inputs.js'
 
 const words = { init_images: 'Start image', mask: 'Mask', latent_mask: 'Latent mask' }
 
-/** The images that a job starts from. */
+/** The input images of a job. */
 export function JobInputs ({ job }) {
   const inputs = inputsOf(job.generation_params)
   if (inputs.length === 0) return null

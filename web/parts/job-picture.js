@@ -4,11 +4,11 @@ import { Icon } from './icon.js'
 
 const icons = { failed: 'warning', pending: 'clock' }
 
-/** A preview may be over before it is asked for, and the next one may come. */
+/** A preview can expire before the browser loads it; the next one replaces it. */
 const hide = ({ currentTarget: image }) => { image.hidden = true }
 const show = ({ currentTarget: image }) => { image.hidden = false }
 
-/** The first image of a job, small; before there is one, what it is about. */
+/** The thumbnail of a job's first image; before that its preview or an icon. */
 export function JobPicture ({ job }) {
   if (job.status === 'processing' && job.preview_url) {
     return html`<img src=${job.preview_url} alt="" decoding="async" onLoad=${show} onError=${hide} />`

@@ -1,7 +1,7 @@
 import { secondsText } from '../lib/format.js'
 import { html } from '../lib/html.js'
 
-/** How far a running job is. */
+/** The progress of a running job. */
 export function JobProgress ({ job }) {
   const percent = Math.round(job.progress_percentage)
   const left = job.estimated_time_remaining ?? job.eta_seconds ?? null

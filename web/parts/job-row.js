@@ -11,7 +11,7 @@ import { Status } from './status.js'
 /**
  * One job of a list.
  * @param {{ job: object, onChanged: () => void, check?: { isChosen: boolean, onToggle: (withShift: boolean) => void },
- *   place?: object }} props check lets it be chosen; place are the controls of its place in line
+ *   place?: object }} props check makes the row selectable; place: controls that move the job in its queue
  */
 export function JobRow ({ job: read, onChanged, check, place }) {
   const job = useProgress(read)
@@ -53,7 +53,7 @@ function noteOf (job) {
   return placeText(job)
 }
 
-/** When things happened or will, the most telling last: on a phone there is room for that alone. */
+/** The times of a job, the most important last: a phone shows only that one. */
 function timesOf (job) {
   if (job.status === 'processing' && job.started_timestamp !== null) return [`runs for ${duration(job.started_timestamp, null)}`]
   if (job.status === 'completed' && job.started_timestamp !== null) {

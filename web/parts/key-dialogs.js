@@ -79,7 +79,7 @@ function KeyForm ({ form, title, action, limit, send, onClose, children }) {
     <//>`
 }
 
-/** Some of several, as boxes. @param {{ words: Record<string, string>, value: string[] }} props */
+/** Several options as checkboxes. @param {{ words: Record<string, string>, value: string[] }} props */
 function Choices ({ legend, words, value, onValue, problem }) {
   const toggle = name => onValue(value.includes(name) ? value.filter(one => one !== name) : [...value, name])
   return html`
@@ -105,7 +105,7 @@ export function RotateKey ({ accessKey, onClose, onChanged }) {
     <${ReplaceSecret} title="New secret for ${accessKey.name}" label="The former secret works" replace=${replace} onClose=${onClose} />`
 }
 
-/** What a program needs to know of its key. */
+/** The settings that a program needs to use its key. */
 function secretsOf ({ key, secret, webhookSecret }) {
   return [
     { label: 'X-API-Key', what: 'key', value: key },

@@ -8,7 +8,7 @@ import { JobPicture } from './job-picture.js'
 import { PauseServer } from './pause-server.js'
 import { Status } from './status.js'
 
-/** The servers side by side: what each draws, how long its line is, and holding it. */
+/** The servers side by side: their running jobs, lengths of their queues, and pausing them. */
 export function Lanes ({ servers: known, running, onChanged }) {
   const [pausing, setPausing] = useState(null)
   return html`

@@ -5,10 +5,10 @@ import { Icon } from './icon.js'
 import { ImageStage } from './image-stage.js'
 
 /**
- * Images as large as the window allows, one after the other with the arrow keys; Escape ends it.
+ * Images in the largest size that fits. Arrow keys show the next or previous one; Escape closes the dialog.
  * @param {{ images: Array<{ url: string, filename: string, width: number, height: number, bytes: number, alt: string,
  *   facts: Array<[string, string]>, text?: string }>, start: number, onClose: () => void }} props
- *   facts are shown beside the image; text is what can be copied of it
+ *   facts appear beside the image; text is for copying
  */
 export function Lightbox ({ images, start, onClose }) {
   const [index, setIndex] = useState(start)

@@ -3,7 +3,7 @@ import { lorasIn, withLora, withoutLora, withWeight } from '../lib/prompt-loras.
 import { Icon } from './icon.js'
 import { ModelPicker } from './model-picker.js'
 
-/** The LoRAs of a prompt with their weights, as sliders; the prompt stays what counts. */
+/** The LoRAs of a prompt, with sliders for their weights. They change the prompt, which a job gets. */
 export function LoraSliders ({ prompt, server, onPrompt }) {
   const [picking, setPicking] = useState(false)
   const loras = lorasIn(prompt)

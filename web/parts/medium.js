@@ -1,9 +1,9 @@
 import { html } from '../lib/html.js'
 
 /**
- * A picture, or a video where it is one.
+ * An image or a video.
  * @param {{ image: { url: string, thumbnail_url?: string, mime?: string, width: number, height: number }, alt: string,
- *   still?: boolean }} props still: inside of a button, so that a video plays by itself, without sound and controls
+ *   still?: boolean }} props still: inside a button; a video plays there without sound and controls
  */
 export function Medium ({ image, alt, still = false }) {
   const size = image.width > 0 ? { width: image.width, height: image.height } : {}

@@ -2,7 +2,7 @@ import { html } from '../lib/html.js'
 import { dismiss, useMessages } from '../lib/messages.js'
 import { Icon } from './icon.js'
 
-/** What was said in passing, at the edge of the page. */
+/** Short messages at the edge of the page. */
 export function Messages () {
   const messages = useMessages()
   return html`

@@ -13,7 +13,7 @@ import { Loading } from './page-head.js'
 
 const sources = { forge: 'its own notes', civitai: 'Civitai', embedded: 'its header', none: 'only its name' }
 
-/** Everything about one model, and what can be done with it. */
+/** All details of one model, and its actions. */
 export function ModelDetails ({ id, blurs, onClose, onChanged }) {
   const { data: model, error, reload } = useLive(signal => models.read(id, signal), [id], { interval: null })
   const [busy, setBusy] = useState('')
@@ -119,7 +119,7 @@ function rankOf ({ training }) {
   return training?.dim && (training.alpha ? `${training.dim} (alpha ${training.alpha})` : training.dim)
 }
 
-/** Where jobs with this model are made; empty where it cannot be chosen. */
+/** The Create page with this model; empty if the form cannot choose it. */
 function createAddressOf ({ type, servers, trigger_words: words, recommended_weight: weight, filename }) {
   const [server] = servers
   if (server === undefined) return ''

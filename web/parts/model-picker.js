@@ -9,9 +9,9 @@ import { Loading } from './page-head.js'
 const mostShown = 200
 
 /**
- * Cards of the models that a server has, or any where the alias is empty.
+ * Cards of a server's models, or of all models if the alias is empty.
  * @param {{ type: string, title: string, server: string, onPick: (model: object, title: string) => void,
- *   onClose: () => void }} props onPick gets the server's own name too
+ *   onClose: () => void }} props onPick also gets the server's own name of the model
  */
 export function ModelPicker ({ type, title, server, onPick, onClose }) {
   const [typed, setTyped] = useState('')

@@ -19,7 +19,7 @@ export function typeWord ({ type, lycoris }) {
   return lycoris ? 'LyCORIS' : words[type] ?? type
 }
 
-/** A model's picture, or a sign in its place. */
+/** A model's preview image, or an icon instead. */
 export function ModelPreview ({ model, blurs }) {
   const [isBroken, setBroken] = useState(false)
   const isShown = model.preview_url !== null && !isBroken

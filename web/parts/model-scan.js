@@ -7,7 +7,7 @@ import { Icon } from './icon.js'
 
 const active = ['waiting', 'running']
 
-/** How the model folders were last looked through, and doing so again. */
+/** The last scan of the model folders, and a button for the next. */
 export function ModelScan ({ onChanged }) {
   const { data: scan, reload } = useLive(signal => models.scanStatus(signal), [], {
     interval: seldom, about: aboutScans

@@ -1,6 +1,6 @@
 import { html, useEffect, useRef } from '../lib/html.js'
 
-/** A part of a form that is seldom needed; opens by itself when there is something to see in it. */
+/** A part of a form for rare needs; opens by itself if it contains values. */
 export function More ({ summary, needed, children }) {
   const element = useRef(null)
   useEffect(() => { if (needed) element.current.open = true }, [needed])

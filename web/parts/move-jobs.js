@@ -6,10 +6,10 @@ import { Dialog } from './dialog.js'
 import { FormProblem, SelectField } from './field.js'
 
 /**
- * Asks which server is to take jobs that wait.
+ * Asks which server gets waiting jobs.
  * @param {{ words: string, notice?: string, from: string, move: (alias: string) => Promise<void>,
- *   onClose: () => void }} props words say how many they are, notice what changed meanwhile; from is the alias of the
- *   server that they wait for, or empty; move ends the question where it has moved them
+ *   onClose: () => void }} props words: the number of jobs; notice: a change since the dialog opened; from: the alias
+ *   of their present server, or empty; move closes the dialog after it moved them
  */
 export function MoveJobs ({ words, notice = '', from, move, onClose }) {
   const { data: known } = useLive(signal => servers.list(signal), [], { interval: null })

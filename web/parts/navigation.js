@@ -4,10 +4,10 @@ import { Icon } from './icon.js'
 
 const entries = Object.entries(pages).filter(([, { icon }]) => icon !== undefined)
 
-/** Pages of which others are part. */
+/** Pages with subpages. */
 const parents = { job: 'queue' }
 
-/** Leads to every page: a column beside the page, or on a phone a bar below it with the rest behind "More". */
+/** Links to every page: a column beside the page, or on a phone a bar below it, with the rest behind "More". */
 export function Navigation ({ route, who, onSignOut }) {
   const [open, setOpen] = useState(false)
   const element = useRef(null)

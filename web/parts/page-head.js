@@ -1,6 +1,6 @@
 import { html } from '../lib/html.js'
 
-/** Heading of a page; takes the focus when the page is entered, so that it is read out. */
+/** Heading of a page. Gets the focus when the page opens, so that screen readers read it out. */
 export function PageHead ({ title, children }) {
   return html`
     <header class="page-head">
@@ -9,7 +9,7 @@ export function PageHead ({ title, children }) {
     </header>`
 }
 
-/** Where data are not there yet or no longer come. */
+/** A notice for missing or outdated data. */
 export function Loading ({ error, sentence }) {
   if (error !== null && error !== undefined) return html`<p class="notice problem-notice" role="alert">${sentence}</p>`
   return html`<p class="muted" role="status">Loading…</p>`

@@ -5,7 +5,7 @@ import { servers } from '../lib/service.js'
 import { Dialog } from './dialog.js'
 import { FormProblem, TextField } from './field.js'
 
-/** Holds the line of a server, with a word about why for whoever sees it wait. */
+/** Pauses the queue of a server, with a reason for users whose jobs wait. */
 export function PauseServer ({ server: { alias }, onClose, onPaused }) {
   const form = useForm({ reason: '' })
 

@@ -6,9 +6,9 @@ import { Icon } from './icon.js'
 const priorities = Array.from({ length: 10 }, (_, index) => 10 - index)
 
 /**
- * Moves a waiting job within its line.
+ * Moves a waiting job within its queue.
  * @param {{ job: object, before: object | undefined, after: object | undefined, onChanged: () => void }} props
- *   the jobs in front of it and behind it
+ *   before and after: the neighbouring jobs
  */
 export function PlaceControls ({ job, before, after, onChanged }) {
   const name = (job.generation_params.prompt || 'job without a prompt').slice(0, 80)

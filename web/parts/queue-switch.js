@@ -4,7 +4,7 @@ import { attempt } from '../lib/messages.js'
 import { settings } from '../lib/settings-service.js'
 import { Icon } from './icon.js'
 
-/** Says that the whole queue is held, where it is, and lets it go on. */
+/** Says that the whole queue is paused, and resumes it. */
 export function QueueSwitch () {
   const { data, reload } = useLive(signal => settings.read(signal), [], { interval: seldom })
   if (data?.settings.queueProcessingEnabled !== false) return null

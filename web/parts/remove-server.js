@@ -6,7 +6,7 @@ import { servers } from '../lib/service.js'
 import { Dialog } from './dialog.js'
 import { FormProblem, SelectField } from './field.js'
 
-/** Removes a server; asks what becomes of its jobs, if it has any by then. */
+/** Removes a server; asks what to do with its jobs, if it has any. */
 export function RemoveServer ({ server, others, onClose, onRemoved }) {
   const form = useForm({ jobs: others.length > 0 ? 'move' : 'cancel', to: others[0]?.alias ?? '' })
   const [count, setCount] = useState(server.waiting + server.processing)

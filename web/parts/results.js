@@ -8,7 +8,7 @@ import { JobProgress } from './job-progress.js'
 import { Status } from './status.js'
 
 /**
- * What becomes of the jobs that were submitted here.
+ * The results of the jobs that the user submitted here.
  * @param {{ submitted: Array<{ id: string, label: string }> }} props
  */
 export function Results ({ submitted }) {

@@ -8,11 +8,11 @@ import { Confirm } from './dialog.js'
 import { FormProblem, NumberField } from './field.js'
 import { Icon } from './icon.js'
 
-/** Which old jobs go, and removing them now. */
+/** The rules for deleting old jobs, and deleting them now. */
 export function RetentionCard ({ changeable, onChanged }) {
   const kept = { retention_days: String(changeable.retention_days), retention_jobs: String(changeable.retention_jobs) }
   const form = useForm(kept)
-  /** What was due when the question was asked; null while it is not. */
+  /** The count when the dialog opened; null while it is closed. */
   const [asking, setAsking] = useState(null)
   const [progress, setProgress] = useState(null)
   const { data: stands, reload } = useLive(signal => settings.retention({}, signal), [], { interval: null })
@@ -26,7 +26,7 @@ export function RetentionCard ({ changeable, onChanged }) {
     reload()
   }
 
-  /** One call removes a part; the rest follows. What became due after the question stays. */
+  /** One request deletes a part; repeats until all are deleted. Jobs that became due after the dialog opened stay. */
   async function purge ({ due, as_of: asOf }) {
     setAsking(null)
     let jobs = 0
@@ -85,12 +85,12 @@ export function RetentionCard ({ changeable, onChanged }) {
     </section>`
 }
 
-/** What a number field says, left to the service where it is no number. */
+/** The value of a number field; text that is not a number goes to the service, which rejects it. */
 function wholeOf (text) {
   return text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text)
 }
 
-/** What would be due under the rules being typed; null while that is not known. */
+/** The jobs that the typed rules would delete; null while that is unknown. */
 function usePlan ({ retention_days: days, retention_jobs: jobs }) {
   const [plan, setPlan] = useState(null)
   useEffect(() => {
@@ -98,7 +98,7 @@ function usePlan ({ retention_days: days, retention_jobs: jobs }) {
     setPlan(null)
     if (![days, jobs].every(text => /^\d{1,7}$/.test(text))) return
     const timer = setTimeout(() => {
-      // Saving tells what is wrong.
+      // Saving shows the errors.
       settings.retention({ days, jobs }, stop.signal).then(({ due }) => setPlan(due), () => {})
     }, 300)
     return () => {

@@ -6,7 +6,7 @@ import { Confirm } from './dialog.js'
 import { Icon } from './icon.js'
 import { MoveJobs } from './move-jobs.js'
 
-/** What can be done with many jobs, by the state that all of them are in; an empty state means any. */
+/** Actions for several jobs, by the state that they share; an empty state means any. */
 const actionsOf = {
   '': ['cancel', 'retry', 'delete'],
   pending: ['run-now', 'move', 'cancel', 'delete'],
@@ -25,11 +25,11 @@ const actions = {
 }
 
 /**
- * What to do with the jobs that are chosen. A dialog counts them first; what happens then is about just those.
- * @param {{ asOf: string }} props asOf is when `total` was counted, by the service's own clock
+ * Actions for the selected jobs. A dialog counts them first; the action then affects exactly these jobs.
+ * @param {{ asOf: string }} props asOf: the time of `total` by the service's clock
  */
 export function SelectionBar ({ selection, total, asOf, filter, onDone }) {
-  /** The action that is asked about, how many jobs it is about, and what to say about that; null for none. */
+  /** The action of the open dialog, its number of jobs, and a notice; null if none is open. */
   const [asking, setAsking] = useState(null)
   const [busy, setBusy] = useState(false)
   const chosen = selection.all ? total : selection.ids.size
@@ -53,7 +53,7 @@ export function SelectionBar ({ selection, total, asOf, filter, onDone }) {
     setAsking({ action, counted, notice })
   }
 
-  /** Where more jobs fit than were counted, the question is asked again, with their number. */
+  /** If more jobs match than the dialog said, it asks again with the new number. */
   async function act (action, counted, more = {}) {
     try {
       say((await jobs.act({ action, ...which(), ...counted, ...more })).message)

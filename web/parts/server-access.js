@@ -7,8 +7,8 @@ export const noAccess = {
 }
 
 /**
- * What lets the service in at a server, and whose certificate it may show.
- * @param {{ form: any, server?: any }} props the server as it is stored, where it is
+ * The credentials for a server, and the certificate that it can use.
+ * @param {{ form: any, server?: any }} props server: the stored server, if there is one
  */
 export function ServerAccess ({ form, server }) {
   const stored = [
@@ -43,12 +43,12 @@ export function ServerAccess ({ form, server }) {
 }
 
 /**
- * The fields of the API for what was entered; what was left empty stays as it is.
- * @throws Error for a line that is no header
+ * The fields of the API for the values of the form; empty inputs change nothing.
+ * @throws Error for a line that is not a header
  */
 export function accessFields ({ username, password, bearer, headers, ca, anyCertificate, forget }, server) {
   const forgotten = forget ? { username: null, bearer: null, headers: null, ca: null, tls_verify: true } : {}
-  // A server has one of these.
+  // A server uses one of these.
   const instead = bearer !== '' ? { username: null } : username !== '' ? { bearer: null } : {}
   return {
     ...forgotten,

@@ -3,7 +3,7 @@ import { attempt, complain, say } from '../lib/messages.js'
 import { servers } from '../lib/service.js'
 import { Icon } from './icon.js'
 
-/** What can be done with a server; onOpen asks for one of the page's dialogs. */
+/** Actions for a server; onOpen opens one of the page's dialogs. */
 export function ServerActions ({ server, onChanged, onOpen }) {
   const [busy, setBusy] = useState(false)
   const { alias, enabled, paused } = server

@@ -21,7 +21,7 @@ const lists = {
   styles: 'Styles'
 }
 
-/** What a server has, as it was last read. */
+/** The inventory of a server at its last reading. */
 export function ServerInventory ({ server: { alias }, onClose }) {
   const { data, error } = useLive(signal => servers.inventory(alias, signal), [alias], { interval: null })
   const [typed, setTyped] = useState('')

@@ -8,7 +8,7 @@ import { Navigation } from './navigation.js'
 import { Loading, PageHead } from './page-head.js'
 import { Unreachable } from './unreachable.js'
 
-/** What is the same on all pages, around the one that the address names. */
+/** The frame around all pages. */
 export function Shell ({ who, onSignedOut }) {
   const route = useRoute()
   const main = useRef(null)
@@ -24,7 +24,7 @@ export function Shell ({ who, onSignedOut }) {
   useEffect(() => {
     if (!isThere) return
     document.title = `${page?.title ?? 'Not found'} – StableQueue`
-    // The first page is read from its beginning anyway.
+    // Screen readers read the first page from its beginning anyway.
     if (entered.current) {
       main.current.querySelector('h1')?.focus({ preventScroll: true })
       window.scrollTo(0, 0)

@@ -6,7 +6,7 @@ import { Icon } from './icon.js'
 
 const options = Object.entries(sweepable).map(([value, label]) => ({ value, label }))
 
-/** Values of some parameters that are tried, each with each. */
+/** Inputs for several values of some parameters; the service gets a job for each combination. */
 export function SweepFields ({ sweeps, onSweeps, count }) {
   const change = (index, part) => onSweeps(sweeps.map((sweep, at) => at === index ? { ...sweep, ...part } : sweep))
   const unused = options.find(({ value }) => !sweeps.some(({ name }) => name === value))

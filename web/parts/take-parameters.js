@@ -4,12 +4,12 @@ import { complain, say } from '../lib/messages.js'
 import { readParameters } from '../lib/service.js'
 import { Icon } from './icon.js'
 
-/** Text that A1111 and other programs write into pictures, which people copy from elsewhere. */
+/** The infotext that A1111 and other programs write into images, and that people copy from elsewhere. */
 const looksLikeParameters =
   /(^|\n)Steps: \d+, |^\s*\{[^]*"(class_type|sui_image_params|metadata_scheme|positive_prompt|v4_prompt)"\s*:/
 
 /**
- * Takes the parameters out of a picture that is dropped on the page, pasted or chosen, and out of text that is pasted.
+ * Reads the parameters from an image that the user drops, pastes or chooses, and from pasted text.
  * @param {{ onParameters: (parameters: object) => void }} props
  */
 export function TakeParameters ({ onParameters }) {

@@ -6,8 +6,8 @@ import { Icon } from './icon.js'
 const margin = 900
 
 /**
- * Any number of images as tiles by day, of which only those in sight exist. The arrow keys move through them, Enter
- * opens one, Space chooses it, Delete asks to delete it.
+ * Any number of images as tiles by day; only the visible ones exist in the page. The arrow keys move the focus, Enter
+ * opens an image, Space selects it, Delete asks to delete it.
  */
 export function Tiles ({ images, hasMore, selection, onMore, onOpen, onDelete }) {
   const element = useRef(null)
@@ -49,12 +49,12 @@ export function Tiles ({ images, hasMore, selection, onMore, onOpen, onDelete })
   useEffect(() => { if (isNearEnd) onMore() }, [isNearEnd, height])
 
   const focused = Math.min(current, images.length - 1)
-  // Keys come faster than tiles are drawn: the next one goes on from where the one before leads.
+  // Keys arrive faster than the page renders: each continues from the tile that the key before it reached.
   const heading = useRef(focused)
   if (!wantsFocus.current) heading.current = focused
   useEffect(() => {
     if (!wantsFocus.current) return
-    // Not where this drawing was to lead: a further key may have come since.
+    // A further key can have moved the focus before this rendering.
     const tile = element.current.querySelector(`[data-index="${heading.current}"]`)
     if (tile === null) return
     wantsFocus.current = false
@@ -74,7 +74,7 @@ export function Tiles ({ images, hasMore, selection, onMore, onOpen, onDelete })
     }
   }
 
-  /** The tile below or above, also over the heading of a day. */
+  /** The tile below or above, also across the heading of a day. */
   function beside (direction) {
     const tiles = layout.rows.filter(({ from }) => from !== undefined)
     const here = heading.current

@@ -1,7 +1,7 @@
 import { reachable, unreachable } from '../lib/api.js'
 import { html, useEffect, useState } from '../lib/html.js'
 
-/** Says so while the service does not answer; what is looked at goes on asking. */
+/** A notice while the service does not answer. The visible page retries meanwhile. */
 export function Unreachable () {
   const [isAway, setAway] = useState(false)
   useEffect(() => {

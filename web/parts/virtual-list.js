@@ -1,12 +1,12 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from '../lib/html.js'
 
-/** Rows beyond what can be seen, so that quick scrolling shows no gap. */
+/** Rows beyond the visible ones, so that quick scrolling shows no gap. */
 const margin = 8
 
 /**
- * A list of any length of which only the rows in sight exist. All are as many rem high as the variable `--row` says.
+ * A list of any length; only the visible rows exist in the page. The variable `--row` gives their height in rem.
  * @param {{ total: number, label: string, onShow: (from: number, to: number) => void,
- *   row: (index: number) => object }} props row gives the content of a list item
+ *   row: (index: number) => object }} props row returns the content of a list item
  */
 export function VirtualList ({ total, label, onShow, row }) {
   const element = useRef(null)

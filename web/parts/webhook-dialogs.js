@@ -7,7 +7,7 @@ import { DeliveryBody, DeliveryState } from './deliveries.js'
 import { Dialog } from './dialog.js'
 import { FormProblem, SelectField, TextField } from './field.js'
 
-/** Sends a test event to an address now, and shows what came of it. */
+/** Sends a test event to an address at once and shows the result. */
 export function TestEndpoint ({ url, onClose }) {
   const form = useForm({ webhook_url: url, webhook_key: '' })
   const [outcome, setOutcome] = useState(null)
@@ -42,7 +42,7 @@ const states = [
   { value: 'failed', label: 'was given up' }, { value: 'blocked', label: 'was blocked' }, { value: 'skipped', label: 'was skipped' }
 ]
 
-/** Sends again everything that did not arrive in a time span. */
+/** Sends all failed events of a time span again. */
 export function RedeliverAll ({ onClose }) {
   const form = useForm({ state: 'failed', hours: '24' })
 

@@ -5,7 +5,7 @@ import { CopyButton } from './copy-button.js'
 import { Icon } from './icon.js'
 import { ReplaceSecret } from './issued-secrets.js'
 
-/** What signs events: receivers verify with the same. */
+/** The secrets that sign events; receivers verify with them. */
 export function WebhookSecrets ({ keys }) {
   const [secret, setSecret] = useState(null)
   const [rotating, setRotating] = useState(null)

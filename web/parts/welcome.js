@@ -6,7 +6,7 @@ import { goTo } from '../lib/router.js'
 import { jobs } from '../lib/service.js'
 import { Icon } from './icon.js'
 
-/** What newcomers need to know: what was found here, and the first job in one click. */
+/** For new users: what the service found, and a first job in one click. */
 export function Welcome ({ servers, isEmpty }) {
   const [busy, setBusy] = useState(false)
   if (servers === undefined) return null
@@ -46,7 +46,7 @@ function sentenceWithout (servers) {
 const kinds = { a1111: 'A1111', forge: 'Forge', sdcpp: 'stable-diffusion.cpp' }
 const here = { found: 'found on this machine', settings: 'from the settings', user: 'added' }
 
-/** What stands behind the queue, in a sentence. */
+/** The servers behind the queue, in a sentence. */
 function sentenceAbout (servers) {
   const words = servers.map(({ alias, kind, version, origin, health }) => {
     const what = [kinds[kind] ?? 'a server', version].filter(Boolean).join(' ')

@@ -1,6 +1,6 @@
 /**
- * Takes the pictures of the web UI that the README shows: `node web/screenshots/take.mjs`. It starts a service of its
- * own with two simulated servers, gives it something to do and looks at it with the system's Chromium.
+ * Takes the screenshots of the web UI for the README and docs: `node web/screenshots/take.mjs`. It starts a service of
+ * its own with two simulated servers, submits some jobs and takes the screenshots with the system's Chromium.
  */
 import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -16,7 +16,7 @@ const launcher = join(folder, '../../src/launch.mjs')
 const data = await mkdtemp(join(tmpdir(), 'sq-pictures-'))
 const children = []
 
-/** Starts a command of ours and resolves with the address that it prints. */
+/** Starts one of our commands and resolves with the address that it prints. */
 async function start (args, environment = {}) {
   const child = spawn(process.execPath, [launcher, ...args], {
     env: { ...process.env, LOG_LEVEL: 'silent', ...environment }, stdio: ['ignore', 'pipe', 'inherit']
@@ -40,7 +40,7 @@ const prompts = [
 ]
 const checkpoints = ['dreamscape-v8.safetensors', 'realistic-vision-v6.safetensors', 'sdxl/juggernaut-xl.safetensors']
 
-/** Model files with nothing in them but a header, so that the catalogue has pictures to show. */
+/** Model files that contain only a header, so that the catalogue has entries with previews. */
 const shownModels = [
   'Stable-diffusion/dreamscape-v8', 'Stable-diffusion/realistic-vision-v6', 'Stable-diffusion/anime-pastel',
   'Stable-diffusion/sdxl/juggernaut-xl', 'Lora/add-detail', 'Lora/film-grain', 'Lora/watercolor-style', 'Lora/xl/pixel-art-xl'
@@ -117,7 +117,7 @@ async function main () {
       await page.getByText('Loading…').first().waitFor({ state: 'detached' })
       await act(page)
       await page.waitForTimeout(1500)
-      // 256 colours are enough, and a third of the size.
+      // 256 colours are enough and need a third of the size.
       await sharp(await page.screenshot()).png({ palette: true, quality: 90 }).toFile(join(folder, `${name}.png`))
       await context.close()
     }
