@@ -1,7 +1,6 @@
 /**
- * The folders of the code, from the lowest to the highest: a folder imports only folders that stand above it in this
- * list. `npm run lint` holds the code to it by the rules below, and `npm run map` draws the map of
- * CONTRIBUTING.md from it.
+ * The folders of the code, from the lowest to the highest: a folder imports only folders before it in this list.
+ * `npm run lint` enforces this with the rules below, and `npm run map` draws the map of CONTRIBUTING.md from it.
  */
 export const layers = [
   { folder: 'schemas', holds: 'what goes over the wire: TypeBox, one file a resource; validation, types and OpenAPI come from here' },
@@ -35,7 +34,7 @@ const inside = folder => `^${folder}/`
 const anyOf = folders => folders.map(inside).join('|')
 const folders = layers.map(({ folder }) => folder)
 
-/** A folder imports only what stands before it in the list of layers. */
+/** A folder imports only folders before it in the list of layers. */
 const oneDirection = folders.slice(0, -1).map((folder, index) => ({
   name: `${folder}-imports-downwards`,
   comment: `${folder} may import ${folders.slice(0, index).join(', ') || 'no other folder'}.`,

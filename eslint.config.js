@@ -12,7 +12,7 @@ export default [
     files: ['**/*.ts'],
     rules: {
       '@typescript-eslint/no-explicit-any': 'error',
-      // a TypeBox schema and its type share one name
+      // A TypeBox schema and its type share one name.
       '@typescript-eslint/no-redeclare': 'off'
     }
   },
@@ -27,7 +27,7 @@ export default [
   {
     files: ['{src,plugins,queues}/**/*.ts'],
     rules: {
-      // src/lib/error-serializer.ts renders `err`, and nothing else that is an error
+      // src/lib/error-serializer.ts renders errors only under `err`.
       'no-restricted-syntax': ['error', ...[
         '[key.name!="err"][value.name=/^(err|error|cause|thrown|reason)$/]', '[value.callee.name="messageOf"]',
         '[value.property.name=/^(message|stack|cause)$/]', '[value.left.property.name="cause"]'
@@ -45,7 +45,7 @@ export default [
     }
   },
   {
-    // 50,000 letters in a picture held up everybody for 8 s: patterns meet texts of callers, servers and files
+    // A pattern blocked every client for 8 s on 50,000 letters in an image: patterns read texts of clients and servers.
     files: ['{src,plugins,queues,schemas}/**/*.ts', 'web/**/*.js'],
     plugins: { regexp },
     rules: {

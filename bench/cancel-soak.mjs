@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { prepareBuild } from '../src/prepare.mjs'
 
-/** `node bench/cancel-soak.mjs [cancels] [seed] [--nowebui]`: a build first, then the soak. */
+/** `node bench/cancel-soak.mjs [cancels] [seed] [--nowebui]`: builds first, then runs the soak. */
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 await prepareBuild(root, sentence => process.stderr.write(`${sentence}\n`))
 const { main } = await import(pathToFileURL(join(root, 'dist/bench/cancel-soak.js')))

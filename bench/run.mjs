@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { nodeProblem, prepareBuild, prepareDependencies } from '../src/prepare.mjs'
 
-/** `npm run bench`: dependencies and a build first, then the figures that the parameters name, or all. */
+/** `npm run bench`: installs and builds first, then measures the named figures, or all. */
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const say = sentence => process.stderr.write(`${sentence}\n`)
 

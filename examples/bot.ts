@@ -11,7 +11,7 @@ import { createClient, type Client, type Kind } from './client.ts'
  *     @ann /dream a lighthouse at dusk
  *     @bob /regional vertical | a snowy plain | a wolf | a hare
  *
- * Put Discord's library in the place of `say` and `handle`, and it is one.
+ * With Discord's library in place of `say` and `handle`, it is one.
  */
 export interface BotOptions {
   readonly client: Client
@@ -22,27 +22,27 @@ export interface BotOptions {
 }
 
 export const help = [
-  '/dream PROMPT                        draw',
-  '/redream FILE PROMPT                 draw over a picture',
+  '/dream PROMPT                        generate an image',
+  '/redream FILE PROMPT                 generate from an image',
   '/regional LAYOUT | COMMON | ONE | TWO | ...   vertical, horizontal, three_columns, four_columns or quadrants',
   '/lora NAME WEIGHT                    remember a LoRA for you',
   '/loras TEXT                          find LoRAs',
-  '/lora-current, /lora-clear           what is remembered, and forget it',
-  '/cancel                              end your picture'
+  '/lora-current, /lora-clear           show or clear your LoRAs',
+  '/cancel                              cancel your job'
 ].join('\n')
 
-/** The bot: give it lines, wait for `idle` to see the last image. */
+/** The bot: pass it lines, then wait for `idle` to see the last image. */
 export function createBot ({ client, say, folder }: BotOptions) {
   /** The job that each user waits for. */
   const jobs = new Map<string, string>()
-  const drawing = new Set<Promise<void>>()
+  const running = new Set<Promise<void>>()
 
-  async function draw (user: string, kind: Kind, fields: Readonly<Record<string, unknown>>): Promise<void> {
+  async function generate (user: string, kind: Kind, fields: Readonly<Record<string, unknown>>): Promise<void> {
     const id = await client.generate(kind, { user_id: user, ...fields })
     jobs.set(user, id)
     const done = show(user, id).catch((error: unknown) => { say(`@${user} ${String(error)}`) })
-      .finally(() => { drawing.delete(done) })
-    drawing.add(done)
+      .finally(() => { running.delete(done) })
+    running.add(done)
   }
 
   async function show (user: string, id: string): Promise<void> {
@@ -61,15 +61,15 @@ export function createBot ({ client, say, folder }: BotOptions) {
 
   const commands: Readonly<Record<string, (user: string, text: string) => Promise<void>>> = {
     async help () { say(help) },
-    async dream (user, prompt) { await draw(user, 'txt2img', { prompt }) },
+    async dream (user, prompt) { await generate(user, 'txt2img', { prompt }) },
     async redream (user, text) {
       const [file = '', ...words] = text.split(' ')
-      await draw(user, 'img2img', { prompt: words.join(' '), image: (await readFile(file)).toString('base64') })
+      await generate(user, 'img2img', { prompt: words.join(' '), image: (await readFile(file)).toString('base64') })
     },
     async regional (user, text) {
       const [layout, common = '', ...regions] = text.split('|').map(part => part.trim())
       const prompts = regions.map((prompt, index) => [`region${index + 1}_prompt`, prompt] as const)
-      await draw(user, 'regional', {
+      await generate(user, 'regional', {
         prompt: '', regional_config: { layout, common_prompt: common, ...Object.fromEntries(prompts) }
       })
     },
@@ -90,7 +90,7 @@ export function createBot ({ client, say, folder }: BotOptions) {
     },
     async 'lora-clear' (user) {
       await client.clearLoras(user)
-      say(`@${user} All forgotten.`)
+      say(`@${user} All cleared.`)
     },
     async cancel (user) {
       const id = jobs.get(user)
@@ -108,7 +108,7 @@ export function createBot ({ client, say, folder }: BotOptions) {
     },
     /** Resolves when no job is running. */
     async idle (): Promise<void> {
-      while (drawing.size > 0) await Promise.all(drawing)
+      while (running.size > 0) await Promise.all(running)
     }
   }
 }

@@ -24,7 +24,7 @@ class Client:
         self.pause = pause
 
     def call(self, method, path, body=None, content_type='application/json'):
-        """The answer, parsed. Raises RuntimeError with the sentence that the service answered."""
+        """Returns the parsed answer. Raises RuntimeError with the sentence of the service."""
         headers = dict(self.headers)
         if body is not None:
             headers['content-type'] = content_type
@@ -53,7 +53,7 @@ class Client:
         return self.call('POST', '/generate/' + kind, body, 'multipart/form-data; boundary=' + boundary)['job_id']
 
     def wait(self, job_id, on_change=lambda job: None):
-        """Waits for the end of a job and gives what it made. The service answers when it ends, or the pause is over."""
+        """Waits until a job has finished and returns its result. The service answers then, or after the pause."""
         job = self.call('GET', '/jobs/' + job_id)
         on_change(job)
         while job['status'] not in ('completed', 'failed'):
@@ -73,13 +73,13 @@ def part(boundary, name, content, content_type, filename=None):
 
 
 def main():
-    options = argparse.ArgumentParser(description='Draw one picture.')
+    options = argparse.ArgumentParser(description='Generate one image.')
     options.add_argument('url')
     options.add_argument('prompt')
-    options.add_argument('file', help='where the picture goes')
-    options.add_argument('--image', help='a picture to start from, or to control with')
-    options.add_argument('--control', help='ControlNet model that the picture is for')
-    options.add_argument('--preprocessor', help='what makes a control map of the picture')
+    options.add_argument('file', help='file to write')
+    options.add_argument('--image', help='an image to start from, or for ControlNet')
+    options.add_argument('--control', help='ControlNet model for the image')
+    options.add_argument('--preprocessor', help='preprocessor that makes the control map')
     options.add_argument('--user', default='me')
     options.add_argument('--steps', type=int, default=20)
     given = options.parse_args()
@@ -96,7 +96,7 @@ def main():
         job_id = client.generate(kind, fields, {'image': given.image} if given.image else None)
         result = client.wait(job_id, lambda job: print('%s, %d %%: %s' % (job['status'], job['progress'] * 100, job['message'])))
     except RuntimeError as error:
-        sys.exit('No picture was made: %s' % error)
+        sys.exit('There is no image: %s' % error)
     for warning in result['warnings']:
         print('Note: ' + warning['message'])
     with open(given.file, 'wb') as file:

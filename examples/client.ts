@@ -1,6 +1,6 @@
 /**
- * A tiny client for bots and apps: copy it and go on from there. Needs nothing but `fetch`. The whole interface is
- * described at `/docs` of the service.
+ * A tiny client for bots and apps: copy it and extend it. Needs only `fetch`. `/docs` of the service describes the
+ * whole interface.
  */
 export interface ClientOptions {
   /** Such as `http://127.0.0.1:3000`. */
@@ -17,7 +17,7 @@ export interface Job {
   readonly status: 'queued' | 'processing' | 'completed' | 'failed'
   /** 0 to 1. */
   readonly progress: number
-  /** Where it is, or why it failed. */
+  /** The current step, or why the job failed. */
   readonly message: string
 }
 
@@ -63,8 +63,8 @@ export function createClient ({ url, key = '', secret = '', pause = 3 }: ClientO
     },
 
     /**
-     * Waits until a job has finished, and reports changes meanwhile: the service answers when it finishes, or the
-     * seconds are over. To see each change at once, watch `/ws/jobs/ID`.
+     * Waits until a job has finished, and reports changes meanwhile: the service answers when the job finishes or the
+     * pause is over. To see each change at once, watch `/ws/jobs/ID`.
      */
     async wait (id: string, onChange: (job: Job) => void = () => {}): Promise<Result> {
       let job = await call<Job>('GET', `/jobs/${id}`)
@@ -83,7 +83,7 @@ export function createClient ({ url, key = '', secret = '', pause = 3 }: ClientO
       await call<unknown>('POST', `${user(userId)}/loras`, { filename, weight }),
     clearLoras: async (userId: string) => await call<unknown>('DELETE', `${user(userId)}/loras`),
 
-    /** At most 25 LoRAs that a text means, as Discord's autocompletion wants them. */
+    /** At most 25 LoRAs that match a text, in the form of Discord's autocompletion. */
     async completeLora (text: string): Promise<ReadonlyArray<{ readonly name: string, readonly value: string }>> {
       const path = `/loras/autocomplete?search=${encodeURIComponent(text)}`
       return (await call<{ choices: Array<{ name: string, value: string }> }>('GET', path)).choices
@@ -91,7 +91,7 @@ export function createClient ({ url, key = '', secret = '', pause = 3 }: ClientO
   }
 }
 
-/** The service answers a sentence, or a list of errors with their places. */
+/** The service answers a sentence, or a list of errors with their locations. */
 function sentenceOf (answer: unknown): string {
   const detail = typeof answer === 'object' && answer !== null && 'detail' in answer ? answer.detail : answer
   if (!Array.isArray(detail)) return String(detail)

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * Submits a job, waits for its picture, saves it and opens it: `npm run first-picture -- "a lighthouse at dusk"`.
+ * Submits a job, waits for its image, saves it and opens it: `npm run first-picture -- "a lighthouse at dusk"`.
  * Needs Node.js and a running StableQueue, at http://127.0.0.1:3000 unless STABLEQUEUE_URL says otherwise. From another
  * machine, set STABLEQUEUE_KEY and STABLEQUEUE_SECRET to an access key.
  */
@@ -52,7 +52,7 @@ async function request (path, options = {}) {
   return response
 }
 
-/** Whether there is a program to show it: without a desktop there is none. */
+/** Opens the file with the desktop's viewer; returns whether there is one. */
 function open (file) {
   const [program, ...parameters] = viewer(file)
   if (program === undefined) return false
@@ -64,7 +64,7 @@ function viewer (file) {
   const { platform, env } = process
   if (platform === 'darwin') return ['open', file]
   if (platform === 'win32') return ['explorer.exe', file]
-  // Windows programs run inside WSL2, and take a name relative to the current folder.
+  // WSL2 can run Windows programs. They accept a name relative to the current folder.
   if (env.WSL_DISTRO_NAME) return ['explorer.exe', file.split('/').at(-1)]
   return env.DISPLAY || env.WAYLAND_DISPLAY ? ['xdg-open', file] : []
 }

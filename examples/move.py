@@ -1,9 +1,9 @@
-"""Takes users, presets and LoRAs along from the older server that these routes come from (A1111_discord_bot).
+"""Imports users, presets and LoRAs from the older server that these routes come from (A1111_discord_bot).
 
     python3 examples/move.py data http://127.0.0.1:3000
 
-`data` is its folder with sessions.json, presets.json and loras.json. Users belong to the access key that brings them
-(STABLEQUEUE_KEY and STABLEQUEUE_SECRET), or to this machine. Presets are added, so run it once.
+`data` is its folder with sessions.json, presets.json and loras.json. Imported users belong to the access key
+(STABLEQUEUE_KEY and STABLEQUEUE_SECRET), or to this machine. Each run adds the presets, so run it once.
 """
 import json
 import os
@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from client import Client
 
-# What people write about a LoRA; all else comes from servers and files.
+# Fields that people write; all others come from servers and files.
 LORA_FIELDS = ('name', 'tags', 'trigger_words', 'strength_range', 'description', 'thumbnail', 'civitai_id')
 
 
@@ -39,12 +39,12 @@ def main():
         attempt(lora['filename'], lambda: client.call('PATCH', path, known)['name'])
 
 
-def attempt(what, call):
+def attempt(name, call):
     """Reports a user that cannot be imported, and continues with the others."""
     try:
-        print('%s: %s' % (what, call()))
+        print('%s: %s' % (name, call()))
     except RuntimeError as error:
-        print('%s was left behind: %s' % (what, error))
+        print('%s was not imported: %s' % (name, error))
 
 
 if __name__ == '__main__':

@@ -5,20 +5,20 @@ import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 
 /**
- * Last step of `npm run build`: writes the web UI as it is served, with a compressed form of each file, to
- * `dist/web/<hash of everything>`, and `dist/web/current.json`, which names that folder and the hash of each file.
- * A running service keeps the folder that it started with, so a build leaves the folder of the build before.
+ * Last step of `npm run build`: writes the web UI for serving, with a compressed copy of each file, to
+ * `dist/web/<hash of all files>`, and `dist/web/current.json`, which names that folder and the hash of each file.
+ * A running service keeps using the folder that it started with, so a build keeps the folder of the build before.
  */
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const target = join(root, 'dist/web')
 
-/** What is served of the folder `web`; anything else in it, such as pictures for README.md and docs, is not. */
+/** Types of files in `web` that the service serves. Others, such as screenshots for README.md and docs, it does not. */
 const servedTypes = ['.html', '.js', '.css', '.svg']
 
 /** Libraries that the pages import, by the name under which they are served. */
 const vendored = { 'preact.js': 'preact', 'hooks.js': 'preact/hooks', 'htm.js': 'htm' }
 
-/** Age from which an unfinished folder belongs to a build that was killed, in milliseconds. */
+/** The age after which an unfinished folder counts as left behind by a killed build, in milliseconds. */
 const forgottenAfter = 3_600_000
 
 const files = new Map([...ownFiles(), ...libraries()])
@@ -37,7 +37,7 @@ function ownFiles () {
     .map(name => [name, readFileSync(join(root, 'web', name))])
 }
 
-/** The libraries import each other from beside them: browsers know no package names without inline scripts. */
+/** Rewrites imports between the libraries to relative paths: package names would need inline scripts in the browser. */
 function libraries () {
   const served = Object.fromEntries(Object.entries(vendored).map(([name, specifier]) => [specifier, name]))
   const importing = /\bfrom\s*(["'])([^"']+)\1/g

@@ -2,7 +2,7 @@ import { cpSync, existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** Second step of `npm run build`: puts the Lua scripts beside the compiled modules that load them. */
+/** Second step of `npm run build`: copies the Lua scripts next to the compiled modules that load them. */
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const { include } = JSON.parse(readFileSync(join(root, 'tsconfig.build.json'), 'utf8'))
 // The image of Docker is built without bench and examples.

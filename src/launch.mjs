@@ -4,19 +4,18 @@ import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { buildProblem, nodeProblem, prepareBuild, prepareDependencies, redisProblem } from './prepare.mjs'
-
 /**
- * The command `stablequeue`, and what `npm start` runs. A checkout gets its dependencies and build first; an
- * installed package or a container image brings both and has no tsconfig.json. The command line then runs in this
- * very process, so that signals reach it.
+ * The command `stablequeue`, which `npm start` runs too. In a checkout it first installs dependencies and builds; an
+ * installed package or a container image contains both and has no tsconfig.json. The command line then runs in this
+ * process, so that it gets the signals.
  */
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const entryPoint = join(root, 'dist/src/main/cli.js')
-// Not stdout, which belongs to commands such as `doctor --json`.
+// stderr, because commands such as `doctor --json` write their result to stdout.
 const say = sentence => process.stderr.write(`${sentence}\n`)
 
-// The log says why nothing came up. What runs later has handlers of its own.
-// Listeners that are there before us, such as those of preloaded instrumentation, end nothing.
+// Without these handlers, a signal during the preparation would end the process without a message. The service
+// installs its own handlers later. Listeners from before, such as those of preloaded instrumentation, end nothing.
 const preloaded = { SIGINT: process.listenerCount('SIGINT'), SIGTERM: process.listenerCount('SIGTERM') }
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, end)
 

@@ -4,17 +4,17 @@ import { delimiter, join, resolve } from 'node:path'
 import * as util from 'node:util'
 
 /**
- * What a checkout needs before anything of it can run: dependencies and a build. Shared by `npm start` and
- * `npm test`; uses nothing but Node, because it runs before anything is installed.
+ * Installs and builds a checkout before any other code of it can run, for `npm start` and `npm test`. Uses only Node
+ * itself, because nothing else is installed yet.
  */
 
-/** Longest time that an install or build may take before its lock counts as forgotten, in milliseconds. */
+/** The age after which the lock of an install or build counts as left behind, in milliseconds. */
 const lockLifetime = 15 * 60_000
 
 /** The oldest Node that this package runs on. */
 const oldestNode = [20, 19]
 
-/** Why this Node does not do, as a sentence; undefined if it does. */
+/** Why this Node is unsuitable, as a sentence; undefined if it is suitable. */
 export function nodeProblem (version = process.versions.node) {
   const [major, minor] = version.split('.').map(Number)
   if (major > oldestNode[0] || (major === oldestNode[0] && minor >= oldestNode[1])) return undefined
@@ -22,20 +22,20 @@ export function nodeProblem (version = process.versions.node) {
 }
 
 /**
- * Why the private Redis cannot be had on this machine, as a sentence; undefined if it can, or none is needed. Told
- * before minutes of installing. What is found is decided again, and in full, by redis/install.ts.
+ * Why this machine cannot have the private Redis, as a sentence; undefined if it can, or needs none. Checked early,
+ * because installing takes minutes; src/redis/private/install.ts repeats the check in full.
  * @param {readonly string[]} argv of the command line
  * @param {Record<string, string | undefined>} environment
- * @param {string} folder where `.env` is looked for
+ * @param {string} folder the folder of `.env`
  */
 export function redisProblem ([command], environment, folder) {
   if (command !== 'start') return undefined
   const setting = name => environment[name]?.trim() || settingOfFile(join(folder, '.env'), name)
   const path = environment.PATH ?? ''
-  const asked = setting('REDIS_SERVER')
+  const program = setting('REDIS_SERVER')
   if (setting('REDIS_URL')) return undefined
-  if (asked) {
-    return inPath(asked, path) ? undefined : `REDIS_SERVER is ${asked}, but there is no such program.`
+  if (program) {
+    return inPath(program, path) ? undefined : `REDIS_SERVER is ${program}, but there is no such program.`
   }
   if (inPath('redis-server', path) || inPath('valkey-server', path)) return undefined
   const isRoot = process.getuid?.() === 0
@@ -63,7 +63,7 @@ function succeeds (program, parameters) {
 
 function settingOfFile (path, name) {
   try {
-    // By its place: Node that is too old for it must get as far as being told so.
+    // Not a named import: a Node too old for `parseEnv` must still run far enough to report that.
     return util.parseEnv(readFileSync(path, 'utf8').replace(/^\uFEFF/, ''))[name]?.trim()
   } catch {
     return undefined
@@ -71,9 +71,9 @@ function settingOfFile (path, name) {
 }
 
 /**
- * Installs what package-lock.json asks for, if npm's own record of node_modules says otherwise.
+ * Installs the dependencies of package-lock.json if npm's own record of node_modules differs from it.
  * @param {string} root folder of package.json
- * @param {'production' | 'development'} need development: everything; production: what running takes
+ * @param {'production' | 'development'} need development: all; production: only those for running
  * @param {(sentence: string) => void} say
  */
 export async function prepareDependencies (root, need, say) {
@@ -97,7 +97,7 @@ export async function prepareBuild (root, say) {
     const problem = buildProblem(root)
     if (problem === undefined) return
     say(`Building (${problem})…`)
-    // The compiler trusts its record of what it wrote, also after somebody removed the files.
+    // The compiler trusts its record of written files, even if they were deleted.
     if (!existsSync(entryPoint(root))) rmSync(join(root, 'dist/.tsbuildinfo'), { force: true })
     const began = new Date()
     await npm(root, ['run', '--silent', 'build'], 'Building')
@@ -107,7 +107,7 @@ export async function prepareBuild (root, say) {
   })
 }
 
-/** Why node_modules does not do, in a few words; undefined if it does. */
+/** Why node_modules is unusable, in a few words; undefined if it is usable. */
 export function dependencyProblem (root, need) {
   const wanted = readJson(join(root, 'package-lock.json'))
   if (wanted === undefined) return undefined
@@ -124,11 +124,11 @@ export function dependencyProblem (root, need) {
   return undefined
 }
 
-/** Why dist does not do, in a few words; undefined if it does. */
+/** Why dist is unusable, in a few words; undefined if it is usable. */
 export function buildProblem (root) {
   if (!existsSync(entryPoint(root)) || !existsSync(buildStamp(root))) return 'there is no finished build'
   const built = statSync(buildStamp(root)).mtimeMs
-  // The build of the web UI contains libraries out of node_modules.
+  // The build of the web UI contains libraries from node_modules.
   const sources = ['tsconfig.json', 'tsconfig.build.json', 'web', 'package-lock.json', ...readJson(join(root, 'tsconfig.build.json')).include]
   const newer = sources.find(source => newestChange(join(root, source)) > built)
   return newer === undefined ? undefined : `${newer} changed`
@@ -154,7 +154,7 @@ function newestChange (path) {
   return readdirSync(path).reduce((newest, name) => Math.max(newest, newestChange(join(path, name))), found.mtimeMs)
 }
 
-/** Runs npm quietly; when it fails, throws what it printed. */
+/** Runs npm quietly; if it fails, throws its output. */
 async function npm (root, parameters, doing) {
   const script = process.env.npm_execpath
   const [program, ...first] = script?.endsWith('.js') ? [process.execPath, script] : ['npm']
@@ -162,18 +162,18 @@ async function npm (root, parameters, doing) {
   if (code !== 0) throw new Error(`${doing} failed: npm ${parameters.join(' ')} ended with ${code}.\n${output}`)
 }
 
-/** Runs a program to its end and collects what it prints. */
+/** Runs a program to its end and collects its output. */
 export function run (program, parameters, root) {
   return new Promise(resolve => {
     const isWindows = process.platform === 'win32'
-    // In a process group of its own, since npm does not pass signals on to what it runs.
+    // In a process group of its own, because npm does not pass signals on to its children.
     const options = { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], shell: isWindows && program === 'npm', detached: !isWindows }
     const child = spawn(program, parameters, options)
     const end = () => {
       try {
         if (child.pid !== undefined) process.kill(isWindows ? child.pid : -child.pid)
       } catch {
-        // It has ended by itself.
+        // The child has already ended.
       }
     }
     process.once('exit', end)
@@ -187,7 +187,7 @@ export function run (program, parameters, root) {
   })
 }
 
-/** Two starts in one checkout take turns, so that neither sees the other's half-written files. */
+/** Two starts in one checkout wait for each other, so that neither sees the other's half-written files. */
 async function oneAtATime (root, say, work) {
   const lock = join(root, 'dist/.preparing')
   mkdirSync(join(root, 'dist'), { recursive: true })

@@ -37,7 +37,7 @@ function withDefaults (value: string): string {
   return value.replace(/\$\{\w+:-([^}]*)\}/g, '$1')
 }
 
-t.test('only the api is published, only on this machine, and only there it trusts without a token', async t => {
+t.test('only the api is published, only on this machine, and trusts clients without a token only there', async t => {
   const { redis, api, worker, simulator } = await readServices()
   t.same(api.ports, ['127.0.0.1:3000:3000'])
   for (const service of [redis, worker, simulator]) t.notOk(service.ports)
@@ -49,7 +49,7 @@ t.test('only the api is published, only on this machine, and only there it trust
   t.equal(modeWith({ PUBLIC_URL: 'https://queue.example', TRUSTED_PROXIES: '172.16.0.0/12' }), 'networks')
 })
 
-t.test('every setting is one that the service knows and accepts', async t => {
+t.test('the service knows and accepts every setting', async t => {
   const { api, worker } = await readServices()
   for (const service of [api, worker]) {
     t.same(Object.keys(settingsOf(service)).filter(name => !(name in Settings.properties)), [])
@@ -57,7 +57,7 @@ t.test('every setting is one that the service knows and accepts', async t => {
   }
 })
 
-t.test('api and worker share image, data and Redis, which they wait for', async t => {
+t.test('api and worker share image, data and Redis, and wait for Redis', async t => {
   const { api, worker } = await readServices()
   t.same([api.command, worker.command], [['api'], ['worker']])
   for (const service of [api, worker]) {
@@ -68,7 +68,7 @@ t.test('api and worker share image, data and Redis, which they wait for', async 
   }
 })
 
-t.test('no service can take all memory or all processes of the machine, and Redis refuses writes before it is killed', async t => {
+t.test('no service can use all memory or all processes of the machine, and Redis rejects writes before it is killed', async t => {
   const bytes = (text: string) => Number.parseInt(text) * ({ g: 1024, m: 1 }[/[gm]/.exec(text)?.[0] ?? ''] ?? 0)
   const services = await readServices()
   for (const [name, service] of Object.entries(services)) {
@@ -83,7 +83,7 @@ t.test('no service can take all memory or all processes of the machine, and Redi
   t.ok(bytes(most) > 0 && bytes(most) * 2 <= bytes(withDefaults(redis.mem_limit)), 'with room for a rewrite of its file')
 })
 
-t.test('Redis keeps every acknowledged write, evicts nothing and wants a password that no list of processes shows', async t => {
+t.test('Redis keeps every acknowledged write, evicts nothing and needs a password that no list of processes shows', async t => {
   const { redis } = await readServices()
   const script = redis.command.at(-1) ?? ''
   for (const line of ['requirepass $$REDIS_PASSWORD', 'appendonly yes', 'appendfsync always', 'maxmemory-policy noeviction']) {
@@ -94,13 +94,13 @@ t.test('Redis keeps every acknowledged write, evicts nothing and wants a passwor
   t.ok(redis.healthcheck)
 })
 
-t.test('the simulator comes only when it is asked for', async t => {
+t.test('the simulator starts only on request', async t => {
   const { simulator } = await readServices()
   t.same(simulator.profiles, ['simulator'])
   t.match(simulator.command.join(' '), /^simulator --host 0\.0\.0\.0 --port 7860$/)
 })
 
-t.test('the image brings the launcher what it needs, and nothing that makes it install or build', async t => {
+t.test('the image contains all that the launcher needs, and nothing that makes it install or build', async t => {
   const dockerfile = await read('Dockerfile')
   const last = dockerfile.slice(dockerfile.lastIndexOf('\nFROM '))
   t.match(last, 'COPY src/launch.mjs src/prepare.mjs src/')

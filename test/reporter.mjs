@@ -1,17 +1,17 @@
 import { Transform } from 'node:stream'
 import { Parser } from 'tap-parser'
 
-/** Lines of a failing file's own output that are shown. */
+/** The most lines of a failing file's own output in the report. */
 const shownOutput = 40
-/** Details of a failure that have a line of their own, or only repeat how the file was started. */
+/** Details of a failure that have a line of their own, or only repeat how tap started the file. */
 const shownElsewhere = new Set([
   'at', 'diff', 'stack', 'source', 'stdio', 'cwd', 'externalID', 'command', 'args', 'jobId', 'tapCaught'
 ])
 
 /**
- * Reads TAP, prints one line a file and every failure with its place and difference, and ends with
- * `N passed, N failed`. A test is an innermost `t.test`; a file without any is one test. Files that crash or
- * run out of time count as failed. Skipped tests are listed, and are failures where CI is set.
+ * Reads TAP, prints one line for each file and every failure with its location and difference, and ends with
+ * `N passed, N failed`. A test is an innermost `t.test`; a file without any is one test. Files that crash or exceed
+ * their time count as failed. Skipped tests are listed, and count as failures if CI is set.
  */
 export default class Reporter extends Transform {
   constructor ({ CI } = process.env) {
@@ -64,7 +64,7 @@ export default class Reporter extends Transform {
     return level
   }
 
-  /** An assertion, or a test that never began because it is skipped. */
+  /** An assertion, or a skipped test. */
   point (level, result) {
     const path = [...level.path, result.name]
     if (result.skip || result.todo) return this.skip(path, result)
@@ -110,7 +110,7 @@ export default class Reporter extends Transform {
   }
 }
 
-/** Tests run compiled; people look for them where they are written. */
+/** Maps the path of a compiled test to its source file. */
 function sourceOf (name) {
   return name.replace(/^dist\/(test\/.*)\.js$/, '$1.ts')
 }

@@ -6,13 +6,13 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { nodeProblem, prepareBuild, prepareDependencies, run } from '../src/prepare.mjs'
 
 /**
- * `npm test`: everything from an empty machine with Node to the last line `N passed, N failed`. Parameters go to
- * tap; naming test files runs only those, without lint.
+ * `npm test`: runs everything on a machine that has only Node, and ends with the line `N passed, N failed`. Parameters
+ * go to tap; with names of test files it runs only those, without lint.
  */
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const say = sentence => process.stdout.write(`${sentence}\n`)
 
-/** Programs that tests use besides Node: what they are called, how systems call the package, who is told the path. */
+/** Programs that tests use besides Node: their names, their packages, and the variable for the path. */
 const programs = [
   { names: ['redis-server', 'valkey-server'], packages: { apt: 'redis-server', brew: 'redis' }, needed: true },
   {
@@ -28,7 +28,7 @@ const failed = result.failed + result.problems.length
 say(`${result.passed} passed, ${failed} failed`)
 process.exitCode = failed === 0 ? 0 : 1
 
-/** Runs every step; a step that fails does not hide what the later ones find. */
+/** Runs every step; later steps also run after a failed one. */
 async function test (parameters) {
   const problems = []
   const step = async (name, work) => {
@@ -58,17 +58,17 @@ function isTest (parameter) {
   return parameter.endsWith('.test.ts')
 }
 
-/** Every test, as it is written. */
+/** The paths of all test sources. */
 function allTests () {
   return readdirSync(join(root, 'test'), { recursive: true }).filter(isTest).map(name => join('test', name)).toSorted()
 }
 
-/** Where the compiler puts a test: compiling all at once is much quicker than each process compiling for itself. */
+/** The compiled file of a test: compiling all at once is much quicker than once per process. */
 function compiled (test) {
   return join('dist', relative(root, resolve(root, test))).replace(/\.ts$/, '.js')
 }
 
-/** Finds or installs a program; returns a problem where that fails and the program is needed. */
+/** Finds or installs a program; returns a problem if that fails and the program is required. */
 async function provide ({ names, packages, variable, needed }) {
   if (variable && process.env[variable]) return
   const compiled = join(root, 'dist/src/redis/private/install.js')
@@ -85,7 +85,7 @@ async function provide ({ names, packages, variable, needed }) {
   }
 }
 
-/** Runs a development tool of node_modules; returns what it printed if it fails. */
+/** Runs a development tool of node_modules; returns its output if it fails. */
 async function check (module, tool, parameters) {
   const { code, output } = await run(process.execPath, [executable(module, tool), ...parameters], root)
   return code === 0 ? undefined : `${tool} ended with ${code}\n${output}`
@@ -97,7 +97,7 @@ function executable (module, tool) {
   return join(folder, typeof bin === 'string' ? bin : bin[tool])
 }
 
-/** Runs tap; its closing line is held back, because a problem outside of tests still has to be counted. */
+/** Runs tap. Holds back its last line, because problems outside the tests count too. */
 function tap (parameters) {
   return new Promise(resolve => {
     const result = { passed: 0, failed: 0, code: null }
@@ -120,8 +120,8 @@ function tap (parameters) {
 }
 
 /**
- * An environment in which tap does not note what each file loads. Its hooks for that take as much time as loading the
- * service does, and only coverage and `--changed` read the notes.
+ * An environment in which tap does not record the modules that each file loads. Its hooks for that take as long as
+ * loading the service, and only coverage and `--changed` need the records.
  */
 function withoutHooks () {
   const program = `

@@ -9,7 +9,7 @@ import { TokenPage } from './pages/token.js'
 function App ({ problem }) {
   const [who, setWho] = useState(undefined)
 
-  async function recognise () {
+  async function checkSession () {
     try {
       const known = await session.read()
       // The dashboard sends users without a session here.
@@ -21,15 +21,15 @@ function App ({ problem }) {
   }
 
   useEffect(() => {
-    const onSignedOut = () => { recognise() }
-    recognise()
+    const onSignedOut = () => { checkSession() }
+    checkSession()
     window.addEventListener(signedOut, onSignedOut)
     return () => window.removeEventListener(signedOut, onSignedOut)
   }, [])
 
   if (who === undefined) return null
-  if (!(who instanceof Error)) return html`<${Shell} who=${who} onSignedOut=${recognise} />`
-  return html`<${TokenPage} refusal=${who} problem=${problem} onSignedIn=${recognise} />`
+  if (!(who instanceof Error)) return html`<${Shell} who=${who} onSignedOut=${checkSession} />`
+  return html`<${TokenPage} refusal=${who} problem=${problem} onSignedIn=${checkSession} />`
 }
 
 const root = document.getElementById('app')

@@ -19,7 +19,7 @@ async function batch (body: object) {
   return { answer, ended, asked: recorder.generations.slice(before).map(({ body: asked }) => asked) }
 }
 
-t.test('a sweep draws every combination from one seed, and shows them as a labelled grid', async t => {
+t.test('a grid generates every combination from one seed, and shows them labelled', async t => {
   const { answer, ended, asked } = await batch({
     batch_name: 'Which CFG?',
     axes: [{ field: 'cfg_scale', values: [5, 9] }, { field: 'steps', range: { start: 1, stop: 3, step: 1 } }]
@@ -43,7 +43,7 @@ t.test('a sweep draws every combination from one seed, and shows them as a label
   t.same(result.body.images, jobs.flatMap(({ image_urls: urls }) => urls), 'a batch is a job to who knows only jobs')
 })
 
-t.test('variations lay fields over the base, axes reach inside and exchange words', async t => {
+t.test('variations replace fields of the base; axes can address nested fields and replace words', async t => {
   const { asked, ended } = await batch({
     variations: [{ sampler_name: 'Euler a' }, { seed: 99, loras: { 'film-grain': 1 } }],
     axes: [{ field: 'prompt', search: 'lighthouse', values: ['lighthouse', 'windmill'] }],
@@ -63,7 +63,7 @@ t.test('variations lay fields over the base, axes reach inside and exchange word
   ])
 })
 
-t.test('one wrong cell refuses the batch as a whole, and says which field', async t => {
+t.test('one wrong cell rejects the whole batch, and the error names the field', async t => {
   const before = (await request('GET', `/sessions/${user}/jobs`)).body.total
   const refused = async (body: object) =>
     (await request('POST', '/generate/batch', { user_id: user, base_request: base, ...body })).body.detail
@@ -84,7 +84,7 @@ t.test('one wrong cell refuses the batch as a whole, and says which field', asyn
   t.equal((await request('GET', `/sessions/${user}/jobs`)).body.total, before)
 })
 
-t.test('a batch is watched over a WebSocket as one job', async t => {
+t.test('a WebSocket shows a batch as one job', async t => {
   const { body } = await request('POST', '/generate/batch', {
     user_id: user, base_request: { ...base, steps: 40 }, axes: [{ field: 'seed', values: [1, 2, 3] }]
   })
@@ -131,7 +131,7 @@ t.test('a batch takes its image from a form, and is deleted with its jobs', asyn
   }
 })
 
-t.test('a batch of which retention left nothing is forgotten', async t => {
+t.test('a batch without jobs after retention is deleted', async t => {
   const submit = async () => String((await request('POST', '/generate/batch', {
     user_id: user, base_request: { ...base, steps: 1 }, variations: [{}]
   })).body.batch_id)
@@ -144,7 +144,7 @@ t.test('a batch of which retention left nothing is forgotten', async t => {
   const { redis, keys } = bots.services
   const key = keys.key('studio', 'batch', old)
   await redis.set(key, JSON.stringify({ ...JSON.parse(await redis.get(key) ?? '{}') as object, createdAt: 0 }))
-  // drawn at random out of few, so that one submission more finds it soon
+  // Randomly chosen from few, so that a further submission soon finds it.
   for (let count = 0; count < 50 && await redis.exists(key) === 1; count++) await bots.ended(await submit())
   t.equal((await request('GET', `/jobs/${old}`)).status, 404)
 })

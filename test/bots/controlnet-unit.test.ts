@@ -23,7 +23,7 @@ const lists = {
 }
 type Flavor = keyof typeof lists
 
-/** A unit as it goes to a server. */
+/** A unit in the form that a server gets. */
 function sent (flavor: Flavor, given: Record<string, unknown>, most: number | null = null): Record<string, unknown> {
   const settle = <Found>({ wanted, field, find }: Search<Found>): Found => {
     const found = find()
@@ -36,7 +36,7 @@ function sent (flavor: Flavor, given: Record<string, unknown>, most: number | nu
   return script.args[0] ?? {}
 }
 
-t.test('the least that a client says becomes a whole unit, for each kind of server', async t => {
+t.test('a minimal unit becomes complete, for each kind of server', async t => {
   const [least] = units([{ model: 'control_canny-fp16', preprocessor: 'canny' }])
   const whole = {
     enabled: true,
@@ -58,7 +58,7 @@ t.test('the least that a client says becomes a whole unit, for each kind of serv
   t.strictSame(sent('forge', least ?? {}), whole)
 })
 
-t.test('each unit has its own image, and a mask only where its preprocessor redraws', async t => {
+t.test('each unit has its own image, and a mask only if its preprocessor inpaints', async t => {
   const pictures = { image: 'A', images: ['B', null], mask: 'M' }
   const given = [{ image: 'own' }, {}, { preprocessor: 'inpaint_only' }, { enabled: false }, { preprocessor: 'canny', mask: 'N' }]
   const images = units([{ preprocessor: 'canny' }, ...given], pictures).map(({ image, mask_image: mask }) => [image, mask])
@@ -68,7 +68,7 @@ t.test('each unit has its own image, and a mask only where its preprocessor redr
   t.equal(units(Array.from({ length: 10 }, (_, index) => ({ image: `${index}` }))).length, 10)
 })
 
-t.test('numbers become the words that servers of today understand', async t => {
+t.test('numbers become the words that current servers understand', async t => {
   for (const [number, word] of ['Balanced', 'My prompt is more important', 'ControlNet is more important'].entries()) {
     t.equal(units([{ control_mode: number }])[0]?.control_mode, word)
   }
@@ -79,7 +79,7 @@ t.test('numbers become the words that servers of today understand', async t => {
   t.throws(() => units([{ guidance_start: 0.8, guidance_end: 0.3 }]), { code: 'invalid_field_value', details: { field: 'controlnet_units.0.guidance_start' } })
 })
 
-t.test('a unit is understood however clients of any era write it', async t => {
+t.test('a unit is understood in the notation of clients of any age', async t => {
   const common = (given: Record<string, unknown>) => commonUnit(given, 'unit')
   t.match(common({ input_image: 'A', mask: 'M', lowvram: true, hr_option: 1 }), {
     enabled: true, image: 'A', mask_image: 'M', low_vram: true, hr_option: 'Low res only', input_image: undefined, mask: undefined
@@ -91,7 +91,7 @@ t.test('a unit is understood however clients of any era write it', async t => {
   t.throws(() => common({ weight: 3 }), { code: 'invalid_field_value', details: { field: 'unit.weight' } })
 })
 
-t.test('preprocessors are found by any of their names', async t => {
+t.test('preprocessors can be named by any of their names', async t => {
   const table: Array<[string, string | null, string | null]> = [
     ['depth', 'depth', 'depth_midas'],
     ['Depth_MiDaS', 'depth_midas', 'depth_midas'],
@@ -111,7 +111,7 @@ t.test('preprocessors are found by any of their names', async t => {
   }
 })
 
-t.test('thresholds are the preprocessor\'s own where the client gives none that fits', async t => {
+t.test('without valid thresholds from the client, the preprocessor\'s own are used', async t => {
   const thresholds = (given: Record<string, unknown>) => {
     const { threshold_a: a, threshold_b: b } = sent('forge', { model: 'canny', ...given })
     return [a, b]
@@ -123,7 +123,7 @@ t.test('thresholds are the preprocessor\'s own where the client gives none that 
   t.strictSame(thresholds({ module: 'openpose', threshold_a: 100 }), [100, undefined], 'no slider: as it was given')
 })
 
-t.test('names that are missing, and units that there is no place for, are told', async t => {
+t.test('missing names, and units beyond the server\'s number, get an error', async t => {
   const field = (flavor: Flavor, given: Record<string, unknown>, most?: number): unknown => {
     try {
       sent(flavor, given, most)
@@ -149,7 +149,7 @@ t.test('names that are missing, and units that there is no place for, are told',
   t.equal((parameters.alwayson_scripts as { controlnet: { args: unknown[] } }).controlnet.args.length, 1)
 })
 
-t.test('no unit that we accept is refused by an extension', async t => {
+t.test('no unit that we accept is rejected by an extension', async t => {
   const anyUnit = fc.record({
     model: fc.constantFrom('canny', 'control_depth-fp16', 'control_v11p_sd15_canny [d14c016b]'),
     preprocessor: fc.constantFrom(null, 'canny', 'depth', 'normal', 'seg', 'mlsd', 'OpenPose', 'inpaint', 'reference_only'),
@@ -172,7 +172,7 @@ t.test('no unit that we accept is refused by an extension', async t => {
   }), { numRuns: 200 })
 })
 
-t.test('a picture that nothing controlled is told from one that was', async t => {
+t.test('an image without the effect of ControlNet is recognized', async t => {
   const codes = (scripts: Record<string, unknown>, imageCount: number, extra: Record<string, unknown>) => {
     const asked = { parameters: { batch_size: 1, n_iter: 1, alwayson_scripts: scripts }, checkpointTitle: null }
     const info = { all_seeds: [1], extra_generation_params: extra }

@@ -15,7 +15,7 @@ async function upload (path: string, fields: Readonly<Record<string, string>> = 
   return { status: response.status, body: await response.json() as Record<string, unknown> }
 }
 
-t.test('lists name what units can name', async t => {
+t.test('lists contain the names that units can use', async t => {
   const { body: { models } } = await bots.request('GET', '/controlnet/models')
   t.ok((models as string[]).includes('control_v11p_sd15_canny [d14c016b]'))
   t.notOk((models as string[]).includes('None'))
@@ -28,7 +28,7 @@ t.test('lists name what units can name', async t => {
   t.match(types, { Canny: { module_list: ['none', 'canny'], default_option: 'canny' }, All: { default_model: 'None' } })
 })
 
-t.test('a map is the server\'s own, and the processor may stand anywhere', async t => {
+t.test('the server itself makes the map, at any position of the processor', async t => {
   const canny = await upload('/controlnet/preprocess')
   t.match(canny, { status: 200, body: { status: 'success', preprocessor: 'canny', method: 'api', processed_image: /^iVBOR/ } })
   t.match(await upload('/controlnet/preprocess?processor=depth'), { body: { status: 'success', preprocessor: 'depth' } })
@@ -43,7 +43,7 @@ t.test('a map is the server\'s own, and the processor may stand anywhere', async
   t.match(masked.body, { status: 'success' })
 })
 
-t.test('what cannot be made is told, and nothing is made up', async t => {
+t.test('impossible maps get an error, and nothing is made up', async t => {
   t.match(await upload('/controlnet/preprocess?processor=inpaint_only'), {
     status: 200, body: { status: 'error', preprocessor: 'inpaint_only', error: /controlnet_masks/ }
   })
@@ -57,7 +57,7 @@ t.test('what cannot be made is told, and nothing is made up', async t => {
   t.match(await upload('/controlnet/preprocess?processor_res=7'), { status: 422, body: { detail: [{ loc: ['body', 'processor_res'] }] } })
 })
 
-t.test('Forge gets real numbers and its own names, and without any server only arithmetic is done', async t => {
+t.test('Forge gets real numbers and its own names, and without any server only arithmetic runs', async t => {
   const forge = await startSimulator({ flavor: 'forge', stepMilliseconds: 1, loadMilliseconds: 0 })
   t.teardown(forge.close)
   await bots.request('POST', '/api/v1/servers', { alias: 'Forge', apiUrl: forge.url })

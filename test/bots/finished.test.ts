@@ -11,7 +11,7 @@ async function sizeOf (image: unknown): Promise<string> {
   return `${width}x${height}`
 }
 
-t.test('finished pictures are enlarged and get better faces, as jobs like all others', async t => {
+t.test('upscaling and face restoration of finished images are jobs like all others', async t => {
   const image = await testImage(40, 30)
   const { asked, path, job } = await bots.generate('/generate/upscale', { user_id: 'ann', image, scale: 3, restore_faces: true })
   t.equal(path, '/sdapi/v1/extra-batch-images')
@@ -39,7 +39,7 @@ t.test('finished pictures are enlarged and get better faces, as jobs like all ot
   }
 })
 
-t.test('an upscale that is cancelled is over for its user at once, and for the next job when the server is done', async t => {
+t.test('a cancelled upscale is over for its user at once, and for the next job when the server is done', async t => {
   const { recorder, request, ended } = bots
   const before = recorder.generations.length
   const release = recorder.holdAnswers()

@@ -7,7 +7,7 @@ import { small, startBots } from './studio.ts'
 
 const bots = await startBots(t, { settings: { EGRESS_PROFILE: 'lan' } })
 
-t.test('a picture from words: a job at once, then its progress, then the picture', async t => {
+t.test('txt2img: a job at once, then its progress, then the image', async t => {
   const { status, body } = await bots.request('POST', '/generate/txt2img', { ...small, batch_count: 2 })
   t.equal(status, 200)
   t.match(body, {
@@ -49,12 +49,12 @@ const usual = {
   seed: 7
 }
 
-t.test('what the server is asked for a picture from words', async t => {
+t.test('txt2img: the request that the server gets', async t => {
   const plain = await bots.generate('/generate/txt2img', small)
   t.equal(plain.path, '/sdapi/v1/txt2img')
   t.same(plain.asked, {
     ...usual,
-    // the one that people selected at the server
+    // The checkpoint that people selected at the server.
     override_settings: { sd_model_checkpoint: 'dreamscape-v8.safetensors [1b914fb7a1]' },
     override_settings_restore_afterwards: false
   })
@@ -84,7 +84,7 @@ t.test('what the server is asked for a picture from words', async t => {
   t.notOk('scheduler' in asked)
 })
 
-t.test('the LoRAs of a session go into the prompt in their order, and the prompt goes first', async t => {
+t.test('the LoRAs of a session are appended to the prompt in their order', async t => {
   const add = async (filename: string, weight: unknown) =>
     await bots.request('POST', '/sessions/lena/loras', { filename, weight })
   t.match((await add('film-grain.safetensors', 0.8)).body, {
@@ -114,7 +114,7 @@ t.test('the LoRAs of a session go into the prompt in their order, and the prompt
   }
 })
 
-t.test('a LoRA counts once, however often and in whatever way it is named', async t => {
+t.test('a LoRA counts once, in however many ways it is named', async t => {
   await bots.request('PUT', '/sessions/twin', { active_loras: { 'film-grain': 0.5, 'FILM-grain.safetensors': 0.8, 'add-detail': 1 } })
   const { asked } = await bots.generate('/generate/txt2img', { ...small, user_id: 'twin' })
   t.equal(asked.prompt, 'a lighthouse <lora:film-grain:0.8> <lora:add-detail:1.0>', 'A1111 adds the weights of equal tags')
@@ -122,7 +122,7 @@ t.test('a LoRA counts once, however often and in whatever way it is named', asyn
   t.equal(own.asked.prompt, 'a lighthouse <lora:film-grain:0.8> <lora:add-detail:0.3>')
 })
 
-t.test('custom settings are defaults: they fill what a request leaves out and nothing else', async t => {
+t.test('custom settings are defaults: they only fill in missing fields', async t => {
   await bots.request('PATCH', '/sessions/dora', {
     custom_settings: { preferred_sampler: 'Euler a', default_steps: 3, cfg_scale: 5, mood: 'calm' }
   })
@@ -133,7 +133,7 @@ t.test('custom settings are defaults: they fill what a request leaves out and no
   t.match(answer.warnings, [{ code: 'unknown_settings_ignored', message: /mood/ }])
 })
 
-t.test('whatever is wrong is told as FastAPI tells it', async t => {
+t.test('every error has FastAPI\'s shape', async t => {
   const refused = async (body: unknown) => {
     const answer = await bots.request('POST', '/generate/txt2img', body)
     t.equal(answer.status, 422, JSON.stringify(answer.body))
@@ -164,7 +164,7 @@ t.test('whatever is wrong is told as FastAPI tells it', async t => {
   }
 })
 
-t.test('a session takes only what every later picture can be drawn with', async t => {
+t.test('a session accepts only values that work for every later image', async t => {
   const put = async (change: unknown) => await bots.request('PUT', '/sessions/odd', change)
   const wrong: Array<[change: object, type: string, ...loc: unknown[]]> = [
     [{ active_loras: { 'film-grain': 'heavy' } }, 'float_parsing', 'active_loras', 'film-grain'],
@@ -191,14 +191,14 @@ t.test('a session takes only what every later picture can be drawn with', async 
   t.match((await bots.request('GET', '/sessions/odd')).body, { active_loras: { 'film-grain': 0.5 }, custom_settings: { mood: 'calm' } })
 })
 
-t.test('a request without any body is told which one is missing', async t => {
+t.test('the error for a request without a body names the missing one', async t => {
   for (const path of ['/generate/txt2img', '/generate/batch', '/controlnet/preprocess', '/sessions/ann/loras', '/presets/ann']) {
     const response = await fetch(bots.url + path, { method: 'POST' })
     t.match([response.status, await response.json()], [422, { detail: [{ type: 'missing', loc: ['body'] }] }], path)
   }
 })
 
-t.test('what there is to do before the next job', async t => {
+t.test('a user\'s jobs and the pause before the next one', async t => {
   const idle = { waiting: 0, running: 0 }
   t.match((await bots.request('GET', '/queue')).body, { position: 1, total_jobs: 0, ...idle, servers: [{ alias: 'Main', ...idle }] })
   const { body: running } = await bots.request('POST', '/generate/txt2img', { ...small, steps: 150 })
@@ -211,7 +211,7 @@ t.test('what there is to do before the next job', async t => {
   await bots.ended(running.job_id)
 })
 
-t.test('a job is watched over a WebSocket: as it is, each change, its end once', async t => {
+t.test('a WebSocket shows a job: its state, each change, its end once', async t => {
   const { body } = await bots.request('POST', '/generate/txt2img', { ...small, steps: 150 })
   t.ok(Number(body.estimated_time) >= 1, 'the server is known by now, and with it how long this takes')
   const socket = new WebSocket(`${bots.url.replace('http', 'ws')}/ws/jobs/${String(body.job_id)}`)
@@ -227,7 +227,7 @@ t.test('a job is watched over a WebSocket: as it is, each change, its end once',
   t.same([unknown.status, unknown.body], [404, { detail: 'Job not found' }])
 })
 
-t.test('all jobs of a user are watched over one WebSocket, those that come later too, and nobody else\'s', async t => {
+t.test('one WebSocket shows all jobs of a user, later ones too, and of no other user', async t => {
   const { body: first } = await bots.request('POST', '/generate/txt2img', { ...small, user_id: 'uma', steps: 150 })
   const socket = new WebSocket(`${bots.url.replace('http', 'ws')}/ws/users/uma`)
   const messages: Array<{ type: string, job_id: string, user_id: string }> = []
@@ -258,7 +258,7 @@ t.test('all jobs of a user are watched over one WebSocket, those that come later
   t.equal((await bots.request('GET', '/ws/users/uma')).status, 426)
 })
 
-t.test('who asks for one answer and no stream waits for the end of a job or a batch', async t => {
+t.test('a client that asks for one answer instead of a stream waits for the end of a job or a batch', async t => {
   const { body } = await bots.request('POST', '/generate/txt2img', { ...small, steps: 40 })
   t.match((await bots.request('GET', `/jobs/${String(body.job_id)}?wait=60`)).body, { status: 'completed', progress: 1 })
   const { body: batch } = await bots.request('POST', '/generate/batch', {
@@ -272,7 +272,7 @@ t.test('who asks for one answer and no stream waits for the end of a job or a ba
   t.match(wrong, { status: 422, body: { detail: [{ loc: ['query', 'wait'] }] } })
 })
 
-t.test('who names a webhook is told of the end, with what came along; so for each picture of a batch', async t => {
+t.test('a webhook in the request gets the end with the client\'s own data, for each image of a batch', async t => {
   const receiver = await startReceiver(t, [bots.services.webhooks.signingKeys.ownSecret])
   const form = new FormData()
   const fields = { ...small, webhook_url: receiver.url, webhookEvents: 'job.started,job.completed', metadata: '{"channel": 42}' }

@@ -17,7 +17,7 @@ async function sizeOf (image: unknown): Promise<string> {
   return `${width}x${height}`
 }
 
-t.test('an image from an image has its size, unless one is asked for', async t => {
+t.test('an image from an image has its size, unless the request has another', async t => {
   const image = await testImage(100, 60)
   const { asked, path } = await bots.generate('/generate/img2img', { ...words, image, denoising_strength: 0.4 })
   t.equal(path, '/sdapi/v1/img2img')
@@ -58,7 +58,7 @@ t.test('inpainting needs an image and a mask', async t => {
   })
 })
 
-t.test('outpainting draws on the sides that are asked for, and blends into the picture', async t => {
+t.test('outpainting extends the requested sides, and blends them into the image', async t => {
   const image = await testImage(64, 48, '#f00')
   const { asked } = await bots.generate('/generate/outpaint', {
     ...words, image, outpaint_pixels_left: 32, outpaint_pixels_bottom: 20, mask_blur: 4
@@ -75,7 +75,7 @@ t.test('outpainting draws on the sides that are asked for, and blends into the p
   t.match(none.body.detail, [{ loc: ['body', 'outpaint_pixels_right'], msg: /how many pixels/ }])
 })
 
-t.test('the four sides together stay within what models draw well', async t => {
+t.test('the four sides together stay within sizes that models can generate well', async t => {
   const { asked } = await bots.generate('/generate/outpaint', {
     ...words,
     image: await testImage(1600, 1200),
@@ -107,7 +107,7 @@ async function lastAsked (service: BotService, jobId: unknown): Promise<Record<s
   return service.recorder.generations.at(-1)?.body ?? {}
 }
 
-t.test('forms say the same as JSON: flat fields, one part with everything, units as Python writes them', async t => {
+t.test('forms equal JSON: flat fields, one part with everything, units as Python writes them', async t => {
   const file = Buffer.from(await testImage(64, 64), 'base64')
   const flat = await post(bots, '/generate/img2img', [
     ['user_id', 'ann'], ['prompt', 'a lighthouse'], ['steps', '2'], ['cfg_scale', '6.5'], ['checkpoint', ''], ['image', file]
@@ -144,7 +144,7 @@ t.test('forms say the same as JSON: flat fields, one part with everything, units
   t.match([garbage.status, await garbage.json()], [400, { detail: /cannot be read: Unexpected end of multipart data/ }])
 })
 
-t.test('every unit has its own image, or that of the request; the session\'s units are used where none are sent', async t => {
+t.test('every unit has its own image or the request\'s; without units the session\'s are used', async t => {
   const [own, second, shared] = await Promise.all([testImage(64, 64, '#f00'), testImage(64, 64, '#0f0'), testImage(64, 64, '#00f')])
   const model = 'control_v11p_sd15_canny'
   const { asked, path } = await bots.generate('/generate/controlnet', {

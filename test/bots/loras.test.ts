@@ -10,7 +10,7 @@ const get = async (path: string) => await service.request('GET', path)
 const names = ({ loras }: JsonBody) => (loras as Array<{ filename: string }>).map(({ filename }) => filename)
 const one = async (name: string) => (await get(`/loras/${name}`)).body
 
-t.test('LoRAs are there before any scan, in the shape that clients read', async t => {
+t.test('LoRAs are listed before any scan, in the shape that clients read', async t => {
   const { status, body } = await get('/loras')
   t.equal(status, 200)
   t.strictSame(names(body), ['add-detail.safetensors', 'film-grain.safetensors', 'pixel-art-xl.safetensors', 'watercolor-style.safetensors'])
@@ -30,7 +30,7 @@ t.test('LoRAs are there before any scan, in the shape that clients read', async 
   t.match(await get('/loras?limit=many'), { status: 422, body: { detail: [{ loc: ['query', 'limit'] }] } })
 })
 
-t.test('a scan has servers read their folders anew, and learns what the files say', async t => {
+t.test('a scan makes servers read their folders again, and reads the files', async t => {
   const { status, body } = await service.request('POST', '/loras/scan')
   t.equal(status, 200)
   t.match(body, {
@@ -48,7 +48,7 @@ t.test('a scan has servers read their folders anew, and learns what the files sa
   t.strictSame(names((await get('/loras?base_model=sdxl')).body), ['pixel-art-xl.safetensors'])
 })
 
-t.test('a search scores as clients know it, and forgives where nothing fits', async t => {
+t.test('a search scores as clients expect, and tolerates typing errors if nothing matches', async t => {
   const search = async (text: string) => (await get(`/loras?search=${encodeURIComponent(text)}`)).body
   t.match(await search('FILM'), { loras: [{ filename: 'film-grain.safetensors', score: 10 + 8 + 3 }] }, 'name, file and trigger')
   t.match(await search('detail'), { total: 1, loras: [{ filename: 'add-detail.safetensors', score: 18 }] })
@@ -68,7 +68,7 @@ t.test('Discord gets no more than it can show', async t => {
   t.match(choices.find(({ value }) => value === 'add-detail.safetensors'), { name: 'Add Detail' })
 })
 
-t.test('what somebody edited stays, whatever a scan or Civitai says', async t => {
+t.test('edits of users stay, whatever a scan or Civitai says', async t => {
   const edit = async (name: string, fields: JsonBody) => await service.request('PATCH', `/loras/${name}`, fields)
   const edited = await edit('film-grain.safetensors', { name: 'My film', tags: ['mine'], strength_range: [0.3, 0.5] })
   t.match(edited, { status: 200, body: { name: 'My film', tags: ['mine'], strength_range: [0.3, 0.5], edited: ['name', 'tags', 'strength_range'] } })
@@ -90,7 +90,7 @@ t.test('what somebody edited stays, whatever a scan or Civitai says', async t =>
   t.match(await service.request('POST', '/loras/add-detail/enrich'), { status: 404, body: { detail: /Civitai knows no file|has no hash/ } })
 })
 
-t.test('pictures are those that somebody set, that lie beside the file at a server, or that Civitai has', async t => {
+t.test('images come from the user, from the file\'s neighbour at a server, or from Civitai', async t => {
   const seen = async (name: string) => {
     const { thumbnail } = await one(name)
     if (typeof thumbnail !== 'string') return null
@@ -109,7 +109,7 @@ t.test('pictures are those that somebody set, that lie beside the file at a serv
   t.match(await get('/loras/nothing-like-it/thumbnail'), { status: 404, body: { detail: String } })
 })
 
-t.test('mistakes are told', async t => {
+t.test('mistakes get an error', async t => {
   t.match(await get('/loras/film-grian'), { status: 404, body: { detail: /Nearest: film-grain/ } })
   t.match(await service.request('PATCH', '/loras/film-grain', { tags: 'x', strength_range: [1, 99] }), { status: 422, body: { detail: [{ loc: ['body', 'tags'] }, { loc: ['body', 'strength_range', 1] }] } })
   t.match(await get('/loras/xl%2Fpixel-art-xl'), { status: 200, body: { path: 'xl/pixel-art-xl.safetensors' } })

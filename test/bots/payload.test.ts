@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { testImage, small, startBots, type BotService } from './studio.ts'
 
-/** A kind of request, and the exact body that a server gets for it, where Forge gets another one as well. */
+/** A kind of request and the exact body that a server gets for it; for Forge another one if it differs. */
 interface Case {
   readonly what: string
   readonly route: string
@@ -11,7 +11,7 @@ interface Case {
   readonly forge?: Readonly<Record<string, unknown>>
 }
 
-/** What every image of the least request is drawn from. */
+/** The common fields of all requests for a minimal image. */
 const least = {
   prompt: 'a lighthouse',
   negative_prompt: '',
@@ -185,7 +185,7 @@ const cases: readonly Case[] = [
     route: 'txt2img',
     request: { alwayson_scripts: hypertile, script_name: 'X/Y/Z plot', script_args: plot },
     path: txt2img,
-    // A script may change settings by itself.
+    // Scripts can change settings by themselves.
     a1111: {
       ...least,
       alwayson_scripts: hypertile,
@@ -197,8 +197,8 @@ const cases: readonly Case[] = [
 ]
 
 for (const flavor of ['a1111', 'forge'] as const) {
-  t.test(`what ${flavor} is asked, to the letter`, async t => {
-    // which Forge has only as an extension of others
+  t.test(`${flavor} gets exactly this request`, async t => {
+    // Forge has this one only as an extension by other authors.
     const scripts = flavor === 'forge' ? ['Hypertile'] : []
     const bots = await startBots(t, { simulator: { flavor, scripts } })
     for (const { what, route, request, path, ...bodies } of cases) {
@@ -215,7 +215,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
   })
 }
 
-/** The image is made wider here, so that only its size can be told beforehand. */
+/** StableQueue extends the image itself, so only its size is predictable. */
 async function outpainted (t: Test, bots: BotService): Promise<void> {
   const { asked, path } = await bots.generate('/generate/outpaint', { ...small, image, outpaint_pixels_left: 32 })
   const { init_images: images, mask: painted, ...body } = asked

@@ -4,7 +4,7 @@ import { testImage, small, startBots } from './studio.ts'
 const bots = await startBots(t)
 const { request } = bots
 
-t.test('a preset is saved, listed, used by its id, changed and deleted', async t => {
+t.test('a preset can be saved, listed, used by its id, changed and deleted', async t => {
   t.same((await request('GET', '/presets/pia')).body, { presets: [] })
   const config = { steps: 3, sampler_name: 'Euler a', loras: { 'film-grain': 0.5 }, prompt: 'a preset\'s lighthouse' }
   const saved = await request('POST', '/presets/pia', { name: 'Soft', description: 'warm', config })
@@ -23,7 +23,7 @@ t.test('a preset is saved, listed, used by its id, changed and deleted', async t
   t.equal((await request('POST', '/generate/txt2img', { ...small, preset_id: id })).status, 404)
 })
 
-t.test('what is wrong in a preset is told when it is used, and what it lacks as well', async t => {
+t.test('errors in a preset, and its missing fields, are reported when it is used', async t => {
   t.match((await request('POST', '/presets/pia', { config: [] })).body.detail, [
     { type: 'missing', loc: ['body', 'name'] }, { type: 'dict_type', loc: ['body', 'config'] }
   ])
@@ -38,7 +38,7 @@ t.test('what is wrong in a preset is told when it is used, and what it lacks as 
   t.match((await used('regional')).warnings, [{ message: /does not know: mood\./ }])
 })
 
-t.test('a preset is shared with a link or with everyone, and copied', async t => {
+t.test('a preset can be shared with a link or with everyone, and copied', async t => {
   const config = { steps: 2, cfg_scale: 5 }
   const { preset_id: id } = (await request('POST', '/presets/gina', { name: 'Calendar', config })).body
   const path = `/presets/gina/${String(id)}`
@@ -65,7 +65,7 @@ t.test('a preset is shared with a link or with everyone, and copied', async t =>
   t.equal((await request('GET', `/presets/otto/${copy.preset_id}`)).status, 200, 'a copy stays')
 })
 
-t.test('pictures in presets and sessions are files, shown as texts that may be sent again, exported whole', async t => {
+t.test('images in presets and sessions are files, shown as references that clients can send again, exported in full', async t => {
   const image = await testImage(64, 48)
   const saved = await request('POST', '/presets/vera', { name: 'Pose', config: { controlnet_units: [{ model: 'x', image }] } })
   const shown = (await request('GET', `/presets/vera/${String(saved.body.preset_id)}`)).body.config as {
@@ -94,7 +94,7 @@ t.test('pictures in presets and sessions are files, shown as texts that may be s
   t.match((await request('POST', '/sessions/xaver/import', oldShape)).body, { session: { active_loras: { a: 0.5 } } })
 })
 
-t.test('what one application stores no other sees, whatever it calls its users', async t => {
+t.test('no application sees the stored data of another, whatever it calls its users', async t => {
   const headers = async () => {
     const { accessKey, secret } = await bots.services.accessKeys.create({ name: 'bot' })
     return { 'x-api-key': accessKey.key, 'x-api-secret': secret }

@@ -5,20 +5,20 @@ import type { Test } from 'tap'
 interface Recorded {
   readonly path: string
   readonly body: Record<string, unknown>
-  /** The body as it came. */
+  /** The body, unchanged. */
   readonly text: string
 }
 
-/** Stands between the service and a server, and keeps what the server is asked. */
+/** A proxy between the service and a server that records its requests. */
 export interface Recorder {
   readonly url: string
-  /** Bodies of generations in the order in which they came, as they came. */
+  /** Bodies of generations in order of arrival, unchanged. */
   readonly generations: readonly Recorded[]
-  /** How often the server was told to interrupt. */
+  /** Number of interrupts. */
   interrupts (): number
-  /** Keeps what the server answers to generations back until the function is called that this gives. */
+  /** Holds back the server's answers to generations until the returned function is called. */
   holdAnswers (): () => void
-  /** Resolves once so many generations have come. */
+  /** Resolves after this many generations. */
   reached (count: number): Promise<void>
 }
 

@@ -13,7 +13,7 @@ function script (config: RegionalConfig, more: Partial<RegionalRequest> = {}): R
   return regionalScript({ config, prompt: 'all', negativePrompt: '', ...more })
 }
 
-/** Where the extension will draw what, in hundredths of the picture. */
+/** The regions in which the extension generates each prompt, in hundredths of the image. */
 function drawn ({ prompt, script: { args } }: RegionalScript) {
   const [, , , matrixMode, , , ratios, , useBase, useCommon] = args
   const { regions, base } = dividePrompt(prompt, { matrixMode, ratios, useBase, useCommon, breakDivides: true })
@@ -26,7 +26,7 @@ function drawn ({ prompt, script: { args } }: RegionalScript) {
   }
 }
 
-t.test('each layout divides the picture as its name says', async t => {
+t.test('each layout divides the image as its name says', async t => {
   const layouts: Array<[RegionalConfig['layout'], string, string, number[][]]> = [
     ['vertical', 'Columns', '1,1', [[0, 0, 50, 100], [50, 0, 100, 100]]],
     ['horizontal', 'Rows', '1,1', [[0, 0, 100, 50], [0, 50, 100, 100]]],
@@ -61,7 +61,7 @@ t.test('the request of the old README becomes this prompt', async t => {
   t.equal(made.negativePrompt, 'blurry')
 })
 
-t.test('regions that are left out repeat the first two, and two say enough where there are two', async t => {
+t.test('missing regions repeat the first two, and two are enough for two', async t => {
   const { region1_prompt: one, region2_prompt: two } = four
   const texts = (config: RegionalConfig) => drawn(script(config, { prompt: '' })).regions?.map(({ prompt }) => prompt)
   const pair = { region1_prompt: one, region2_prompt: two }
@@ -73,7 +73,7 @@ t.test('regions that are left out repeat the first two, and two say enough where
   t.equal(script({ layout: 'vertical', ...pair, common_prompt: 'all' }).prompt, 'all ADDCOMM r1 ADDCOL r2', 'said once')
 })
 
-t.test('ratios, rows, columns and a base put regions anywhere', async t => {
+t.test('ratios, rows, columns and a base can place regions anywhere', async t => {
   const boxes = (config: RegionalConfig) => drawn(script(config)).regions?.map(({ box }) => box)
   t.strictSame(boxes({ ...four, layout: 'three_columns', ratios: [1, 2, 1] }), [[0, 0, 25, 100], [25, 0, 75, 100], [75, 0, 100, 100]])
   t.strictSame(boxes({ ...four, layout: 'horizontal', ratios: [1, 3] }), [[0, 0, 100, 25], [0, 25, 100, 100]])
@@ -100,7 +100,7 @@ t.test('each region can have its own negative prompt', async t => {
   t.equal(script({ ...config, base_prompt: 'wood' }).negativePrompt, 'ADDBASE n1 ADDCOL n2 ADDROW n3 ADDCOL n4')
 })
 
-t.test('a LoRA counts once, wherever it was written', async t => {
+t.test('a LoRA counts once, wherever it is written', async t => {
   const config = {
     layout: 'three_columns', common_prompt: 'tavern <lora:film:0.5>', region1_prompt: 'knight <lora:armor:1:0.5>', region2_prompt: 'fire'
   } as const
@@ -117,7 +117,7 @@ t.test('a LoRA counts once, wherever it was written', async t => {
   t.equal(latent.script.args[11], 'Latent')
 })
 
-t.test('words of the extension in a text are no orders', async t => {
+t.test('the extension\'s keywords in a text have no effect', async t => {
   const config = { layout: 'vertical', region1_prompt: 'a LANDSCAPE BREAK AND a sea', region2_prompt: 'ADDCOL fire, ADDROW, OUTBREAK' } as const
   const made = script(config, { prompt: 'sun addp BREAK', negativePrompt: 'BREAK, ADDBASEMENT addpower' })
   t.equal(made.prompt, 'sun ADDCOMM a landscape, and a sea ADDCOL fire, outbreak')
@@ -128,7 +128,7 @@ t.test('words of the extension in a text are no orders', async t => {
     'all ADDCOMM lunch break and sand ADDCOL')
 })
 
-t.test('what cannot be right is refused by its name', async t => {
+t.test('impossible values are rejected with their field', async t => {
   const pair = { layout: 'vertical', region1_prompt: 'r1', region2_prompt: 'r2' } as const
   const wrong: Array<[string, RegionalConfig, string, Partial<RegionalRequest>?]> = [
     ['a word that holds an order', { ...pair, region2_prompt: 'an addportrait' }, 'regional_config.region2_prompt'],
@@ -154,7 +154,7 @@ t.test('what cannot be right is refused by its name', async t => {
   t.doesNotThrow(() => script(pair, { prompt: '<lora:ANDROID:1>' }))
 })
 
-t.test('whatever is written, every region is where it belongs and says what it should', async t => {
+t.test('for any input, every region is at its position and has its text', async t => {
   const word = fc.oneof(
     fc.constantFrom('cat', 'LAND', 'and', 'AND', 'break', 'BREAK', 'ADDROW', 'addcol', 'ADDBASE', 'ADDCOMM', 'Addp',
       'UNBREAKABLE', '(x:1.2)', ',', '<lora:a:1>', '<lora:b:0.5>'),

@@ -3,7 +3,7 @@ import { startSimulator } from '../../src/simulator/simulator.ts'
 import { startService } from '../helper.ts'
 import { testImage, small, startBots } from './studio.ts'
 
-t.test('users are held to the rules that the owner of their application sets', async t => {
+t.test('the rules of an application\'s owner apply to its users', async t => {
   const bots = await startBots(t, {
     simulator: { stepMilliseconds: 10 },
     settings: {
@@ -18,7 +18,7 @@ t.test('users are held to the rules that the owner of their application sets', a
   const { request } = bots
   const post = async (fields: object) => await request('POST', '/generate/txt2img', { ...small, ...fields })
 
-  await t.test('one generation at a time, and a pause after it; others are not held up', async t => {
+  await t.test('a user has one generation at a time and a pause after it; other users do not wait', async t => {
     const many = await Promise.all(Array.from({ length: 4 }, () => post({ steps: 60 })))
     t.same(many.map(({ status }) => status).toSorted((one, other) => one - other), [200, 429, 429, 429])
     const refused = many.find(({ status }) => status === 429)
@@ -35,12 +35,12 @@ t.test('users are held to the rules that the owner of their application sets', a
     t.equal((await post({ user_id: 'vip' })).status, 200)
   })
 
-  await t.test('a request that is refused takes no place', async t => {
+  await t.test('a rejected request uses no slot', async t => {
     t.equal((await post({ user_id: 'carl', checkpoint: 'nothing' })).status, 422)
     t.equal((await post({ user_id: 'carl' })).status, 200)
   })
 
-  await t.test('blocked words are words of their own, in any case, in regions too', async t => {
+  await t.test('blocked words are whole words, in any case, in regions too', async t => {
     const refused = async (fields: object) => (await post({ user_id: 'vip', ...fields })).body.detail
     t.match(await refused({ prompt: 'a Blood moon' }), [{ type: 'blocked_word', loc: ['body', 'prompt'], msg: /"blood"/ }])
     t.match(await refused({ prompt: '(dark_magic:1.2)' }), [{ type: 'blocked_word' }])
@@ -51,7 +51,7 @@ t.test('users are held to the rules that the owner of their application sets', a
     t.match(regions.body.detail, [{ type: 'blocked_word' }])
   })
 
-  await t.test('sizes are made smaller in their own proportions, and that is said', async t => {
+  await t.test('sizes are reduced in proportion, with a warning', async t => {
     const { asked, answer, job } = await bots.generate('/generate/txt2img', { ...small, user_id: 'vip', width: 1024, height: 512 })
     t.match(asked, { width: 352, height: 176 })
     t.match(answer.warnings, [{ code: 'size_reduced', field: 'width' }])
@@ -62,7 +62,7 @@ t.test('users are held to the rules that the owner of their application sets', a
     t.match(from.asked, { width: 496, height: 120 })
   })
 
-  await t.test('a name is one user, however its client spells it', async t => {
+  await t.test('a name is one user in every spelling', async t => {
     const spellings = ['zo\u00eb', ' zo\u00eb', 'zo\u00eb\t', 'zoe\u0308']
     const answers = await Promise.all(spellings.map(async spelling => await post({ user_id: spelling })))
     t.same(answers.map(({ status }) => status).toSorted((one, other) => one - other), [200, 429, 429, 429])
@@ -74,7 +74,7 @@ t.test('users are held to the rules that the owner of their application sets', a
     t.equal((await post({ user_id: ' ' })).status, 422)
   })
 
-  await t.test('a batch is one wish, of as many as are allowed', async t => {
+  await t.test('a batch is one request, with as many jobs as are allowed', async t => {
     const { user_id: _, ...base } = small
     const batch = async (user: string, values: number[]) => await request('POST', '/generate/batch', {
       user_id: user, base_request: base, axes: [{ field: 'seed', values }]
@@ -85,7 +85,7 @@ t.test('users are held to the rules that the owner of their application sets', a
   })
 })
 
-t.test('Forge is asked in its own words', async t => {
+t.test('Forge gets its own parameters', async t => {
   const bots = await startBots(t, { simulator: { flavor: 'forge' } })
   const { asked } = await bots.generate('/generate/txt2img', {
     ...small, vae: 'Automatic', enable_hr: true, cfg_scale: 5, sampler_name: 'Euler a', checkpoint: 'anime-pastel'
@@ -106,7 +106,7 @@ t.test('Forge is asked in its own words', async t => {
   t.equal(units.job.status, 'completed')
 })
 
-t.test('what a server lacks is told of the field that asked for it', async t => {
+t.test('an error names the field that the server cannot serve', async t => {
   const { request } = await startBots(t, { simulator: { controlNet: false, regionalPrompter: false } })
   const image = await testImage(64, 64)
   const units = await request('POST', '/generate/controlnet', { ...small, image, controlnet_units: [{ model: 'canny' }] })
@@ -117,7 +117,7 @@ t.test('what a server lacks is told of the field that asked for it', async t => 
   t.match(regional, { status: 422, body: { detail: [{ type: 'script_not_found', loc: ['body', 'regional_config'] }] } })
 })
 
-t.test('LoRAs are looked for at the server that is asked, or at all of them', async t => {
+t.test('LoRAs are looked up at the named server, or at all of them', async t => {
   const [one, other] = await Promise.all([['film-grain'], ['only-here']].map(async loras => await startSimulator({ loras })))
   t.teardown(async () => { await Promise.all([one?.close(), other?.close()]) })
   const service = await startService(t, { servers: { One: one?.url ?? '', Other: other?.url ?? '' } })
@@ -133,7 +133,7 @@ t.test('LoRAs are looked for at the server that is asked, or at all of them', as
   t.match((await post({ loras: ['nowhere'] })).body.detail, [{ msg: /No server has the LoRA "nowhere"/ }])
 })
 
-t.test('what a phone reads of servers: models of all of them, and whether one answers', async t => {
+t.test('phones get the models of all servers, and whether one answers', async t => {
   const bots = await startBots(t)
   t.match((await bots.request('GET', '/models')).body, {
     checkpoints: ['dreamscape-v8', 'realistic-vision-v6', 'anime-pastel', /juggernaut-xl$/],

@@ -3,8 +3,8 @@ import t from 'tap'
 import { small, startBots } from './studio.ts'
 
 /**
- * The examples by which clients of the older server were written, sent as their libraries put them on the wire:
- * Python's requests, Swift's URLSession and curl.
+ * The examples that clients of the older server are based on, as their libraries send them: Python's requests, Swift's
+ * URLSession and curl.
  */
 const bots = await startBots(t, {
   simulator: {
@@ -19,13 +19,13 @@ const post = async (path: string, body: unknown, headers: Record<string, string>
 const get = async (path: string) => await bots.request('GET', path, undefined, python)
 const lastAsked = () => bots.recorder.generations.at(-1)?.body ?? {}
 
-/** The ControlNet units that a server was sent. */
+/** The ControlNet units that the server got. */
 function unitsOf (asked: Readonly<Record<string, unknown>>): Array<Record<string, unknown>> {
   const scripts = asked.alwayson_scripts as Record<string, { args: Array<Record<string, unknown>> }>
   return Object.values(scripts)[0]?.args ?? []
 }
 
-/** What requests makes of `files` and `data`: fields first, one part for each entry of a list, as Python prints it. */
+/** The body that requests makes of `files` and `data`: fields first, one part per list entry, as Python prints it. */
 async function postForm (path: string, fields: ReadonlyArray<readonly [string, string]>, file: Buffer) {
   const boundary = 'd4d1fd3fb1a3f05ab2b4f67b8be4e6d5'
   const texts = fields.map(([name, value]) =>
@@ -38,7 +38,7 @@ async function postForm (path: string, fields: ReadonlyArray<readonly [string, s
   return { status: response.status, body: await response.json() as Record<string, unknown> }
 }
 
-t.test('Python: a LoRA for the session, then a picture from words', async t => {
+t.test('Python: a LoRA for the session, then txt2img', async t => {
   const added = await post('/sessions/user123/loras', { filename: 'character_lora.safetensors', weight: 0.8 })
   t.match(added, { status: 200, body: { message: 'LoRA added to session', session: { user_id: 'user123', active_loras: { 'character_lora.safetensors': 0.8 } } } })
   const { status, body } = await post('/generate/txt2img', {
@@ -63,7 +63,7 @@ t.test('Python: a LoRA for the session, then a picture from words', async t => {
     override_settings: { sd_model_checkpoint: /^animefull_final/ }
   })
 
-  await t.test('the loop that waits for it', async t => {
+  await t.test('the loop that waits for the result', async t => {
     for (;;) {
       const { body: job } = await get(`/jobs/${String(body.job_id)}`)
       t.equal(typeof job.progress, 'number', 'Python formats it, and fails on None')
@@ -94,7 +94,7 @@ t.test('Python: ControlNet with an uploaded pose and a unit as Python prints it'
   t.match(result, { extra_images: [String], warnings: [] }, 'the map proves that it was controlled')
 })
 
-t.test('Python: a picture from a picture, with flat fields', async t => {
+t.test('Python: img2img with flat fields', async t => {
   const start = await sharp({ create: { width: 256, height: 256, channels: 3, background: 'teal' } }).jpeg().toBuffer()
   const { status, body } = await postForm('/generate/img2img', [
     ['user_id', 'user123'], ['prompt', 'the same in winter'], ['denoising_strength', '0.5'], ['steps', '2']
@@ -132,7 +132,7 @@ t.test('Python: regions', async t => {
 
 t.test('the whole request of the documentation, as Swift sends it', async t => {
   const swift = { accept: '*/*', 'user-agent': 'Studio/1 CFNetwork/1498.700.2 Darwin/23.6.0', 'accept-language': 'en-US,en;q=0.9' }
-  // JSONEncoder writes 7.0 as 7 and leaves nil out
+  // JSONEncoder writes 7.0 as 7 and leaves nil out.
   const { status, body } = await post('/generate/txt2img', {
     seed: -1,
     user_id: 'user123',
@@ -158,7 +158,7 @@ t.test('the whole request of the documentation, as Swift sends it', async t => {
   t.match(lastAsked(), { enable_hr: true, hr_scale: 2, hr_upscaler: '4x-UltraSharp', override_settings: { sd_vae: /^vae-ft-mse/ } })
 })
 
-t.test('the session of the documentation is what it says', async t => {
+t.test('the session of the documentation works as described', async t => {
   const { body } = await bots.request('PUT', '/sessions/user789', {
     active_loras: { 'character_lora.safetensors': 0.8, 'style_lora.safetensors': 0.6 },
     controlnet_configs: [{ model: 'control_openpose-fp16', weight: 1.0, preprocessor: 'openpose_full' }],
@@ -191,7 +191,7 @@ t.test('presets and the helpers of ControlNet', async t => {
   t.match((await get('/controlnet/models')).body, { models: [String] })
 })
 
-t.test('what Forge is asked for the same', async t => {
+t.test('the requests that Forge gets for the same', async t => {
   const forge = await startBots(t, { simulator: { flavor: 'forge', controlNetUnits: 10 } })
   const image = (await sharp({ create: { width: 64, height: 64, channels: 3, background: 'red' } }).png().toBuffer()).toString('base64')
   const given = Array.from({ length: 10 }, () => ({ model: 'control_canny-fp16', preprocessor: 'depth', image }))

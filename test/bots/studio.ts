@@ -7,18 +7,18 @@ import { startRecorder, type Recorder } from './recorder.ts'
 /** The service with one server whose requests are recorded. */
 export interface BotService extends Service {
   readonly recorder: Recorder
-  /** Submits and waits for the end; gives the job and what the server was asked. */
+  /** Submits and waits for the end; returns the job and the server's request. */
   generate (path: string, body: unknown): Promise<Generated>
-  /** The studio's view of a job once it has ended. */
+  /** The bots' view of a job that has ended. */
   ended (jobId: unknown): Promise<JsonBody>
 }
 
 export interface Generated {
   readonly answer: JsonBody
   readonly job: JsonBody
-  /** What the server was asked, without what every request of the service has. */
+  /** The server's request, without the fields that every request of the service has. */
   readonly asked: JsonBody
-  /** Where it was asked. */
+  /** The path of that request. */
   readonly path: string
 }
 
@@ -56,10 +56,10 @@ export async function startBots (
   }
 }
 
-/** Few steps of a small picture. */
+/** Few steps of a small image. */
 export const small = { user_id: 'ann', prompt: 'a lighthouse', steps: 2, width: 64, height: 64, seed: 7 } as const
 
-/** A picture as base64. */
+/** An image as base64. */
 export async function testImage (width: number, height: number, background = '#456'): Promise<string> {
   return (await sharp({ create: { width, height, channels: 3, background } }).png().toBuffer()).toString('base64')
 }

@@ -5,7 +5,7 @@ const service = await startService(t, { worker: 'none' })
 const { request } = service
 const usual = { user_id: 'ann', prompt: 'a lighthouse', steps: 2, width: 64, height: 64 }
 
-t.test('generations warn of fields that nothing reads, and refuse them where they are strict', async t => {
+t.test('generations warn about unknown fields, and strict ones reject them', async t => {
   const unit = { model: 'control_v11p_sd15_canny', wieght: 0.5 }
   const cases: Array<[path: string, more: object, field: string, nearest: string]> = [
     ['txt2img', { stpes: 3 }, 'stpes', 'steps'],
@@ -30,7 +30,7 @@ t.test('generations warn of fields that nothing reads, and refuse them where the
   t.match(await request('POST', '/generate/txt2img', { ...usual, strict: true }), { status: 200, body: { warnings: [] } })
 })
 
-t.test('what is stored refuses them on our own routes, and warns on those that clients were written for', async t => {
+t.test('our own routes reject unknown fields in stored data, and the clients\' routes warn', async t => {
   const { body: { preset_id: id } } = await request('POST', '/presets/ann', { name: 'soft', config: { steps: 3 } })
   const refused: Array<[method: string, path: string, body: object, field: string]> = [
     ['PUT', '/sessions/ann', { custom_setting: { steps: 3 } }, 'custom_setting'],

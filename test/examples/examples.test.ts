@@ -19,7 +19,7 @@ await writeFile(image, await sharp({ create: { width: 64, height: 64, channels: 
 const python = async (...args: string[]) =>
   await run('python3', [join(process.cwd(), 'examples/client.py'), service.url, ...args])
 
-t.test('the Python client draws from words, from a picture and under control', async t => {
+t.test('the Python client generates from a prompt, from an image and with ControlNet', async t => {
   const file = join(folder, 'python.png')
   const { stdout } = await python('a lighthouse at dusk', file, '--steps', '2')
   t.match(stdout, /completed, 100 %/)
@@ -27,10 +27,10 @@ t.test('the Python client draws from words, from a picture and under control', a
   await python('a dancer', file, '--steps', '2', '--image', image, '--control', 'control_v11p_sd15_openpose', '--preprocessor', 'openpose')
   await python('the same in winter', file, '--steps', '2', '--image', image)
   t.match(await sharp(await readFile(file)).metadata(), { width: 64 })
-  await t.rejects(python('x', file, '--steps', '200'), { code: 1, stderr: /No picture was made: steps: Input should be less than or equal to 150/ })
+  await t.rejects(python('x', file, '--steps', '200'), { code: 1, stderr: /There is no image: steps: Input should be less than or equal to 150/ })
 })
 
-t.test('the first picture of the README is submitted, fetched and saved', async t => {
+t.test('the program of the README submits a job and saves its image', async t => {
   const image = async (url: string) => await run(process.execPath, [inRepository('examples/first-picture.mjs'), 'a red car'], {
     cwd: folder, env: { PATH: process.env.PATH, STABLEQUEUE_URL: url }
   })
@@ -40,7 +40,7 @@ t.test('the first picture of the README is submitted, fetched and saved', async 
   await t.rejects(image('http://127.0.0.1:9'), { code: 1, stderr: /Nothing answers at .*: npm start/ })
 })
 
-t.test('users, presets and LoRAs come along from the older server', async t => {
+t.test('users, presets and LoRAs of the older server are imported', async t => {
   const data = join(folder, 'data')
   await mkdir(data)
   const files = {
@@ -69,15 +69,15 @@ t.test('users, presets and LoRAs come along from the older server', async t => {
   for (const [name, content] of Object.entries(files)) await writeFile(join(data, name), JSON.stringify(content))
   const { stdout } = await run('python3', [join(process.cwd(), 'examples/move.py'), data, service.url])
   t.match(stdout, /mia: Imported session and 1 presets/)
-  t.match(stdout, /nils\/2 was left behind: session\.active_loras\.x: Input should be less than or equal to 2/)
-  t.match(stdout, /gone\.safetensors was left behind/)
+  t.match(stdout, /nils\/2 was not imported: session\.active_loras\.x: Input should be less than or equal to 2/)
+  t.match(stdout, /gone\.safetensors was not imported/)
   t.match((await service.request('GET', '/sessions/mia')).body, { active_loras: { 'film-grain.safetensors': 0.8 }, custom_settings: { default_steps: 12 } })
   t.match((await service.request('GET', '/presets/mia')).body, { presets: [{ name: 'Soft', config: { steps: 30 } }] })
   t.match((await service.request('GET', '/loras/film-grain')).body, { name: 'My film', trigger_words: ['grainy'], civitai_id: 7, tags: Array })
   await service.request('PATCH', '/loras/film-grain', { name: null })
 })
 
-t.test('the bot remembers LoRAs, draws for several users and says what goes wrong', async t => {
+t.test('the bot remembers LoRAs, generates for several users and reports errors', async t => {
   const said: string[] = []
   const bot = createBot({
     client: createClient({ url: service.url, pause: 1 }), say: message => { said.push(message) }, folder: join(folder, 'bot')
@@ -99,7 +99,7 @@ t.test('the bot remembers LoRAs, draws for several users and says what goes wron
   t.ok(said.some(message => /^@ann completed, 100 %/.test(message)))
   t.equal((await readdir(join(folder, 'bot'))).length, 3)
   await says('@bob /regional diagonal | x | a | b', /layout/)
-  await says('@ann /lora-clear', /forgotten/)
+  await says('@ann /lora-clear', /cleared/)
   service.simulator.setFaults([{ kind: 'hang', sticky: true }])
   await bot.handle('@ann /dream something slow')
   await bot.handle('@ann /cancel')

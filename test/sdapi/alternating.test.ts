@@ -2,7 +2,7 @@ import t from 'tap'
 import { quick, startService } from '../helper.ts'
 import { base64, call, newKey, type Fields, type Generation } from './client.ts'
 
-t.test('two clients that alternate checkpoints for 200 rounds never get the other\'s', async t => {
+t.test('two clients that alternate checkpoints for 200 rounds never get each other\'s', async t => {
   const service = await startService(t, { settings: { RATE_LIMIT_PER_MINUTE: '0' }, simulator: { speed: Infinity } })
   const names = ['dreamscape-v8', 'anime-pastel']
   const used = await Promise.all([0, 1].map(async offset => {

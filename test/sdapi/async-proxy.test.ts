@@ -17,7 +17,7 @@ const sha256 = createHash('sha256').update(lora).digest('hex')
 
 interface Asked { readonly path: string, readonly type: string, readonly body: Buffer }
 
-/** Civitai, HuggingFace, a tagger, a Florence and somebody's pictures, all at one address. */
+/** Civitai, HuggingFace, a tagger, a Florence and a site with images, all at one address. */
 const asked: Asked[] = []
 const answers = new Map<string, string | Buffer | Promise<Buffer>>()
 const requests = new EventEmitter()
@@ -73,7 +73,7 @@ async function ended (uuid: unknown): Promise<JsonBody> {
   }
 }
 
-t.test('assets are brought in as jobs, from every kind of address, and are found again', async t => {
+t.test('assets are imported as jobs from every kind of address, and can be found again', async t => {
   const order = async (body: unknown) => await call(service, 'POST', '/sdapi/v1/assets/download', body, asProxy)
   const urls = [
     'urn:air:sdxl:lora:civitai:11@1',
@@ -138,7 +138,7 @@ t.test('assets are brought in as jobs, from every kind of address, and are found
   t.match(await call(service, 'GET', '/sdapi/v1/loras/nowhere', undefined, asProxy), { status: 404, json: { error: 'LoRa not found' } })
 })
 
-t.test('meta.auto_tag has the first image tagged, and the tags go with the webhook in async-proxy\'s form', async t => {
+t.test('meta.auto_tag tags the first image, and the webhook contains the tags in async-proxy\'s form', async t => {
   answers.set('/evaluate', JSON.stringify([{ filename: 'x.png', tags: { lighthouse: 0.9, sea: 0.5 } }]))
   const hook = { webhookUrl: `${receiver.url}/hook`, webhookKey: 'secret-of-the-client' }
   const { status, json } = await call(service, 'POST', '/sdapi/v1/txt2img',
@@ -172,7 +172,7 @@ t.test('meta.auto_tag has the first image tagged, and the tags go with the webho
   service.simulator.setFaults([])
 })
 
-t.test('Florence is asked about pictures that we fetch for it', async t => {
+t.test('Florence answers questions about images that StableQueue fetches for it', async t => {
   answers.set('/picture.png', Buffer.from(png, 'base64'))
   answers.set('/upload', JSON.stringify(['/tmp/gradio/picture.png']))
   answers.set('/call/update_task_dropdown', JSON.stringify({ event_id: 'one' }))
@@ -210,7 +210,7 @@ t.test('Florence is asked about pictures that we fetch for it', async t => {
   t.strictSame(workflows.map(({ workflow }) => workflow), ['txt2img', 'img2img', 'civitai-download', 'asset-download', 'florence'])
 })
 
-t.test('work that waits can be cancelled, whatever kind it is', async t => {
+t.test('waiting work of every kind can be cancelled', async t => {
   await onNotices(service.services, async () => await service.services.list.count({ status: 'processing' }) === 0 || undefined)
   answers.set('/slow.png', Buffer.from(png, 'base64'))
   const { json } = await call(service, 'POST', '/sdapi/v1/florence', { imageUrl: `${address}/gone.png`, task: 'Caption' }, asProxy)
@@ -220,7 +220,7 @@ t.test('work that waits can be cancelled, whatever kind it is', async t => {
   t.match(await ended(json.uuid), { job_status: 'canceled', progress: 1 })
 })
 
-t.test('what comes in is called by the name of its work meanwhile, and can be stopped as a job can', async t => {
+t.test('an import has the name of its work while it runs, and can be stopped like a job', async t => {
   let release = (_bytes: Buffer) => {}
   const held = new Promise<Buffer>(resolve => { release = resolve })
   answers.set('/api/v1/model-versions/4', version(4).replace('/file"', '/held-file"'))
@@ -246,7 +246,7 @@ t.test('what comes in is called by the name of its work meanwhile, and can be st
   release(lora)
 })
 
-t.test('where no Florence and no tagger is configured, that is said', async t => {
+t.test('without Florence and without a tagger, the error says that none is configured', async t => {
   const plain = await startService(t, { settings: { EGRESS_PROFILE: 'lan' } })
   const listener = await startReceiver(t, [plain.services.webhooks.signingKeys.ownSecret])
   t.match(await call(plain, 'POST', '/sdapi/v1/florence', { imageUrl: 'https://example.org/a.png', task: 'Caption' }), {

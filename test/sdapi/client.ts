@@ -7,7 +7,7 @@ export type Generation = { images: string[], parameters: Fields, info: string }
 
 export const base64 = (text: string) => Buffer.from(text).toString('base64')
 
-/** Everything is read as JSON, as these clients do, whatever the status. */
+/** Reads every answer as JSON whatever its status, as these clients do. */
 export async function call<Value = Fields> (
   service: Service, method: string, path: string, body?: unknown, headers: Record<string, string> = {}
 ): Promise<{ status: number, json: Value }> {
@@ -24,7 +24,7 @@ export async function newKey (service: Service, more: Fields = {}): Promise<{ ke
   return { key: String(key), secret: String(secret) }
 }
 
-/** Sends a request and hands over its answer as soon as its headers are there. */
+/** Sends a request and returns its answer as soon as the headers have arrived. */
 export async function open (
   service: Pick<Service, 'url'>, path: string, body: unknown, headers: Record<string, string> = {}
 ) {
@@ -37,9 +37,9 @@ export async function open (
     headers: answer.headers,
     jobId: String(answer.headers['x-job-id']),
     cut: () => { request.destroy() },
-    /** What comes next, as it comes. */
+    /** The next chunk, when it arrives. */
     piece: async () => String((await once(answer, 'data'))[0]),
-    /** The rest. @throws Error when the transfer is broken off */
+    /** The rest. @throws Error if the transfer is aborted */
     text: async () => {
       answer.setEncoding('utf8')
       let text = ''
@@ -49,7 +49,7 @@ export async function open (
   }
 }
 
-/** A job's own id, from that in X-Job-ID. */
+/** A job's own id, from the one in X-Job-ID. */
 export async function idOf (service: Service, shortId: string): Promise<string> {
   return String(await service.services.redis.hget(service.services.keys.key('drop-in', 'short-ids'), shortId))
 }

@@ -4,7 +4,7 @@ import t from 'tap'
 import { onNotices, quick, startService, type Service } from '../helper.ts'
 import { base64, call, newKey, type Fields, type Generation } from './client.ts'
 
-/** node:http sends headers as they are, also empty ones. */
+/** node:http sends headers unchanged, also empty ones. */
 async function sendRaw (service: Service, method: string, path: string, headers: Record<string, string>) {
   const request = httpRequest(service.url + path, { method, headers })
   request.end()
@@ -16,10 +16,10 @@ async function sendRaw (service: Service, method: string, path: string, headers:
 
 const pngStart = 'iVBORw0KGgo'
 
-t.test('webuiapi: lists at its start, sets a model, sends every field, decodes every image, waits until ready', async t => {
+t.test('webuiapi: reads lists at its start, sets a model, sends every field, decodes every image, waits until ready', async t => {
   const service = await startService(t)
   const { secret } = await newKey(service)
-  // one user and one password are all that it can be given
+  // The client accepts one user and one password only.
   const auth = { authorization: `Basic ${base64(`user:${secret}`)}` }
   t.match((await call(service, 'GET', '/sdapi/v1/scripts', undefined, auth)).json, { txt2img: Array, img2img: Array })
   const { json: models } = await call<Fields[]>(service, 'GET', '/sdapi/v1/sd-models', undefined, auth)
@@ -85,7 +85,7 @@ t.test('webuiapi: lists at its start, sets a model, sends every field, decodes e
   t.notMatch(service.simulator.state().requests, { 'POST /sdapi/v1/options': Number }, 'no server hears of options')
 })
 
-t.test('Open WebUI: an empty Authorization, and the whole options sent back with another checkpoint', async t => {
+t.test('Open WebUI: sends an empty Authorization, and the whole options back with another checkpoint', async t => {
   const service = await startService(t)
   t.equal((await sendRaw(service, 'GET', '/sdapi/v1/options', { authorization: '' })).status, 200, 'anonymous, from this machine')
   const { key, secret } = await newKey(service)
@@ -104,7 +104,7 @@ t.test('Open WebUI: an empty Authorization, and the whole options sent back with
   t.match(JSON.parse(json.info), { sd_model_name: 'juggernaut-xl' })
 })
 
-t.test('SillyTavern: a bare Basic, keys of its own in the body, waiting for a model, and an interrupt for its own job', async t => {
+t.test('SillyTavern: sends a bare Basic and keys of its own in the body, waits for a model, interrupts only its own job', async t => {
   const service = await startService(t, { simulator: { stepMilliseconds: 20 } })
   const auth = { authorization: 'Basic ' }
   t.equal((await sendRaw(service, 'GET', '/sdapi/v1/options', auth)).status, 200)
@@ -137,7 +137,7 @@ t.test('SillyTavern: a bare Basic, keys of its own in the body, waiting for a mo
   t.equal(service.simulator.state().generations.at(-1)?.interrupted, true)
 })
 
-t.test('SillyTavern loses the path of the configured address and keeps its query', async t => {
+t.test('SillyTavern drops the path of the configured address and keeps its query', async t => {
   const service = await startService(t, { worker: 'none', settings: { TRUSTED_PROXIES: '127.0.0.1', BOOTSTRAP_API_KEY: '' } })
   const { secret } = (await service.services.accessKeys.create({ name: 'tavern', scopes: ['*'] }))
   const auth = { authorization: `Basic ${base64(`user:${secret}`)}` }
@@ -146,7 +146,7 @@ t.test('SillyTavern loses the path of the configured address and keeps its query
   const asked = await call(service, 'POST', `${configured.pathname}${configured.search}`, quick, auth)
   t.match(asked, { status: 202, json: { uuid: String } })
 
-  // The address of a client is believed from a trusted proxy, and from nobody else.
+  // The service believes the client's address only from a trusted proxy.
   const behind = { ...auth, 'x-forwarded-for': '203.0.113.7' }
   await call(service, 'POST', '/sdapi/v1/txt2img?async=1', quick, behind)
   const ips = async (query: string) =>
@@ -178,7 +178,7 @@ t.test('A1111\'s own page asks for its tasks by the names that it gave them', as
   t.match(larger, { status: 413, json: { error: 'HTTPException', detail: String } })
 })
 
-t.test('the Photoshop plugin: probes without credentials, empty JSON bodies, previews while it draws', async t => {
+t.test('the Photoshop plugin: probes without credentials, sends empty JSON bodies, shows previews during a generation', async t => {
   const service = await startService(t, { simulator: { stepMilliseconds: 30 } })
   t.strictSame(await sendRaw(service, 'GET', '/user', {}), { status: 200, text: 'null' })
   t.match(JSON.parse((await sendRaw(service, 'GET', '/config', {})).text), { version: String })
@@ -195,7 +195,7 @@ t.test('the Photoshop plugin: probes without credentials, empty JSON bodies, pre
   t.equal((await drawing).json.images.length, 1)
 })
 
-t.test('who may not is told so in A1111\'s words', async t => {
+t.test('clients without the right get A1111\'s own error', async t => {
   const service = await startService(t, { settings: { UI_AUTH: 'token', BOOTSTRAP_API_KEY: '' } })
   const error = (detail: string) => ({ error: 'HTTPException', detail, body: '', errors: '' })
   const { accessKey, secret } = await service.services.accessKeys.create({ name: 'a client' })

@@ -10,7 +10,7 @@ const drawing = { prompt: 'a lighthouse', steps: 2, width: 64, height: 64 }
 const image = (await sharp({ create: { width: 64, height: 64, channels: 3, background: 'grey' } }).png().toBuffer())
   .toString('base64')
 
-/** What is sent where nothing would not do. */
+/** Bodies for routes that need one. */
 const bodies: Readonly<Record<string, JsonBody>> = {
   a1111_txt2img: drawing,
   a1111_img2img: { ...drawing, init_images: [image] },
@@ -23,7 +23,7 @@ const bodies: Readonly<Record<string, JsonBody>> = {
   a1111_florence: { imageUrl: 'https://example.com/one.png', task: '<CAPTION>' }
 }
 
-t.test('each answer of the drop-in is one that the document tells of', async t => {
+t.test('the document describes every answer of the drop-in', async t => {
   const shortId = (await service.request('POST', '/sdapi/v1/txt2img', drawing)).headers.get('x-job-id') ?? ''
   const [listed] = (await service.request('GET', '/sdapi/v1/jobs?limit=1')).body as unknown as Array<{ uuid: string }>
   const [checkpoint] = (await service.request('GET', '/api/v1/checkpoints')).body as unknown as Array<{ id: number }>
@@ -49,7 +49,7 @@ t.test('each answer of the drop-in is one that the document tells of', async t =
   }
 })
 
-t.test('and so is what it refuses', async t => {
+t.test('and every rejection', async t => {
   const refusals: ReadonlyArray<readonly [method: 'GET' | 'POST', url: string, body: JsonBody | undefined]> = [
     ['POST', '/sdapi/v1/txt2img', { ...drawing, steps: 'many' }],
     ['POST', '/sdapi/v1/txt2img', { ...drawing, sampler_name: 'Nothing like it' }],

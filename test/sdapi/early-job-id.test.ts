@@ -12,7 +12,7 @@ const early = { prefer: 'early-job-id' }
 const slow = { ...quick, steps: 150 }
 const someSteps = { ...quick, steps: 20 }
 
-/** Each way in which a job fails at its server, with what the server itself answers then. */
+/** Every way in which a job fails at its server, with the server's own answer. */
 const failures: Readonly<Record<string, object>> = {
   'an exception of Python': { prompt: 'runtime-error' },
   'invalid numbers': { prompt: 'nan' },
@@ -20,7 +20,7 @@ const failures: Readonly<Record<string, object>> = {
 }
 const faults = (['runtime-error', 'nan', 'out-of-memory'] as const).map(kind => ({ kind, prompt: kind, sticky: true }))
 
-/** How the answer to a request is sent, by what it has and what its caller is known by. */
+/** How an answer is sent, by the request and its client. */
 function modeOf (
   setting: 'asked' | 'on' | 'off',
   { prefer, query = {}, path = 'plain', key = {} }: { prefer?: string, query?: object, path?: BasePath, key?: object },
@@ -32,7 +32,7 @@ function modeOf (
   return answerMode(request as unknown as FastifyRequest, signs, settings).kind
 }
 
-t.test('who gets the id early: those that ask for it, everybody or nobody, as the setting says', async t => {
+t.test('clients get the id early if they ask for it, all of them, or none, as the setting says', async t => {
   const asking = {
     'the header': { prefer: 'early-job-id' },
     'the header among others': { prefer: 'handling=lenient, Early-Job-Id; x=1' },
@@ -59,7 +59,7 @@ t.test('who gets the id early: those that ask for it, everybody or nobody, as th
   t.equal(modeOf('asked', { path: 'async', query: { async: '0' }, prefer: 'early-job-id' }), 'early')
 })
 
-t.test('the setting takes the words that it took as a switch', async t => {
+t.test('the setting also accepts the values of the former switch', async t => {
   const read = (value: string) => parseSettings({ SDAPI_EARLY_JOB_ID: value }).SDAPI_EARLY_JOB_ID
   t.equal(read(''), 'asked')
   t.equal(read('asked'), 'asked')
@@ -68,7 +68,7 @@ t.test('the setting takes the words that it took as a switch', async t => {
   t.throws(() => read('sometimes'), new SettingsError('SDAPI_EARLY_JOB_ID is "sometimes", but must be asked, on or off'))
 })
 
-/** How the transfer of an early answer ended, and what came of it until then. */
+/** How the transfer of an early answer ended, and its content until then. */
 async function rest ({ text }: { text: () => Promise<string> }): Promise<string> {
   return await text().catch((error: NodeJS.ErrnoException) => `broken off: ${error.code}`)
 }
@@ -83,7 +83,7 @@ t.test('with one service', async t => {
     settings: { JOB_ATTEMPTS: '1', RATE_LIMIT_PER_MINUTE: '0' }, simulator: { stepMilliseconds: 20 }
   })
 
-  await t.test('an id that was asked for is there before the server has anything, and its images are found by it', async t => {
+  await t.test('a requested early id is there before the server has the job, and leads to its images', async t => {
     const { key, secret } = await newKey(service, { drop_in: { early_job_id: true } })
     for (const [name, base, headers] of [
       ['the header', '', early],
@@ -106,7 +106,7 @@ t.test('with one service', async t => {
     t.match(JSON.parse(await answer.text()), { images: [/^iVBORw0KGgo/], info: String }, 'and whoever stays gets them')
   })
 
-  await t.test('a failure after the early id breaks the transfer off, and both ids tell it', async t => {
+  await t.test('a failure after the early id aborts the transfer, and both ids report it', async t => {
     await faultsOf(t, service)
     for (const [name, more] of Object.entries(failures)) {
       const answer = await open(service, '/sdapi/v1/txt2img', { ...quick, ...more }, early)
@@ -127,10 +127,10 @@ t.test('with one service', async t => {
     }
   })
 
-  await t.test('without chunks, as HTTP/1.0 has it, it is broken off by a reset', async t => {
+  await t.test('without chunks, as in HTTP/1.0, a reset aborts the transfer', async t => {
     await faultsOf(t, service)
     const { hostname, port } = new URL(service.url)
-    // HTTP/1.0 is a sign of a proxy, so that nobody is trusted by address.
+    // HTTP/1.0 indicates a proxy, so no client is trusted by address.
     const { key, secret } = await newKey(service)
     const socket = connect(Number(port), hostname)
     const body = JSON.stringify({ ...quick, prompt: 'nan' })
@@ -143,7 +143,7 @@ t.test('with one service', async t => {
     t.match(text, /^HTTP\/1\.1 200 OK\r\n[^]*x-job-id: \w{8}\r\n[^]*\r\n\r\n $/)
   })
 
-  await t.test('where the id is not early, status and body of a failure are the server\'s own, with the id beside them', async t => {
+  await t.test('if the id is not early, a failure has the server\'s own status and body, with the id beside them', async t => {
     await faultsOf(t, service)
     for (const [name, more] of Object.entries(failures)) {
       const own = await call(service.simulator as unknown as Service, 'POST', '/sdapi/v1/txt2img', { ...quick, ...more })
@@ -159,7 +159,7 @@ t.test('with one service', async t => {
     t.equal(refused.headers['x-job-id'], undefined)
   })
 
-  await t.test('an interrupted call is no failure; one that somebody else cancels before it has an image is', async t => {
+  await t.test('an interrupted call is no failure; a call that another client cancels before its first image is', async t => {
     const ways: ReadonlyArray<readonly [string, Record<string, string>]> = [['late', {}], ['early', early]]
     for (const [name, headers] of ways) {
       const interrupted = open(service, '/sdapi/v1/txt2img', slow, headers)
@@ -191,7 +191,7 @@ t.test('with one service', async t => {
     }
   })
 
-  await t.test('the base paths lead to all that clients ask of a server, and to their own list of jobs', async t => {
+  await t.test('the base paths lead to every route of A1111 that clients use, and to their own list of jobs', async t => {
     await service.request('POST', '/sdapi/v1/txt2img', quick)
     for (const base of ['/tracker', '/async']) {
       for (const path of ['/internal/ping', '/config', '/app_id', '/user', '/sdapi/v1/options', '/sdapi/v1/samplers',
@@ -212,7 +212,7 @@ t.test('with one service', async t => {
     t.strictSame(json.map(job => job.status), ['Failed', 'Completed'], 'and has its own list')
   })
 
-  await t.test('a key keeps its other preferences when one of them is changed', async t => {
+  await t.test('a key keeps its other preferences when one of them changes', async t => {
     const { body } = await service.request('POST', '/api/v1/api-keys', { name: 'a', drop_in: { server: 'Main', on_hang_up: 'cancel' } })
     const { id } = body.api_key as { id: string }
     const usual = { answer: 'wait', on_hang_up: 'cancel', server: 'Main', early_job_id: false }
@@ -227,7 +227,7 @@ t.test('with one service', async t => {
   })
 })
 
-t.test('while an early answer waits, a blank comes every 15 seconds, so that proxies do not cut it off', async t => {
+t.test('while an early answer waits, a blank follows every 15 seconds, so that proxies do not cut it off', async t => {
   const asked: number[] = []
   let goOn = () => {}
   const service = await startService(t, {
@@ -249,7 +249,7 @@ t.test('while an early answer waits, a blank comes every 15 seconds, so that pro
   t.match(JSON.parse(await answer.text()), { images: [], info: String })
 })
 
-t.test('a service that stops says so where it still can, and breaks off what it has begun to answer', async t => {
+t.test('a stopping service reports that while it can, and aborts answers that have begun', async t => {
   const service = await startService(t, { worker: 'none' })
   const late = open(service, '/sdapi/v1/txt2img', quick)
   const begun = await open(service, '/sdapi/v1/txt2img', quick, early)

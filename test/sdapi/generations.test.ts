@@ -2,7 +2,7 @@ import t from 'tap'
 import { onNotices, startService } from '../helper.ts'
 import { idOf, open } from './client.ts'
 
-/** What the requests of the recordings of a real A1111 1.10.1 have in common. */
+/** The common fields of the requests that were recorded at a real A1111 1.10.1. */
 const recorded = {
   prompt: 'a lighthouse at dusk',
   negative_prompt: 'blurry',
@@ -16,19 +16,19 @@ const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwA
 
 const textOf = (body: unknown) => typeof body === 'string' ? body : JSON.stringify(body)
 
-/** Kind of a value, as far as a client can stumble over it. */
+/** The type of a value, as far as it matters to a client. */
 function shapeOf (value: unknown): unknown {
   if (Array.isArray(value)) return value.length === 0 ? [] : [shapeOf(value[0])]
   if (typeof value !== 'object' || value === null) return value === null ? 'null' : typeof value
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, shapeOf(inner)]))
 }
 
-/** The training metadata of LoRAs is megabytes long and left out of what passes through. */
+/** The training metadata of LoRAs is megabytes long, and the routes that pass through leave it out. */
 function withoutMetadata (json: unknown): unknown {
   return JSON.parse(JSON.stringify(json), (name, value: unknown) => name === 'metadata' ? {} : value)
 }
 
-t.test('requests as recorded at A1111 get answers of the same status, keys and types as from the server itself', async t => {
+t.test('requests recorded at A1111 get answers with the server\'s own status, keys and types', async t => {
   const service = await startService(t)
   const scripted = { ...recorded, script_name: 'nope' }
   const requests: ReadonlyArray<readonly [string, string, unknown]> = [
@@ -88,7 +88,7 @@ t.test('requests as recorded at A1111 get answers of the same status, keys and t
   }
 })
 
-t.test('the answer is the picture, parameters and info that A1111 gave, and the parameters echo the request', async t => {
+t.test('the answer has A1111\'s image, parameters and info, and the parameters echo the request', async t => {
   const service = await startService(t)
   const { body, headers } = await service.request('POST', '/sdapi/v1/txt2img', recorded)
   const real = await (await fetch(`${service.simulator.url}/sdapi/v1/txt2img`, {
@@ -105,7 +105,7 @@ t.test('the answer is the picture, parameters and info that A1111 gave, and the 
   t.equal(service.simulator.state().generations.length, 2)
 })
 
-t.test('names that no server has are refused in the shape of A1111, or left out where the setting says so', async t => {
+t.test('names that no server has are rejected in A1111\'s shape, or left out if the setting says so', async t => {
   const strict = await startService(t)
   const wanted = { ...recorded, override_settings: { sd_model_checkpoint: 'nope' } }
   for (const request of [wanted, { ...recorded, sampler_name: 'nope' }]) {
@@ -137,7 +137,7 @@ t.test('names that no server has are refused in the shape of A1111, or left out 
   t.equal((await lenient.request('POST', '/sdapi/v1/txt2img', wanted)).status, 200)
 })
 
-t.test('a caller whose key says so takes its job with it when it hangs up', async t => {
+t.test('if the key says so, the job of a client that hangs up is cancelled', async t => {
   const service = await startService(t, { simulator: { stepMilliseconds: 40 } })
   const { key, secret } = (await service.request('POST', '/api/v1/api-keys', { name: 'fickle', drop_in: { on_hang_up: 'cancel' } })).body
   const call = await open(service, '/sdapi/v1/txt2img', { ...recorded, steps: 100 }, {

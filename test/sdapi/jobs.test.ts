@@ -16,7 +16,7 @@ async function listOf (url: string, path: string, headers: Record<string, string
 /** Name, path, headers, and what is in the body. */
 type Way = readonly [string, string, Record<string, string>, object]
 
-/** Every way of asking for an id at once. */
+/** Every way to ask for an id at once. */
 async function waysToAsk (service: Service): Promise<readonly Way[]> {
   const { key, secret } = await newKey(service, { drop_in: { answer: 'async' } })
   const hook = { webhookUrl: 'https://example.org/hook', webhookKey: 'k', webhookEvents: ['job.failed'] }
@@ -30,7 +30,7 @@ async function waysToAsk (service: Service): Promise<readonly Way[]> {
   ]
 }
 
-t.test('each way of asking for it gets 202 with the id of the job and where to look for it', async t => {
+t.test('every way to ask for it gets 202 with the job\'s id and address', async t => {
   const service = await startService(t, { settings: { AUTH_TOKEN: authToken, RATE_LIMIT_PER_MINUTE: '0' }, worker: 'none' })
   const waiting = [['the header with a wait that passes', '/sdapi/v1/txt2img', { prefer: 'respond-async, wait=0.2' }, {}]] as const
   for (const [name, path, headers, more] of [...await waysToAsk(service), ...waiting]) {
@@ -48,7 +48,7 @@ t.test('each way of asking for it gets 202 with the id of the job and where to l
   t.equal((await listOf(service.url, '/sdapi/v1/jobs', asProxy)).length, 57, 'the proxy lists all that are active')
 })
 
-t.test('whoever waits gets the images: with `wait`, or with `?async=0` whatever else the request has', async t => {
+t.test('waiting clients get the images: with `wait`, or with `?async=0` whatever else the request contains', async t => {
   const service = await startService(t, { settings: { AUTH_TOKEN: authToken, JOB_ATTEMPTS: '1' } })
   for (const [name, path, headers, more] of await waysToAsk(service)) {
     const prefer = headers.prefer === undefined ? 'wait=60' : `${headers.prefer}, wait=60`
@@ -69,7 +69,7 @@ t.test('whoever waits gets the images: with `wait`, or with `?async=0` whatever 
   t.match(failed, { status: 500, body: { error: 'NansException' } }, 'the status tells of a failure within the wait')
 })
 
-t.test('a job is found by either of its ids, by the routes of both contracts', async t => {
+t.test('each of its ids leads to a job, by the routes of both contracts', async t => {
   const service = await startService(t, { settings: { JOB_ATTEMPTS: '1' } })
   const call = await service.request('POST', '/sdapi/v1/txt2img', quick)
   const shortId = String(call.headers.get('x-job-id'))
@@ -146,7 +146,7 @@ t.test('one list serves both contracts: the request decides which', async t => {
   t.strictSame(await prompts(), ['a breeze', 'a calm', 'a storm', quick.prompt], 'the tracker those of the drop-in, however old')
 })
 
-t.test('a cancelled job stays cancelled, whether it waited or ran, and both contracts have their word for each state', async t => {
+t.test('a cancelled job stays cancelled, waiting or running, and both contracts have their word for each state', async t => {
   const service = await startService(t, { simulator: { stepMilliseconds: 50 } })
   const submit = async () => {
     const { body, headers } = await service.request('POST', '/sdapi/v1/txt2img?async=1', slow)
@@ -184,13 +184,13 @@ t.test('a cancelled job stays cancelled, whether it waited or ran, and both cont
   const skips = () => service.simulator.state().requests['POST /sdapi/v1/skip'] ?? 0
   await service.request('POST', '/sdapi/v1/skip', {}, { 'x-api-key': key, 'x-api-secret': secret })
   t.equal(skips(), 0, 'nobody skips another\'s')
-  // What was sent a moment ago may not have begun over there; then there is nothing to skip yet.
+  // The server can still be about to start a job sent a moment ago; then there is nothing to skip yet.
   while (skips() === 0) await service.request('POST', '/sdapi/v1/skip', {})
   t.equal((await service.until(second.uuid, 'completed', 'cancelled')).status, 'completed')
   t.not((await service.job(third.uuid)).status, 'cancelled')
 })
 
-t.test('the pages at the root show the caller\'s jobs, and HTML only to who reads it', async t => {
+t.test('the pages at the root show the client\'s jobs, and HTML only to browsers', async t => {
   const service = await startService(t, { worker: 'none' })
   const uuid = String((await service.request('POST', '/sdapi/v1/txt2img?async=1', quick)).body.uuid)
   t.match((await service.request('GET', '/public/jobs.json')).body, {
@@ -212,7 +212,7 @@ t.test('the pages at the root show the caller\'s jobs, and HTML only to who read
   t.match(await listOf(service.url, '/sdapi/v1/workflows'), [{ workflow: 'txt2img' }, { workflow: 'img2img' }])
 })
 
-t.test('nobody sees, stops or lists another\'s jobs', async t => {
+t.test('no client sees, stops or lists jobs of another', async t => {
   const service = await startService(t, { worker: 'none' })
   const credentials = async () => {
     const { key, secret } = await newKey(service)
@@ -246,7 +246,7 @@ t.test('nobody sees, stops or lists another\'s jobs', async t => {
   t.equal((await service.job(String(later.body.uuid))).status, 'pending')
 })
 
-t.test('jobs are purged once they are older than TRACKER_RETENTION, and tracking can be off', async t => {
+t.test('jobs older than TRACKER_RETENTION are deleted, and tracking can be off', async t => {
   const kept = await startService(t, { settings: { TRACKER_RETENTION: '1' } })
   const call = await kept.request('POST', '/sdapi/v1/txt2img', quick)
   const [{ uuid } = {}] = await listOf(kept.url, '/sdapi/v1/jobs')

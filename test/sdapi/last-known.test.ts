@@ -15,7 +15,7 @@ async function untilReachable (service: Service, wanted: string): Promise<void> 
     (await service.services.states.read(server?.id ?? ''))?.reachable === wanted || undefined)
 }
 
-t.test('while the only server is away, clients get the lists that it had', async t => {
+t.test('while the only server is away, clients get its last lists', async t => {
   const settings = { MASTER_KEY: Buffer.alloc(32, 7).toString('base64') }
   const service = await startService(t, { settings })
   const before = await Promise.all(paths.map(async path => await call(service, 'GET', path)))
@@ -31,7 +31,7 @@ t.test('while the only server is away, clients get the lists that it had', async
   }
 })
 
-t.test('lists that nobody has asked for are known as well', async t => {
+t.test('lists that no client has requested are known too', async t => {
   const service = await startService(t)
   const known = async () => {
     const [server] = service.services.registry.list()
@@ -47,7 +47,7 @@ t.test('lists that nobody has asked for are known as well', async t => {
   }
 })
 
-t.test('an inventory stands for lists that were never read', async t => {
+t.test('the inventory replaces lists that were never read', async t => {
   const service = await startService(t)
   const { redis, keys, registry } = service.services
   const real = (await call<Fields[]>(service, 'GET', '/sdapi/v1/sd-models')).json.map(({ title }) => title)
@@ -74,7 +74,7 @@ t.test('the description of the page names the upscalers', async t => {
   t.same(shown?.props.choices, choicesOf('txt2img_hr_upscaler'), 'as on the server\'s own page')
 })
 
-t.test('without the extension its routes are not there', async t => {
+t.test('without the extension its routes do not exist', async t => {
   const bare = await startSimulator({ stepMilliseconds: 1, controlNet: false })
   t.teardown(bare.close)
   const service = await startService(t, { servers: { Bare: bare.url } })

@@ -5,7 +5,7 @@ import { call, newKey, type Fields, type Generation } from './client.ts'
 const path = '/sdapi/v1/options'
 
 for (const flavor of ['a1111', 'forge'] as const) {
-  t.test(`what a job overrides at ${flavor} while it runs is shown to no caller, nor kept as a caller's own`, async t => {
+  t.test(`${flavor} shows no client the overrides of a running job, nor keeps them as a client's own settings`, async t => {
     const service = await startService(t, {
       simulator: { flavor, stepMilliseconds: 1, checkpoints: ['one.safetensors', 'two.safetensors'] }
     })
@@ -25,7 +25,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
       await new Promise(resolve => { setTimeout(resolve, 5) })
     }
     const { json: models } = await call<Fields[]>(service, 'GET', '/sdapi/v1/sd-models', undefined, auth)
-    // what was read before the job began is shown for a few seconds more
+    // Options that were read before the job began stay visible for a few seconds.
     await simulator.changeOptions({ samples_format: 'webp' })
     let shown: Fields
     do {

@@ -4,7 +4,7 @@ import { startSimulator } from '../../src/simulator/simulator.ts'
 import { quick, startService } from '../helper.ts'
 import { base64, call, newKey, type Fields, type Generation } from './client.ts'
 
-t.test('lists are the union of all servers, and a header or a key names the server', async t => {
+t.test('lists are the union of all servers, and a header or a key selects one server', async t => {
   const servers = await Promise.all(['one', 'two'].map(async name =>
     await startSimulator({ stepMilliseconds: 1, checkpoints: [`${name}.safetensors`] })))
   for (const server of servers) t.teardown(server.close)
@@ -22,7 +22,7 @@ t.test('lists are the union of all servers, and a header or a key names the serv
   t.equal(await used({}, { 'x-api-key': key, 'x-api-secret': secret }), 'two', 'by the key')
 })
 
-t.test('what is no generation passes by an allow-list, and what is dangerous only where an administrator said so', async t => {
+t.test('other routes pass by an allow-list, and dangerous ones only with an administrator\'s permission', async t => {
   const service = await startService(t, { settings: { SDAPI_OPEN_ROUTES: 'reload-checkpoint,/internal/profile-startup,/sdapi/v1/options,/sdapi/v1/train/*,/simulator/*' } })
   const { json: drawn } = await call<Generation>(service, 'POST', '/sdapi/v1/txt2img', quick)
   const { json: larger } = await call(service, 'POST', '/sdapi/v1/extra-single-image', {
@@ -53,7 +53,7 @@ t.test('what is no generation passes by an allow-list, and what is dangerous onl
   t.equal((await call(service, 'POST', '/sdapi/v1/reload-checkpoint', {}, basic)).status, 403, 'not for every key')
 })
 
-t.test('what is secret at a server stays there', async t => {
+t.test('secrets of a server stay there', async t => {
   const server = await startSimulator({ auth: 'somebody:a-secret' })
   t.teardown(server.close)
   const service = await startService(t, { servers: {} })
@@ -67,7 +67,7 @@ t.test('what is secret at a server stays there', async t => {
   t.equal(status, 200)
   t.equal(json.api_auth, '')
   t.strictSame(Object.keys(json), Object.keys(shown), 'the names are all still there')
-  // Among the options only extensions have secrets, and the simulator has no such extension.
+  // Only options of extensions contain secrets, and the simulator has no such extension.
   t.strictSame(withoutSecrets({ civitai_api_key: 'k', hf_token: 't', token_merging_ratio: 0.5, sd_vae: 'None' }),
     { civitai_api_key: '', hf_token: '', token_merging_ratio: 0.5, sd_vae: 'None' })
 })

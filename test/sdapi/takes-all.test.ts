@@ -19,7 +19,7 @@ t.test('the drop-in in front of an A1111', async t => {
   const warningsOfLast = async () =>
     (await service.job(String((await lastJob())?.id))).warnings as Array<{ code: string, field: string }>
 
-  await t.test('fills what an infotext implies, and says so', async t => {
+  await t.test('fills in the parameters that an infotext implies, and warns', async t => {
     const infotext = 'a harbour\nNegative prompt: fog\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, ' +
       'Seed: 77, Size: 64x128, Model: other, Denoising strength: 0.4, Hires upscale: 2, Hires upscaler: Latent'
     for (const [text, more] of [[infotext, {}], [`${infotext}, Clip skip: 2, RNG: CPU`, { steps: 2, cfg_scale: 4 }]] as const) {
@@ -40,7 +40,7 @@ t.test('the drop-in in front of an A1111', async t => {
     t.match(sent, { CLIP_stop_at_last_layers: 1, randn_source: 'GPU' }, 'also what it says by silence')
   })
 
-  await t.test('draws with styles that say nothing or that the server does not have', async t => {
+  await t.test('generates with styles that are empty or that the server does not have', async t => {
     for (const styles of [['None'], ['none'], [''], [null], ['None', 'Cinematic'], []] as ReadonlyArray<ReadonlyArray<string | null>>) {
       const { status, json } = await post(service.url, '/sdapi/v1/txt2img', { ...quick, styles })
       t.equal(status, 200, JSON.stringify(styles))
@@ -54,7 +54,7 @@ t.test('the drop-in in front of an A1111', async t => {
     t.match(await service.until(ours, 'completed'), { warnings: [{ code: 'style_not_found', field: 'generation_params.styles.0' }] })
   })
 
-  await t.test('takes A1111\'s own words for nothing', async t => {
+  await t.test('accepts A1111\'s own words for nothing', async t => {
     const plain = (await post(service.url, '/sdapi/v1/txt2img', { ...quick, seed: 1 })).json
     const wordless = await post(service.url, '/sdapi/v1/txt2img', {
       ...quick,
@@ -90,7 +90,7 @@ t.test('the drop-in in front of an A1111', async t => {
     t.equal((await post(service.url, '/sdapi/v1/txt2img', { ...hires, hr_upscaler: 'None' })).status, 200)
   })
 
-  await t.test('passes on any number that the server judges, with its status and body', async t => {
+  await t.test('passes on every number that the server itself checks, with its status and body', async t => {
     const image = { init_images: [png] }
     const values: Array<[path: string, Fields]> = [
       ['txt2img', { s_tmax: 1e308 }], ['txt2img', { steps: 151 }], ['txt2img', { s_noise: 2.5 }], ['txt2img', { eta: 3 }],
@@ -100,7 +100,7 @@ t.test('the drop-in in front of an A1111', async t => {
       ['txt2img', { s_min_uncond: -3, s_churn: 1e9, s_tmin: -1 }], ['txt2img', { width: 100, height: 70 }],
       ['img2img', { ...image, mask_blur: 5000, inpaint_full_res_padding: -4, resize_mode: 1 }],
       ['img2img', { ...image, denoising_strength: 7, image_cfg_scale: -2, initial_noise_multiplier: 99 }],
-      // what it trips over
+      // These make the server fail.
       ['txt2img', { width: 0 }], ['txt2img', { height: -64 }], ['txt2img', { batch_size: 0 }], ['txt2img', { n_iter: -2 }],
       ['txt2img', { steps: 0 }], ['txt2img', { steps: -3 }], ['img2img', { ...image, denoising_strength: -1 }],
       ['img2img', { init_images: [] }], ['img2img', { init_images: [png, png, png], batch_size: 2 }], ['img2img', {}]
@@ -118,7 +118,7 @@ t.test('the drop-in in front of an A1111', async t => {
     }
   })
 
-  await t.test('goes on with seeds to the end of 64 bits, and says what is beyond as the server does', async t => {
+  await t.test('accepts seeds up to 64 bits, and rejects larger ones as the server does', async t => {
     for (const [seed, status] of [['18446744073709551615', 200], ['-9223372036854775808', 200], ['18446744073709551616', 500]] as const) {
       const body = `${JSON.stringify(quick).slice(0, -1)},"seed":${seed}}`
       const answer = await fetch(`${service.url}/sdapi/v1/txt2img`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
@@ -130,7 +130,7 @@ t.test('the drop-in in front of an A1111', async t => {
     t.equal((JSON.parse(String(json.info)) as Fields).subseed, 9, 'a subseed without effect is named all the same')
   })
 
-  await t.test('leaves out settings that change no picture, with a warning', async t => {
+  await t.test('leaves out settings that change no image, with a warning', async t => {
     const settings = {
       enable_pnginfo: false,
       return_grid: true,
@@ -156,7 +156,7 @@ t.test('the drop-in in front of an A1111', async t => {
     }), { status: 422, body: { error: 'unsupported_parameter' } })
   })
 
-  await t.test('leaves prompts as they are written', async t => {
+  await t.test('leaves prompts as clients write them', async t => {
     const lora = service.simulator.state
     t.ok(lora)
     const lists = (await call<Array<{ name: string, alias: string }>>(service, 'GET', '/sdapi/v1/loras')).json
@@ -167,7 +167,7 @@ t.test('the drop-in in front of an A1111', async t => {
     t.equal((json.parameters as Fields).prompt, prompt)
   })
 
-  await t.test('answers extras, interrogate and png-info with what the server says', async t => {
+  await t.test('answers extras, interrogate and png-info with the server\'s own answer', async t => {
     const calls: Array<[string, unknown]> = [
       ['extra-single-image', { image: png, upscaling_resize: 0 }], ['extra-single-image', { image: png, upscaler_1: 'nope' }],
       ['extra-single-image', { image: png, gfpgan_visibility: 'much', resize_mode: 3 }], ['extra-single-image', {}],
@@ -184,7 +184,7 @@ t.test('the drop-in in front of an A1111', async t => {
     }
   })
 
-  await t.test('needs no credentials at this machine, whatever a client sends as such', async t => {
+  await t.test('needs no credentials on this machine, whatever a client sends as such', async t => {
     const odd = [
       `Basic ${base64('None:None')}`, `Basic ${base64('user:')}`, `Basic ${base64('admin:hunter2')}`, 'Bearer x', 'Bearer', 'Basic',
       'Basic !!!', 'Token abc', 'Digest username="x"', `Bearer ${'a'.repeat(2000)}`, `Bearer ${'a'.repeat(64)}`,
@@ -211,7 +211,7 @@ t.test('the drop-in in front of an A1111', async t => {
   })
 })
 
-t.test('with AUTH_TOKEN set, wrong credentials are wrong', async t => {
+t.test('rejects wrong credentials if AUTH_TOKEN is set', async t => {
   const service = await startService(t, { settings: { AUTH_TOKEN: 'a-token-of-sixteen' }, worker: 'none' })
   for (const authorization of [`Basic ${base64('None:None')}`, `Basic ${base64('user:')}`, 'Bearer x']) {
     t.match(await call(service, 'GET', '/sdapi/v1/options', undefined, { authorization }), { status: 401, json: { error: 'HTTPException' } })
@@ -220,7 +220,7 @@ t.test('with AUTH_TOKEN set, wrong credentials are wrong', async t => {
   t.equal((await call<Generation>(service, 'GET', '/sdapi/v1/options')).status, 200)
 })
 
-t.test('a job of insane values ends once, and nobody behind it waits for an insane time', async t => {
+t.test('a job with extreme values finishes once, and its successors do not get extreme estimates', async t => {
   const service = await startService(t, { settings: { JOB_TIMEOUT_SECONDS: '1' } })
   await service.until(await service.submit(quick), 'completed')
   const endless = await service.submit({ ...quick, steps: 9_000_000_000_000_000, s_tmax: 1e308, cfg_scale: -1e300 })

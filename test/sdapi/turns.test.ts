@@ -13,7 +13,7 @@ import { watchServer } from './watched-server.ts'
 const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=='
 const enlarge = { image: png, upscaling_resize: 2, upscaler_1: 'Lanczos' }
 
-/** A server that is watched, a process that serves it, and one that has the routes only. */
+/** A watched server, a process that serves it, and a process that has only the routes. */
 const simulator = await startSimulator({ stepMilliseconds: 5, loadMilliseconds: 0 })
 t.teardown(simulator.close)
 const redis = await startTestRedis()
@@ -23,7 +23,7 @@ const settings = { MASTER_KEY: '5'.repeat(64) }
 const serving = await startService(t, { redis, settings, servers: { Main: watched.url } })
 const routes = await startService(t, { redis, settings, servers: {}, worker: 'none' })
 
-t.test('what is no generation takes turns with generations, also out of another process', async t => {
+t.test('calls that are not jobs alternate with generations, also from another process', async t => {
   const jobs = await Promise.all(Array.from({ length: 4 }, () => serving.submit({ ...quick, steps: 4 })))
   const exclusiveCalls = await createExclusiveCalls(routes.services)
   t.teardown(exclusiveCalls.close)
@@ -46,7 +46,7 @@ t.test('what is no generation takes turns with generations, also out of another 
   t.equal(watched.most(), 1, 'never two at once')
 })
 
-t.test('whoever hangs up while it waits costs no turn', async t => {
+t.test('a call whose client hangs up while it waits uses no slot', async t => {
   const before = watched.calls.length
   watched.hold()
   const job = await serving.submit(quick)
@@ -65,7 +65,7 @@ t.test('whoever hangs up while it waits costs no turn', async t => {
   t.equal(watched.calls.length, before + 2)
 })
 
-t.test('who takes a server over sends nothing beside a call that is still there', async t => {
+t.test('a process that takes a server over waits for a call that still runs there', async t => {
   const before = watched.calls.length
   watched.hold()
   const enlarging = call(routes, 'POST', '/sdapi/v1/extra-single-image', enlarge)
@@ -75,7 +75,7 @@ t.test('who takes a server over sends nothing beside a call that is still there'
   const next = await startWorker(routes.services, { whileUp: 1000, whileDown: 50, inventory: 1000 })
   t.teardown(next.close)
   const { id: serverId } = routes.services.registry.require('Main')
-  // no notice says so
+  // There is no notice for this.
   while (!next.serverWorkers.serves(serverId)) await sleep(10)
   watched.release()
   t.equal((await enlarging).status, 200)
@@ -84,7 +84,7 @@ t.test('who takes a server over sends nothing beside a call that is still there'
   t.equal(watched.most(), 1)
 })
 
-t.test('where no server answers, nobody waits for long', async t => {
+t.test('a call to a server that does not answer fails soon', async t => {
   const alone = await startService(t, { worker: 'none', servers: { Gone: 'http://127.0.0.1:1' } })
   const { status, json } = await call(alone, 'POST', '/sdapi/v1/extra-single-image', enlarge)
   t.equal(status, 502)

@@ -3,21 +3,21 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 
-/** Stands before a server and sees what it has to do at the same time. */
+/** A proxy in front of a server that counts its calls at the same time. */
 export interface WatchedServer {
   readonly url: string
-  /** Paths that were asked to work, in their order. */
+  /** Paths of the calls in their order. */
   readonly calls: readonly string[]
-  /** The most that it ever had to do at once. */
+  /** The most calls at the same time. */
   most (): number
-  /** Resolves when so many calls have come in all. */
+  /** Resolves after this many calls in total. */
   came (count: number): Promise<void>
-  /** Keeps back what comes from now on, until `release`. */
+  /** Holds back further calls until `release`. */
   hold (): void
   release (): void
 }
 
-/** What A1111 works on one after another. A GET there only finds out whether the route exists. */
+/** Routes that A1111 runs one after another. A GET there only checks whether the route exists. */
 const work = /^\/(sdapi\/v1\/(txt2img|extra-|interrogate|refresh-)|controlnet\/detect)/
 
 export async function watchServer (t: Pick<Test, 'teardown'>, target: string): Promise<WatchedServer> {
@@ -39,7 +39,7 @@ export async function watchServer (t: Pick<Test, 'teardown'>, target: string): P
     const onward = httpRequest(target + path, { method: request.method, headers: request.headers })
     onward.on('error', () => { response.destroy() })
     onward.on('response', answer => {
-      // Counted as done before the caller can know of it.
+      // Counted as done before the client can know that.
       answer.on('end', () => { if (counts) now-- })
       response.writeHead(answer.statusCode ?? 502, answer.headers)
       answer.pipe(response)

@@ -4,7 +4,7 @@ import { parseExactly } from './exact-json.js'
 
 /** Changes of jobs, and events that the service sends only to clients that are connected at that moment. */
 const changes = ['accepted', 'started', 'image', 'completed', 'failed', 'cancelled', 'returned', 'moved', 'removed', 'image-removed']
-const passing = ['progress', 'preview', 'place', 'queue']
+const ephemeral = ['progress', 'preview', 'place', 'queue']
 const ofServers = [
   'server-added', 'server-changed', 'server-removed', 'server-up', 'server-down', 'server-paused', 'server-resumed',
   'queue-paused', 'queue-resumed'
@@ -12,7 +12,7 @@ const ofServers = [
 const ofModels = [
   'download-added', 'download-progress', 'download-completed', 'download-failed', 'download-cancelled', 'scan-progress', 'models-scanned'
 ]
-const kinds = [...changes, ...passing, ...ofServers, ...ofModels, 'delivery']
+const kinds = [...changes, ...ephemeral, ...ofServers, ...ofModels, 'delivery']
 /** The service sends previews and deliveries only to clients that list all kinds that they want. */
 const path = `/api/v1/events?kinds=${kinds.join()}`
 
@@ -21,7 +21,7 @@ const path = `/api/v1/events?kinds=${kinds.join()}`
  * connection without listeners or in a background tab. Browsers open few connections at a time to one address.
  */
 const retryPause = 5000
-const lingering = 2000
+const idleLifetime = 2000
 const inBackground = 5000
 
 const listeners = new Set()
@@ -31,7 +31,7 @@ let isOpen = false
 let wasOpen = false
 
 /** Whether events arrive at the moment. */
-export function hearsEvents () {
+export function receivesEvents () {
   return isOpen
 }
 
@@ -45,7 +45,7 @@ export function onEvent (listener) {
   if (source === null && !document.hidden) connect()
   return () => {
     listeners.delete(listener)
-    if (listeners.size === 0) timer = setTimeout(disconnect, lingering)
+    if (listeners.size === 0) timer = setTimeout(disconnect, idleLifetime)
   }
 }
 
@@ -66,18 +66,18 @@ function connect () {
     isOpen = true
     // The browser asks for missed events if it kept the last id; a new connection has none. It can never ask for
     // events that the service sends only to connected clients.
-    tell({ kind: wasOpen ? 'opened' : 'reset' })
+    emit({ kind: wasOpen ? 'opened' : 'reset' })
     wasOpen = true
   }
   source.onerror = () => {
     isOpen = false
-    tell({ kind: 'closed' })
+    emit({ kind: 'closed' })
     if (source.readyState !== window.EventSource.CLOSED) return
     disconnect()
     timer = setTimeout(() => { if (listeners.size > 0) connect() }, retryPause)
   }
   for (const kind of [...kinds, 'reset']) {
-    source.addEventListener(kind, ({ data }) => { tell(parseExactly(data)) })
+    source.addEventListener(kind, ({ data }) => { emit(parseExactly(data)) })
   }
 }
 
@@ -88,6 +88,6 @@ function disconnect () {
   wasOpen = false
 }
 
-function tell (event) {
+function emit (event) {
   for (const listener of listeners) listener(event)
 }

@@ -5,7 +5,7 @@ import { useCallback, useEffect, useRef, useState } from './html.js'
 const pageSize = 120
 /** Events within this time lead to one request, in milliseconds. */
 const gather = 400
-const newsKinds = new Set(['image', 'completed', 'cancelled', 'failed', 'removed', 'image-removed', 'reset'])
+const relevantKinds = new Set(['image', 'completed', 'cancelled', 'failed', 'removed', 'image-removed', 'reset'])
 
 /** The newest page merged with the known images: images in its time span that it does not list are deleted. */
 export function merge (newest, before) {
@@ -92,8 +92,8 @@ function followGallery (filter, setState) {
   }
 
   const onVisible = () => { if (!document.hidden) reload() }
-  const endNews = onEvent(({ kind }) => {
-    if (!newsKinds.has(kind)) return
+  const stopListening = onEvent(({ kind }) => {
+    if (!relevantKinds.has(kind)) return
     timer ??= setTimeout(() => {
       timer = undefined
       onVisible()
@@ -111,7 +111,7 @@ function followGallery (filter, setState) {
     close () {
       stop.abort()
       clearTimeout(timer)
-      endNews()
+      stopListening()
       document.removeEventListener('visibilitychange', onVisible)
     }
   }

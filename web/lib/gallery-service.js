@@ -21,5 +21,5 @@ export const gallery = {
     return { message: `${plural(count, 'image')} deleted.` }
   },
   /** @returns {Promise<{ url: string, count: number }>} the address of the zip file */
-  orderZip: (filenames, parameters) => ask('POST', `${path}/zips`, { body: { filenames, parameters } })
+  createZip: (filenames, parameters) => ask('POST', `${path}/zips`, { body: { filenames, parameters } })
 }

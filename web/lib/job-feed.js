@@ -13,7 +13,7 @@ const shown = { processing: 50, pending: 5, ended: 10 }
 export async function readOverview ({ server, lines }, signal) {
   const read = async (status, more) =>
     await jobs.list({ status, server, limit: shown[status] ?? shown.ended, ...more }, signal)
-  const [pages, inLines] = await Promise.all([
+  const [pages, queuePages] = await Promise.all([
     Promise.all(statuses.map(async status => await read(status, status === 'pending' ? { limit: 1 } : {}))),
     Promise.all(lines.map(async alias => await read('pending', { server: alias, order: 'line' })))
   ])
@@ -22,7 +22,7 @@ export async function readOverview ({ server, lines }, signal) {
     totals: Object.fromEntries(statuses.map((status, index) => [status, pages[index].total])),
     groups: {
       processing: byStatus.processing,
-      pending: inLines.flatMap(page => page.jobs)
+      pending: queuePages.flatMap(page => page.jobs)
         .sort((one, other) => (one.queue_position ?? 0) - (other.queue_position ?? 0))
         .slice(0, shown.pending),
       ended: ended.flatMap(status => byStatus[status])

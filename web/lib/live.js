@@ -1,4 +1,4 @@
-import { changesJobs, hearsEvents, onEvent } from './events.js'
+import { changesJobs, receivesEvents, onEvent } from './events.js'
 import { useEffect, useRef, useState } from './html.js'
 
 /** Interval of requests while no events arrive, in milliseconds. */
@@ -59,7 +59,7 @@ export function useLive (load, inputs, { interval = often, about = aboutAll } = 
       }
       asking = false
       if (wantsMore) ask()
-      else if (interval !== null && (failed || !hearsEvents())) later()
+      else if (interval !== null && (failed || !receivesEvents())) later()
     }
 
     function later () {
@@ -67,7 +67,7 @@ export function useLive (load, inputs, { interval = often, about = aboutAll } = 
       if (!document.hidden && !stop.signal.aborted) timer = setTimeout(ask, interval)
     }
 
-    function onNews (event) {
+    function onAnyEvent (event) {
       if (event.kind === 'closed') return later()
       if (event.kind !== 'reset' && !about(event)) return
       isStale = true
@@ -76,18 +76,18 @@ export function useLive (load, inputs, { interval = often, about = aboutAll } = 
 
     function onVisibility () {
       if (document.hidden) clearTimeout(timer)
-      else if (interval !== null && (isStale || !hearsEvents())) ask()
+      else if (interval !== null && (isStale || !receivesEvents())) ask()
     }
 
     again.current = () => { ask() }
-    const endNews = interval === null ? () => {} : onEvent(onNews)
+    const stopListening = interval === null ? () => {} : onEvent(onAnyEvent)
     document.addEventListener('visibilitychange', onVisibility)
     ask()
     return () => {
       stop.abort()
       clearTimeout(timer)
       clearTimeout(soon)
-      endNews()
+      stopListening()
       document.removeEventListener('visibilitychange', onVisibility)
     }
   }, [...inputs, interval])
@@ -96,7 +96,7 @@ export function useLive (load, inputs, { interval = often, about = aboutAll } = 
 }
 
 /** The fields of an event that a shown job has too, under the job's names. */
-const told = {
+const fieldsOfEvent = {
   progress: data => ({ ...data, progress_percentage: Math.round((data.progress ?? 0) * 1000) / 10 }),
   preview: ({ url }) => ({ preview_url: url }),
   place: ({ position, ...times }) => ({ queue_position: position, ...times })
@@ -108,24 +108,24 @@ const states = { progress: 'processing', preview: 'processing', place: 'pending'
  * @param {object | undefined} job
  */
 export function useProgress (job) {
-  const [news, setNews] = useState({})
+  const [updates, setUpdates] = useState({})
   const { id, status } = job ?? {}
   const isActive = status === 'processing' || status === 'pending'
 
   useEffect(() => {
-    setNews({})
+    setUpdates({})
     if (!isActive) return
     return onEvent(({ kind, job_id: of, data }) => {
-      if (of === id && states[kind] === status) setNews(before => ({ ...before, ...told[kind](data) }))
+      if (of === id && states[kind] === status) setUpdates(before => ({ ...before, ...fieldsOfEvent[kind](data) }))
     })
   }, [id, status])
 
-  return isActive ? { ...job, ...news } : job
+  return isActive ? { ...job, ...updates } : job
 }
 
 /** The last published length of a server's queue; null before the first one. */
-export function useAhead (alias) {
-  const [ahead, setAhead] = useState(null)
-  useEffect(() => onEvent(({ kind, server, data }) => { if (kind === 'queue' && server === alias) setAhead(data) }), [alias])
-  return ahead
+export function useQueueLoad (alias) {
+  const [load, setLoad] = useState(null)
+  useEffect(() => onEvent(({ kind, server, data }) => { if (kind === 'queue' && server === alias) setLoad(data) }), [alias])
+  return load
 }

@@ -25,7 +25,7 @@ export const models = {
 export const downloads = {
   list: async signal => (await ask('GET', downloadsPath, { signal })).downloads,
   /** @param {{ source?: string, modelVersionId?: string, type?: string, filename?: string }} request */
-  start: wish => ask('POST', downloadsPath, { body: wish }),
+  start: request => ask('POST', downloadsPath, { body: request }),
   cancel: id => ask('DELETE', pathOf(downloadsPath, id)),
   retry: id => ask('POST', `${pathOf(downloadsPath, id)}/retry`)
 }

@@ -1,11 +1,11 @@
-import { hearsEvents, onEvent } from './events.js'
+import { receivesEvents, onEvent } from './events.js'
 import { useEffect, useRef, useState } from './html.js'
 import { aboutJobs, often } from './live.js'
 import { jobs } from './service.js'
 
 export const pageSize = 50
 /** Most jobs that a search shows. */
-const mostFound = 1000
+const searchLimit = 1000
 const gather = 300
 /** A search covers jobs of all states. */
 const gatherSearch = 1500
@@ -37,7 +37,7 @@ export function useJobPages (filter) {
       clearTimeout(soon)
       soon = undefined
       if (!document.hidden) current.refresh()
-      if (!hearsEvents()) timer = setTimeout(refresh, often)
+      if (!receivesEvents()) timer = setTimeout(refresh, often)
     }
     const end = onEvent(event => {
       if (event.kind === 'reset' || event.kind === 'closed' || aboutJobs(event)) soon ??= setTimeout(refresh, filter.search === '' ? gather : gatherSearch)
@@ -64,17 +64,17 @@ function openFeed (name, filter, onChange) {
   let asOf
   let error = null
   let sight = { from: 0, to: pageSize - 1 }
-  const asked = new Set()
+  const requested = new Set()
 
   const query = more => ({ ...filter, ...more })
 
   async function read (page) {
-    if (asked.has(page)) return
-    asked.add(page)
+    if (requested.has(page)) return
+    requested.add(page)
     try {
       const answer = search === ''
         ? await jobs.list(query({ limit: pageSize, offset: page * pageSize }), stop.signal)
-        : await jobs.list(query({ limit: mostFound }), stop.signal)
+        : await jobs.list(query({ limit: searchLimit }), stop.signal)
       total = answer.total
       asOf = answer.as_of
       if (search === '') pages.set(page, answer.jobs)
@@ -84,13 +84,13 @@ function openFeed (name, filter, onChange) {
       if (stop.signal.aborted) return
       error = failure
     } finally {
-      asked.delete(page)
+      requested.delete(page)
     }
     if (!stop.signal.aborted) onChange()
   }
 
   /** Numbers of the visible pages; a search has one answer. */
-  function lookedAt () {
+  function visiblePages () {
     if (search !== '') return [0]
     const first = Math.floor(sight.from / pageSize)
     const last = Math.floor(sight.to / pageSize)
@@ -105,10 +105,10 @@ function openFeed (name, filter, onChange) {
     name,
     show (from, to) {
       sight = { from, to }
-      for (const page of lookedAt()) if (!pages.has(page)) read(page)
+      for (const page of visiblePages()) if (!pages.has(page)) read(page)
     },
     refresh () {
-      const wanted = lookedAt()
+      const wanted = visiblePages()
       // Other pages are read again when they become visible.
       for (const page of [...pages.keys()]) if (search === '' && !wanted.includes(page)) pages.delete(page)
       for (const page of wanted) read(page)
@@ -117,7 +117,7 @@ function openFeed (name, filter, onChange) {
     view () {
       return {
         total,
-        shown: search === '' ? total : Math.min(total, mostFound),
+        shown: search === '' ? total : Math.min(total, searchLimit),
         asOf,
         error,
         at,

@@ -45,7 +45,7 @@ const words = {
   restore_faces: 'Face repair'
 }
 
-const elsewhere = new Set(['prompt', 'positive_prompt', 'negative_prompt'])
+const shownSeparately = new Set(['prompt', 'positive_prompt', 'negative_prompt'])
 const known = new Set(Object.values(groups).flat())
 
 /**
@@ -54,7 +54,7 @@ const known = new Set(Object.values(groups).flat())
  */
 export function groupsOf (parameters) {
   const isEmpty = value => [undefined, null, ''].includes(value) || (Array.isArray(value) && value.length === 0)
-  const isThere = name => !elsewhere.has(name) && !isEmpty(parameters[name])
+  const isThere = name => !shownSeparately.has(name) && !isEmpty(parameters[name])
   const others = Object.keys(parameters).filter(name => !known.has(name))
   return Object.entries({ ...groups, Further: others })
     .map(([title, names]) => ({

@@ -1,13 +1,13 @@
 import { useState } from './html.js'
 
 /** A choice that this browser remembers. For display preferences only, because any script here can read it. */
-export function usePreference (name, usual) {
+export function usePreference (name, defaultValue) {
   const key = `stablequeue.${name}`
   const [value, setValue] = useState(() => {
     try {
-      return JSON.parse(window.localStorage.getItem(key)) ?? usual
+      return JSON.parse(window.localStorage.getItem(key)) ?? defaultValue
     } catch {
-      return usual
+      return defaultValue
     }
   })
   return [value, next => {

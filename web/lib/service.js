@@ -54,7 +54,7 @@ export const servers = {
   resume: alias => ask('POST', `${pathOf(serversPath, alias)}/resume`),
   remove: (alias, query = {}) => ask('DELETE', `${pathOf(serversPath, alias)}?${queryOf(query)}`),
   /** @param {{ checkpoint?: string, minutes?: number }} options */
-  check: (alias, wishes) => ask('POST', `${pathOf(serversPath, alias)}/check`, { body: wishes }),
+  check: (alias, options) => ask('POST', `${pathOf(serversPath, alias)}/check`, { body: options }),
   readCheck: (alias, signal) => ask('GET', `${pathOf(serversPath, alias)}/check`, { signal }),
   cancelCheck: alias => ask('DELETE', `${pathOf(serversPath, alias)}/check`)
 }

@@ -2,7 +2,7 @@ import { useEffect, useRef } from './html.js'
 
 /** Shortest swipe in pixels, and its ratio of horizontal to vertical movement. */
 const least = 45
-const slant = 1.5
+const horizontalRatio = 1.5
 
 /**
  * Reports swipes over an element. In a zoomed image a swipe moves the visible part instead.
@@ -23,9 +23,9 @@ export function useSwipe (element, onSwipe) {
     }
     function onEnd ({ changedTouches: [touch] }) {
       if (start === null) return
-      const [aside, along] = [touch.clientX - start.x, touch.clientY - start.y]
+      const [dx, dy] = [touch.clientX - start.x, touch.clientY - start.y]
       start = null
-      if (Math.abs(aside) >= least && Math.abs(aside) > Math.abs(along) * slant) latest.current(aside < 0 ? 1 : -1)
+      if (Math.abs(dx) >= least && Math.abs(dx) > Math.abs(dy) * horizontalRatio) latest.current(dx < 0 ? 1 : -1)
     }
     const listeners = { touchstart: onStart, touchend: onEnd, touchcancel: () => { start = null } }
     for (const [name, listener] of Object.entries(listeners)) place.addEventListener(name, listener, { passive: true })

@@ -4,13 +4,13 @@ import { fileOfInput } from './inputs.js'
 /** From a job or an image back to the form of the Create page. */
 
 /** Second names of parameters in jobs, and parameters for which the form has inputs of another kind. */
-const spokenFor = new Set([...plainInputs, 'positive_prompt', 'init_images', 'mask', 'mode', 'enable_hr'])
+const formParameters = new Set([...plainInputs, 'positive_prompt', 'init_images', 'mask', 'mode', 'enable_hr'])
 
 /** Settings of the server for which the form has inputs. */
 const settingInputs = { sd_vae: 'vae', CLIP_stop_at_last_layers: 'clip_skip' }
 
 /** Values that servers use for missing parameters, if the form starts with others. */
-const unsaid = { denoising_strength: '0.75', inpainting_fill: '0', inpaint_full_res: true }
+const serverDefaults = { denoising_strength: '0.75', inpainting_fill: '0', inpaint_full_res: true }
 
 /**
  * Parameters of a job or image as values of the form, without images.
@@ -19,16 +19,16 @@ const unsaid = { denoising_strength: '0.75', inpainting_fill: '0', inpaint_full_
  */
 export function formWith (parameters, jobId = '') {
   const { override_settings: settings = {}, ...others } = parameters
-  const told = { ...others }
-  for (const [setting, input] of Object.entries(settingInputs)) told[input] ??= settings[setting]
-  const isFromImage = told.init_images !== undefined
-  const form = { ...emptyForm, ...isFromImage ? unsaid : {} }
+  const values = { ...others }
+  for (const [setting, input] of Object.entries(settingInputs)) values[input] ??= settings[setting]
+  const isFromImage = values.init_images !== undefined
+  const form = { ...emptyForm, ...isFromImage ? serverDefaults : {} }
   for (const name of plainInputs) {
-    const value = told[name]
+    const value = values[name]
     if (value === undefined || value === null) continue
     form[name] = typeof emptyForm[name] === 'boolean' ? value === true || value === 'true' : String(value)
   }
-  form.enable_hr = told.enable_hr === true
+  form.enable_hr = values.enable_hr === true
   form.mode = isFromImage ? 'img2img' : 'txt2img'
   form.further = furtherOf(others, settings, jobId)
   return form
@@ -36,7 +36,7 @@ export function formWith (parameters, jobId = '') {
 
 /** The parameters without an input, which a job gets unchanged; null if there are none. */
 function furtherOf (parameters, settings, jobId) {
-  const further = without(parameters, name => spokenFor.has(name))
+  const further = without(parameters, name => formParameters.has(name))
   const furtherSettings = without(settings, name => name in settingInputs)
   if (Object.keys(furtherSettings).length > 0) further.override_settings = furtherSettings
   const [, ...furtherImages] = parameters.init_images ?? []
@@ -45,9 +45,9 @@ function furtherOf (parameters, settings, jobId) {
 }
 
 /** The entries of an object that have a value, except for some names. */
-function without (parts, isOut) {
+function without (parts, isExcluded) {
   const isEmpty = value => value === null || (Array.isArray(value) && value.length === 0)
-  return Object.fromEntries(Object.entries(parts).filter(([name, value]) => !isOut(name) && !isEmpty(value)))
+  return Object.fromEntries(Object.entries(parts).filter(([name, value]) => !isExcluded(name) && !isEmpty(value)))
 }
 
 /** The parameters of a job, to change and submit again. */

@@ -53,7 +53,7 @@ export function CreatePage ({ route }) {
     if (start !== null) {
       fileOfOutput(start).then(file => form.setValues(before => ({ ...before, mode: 'img2img', init_images: file })), complain)
     }
-    form.setValues(before => ({ ...before, ...wishesOf(route.query, before.prompt) }))
+    form.setValues(before => ({ ...before, ...valuesFromQuery(route.query, before.prompt) }))
     // The address sets it once; later changes stay when the user comes back to the page.
     if (route.query.size > 0) setQuery(route, Object.fromEntries([...route.query.keys()].map(name => [name, ''])))
   }, [])
@@ -142,10 +142,10 @@ function takenOver (before, parameters) {
 }
 
 /** Values that another page sends, under the API's names; `prompt` is appended to the prompt. */
-function wishesOf (query, prompt) {
-  const wished = Object.fromEntries([...query].filter(([name]) => typeof emptyForm[name] === 'string'))
-  if (wished.prompt !== undefined) wished.prompt = [prompt.trim(), wished.prompt].filter(Boolean).join(', ')
-  return wished
+function valuesFromQuery (query, prompt) {
+  const values = Object.fromEntries([...query].filter(([name]) => typeof emptyForm[name] === 'string'))
+  if (values.prompt !== undefined) values.prompt = [prompt.trim(), values.prompt].filter(Boolean).join(', ')
+  return values
 }
 
 function rememberedForm () {

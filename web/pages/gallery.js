@@ -21,13 +21,13 @@ export function GalleryPage ({ route }) {
   const filter = useMemo(() => ({ search, model, server, ...spanOf(day) }), [search, model, server, day])
   const { images, hasMore, error, more, forget } = useGallery(filter)
   const [open, setOpen] = useState(null)
-  const [doomed, setDoomed] = useState([])
+  const [toDelete, setToDelete] = useState([])
   const selection = useChoice(images)
   const isFiltered = [search, model, server, day].some(value => value !== '')
 
   async function remove () {
-    const names = doomed
-    setDoomed([])
+    const names = toDelete
+    setToDelete([])
     if (!await attempt(() => gallery.removeMany(names))) return
     forget(names)
     selection.forget(names)
@@ -35,7 +35,7 @@ export function GalleryPage ({ route }) {
     setOpen(before => before === null || left === 0 ? null : Math.min(before, left - 1))
   }
 
-  const onDelete = useCallback(image => setDoomed([image.filename]), [])
+  const onDelete = useCallback(image => setToDelete([image.filename]), [])
   const askFor = index => {
     setOpen(index)
     if (index > images.length - 20) more()
@@ -55,13 +55,13 @@ export function GalleryPage ({ route }) {
           </div>`}
         <${Tiles} images=${images} hasMore=${hasMore} selection=${selection} onMore=${more} onOpen=${askFor} onDelete=${onDelete} />
         ${hasMore && html`<p class="muted" role="status">Loading more…</p>`}`}
-    <${ChosenBar} selection=${selection} images=${images ?? []} onDelete=${() => setDoomed([...selection.names])} />
+    <${ChosenBar} selection=${selection} images=${images ?? []} onDelete=${() => setToDelete([...selection.names])} />
     ${open !== null && images?.[open] !== undefined && html`
       <${ImageViewer} images=${images} index=${open} onIndex=${askFor} onDelete=${onDelete} onClose=${() => setOpen(null)} />`}
-    ${doomed.length > 0 && html`
-      <${Confirm} title=${doomed.length === 1 ? 'Delete this image?' : `Delete ${plural(doomed.length, 'image')}?`}
-        sentence=${doomed.length === 1 ? 'This permanently deletes the image; its job stays.' : 'This permanently deletes the images; their jobs stay.'}
-        action="Delete" onConfirm=${remove} onClose=${() => setDoomed([])} />`}`
+    ${toDelete.length > 0 && html`
+      <${Confirm} title=${toDelete.length === 1 ? 'Delete this image?' : `Delete ${plural(toDelete.length, 'image')}?`}
+        sentence=${toDelete.length === 1 ? 'This permanently deletes the image; its job stays.' : 'This permanently deletes the images; their jobs stay.'}
+        action="Delete" onConfirm=${remove} onClose=${() => setToDelete([])} />`}`
 }
 
 /** From the beginning of a day in the browser's time zone to its end. */
@@ -145,7 +145,7 @@ function ChosenBar ({ selection, images, onDelete }) {
   async function download () {
     setBusy(true)
     try {
-      const { url } = await gallery.orderZip([...selection.names], withParameters)
+      const { url } = await gallery.createZip([...selection.names], withParameters)
       const link = document.createElement('a')
       link.href = url
       link.download = ''

@@ -9,7 +9,7 @@ import { useSelection } from '../lib/selection.js'
 import { servers } from '../lib/service.js'
 import { Icon } from '../parts/icon.js'
 import { JobRow } from '../parts/job-row.js'
-import { Lanes } from '../parts/lanes.js'
+import { ServerQueues } from '../parts/server-queues.js'
 import { Loading, PageHead } from '../parts/page-head.js'
 import { PlaceControls } from '../parts/place-controls.js'
 import { QueueSwitch } from '../parts/queue-switch.js'
@@ -24,10 +24,10 @@ const views = [...statuses, 'all']
 
 /** Jobs that wait, run and finished, kept up to date. */
 export function QueuePage ({ route }) {
-  const asked = route.query.get('status')
+  const requestedView = route.query.get('status')
   const server = route.query.get('server') ?? ''
   const search = route.query.get('search') ?? ''
-  const view = views.includes(asked) ? asked : search === '' ? '' : 'all'
+  const view = views.includes(requestedView) ? requestedView : search === '' ? '' : 'all'
   const known = useLive(signal => servers.list(signal), [])
   const lines = server === '' ? known.data?.map(({ alias }) => alias) ?? [] : [server]
   const { data, error, reload } = useLive(signal => readOverview({ server, lines }, signal), [server, lines.join('\n')])
@@ -42,7 +42,7 @@ export function QueuePage ({ route }) {
     <${QueueSwitch} />
     ${view === '' && html`<${Welcome} servers=${known.data} isEmpty=${isEmpty} />`}
     ${view === '' && known.data?.length > 0 && !isEmpty && html`
-      <${Lanes} servers=${known.data} running=${data?.groups.processing ?? []} onChanged=${changed} />`}
+      <${ServerQueues} servers=${known.data} running=${data?.groups.processing ?? []} onChanged=${changed} />`}
     <${Filters} route=${route} view=${view} server=${server} search=${search} servers=${known.data ?? []} totals=${data?.totals} />
     ${data !== undefined && html`<${Stale} error=${error} />`}
     ${data !== undefined && html`

@@ -90,11 +90,11 @@ function ServerCard ({ server, onChanged, onOpen }) {
 
 /** The results of a thorough check that people ask for most. */
 function learnedWords (learned) {
-  const told = (value, good, bad) => value === null ? [] : [value ? good : bad]
+  const described = (value, good, bad) => value === null ? [] : [value ? good : bad]
   const { body_refused_bytes: body, time_limit_seconds: limit } = learned
   return [
-    ...told(learned.interrupts, 'stops when interrupted', 'does not stop when interrupted'),
-    ...told(learned.tells_tasks_apart, 'distinguishes tasks', 'does not distinguish tasks'),
+    ...described(learned.interrupts, 'stops when interrupted', 'does not stop when interrupted'),
+    ...described(learned.tells_tasks_apart, 'distinguishes tasks', 'does not distinguish tasks'),
     ...(learned.restores_overrides === 'none' ? ['does not restore settings'] : []),
     ...(body === null ? [] : [`accepts requests below ${Math.round(body / 1024 / 1024 * 10) / 10} MiB`]),
     ...(limit === null ? [] : [`a proxy waits ${limit} s`])

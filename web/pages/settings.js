@@ -32,7 +32,7 @@ export function SettingsPage () {
         <p class="hint">StableQueue ${data.version}</p>
       </section>
     </div>
-    <${InForce} settings=${data.in_force} />`
+    <${CurrentSettings} settings=${data.in_force} />`
 }
 
 function QueueCard ({ changeable: { queueProcessingEnabled: isOn, lastUpdated }, onChanged }) {
@@ -87,7 +87,7 @@ function AccessCard () {
 
 const sources = { 'command line': 'command line', environment: 'environment', file: '.env', default: 'default', here: 'changed here' }
 
-function InForce ({ settings: all }) {
+function CurrentSettings ({ settings: all }) {
   const [search, setSearch] = useState('')
   const [onlyChanged, setOnlyChanged] = useState(false)
   const wanted = search.trim().toLowerCase()

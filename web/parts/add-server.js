@@ -28,7 +28,7 @@ export function AddServer ({ onClose, onChanged }) {
     }
   }
 
-  async function takeBack () {
+  async function discardServer () {
     if (!await attempt(() => servers.remove(silent.alias))) return
     setSilent(null)
     onChanged()
@@ -40,7 +40,7 @@ export function AddServer ({ onClose, onChanged }) {
         <p class="notice problem-notice" role="alert">${silent.message}</p>
         <p>It can stay in the list: it is checked regularly, and its jobs wait until it answers.</p>
         <div class="dialog-actions">
-          <button type="button" class="button" onClick=${takeBack}>Change the entries</button>
+          <button type="button" class="button" onClick=${discardServer}>Change the entries</button>
           <button type="button" class="button primary" onClick=${onClose}>Keep it</button>
         </div>
       <//>`

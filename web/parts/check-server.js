@@ -62,13 +62,13 @@ export function CheckServer ({ server: { alias }, onClose, onChanged }) {
     <${Dialog} title="Check ${alias} thoroughly" wide onClose=${onClose}>
       ${view.data === undefined && html`<${Loading} error=${view.error} sentence=${view.error && sentenceOf(view.error)} />`}
       ${view.data !== undefined && runs && html`<${Running} alias=${alias} check=${check} />`}
-      ${view.data !== undefined && !runs && (report === null || asks) && html`<${AskForCheck} alias=${alias} onBegun=${begun} onClose=${onClose} />`}
+      ${view.data !== undefined && !runs && (report === null || asks) && html`<${StartCheck} alias=${alias} onBegun=${begun} onClose=${onClose} />`}
       ${view.data !== undefined && !runs && report !== null && !asks && html`
         <${Report} report=${report} text=${text} onAgain=${() => setAsks(true)} />`}
     <//>`
 }
 
-function AskForCheck ({ alias, onBegun, onClose }) {
+function StartCheck ({ alias, onBegun, onClose }) {
   const form = useForm({ checkpoint: '', minutes: '' })
 
   async function send ({ checkpoint, minutes }) {

@@ -40,7 +40,7 @@ export function Downloads ({ isAsking, onAsked, onChanged }) {
           ${all.slice(0, Math.max(mostShown, running)).map(download => html`<${Download} key=${download.id} download=${download} act=${act} />`)}
         </ul>
       </section>`}
-    ${isAsking && html`<${AskFor} onClose=${onAsked} onStarted=${reload} />`}`
+    ${isAsking && html`<${StartDownload} onClose=${onAsked} onStarted=${reload} />`}`
 }
 
 function Download ({ download, act }) {
@@ -68,14 +68,14 @@ function Download ({ download, act }) {
 
 const types = [{ value: '', label: 'As at the source' }, ...Object.entries(modelTypes).map(([value, label]) => ({ value, label }))]
 
-function AskFor ({ onClose, onStarted }) {
+function StartDownload ({ onClose, onStarted }) {
   const form = useForm({ source: '', type: '', filename: '' })
 
   async function send ({ source, type, filename }) {
-    const wish = downloadOf(source)
+    const found = downloadOf(source)
     const chosen = Object.fromEntries(Object.entries({ type, filename: filename.trim() }).filter(([, value]) => value !== ''))
     // The service gets any other text unchanged, so that its error says what would be right.
-    const { message } = await downloads.start({ ...(Object.keys(wish).length > 0 ? wish : { source }), ...chosen })
+    const { message } = await downloads.start({ ...(Object.keys(found).length > 0 ? found : { source }), ...chosen })
     say(message)
     onStarted()
     onClose()

@@ -43,7 +43,7 @@ export function ImageViewer ({ images, index, onIndex, onDelete, onClose }) {
           <h2 class="numbers">${sizeText(image) || 'Video'}</h2>
           <button type="button" class="button quiet icon-only" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button>
         </header>
-        <${Made} key=${image.filename} image=${image} />
+        <${ImageParameters} key=${image.filename} image=${image} />
         <div class="actions">
           <a class="button" href=${image.url} download=${image.filename}><${Icon} name="download" />Download</a>
           <a class="button" href="#/create?from=${image.job_id}"><${Icon} name="again" />Use again</a>
@@ -60,7 +60,7 @@ const shown = [
 ]
 
 /** The parameters of the image. */
-function Made ({ image }) {
+function ImageParameters ({ image }) {
   const [settled, setSettled] = useState(null)
   // Users who flip through the images quickly cause no requests.
   useEffect(() => {

@@ -4,7 +4,7 @@ import { CopyButton } from './copy-button.js'
 import { Dialog } from './dialog.js'
 import { FormProblem, SelectField } from './field.js'
 
-const graces = [
+const gracePeriods = [
   { value: '24', label: 'for 24 more hours' }, { value: '168', label: 'for 7 more days' }, { value: '0', label: 'no longer' }
 ]
 
@@ -42,7 +42,7 @@ export function ReplaceSecret ({ title, label, replace, onClose }) {
     <${Dialog} key="form" title=${title} onClose=${onClose}>
       <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
         <${FormProblem} problem=${form.problems['']} />
-        <${SelectField} label=${label} ...${form.field('grace_hours')} options=${graces} />
+        <${SelectField} label=${label} ...${form.field('grace_hours')} options=${gracePeriods} />
         <div class="dialog-actions">
           <button type="button" class="button" onClick=${onClose}>Cancel</button>
           <button class="button primary" disabled=${form.busy}>Create new secret</button>

@@ -17,7 +17,7 @@ const sources = { forge: 'its own notes', civitai: 'Civitai', embedded: 'its hea
 export function ModelDetails ({ id, blurs, onClose, onChanged }) {
   const { data: model, error, reload } = useLive(signal => models.read(id, signal), [id], { interval: null })
   const [busy, setBusy] = useState('')
-  const [isDoomed, setDoomed] = useState(false)
+  const [isConfirming, setConfirming] = useState(false)
 
   async function act (name, how, sentence) {
     setBusy(name)
@@ -30,7 +30,7 @@ export function ModelDetails ({ id, blurs, onClose, onChanged }) {
   }
 
   async function remove () {
-    setDoomed(false)
+    setConfirming(false)
     setBusy('delete')
     const done = await attempt(() => models.remove(id))
     setBusy('')
@@ -71,7 +71,7 @@ export function ModelDetails ({ id, blurs, onClose, onChanged }) {
             ${model.on_disk && action('rescan', 'Read again', 'search', () => models.rescan(id), 'Its file and the files beside it were read again.')}
             ${model.civitai_url && html`<a class="button quiet" href=${model.civitai_url} target="_blank" rel="noopener noreferrer">At Civitai</a>`}
             ${model.on_disk && html`
-              <button type="button" class="button quiet" disabled=${busy !== ''} onClick=${() => setDoomed(true)}><${Icon} name="bin" />Delete file</button>`}
+              <button type="button" class="button quiet" disabled=${busy !== ''} onClick=${() => setConfirming(true)}><${Icon} name="bin" />Delete file</button>`}
           </div>
           ${model.trigger_words.length > 0 && html`
             <section aria-label="Trigger words">
@@ -86,8 +86,8 @@ export function ModelDetails ({ id, blurs, onClose, onChanged }) {
             <section aria-label="Description"><h3>Description</h3><div class="rich-text">${richText(model.description)}</div></section>`}
         </div>
       </div>
-      ${isDoomed && html`
-        <${Confirm} title="Delete ${model.filename}?" action="Delete file" onConfirm=${remove} onClose=${() => setDoomed(false)}
+      ${isConfirming && html`
+        <${Confirm} title="Delete ${model.filename}?" action="Delete file" onConfirm=${remove} onClose=${() => setConfirming(false)}
           sentence=${`This permanently deletes the file with its previews and notes${model.duplicate_group_size > 1 ? '; of its equal copies only the first' : ''}.`} />`}
     <//>`
 }

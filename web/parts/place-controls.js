@@ -13,8 +13,8 @@ const priorities = Array.from({ length: 10 }, (_, index) => 10 - index)
 export function PlaceControls ({ job, before, after, onChanged }) {
   const name = (job.generation_params.prompt || 'job without a prompt').slice(0, 80)
 
-  async function change (id, wish) {
-    if (await attempt(() => jobs.change(id, wish))) onChanged()
+  async function change (id, request) {
+    if (await attempt(() => jobs.change(id, request))) onChanged()
   }
 
   return html`

@@ -9,7 +9,7 @@ export function QueueSwitch () {
   const { data, reload } = useLive(signal => settings.read(signal), [], { interval: seldom })
   if (data?.settings.queueProcessingEnabled !== false) return null
 
-  async function goOn () {
+  async function resumeQueue () {
     await attempt(() => settings.change({ queueProcessingEnabled: true }), 'The queue is on.')
     reload()
   }
@@ -17,6 +17,6 @@ export function QueueSwitch () {
   return html`
     <div class="notice warning-notice welcome" role="status">
       <p>The queue is off: jobs are accepted and wait; no server starts any.</p>
-      <button type="button" class="button" onClick=${goOn}><${Icon} name="play" />Switch it on</button>
+      <button type="button" class="button" onClick=${resumeQueue}><${Icon} name="play" />Switch it on</button>
     </div>`
 }

@@ -15,7 +15,7 @@ export function RetentionCard ({ changeable, onChanged }) {
   /** The count when the dialog opened; null while it is closed. */
   const [asking, setAsking] = useState(null)
   const [progress, setProgress] = useState(null)
-  const { data: stands, reload } = useLive(signal => settings.retention({}, signal), [], { interval: null })
+  const { data: current, reload } = useLive(signal => settings.retention({}, signal), [], { interval: null })
   const plan = usePlan(form.values)
   const isChanged = Object.keys(kept).some(name => Number(form.values[name]) !== Number(kept[name]))
 
@@ -54,7 +54,7 @@ export function RetentionCard ({ changeable, onChanged }) {
     }
   }
 
-  const due = stands?.due
+  const due = current?.due
   return html`
     <section class="card" aria-labelledby="retention">
       <h2 id="retention">Old jobs</h2>
@@ -76,8 +76,8 @@ export function RetentionCard ({ changeable, onChanged }) {
               <${Icon} name="bin" />${progress === null ? 'Purge now' : `${plural(progress, 'job')} removed…`}
             </button>
           </div>`}`}
-      ${stands?.tracker_days > 0 && html`<p class="hint">Jobs of /sdapi/v1 are deleted after ${plural(stands.tracker_days, 'day')} (TRACKER_RETENTION).</p>`}
-      ${stands?.last && html`<p class="hint">Last time: ${plural(stands.last.jobs, 'job')} with ${bytesText(stands.last.bytes)}, ${momentText(stands.last.at)}.</p>`}
+      ${current?.tracker_days > 0 && html`<p class="hint">Jobs of /sdapi/v1 are deleted after ${plural(current.tracker_days, 'day')} (TRACKER_RETENTION).</p>`}
+      ${current?.last && html`<p class="hint">Last time: ${plural(current.last.jobs, 'job')} with ${bytesText(current.last.bytes)}, ${momentText(current.last.at)}.</p>`}
       ${asking !== null && html`
         <${Confirm} title="Remove ${plural(asking.due.jobs, 'job')}?" action="Remove ${plural(asking.due.jobs, 'job')}"
           sentence=${`This permanently deletes them, with ${plural(asking.due.images, 'image')} of ${bytesText(asking.due.bytes)}.`}

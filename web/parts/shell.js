@@ -46,12 +46,12 @@ export function Shell ({ who, onSignedOut }) {
       <${Unreachable} />
       ${isThere
         ? html`<${page === undefined ? NotFound : view} key=${place} route=${route} />`
-        : html`<${PageHead} title=${page.title} /><${Unfetched} error=${error} retry=${retry} />`}
+        : html`<${PageHead} title=${page.title} /><${PageNotLoaded} error=${error} retry=${retry} />`}
     </main>
     <${Messages} />`
 }
 
-function Unfetched ({ error, retry }) {
+function PageNotLoaded ({ error, retry }) {
   if (error === null) return html`<${Loading} />`
   return html`
     <${Loading} error=${error} sentence="This page could not be fetched. The service may be restarting." />

@@ -3,17 +3,17 @@ import { html, useEffect, useState } from '../lib/html.js'
 
 /** A notice while the service does not answer. The visible page retries meanwhile. */
 export function Unreachable () {
-  const [isAway, setAway] = useState(false)
+  const [isShown, setShown] = useState(false)
   useEffect(() => {
-    const [leave, come] = [() => setAway(true), () => setAway(false)]
-    window.addEventListener(unreachable, leave)
-    window.addEventListener(reachable, come)
+    const [onUnreachable, onReachable] = [() => setShown(true), () => setShown(false)]
+    window.addEventListener(unreachable, onUnreachable)
+    window.addEventListener(reachable, onReachable)
     return () => {
-      window.removeEventListener(unreachable, leave)
-      window.removeEventListener(reachable, come)
+      window.removeEventListener(unreachable, onUnreachable)
+      window.removeEventListener(reachable, onReachable)
     }
   }, [])
-  if (!isAway) return null
+  if (!isShown) return null
   return html`
     <p class="notice problem-notice" role="alert">
       The service does not answer; it is possibly restarting. This page shows its last state and updates itself when the service is back.

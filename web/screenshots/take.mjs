@@ -109,9 +109,9 @@ async function main () {
     executablePath: process.env.STABLEQUEUE_TEST_CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu']
   })
   try {
-    const looks = { light: {}, dark: { colorScheme: 'dark' }, phone: { isMobile: true, hasTouch: true, viewport: { width: 375, height: 780 } } }
+    const variants = { light: {}, dark: { colorScheme: 'dark' }, phone: { isMobile: true, hasTouch: true, viewport: { width: 375, height: 780 } } }
     const take = async (name, hash, look, act = async () => {}) => {
-      const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...looks[look] })
+      const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...variants[look] })
       const page = await context.newPage()
       await page.goto(`${url}/#/${hash}`)
       await page.getByText('Loading…').first().waitFor({ state: 'detached' })

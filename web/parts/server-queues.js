@@ -1,6 +1,6 @@
 import { ago, plural, secondsText } from '../lib/format.js'
 import { html, useState } from '../lib/html.js'
-import { useAhead, useProgress } from '../lib/live.js'
+import { useQueueLoad, useProgress } from '../lib/live.js'
 import { attempt } from '../lib/messages.js'
 import { servers } from '../lib/service.js'
 import { Icon } from './icon.js'
@@ -9,22 +9,22 @@ import { PauseServer } from './pause-server.js'
 import { Status } from './status.js'
 
 /** The servers side by side: their running jobs, lengths of their queues, and pausing them. */
-export function Lanes ({ servers: known, running, onChanged }) {
+export function ServerQueues ({ servers: known, running, onChanged }) {
   const [pausing, setPausing] = useState(null)
   return html`
     <ul class="lanes" aria-label="Servers">
       ${known.map(server => html`
-        <${Lane} key=${server.id} server=${server} job=${running.find(job => job.target_server_alias === server.alias)}
+        <${ServerQueue} key=${server.id} server=${server} job=${running.find(job => job.target_server_alias === server.alias)}
           onPause=${() => setPausing(server)} onChanged=${onChanged} />`)}
     </ul>
     ${pausing !== null && html`
       <${PauseServer} server=${pausing} onClose=${() => setPausing(null)} onPaused=${() => { setPausing(null); onChanged() }} />`}`
 }
 
-function Lane ({ server, job: read, onPause, onChanged }) {
+function ServerQueue ({ server, job: read, onPause, onChanged }) {
   const job = useProgress(read)
   const { alias, paused } = server
-  const seconds = useAhead(alias)?.predicted_seconds ?? 0
+  const seconds = useQueueLoad(alias)?.predicted_seconds ?? 0
 
   async function resume () {
     await attempt(() => servers.resume(alias))
