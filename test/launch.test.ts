@@ -73,7 +73,7 @@ async function touch (path: string): Promise<void> {
   await utimes(path, soon, soon)
 }
 
-t.test('a fresh checkout is installed and built once, and says so', async t => {
+t.test('a fresh checkout is installed and built once, with messages', async t => {
   const root = await makeCheckout(t)
   const first = await launch(root, 'start', '--port', '1')
   t.match(first, { code: 0, out: 'installed start --port 1\n' })
@@ -81,7 +81,7 @@ t.test('a fresh checkout is installed and built once, and says so', async t => {
   t.same(await launch(root, 'start'), { code: 0, out: 'installed start\n', err: '' }, 'the next start does neither')
 })
 
-t.test('a changed source is built again, a broken one is refused with what the compiler said', async t => {
+t.test('a changed source is built again; a broken one is rejected with the compiler\'s output', async t => {
   const root = await makeCheckout(t)
   const main = join(root, 'src/main/cli.ts')
   await launch(root)
@@ -105,7 +105,7 @@ t.test('two first starts at once share one installation', async t => {
   t.equal(both.filter(({ err }) => err.includes('Building')).length, 1)
 })
 
-t.test('the lock of a start that was killed does not stop the next one', async t => {
+t.test('the lock of a killed start does not stop the next one', async t => {
   const root = await makeCheckout(t)
   const gone = spawnSync(process.execPath, ['--version']).pid
   await mkdir(join(root, 'dist'))
@@ -113,14 +113,14 @@ t.test('the lock of a start that was killed does not stop the next one', async t
   t.match(await launch(root), { code: 0, out: /^installed/ })
 })
 
-t.test('a signal to the launcher reaches the service, whose exit code is the one of the command', async t => {
+t.test('a signal to the launcher reaches the service, whose exit code becomes the command\'s', async t => {
   const root = await makeCheckout(t)
   const { child, outcome } = start(root, 'wait')
   child.stdout?.once('data', () => child.kill('SIGTERM'))
   t.match(await outcome, { code: 7, out: 'installed wait\n' })
 })
 
-t.test('a signal while it still installs or builds is told, and ends what that had started', async t => {
+t.test('a signal during installing or building is reported, and ends the running step', async t => {
   for (const [signal, code] of [['SIGTERM', 143], ['SIGINT', 130]] as const) {
     const root = await makeCheckout(t)
     await writeFile(join(root, 'build.mjs'), `
@@ -147,7 +147,7 @@ t.test('an installed package is neither installed nor built again', async t => {
   t.match(await launch(root), { code: 1, err: /dist\/src\/main\/cli\.js is missing: this installation is incomplete/ })
 })
 
-t.test('npm decides what is missing, and development tools are asked for only to build', async t => {
+t.test('npm decides which packages are missing, and development tools are needed only for building', async t => {
   const wanted = {
     packages: {
       '': {},
@@ -172,7 +172,7 @@ t.test('npm decides what is missing, and development tools are asked for only to
   t.equal(await describe(interrupted, 'production'), 'node_modules is incomplete')
 })
 
-t.test('where no Redis can be had, that is said before anything is installed', async t => {
+t.test('if the machine cannot have a Redis, the start says so before it installs anything', async t => {
   const root = await makeCheckout(t)
   const withoutRedis = (settings: Record<string, string>) => {
     const child = spawn(process.execPath, ['src/launch.mjs', 'start'], {
@@ -189,7 +189,7 @@ t.test('where no Redis can be had, that is said before anything is installed', a
   t.notMatch(await withoutRedis({}), { err: /needs Redis/ })
 })
 
-t.test('a Node that is too old is told so', async t => {
+t.test('the start names the required Node on an older one', async t => {
   const { nodeProblem } = await prepareModule()
   t.equal(nodeProblem(), undefined)
   for (const version of ['24.0.0', '20.19.0', '22.1.0']) t.equal(nodeProblem(version), undefined, version)

@@ -18,7 +18,7 @@ function problemsOf (environment: Record<string, string>): string {
   }
 }
 
-t.test('without any setting every default holds', async t => {
+t.test('without any setting every default applies', async t => {
   const config = parseSettings({})
   for (const [name, schema] of Object.entries(Settings.properties)) {
     t.same(Reflect.get(config, name), schema.default, name)
@@ -46,12 +46,12 @@ t.test('text becomes the type of its setting', async t => {
   })
 })
 
-t.test('the name that other programs use for the server is understood, ours comes first', async t => {
+t.test('other programs\' name for the server\'s address is understood, ours has precedence', async t => {
   t.equal(parseSettings({ AUTOMATIC1111_API_BASE: 'http://a:1' }).A1111_URL, 'http://a:1')
   t.equal(parseSettings({ AUTOMATIC1111_API_BASE: 'http://a:1', A1111_URL: 'http://b:1' }).A1111_URL, 'http://b:1')
 })
 
-t.test('a wrong value is named with what it was and what is allowed', async t => {
+t.test('the error for a wrong value contains the value and the allowed ones', async t => {
   const expected: Array<[Record<string, string>, string]> = [
     [{ PORT: '70000' }, 'PORT is "70000", but must be a whole number from 0 to 65535'],
     [{ PORT: '80.5' }, 'PORT is "80.5", but must be a whole number from 0 to 65535'],
@@ -96,7 +96,7 @@ t.test('no message repeats a secret or a password', async t => {
   }
 })
 
-t.test('the environment comes before .env, which may be missing but not unreadable', async t => {
+t.test('the environment has precedence over .env, which can be missing but must be readable', async t => {
   const folder = t.testdir({ '.env': '\uFEFFPORT=4000\nexport HOST="0.0.0.0" # all\n# LOG_LEVEL=debug\n' })
   const environment = readEnvironment(folder, { HOST: '10.0.0.1', HOME: '/root' })
   t.strictSame({ ...environment }, { PORT: '4000', HOST: '10.0.0.1', HOME: '/root' })
@@ -104,7 +104,7 @@ t.test('the environment comes before .env, which may be missing but not unreadab
   t.throws(() => readEnvironment(t.testdir({ '.env': {} }), {}), { name: 'SettingsError', message: /\.env cannot be read \(EISDIR/ })
 })
 
-t.test('.env.example holds every setting with its default; rewritten with --snapshot', async t => {
+t.test('.env.example contains every setting with its default; rewritten with --snapshot', async t => {
   const path = inRepository('.env.example')
   if (process.env.TAP_SNAPSHOT === '1') await writeFile(path, renderEnvironmentExample())
   const text = await readFile(path, 'utf8')
@@ -116,7 +116,7 @@ t.test('.env.example holds every setting with its default; rewritten with --snap
   for (const line of text.split('\n').filter(line => line.startsWith('# '))) t.ok(line.length <= 100, line)
 })
 
-t.test('the table in docs/settings.md is the one of the settings', async t => {
+t.test('the table in docs/settings.md equals the settings', async t => {
   const page = await readFile(inRepository('docs', 'settings.md'), 'utf8')
   const [, table] = /<!-- settings -->\n(.*?)\n<!-- \/settings -->/s.exec(page) ?? []
   t.equal(renderSettingsTable().split('\n').length, Object.keys(Settings.properties).length + 2)

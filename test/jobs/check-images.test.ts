@@ -21,7 +21,7 @@ async function make (path: string, fields: object, fault: boolean): Promise<Json
   return await service.until(String(body.job_id), 'completed', 'failed')
 }
 
-t.test('a server that cannot load a model for faces gives the picture back, which is a warning', async t => {
+t.test('a server that cannot load a face model returns the image unchanged, which gives a warning', async t => {
   for (const fields of [{ codeformer_visibility: 1 }, { gfpgan_visibility: 0.4, codeformer_visibility: 0 }]) {
     const job = await make('/generate/face-restore', fields, true)
     t.equal(job.status, 'completed')
@@ -30,7 +30,7 @@ t.test('a server that cannot load a model for faces gives the picture back, whic
   }
 })
 
-t.test('a server that cannot load an upscaler merely resizes the picture, which is a warning', async t => {
+t.test('a server that cannot load an upscaler only resizes the image, which gives a warning', async t => {
   const sizes = [
     { scale: 2 }, { scale: 3.3 }, { width: 150, height: 100 }, { width: 96, height: 120, crop: false }, { scale: 1 }
   ]
@@ -42,7 +42,7 @@ t.test('a server that cannot load an upscaler merely resizes the picture, which 
   t.same(codesOf((await make('/generate/upscale', { scale: 2, upscaler: 'Lanczos' }, false)).warnings), [], 'which is all that Lanczos does')
 })
 
-t.test('pictures are compared by what can be seen', async t => {
+t.test('images are compared by their visible content', async t => {
   const files = new Map<string, Buffer>()
   const check = createImageCheck({
     readInput: async ({ $media }) => files.get($media) ?? Buffer.alloc(0),
@@ -79,7 +79,7 @@ t.test('pictures are compared by what can be seen', async t => {
   t.same(await judged(drawing, Buffer.from('no picture'), model), [], 'what cannot be read is no fault of the server')
 })
 
-t.test('a server that says that it restored no faces in what it drew gets a warning', async t => {
+t.test('an info that says that no faces were restored gives a warning', async t => {
   const parameters = { prompt: 'a lighthouse', steps: 2, width: 64, height: 64, restore_faces: true }
   t.same(codesOf((await service.until(await service.submit(parameters), 'completed', 'failed')).warnings), [])
   const answer: GenerationAnswer = { imageCount: 1, info: { restore_faces: false }, parameters: null }

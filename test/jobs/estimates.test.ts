@@ -47,7 +47,7 @@ const seeds = Array.from({ length: 10 }, (_, index) => index + 1)
 const medianOver = (world: World, from: number, to: number) =>
   median(seeds.flatMap(seed => errorsIn(world, to, seed).slice(from)))
 
-t.test('costs of a server are learned from few generations, whatever it draws', async t => {
+t.test('the costs of a server are learned from few generations of any kind', async t => {
   t.equal(predictSeconds(newCostModel(), { evaluations: 20, megapixels: 5, checkpoint: '' }, ''), null)
   const known = [2, 9, 3].reduce((model, seconds) =>
     learnFrom(model, { evaluations: 20, megapixels: 5, checkpoint: '' }, seconds), newCostModel())
@@ -64,7 +64,7 @@ t.test('costs of a server are learned from few generations, whatever it draws', 
   t.ok(medianOver(cold, 8, 20) < 0.4, 'nor do the first, slow generations count for long')
 })
 
-t.test('what a submission asks of a server', async t => {
+t.test('the work that a submission causes at a server', async t => {
   const of = (parameters: Readonly<Record<string, unknown>>, mode: JobSubmission['mode'] = 'txt2img') => workloadOf({
     mode, parameters, checkpoint: null, checkpointTitle: null
   } as unknown as JobSubmission)
@@ -83,7 +83,7 @@ t.test('what a submission asks of a server', async t => {
   t.not(titled('sdxl/one.safetensors'), titled('sdxl/two.safetensors'))
 })
 
-t.test('jobs are told their place and when they will be done, once their server is known', async t => {
+t.test('jobs have their position and expected end once their server is known', async t => {
   const service = await startService(t, { simulator: { stepMilliseconds: 20 } })
   const job = { ...quick, steps: 10 }
   const first = await service.submit(job)

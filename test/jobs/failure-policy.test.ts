@@ -46,7 +46,7 @@ const further = [
   ['a missing route', failure('request', 'server_capability'), fresh, { kind: 'fail', elsewhere: true }]
 ] as const
 
-t.test('who is at fault decides what becomes of a job', async t => {
+t.test('the cause of a failure decides how the job continues', async t => {
   const table = [
     ['the request', failure('request', 'validation'), fresh, { kind: 'fail', code: 'validation' }],
     ['its deadline', failure('timeout', 'timeout', true), fresh, { kind: 'fail', code: 'timeout' }],
@@ -68,7 +68,7 @@ t.test('who is at fault decides what becomes of a job', async t => {
   for (const [name, failed, job, decision] of [...table, ...further]) t.match(decideAfter(failed, job, 'Main', limits), decision, name)
 })
 
-t.test('what ran out of memory is told what would fit', async t => {
+t.test('a job that ran out of memory gets a size that would fit', async t => {
   const advice = (parameters: object) => {
     const job = { ...fresh, attempts: [ranOut('Main')], submission: { parameters } as unknown as Job['submission'] }
     const decision = decideAfter(failure('out-of-memory', 'out_of_memory'), job, 'Main', limits)

@@ -34,7 +34,7 @@ const run = async (parameters: object, more: object = {}) =>
 const hires = { enable_hr: true, hr_scale: 2, denoising_strength: 0.5 }
 const sent = () => JSON.parse(posted.at(-1) ?? '{}') as Record<string, unknown>
 
-t.test('the modules of the second pass are looked up as those of the first are', async t => {
+t.test('the modules of the second pass are looked up like those of the first', async t => {
   for (const [given, asked] of [
     [undefined, ['Use same choices']],
     [['use same choices'], ['Use same choices']],
@@ -55,7 +55,7 @@ t.test('the modules of the second pass are looked up as those of the first are',
   t.match(dropIn, { status: 422, body: { detail: /no VAE "nope"/ } })
 })
 
-t.test('a module that is missing and left out leaves the others, and none at all the server\'s own choice', async t => {
+t.test('a missing module is left out and the others stay; without any, the server\'s own choice applies', async t => {
   const run2 = async (modules: string[]) => await run({ ...hires, hr_additional_modules: modules }, { on_missing: 'ignore' })
   t.match(await run2(['nope', 'sdxl_vae']), { status: 'completed', warnings: [{ code: 'model_not_found' }] })
   t.strictSame(sent().hr_additional_modules, ['sdxl_vae.safetensors'])
@@ -63,7 +63,7 @@ t.test('a module that is missing and left out leaves the others, and none at all
   t.strictSame(sent().hr_additional_modules, ['Use same choices'])
 })
 
-t.test('a plot that gives its grid alone is complete', async t => {
+t.test('a plot that returns only its grid is complete', async t => {
   const rest = [false, false, false, false, 0, false]
   const plot = (first: unknown[]) => ({ script_name: 'X/Y/Z plot', script_args: [...first, 0, '', [], 0, '', [], true, false, false, ...rest] })
   const job = await run(plot([4, '1,2,3', []]), { on_difference: 'fail' })
@@ -75,12 +75,12 @@ t.test('a plot that gives its grid alone is complete', async t => {
   ]) t.match(await run({ ...script, batch_size: 1 }, { on_difference: 'fail' }), { status: 'completed', warnings: [] })
 })
 
-t.test('a script that lacks arguments fails the job, as Forge does not fill them in', async t => {
+t.test('a script without all arguments fails the job, because Forge does not add them', async t => {
   const job = await run({ script_name: 'X/Y/Z plot', script_args: [4, '1,2'] })
   t.match(job, { status: 'failed', error: { message: /missing 16 required positional arguments/ } })
 })
 
-t.test('floats stay floats on their way to extensions and scripts, and in what comes back', async t => {
+t.test('floats stay floats on their way to extensions and scripts, and back', async t => {
   const freeU = { FreeU: { args: [true, 1.5, 1, 'w'] } }
   const body = JSON.stringify({
     target_server_alias: 'Forge', generation_params: { ...quick, seed: 5, alwayson_scripts: freeU }
@@ -109,7 +109,7 @@ t.test('clients of A1111 find the VAEs of Forge', async t => {
   t.same(names, ['vae-ft-mse-840000-ema-pruned.safetensors', 'sdxl_vae.safetensors'], 'and no text encoders')
 })
 
-t.test('a job tells one end of itself, however it is asked', async t => {
+t.test('all routes report the same end of a job', async t => {
   forge.setFaults([{ kind: 'slow', factor: 100 }])
   const id = await service.submit({ ...quick, steps: 20 }, { target_server_alias: 'Forge' })
   for (;;) {

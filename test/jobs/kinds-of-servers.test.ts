@@ -16,7 +16,7 @@ const service = await startService(t, { servers: { Forge: forge.url, Sdcpp: sdcp
 const run = async (alias: string, parameters: object) =>
   await service.until(await service.submit({ ...quick, ...parameters }, { target_server_alias: alias }), 'completed', 'failed')
 
-t.test('Forge gets what it needs for hires fix, and VAEs as modules', async t => {
+t.test('Forge gets its fields for hires fix, and VAEs as modules', async t => {
   const job = await run('Forge', {
     enable_hr: true, hr_scale: 2, denoising_strength: 0.5, override_settings: { sd_vae: 'sdxl_vae' }
   })
@@ -29,7 +29,7 @@ t.test('stable-diffusion.cpp gets all images as one batch and LoRAs beside the p
   t.match(sdcpp.state().generations, [{ prompt: 'a lighthouse', imageCount: 4 }])
 })
 
-t.test('a job at stable-diffusion.cpp, which cannot be interrupted, is cancelled once the server is through with it', async t => {
+t.test('a job at stable-diffusion.cpp, which cannot be interrupted, is cancelled when the server has finished it', async t => {
   sdcpp.setFaults([{ kind: 'slow', factor: 20 }])
   const id = await service.submit({ ...quick, steps: 10 }, { target_server_alias: 'Sdcpp' })
   while (sdcpp.state().inFlight === 0) await sleep(5)
@@ -38,13 +38,13 @@ t.test('a job at stable-diffusion.cpp, which cannot be interrupted, is cancelled
   t.match(sdcpp.state().generations.at(-1), { outcome: 'done', interrupted: false })
 })
 
-t.test('a server without tasks shows progress all the same', async t => {
+t.test('a server without tasks shows progress too', async t => {
   const id = await service.submit({ ...quick, steps: 150 }, { target_server_alias: 'Bare' })
   t.equal((await service.until(id, 'completed', 'failed')).status, 'completed')
   t.notOk('POST /internal/progress' in bare.state().requests)
 })
 
-t.test('what appears at a server while we watch it is noticed by itself', async t => {
+t.test('models that appear at a server are noticed without a request to StableQueue', async t => {
   const named = { checkpoint_name: 'quite-new.safetensors' }
   t.equal((await service.request('POST', '/api/v2/generate',
     { target_server_alias: 'Bare', generation_params: { ...quick, ...named } })).status, 422)

@@ -19,7 +19,7 @@ const run = async (alias: string, parameters: object, more: object = {}) =>
 const toSdnext = { 'x-stablequeue-server': 'sdnext' }
 const last = (flavor: string) => at(flavor).state().generations.at(-1)
 
-t.test('each kind is recognised, and its lists are read', async t => {
+t.test('each kind is recognized, and its lists are read', async t => {
   for (const server of service.services.registry.list()) {
     const [state, inventory] = await Promise.all([
       service.services.states.read(server.id), service.services.states.inventory(server.id)
@@ -30,7 +30,7 @@ t.test('each kind is recognised, and its lists are read', async t => {
   }
 })
 
-t.test('each kind generates, with the checkpoint that was asked for', async t => {
+t.test('each kind generates with the requested checkpoint', async t => {
   for (const flavor of flavors) {
     const named = flavor === 'sdcpp' ? {} : { checkpoint_name: 'two' }
     const job = await run(flavor, { ...named, seed: 7, batch_size: 2 })
@@ -38,7 +38,7 @@ t.test('each kind generates, with the checkpoint that was asked for', async t =>
   }
 })
 
-t.test('each kind says what it cannot do, and the drop-in answers 404 to its missing routes', async t => {
+t.test('each kind reports its missing abilities, and the drop-in answers 404 to its missing routes', async t => {
   for (const flavor of flavors) {
     const refused = await service.request('POST', '/api/v2/generate', {
       target_server_alias: flavor, generation_params: { ...quick, sampler_name: 'No Such Sampler' }
@@ -52,7 +52,7 @@ t.test('each kind says what it cannot do, and the drop-in answers 404 to its mis
   }
 })
 
-t.test('SD.Next draws with its own defaults where none was named', async t => {
+t.test('SD.Next generates with its own defaults if the job names none', async t => {
   const job = await run('sdnext', { width: undefined, height: undefined })
   t.match(job, { status: 'completed', generation_params: { cfg_scale: 6 } })
   t.notOk('sampler_name' in (job.generation_params as object), 'the sampler is the model\'s')
@@ -65,7 +65,7 @@ t.test('SD.Next draws with its own defaults where none was named', async t => {
   t.match(last('sdnext'), { outcome: 'done' })
 })
 
-t.test('a schedule is told by the sampler where there is none apart from it', async t => {
+t.test('the sampler\'s name contains the schedule on servers without schedulers', async t => {
   t.match(await run('forge-classic', { sampler_name: 'DPM++ 2M', scheduler: 'Karras' }),
     { status: 'completed', warnings: [], generation_params: { sampler_name: 'DPM++ 2M Karras' } })
   t.match(await run('sdnext', { sampler_name: 'DPM++ 2M', scheduler: 'Karras' }),
@@ -76,14 +76,14 @@ t.test('the second pass of reForge has the CFG of the first', async t => {
   t.match(await run('reforge', { enable_hr: true, hr_scale: 2, denoising_strength: 0.5 }), { status: 'completed', warnings: [] })
 })
 
-t.test('embeddings that come as names alone are known all the same', async t => {
+t.test('embeddings that a server lists by name alone are known too', async t => {
   const server = service.services.registry.require('sdnext')
   t.ok(((await service.services.states.inventory(server.id))?.embeddings.length ?? 0) > 0)
   const { body } = await service.request('GET', '/sdapi/v1/embeddings', undefined, toSdnext)
   t.equal(Object.values(body.loaded as object).every(one => typeof one === 'object'), true)
 })
 
-t.test('what SD.Next answers with nothing is done', async t => {
+t.test('empty answers of SD.Next to a refresh count as success', async t => {
   for (const route of ['refresh-checkpoints', 'refresh-vae']) {
     t.equal((await service.request('POST', `/sdapi/v1/${route}`, undefined, toSdnext)).status, 200, route)
   }
@@ -113,7 +113,7 @@ t.test('a request that failed at SD.Next, and so never ends in its history, is o
   t.same(await read?.({ ...seen(true), mark: '2' }), { busy: true, mark: 'next' })
 })
 
-t.test('a request at SD.Next is known although something else began within the same second', async t => {
+t.test('a request at SD.Next is recognized although another began within the same second', async t => {
   const history: Array<{ id: string, job: string, op: string }> = []
   const reader = () => sdnext.createMarkReader?.({
     readJson: async path => history.filter(({ id }) => !path.includes('?id=') || path.endsWith(`=${id}`))

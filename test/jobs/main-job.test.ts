@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
 
-t.test('a prompt goes in, an id comes back, and the image is kept', async t => {
+t.test('a submission returns an id, and its image is kept', async t => {
   const service = await startService(t)
   const accepted = await service.request('POST', '/api/v2/generate', {
     target_server_alias: 'Main', generation_params: { ...quick, seed: 0 }
@@ -42,7 +42,7 @@ t.test('jobs of one server run one after another, by priority and then by arriva
   t.equal(maxInFlight, 1, 'the server never had two at once')
 })
 
-t.test('a waiting job that is cancelled leaves the line and never reaches the server', async t => {
+t.test('a cancelled waiting job leaves the queue and never reaches the server', async t => {
   const service = await startService(t, { simulator: { stepMilliseconds: 50 } })
   const first = await service.submit({ ...quick, steps: 10 })
   const second = await service.submit(quick)
@@ -61,7 +61,7 @@ t.test('a waiting job that is cancelled leaves the line and never reaches the se
   t.equal(service.simulator.state().generations.length, 2)
 })
 
-t.test('a running job that is cancelled stops at the server, keeps what there is, and stays cancelled', async t => {
+t.test('a cancelled running job stops at the server, keeps the finished images, and stays cancelled', async t => {
   const service = await startService(t, { simulator: { stepMilliseconds: 40 } })
   const id = await service.submit({ ...quick, steps: 100 })
   await service.until(id, 'processing')
@@ -77,7 +77,7 @@ t.test('a running job that is cancelled stops at the server, keeps what there is
   t.equal((await service.job(id)).status, 'cancelled')
 })
 
-t.test('a server that is down holds its line and costs no attempt; when it is back the line goes on', async t => {
+t.test('the queue of a server that is down waits and costs no attempt; it continues when the server is back', async t => {
   const service = await startService(t)
   await service.simulator.crash(400)
   const down = service.submit(quick)

@@ -7,7 +7,7 @@ const kinds = {
   gif: 'image/gif', mp4: 'video/mp4', webm: 'video/webm', avif: 'image/avif', webp: 'image/webp'
 } as const
 
-t.test('what else than pictures a server answers with', async t => {
+t.test('output of a server other than images', async t => {
   const service = await startService(t, { simulator: { scripts: ['AnimateDiff'] } })
   const { simulator } = service
 
@@ -15,7 +15,7 @@ t.test('what else than pictures a server answers with', async t => {
     return await service.until(await service.submit({ ...quick, ...parameters }, { ...more }), 'completed', 'failed')
   }
 
-  await t.test('is kept with its type and size, alone and beside pictures', async t => {
+  await t.test('is kept with its type and size, alone and beside images', async t => {
     for (const [kind, mime] of Object.entries(kinds)) {
       for (const beside of [false, true]) {
         simulator.setFaults([{ kind: 'other-media', media: [kind as keyof typeof kinds], beside }])
@@ -44,7 +44,7 @@ t.test('what else than pictures a server answers with', async t => {
     t.ok(zipEntries(Buffer.from(await file.arrayBuffer())).has(String(video)))
   })
 
-  await t.test('goes to callers of A1111\'s API as it came', async t => {
+  await t.test('reaches clients of A1111\'s API unchanged', async t => {
     const body = { ...quick, alwayson_scripts: { AnimateDiff: { args: [{ enable: true, video_length: 4, format: ['GIF', 'MP4', 'PNG'] }] } }, batch_size: 2, seed: 7 }
     const direct = await post(simulator.url, body)
     const queued = await post(service.url, body)
@@ -55,7 +55,7 @@ t.test('what else than pictures a server answers with', async t => {
     t.match(job, { status: 'completed', warnings: [], images: [{ mime: 'image/gif', seed: 7 }] }, 'one animation stands for all frames')
   })
 
-  await t.test('costs itself and a warning where it is none of them, and not the job', async t => {
+  await t.test('without a known type is dropped with a warning, and the job completes', async t => {
     for (const medium of ['unknown', 'path'] as const) {
       simulator.setFaults([{ kind: 'other-media', media: [medium, 'gif'], beside: true, sticky: true }])
       const job = await made()

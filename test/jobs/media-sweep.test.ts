@@ -51,7 +51,7 @@ const job = await service.until(kept, 'completed', 'failed')
 const named = job.images.map(({ filename }) => filename)
 const [held = ''] = await inputNames()
 
-t.test('files that no job names go once they are old; those of jobs stay, however old', async t => {
+t.test('old files that no job names are deleted; those of jobs stay, however old', async t => {
   await leaveOutput(kept)
   await writeFile(join(outputs, '12345678_2026-01-01T00-00-00-000Z_0.png'), '')
   for (const folder of [outputs, inputs]) await writeFile(join(folder, '.drafts', 'half'), 'half a picture')
@@ -67,7 +67,7 @@ t.test('files that no job names go once they are old; those of jobs stay, howeve
   t.same([await outputNames(), await inputNames()], [named, [held]])
 })
 
-t.test('images of a try before the last one go too', async t => {
+t.test('images of attempts before the last one are deleted too', async t => {
   service.simulator.setFaults([{ kind: 'wrong-seed' }])
   const id = await service.submit(quick, { on_difference: 'fail' })
   t.equal((await service.until(id, 'failed')).images.length, 1)
@@ -79,7 +79,7 @@ t.test('images of a try before the last one go too', async t => {
   t.equal((await service.request('DELETE', `/api/v2/jobs/${id}`)).status, 200)
 })
 
-t.test('a worker sweeps by itself, and every six hours', async t => {
+t.test('a worker removes such files by itself every six hours', async t => {
   const { queue } = services.models.maintenance
   t.match(await queue.getJobScheduler('sweep-media'), { every: 6 * 3_600_000 })
   await leaveOutput(kept)
@@ -95,7 +95,7 @@ t.test('a worker sweeps by itself, and every six hours', async t => {
   t.same(await outputNames(), named)
 })
 
-t.test('nothing goes while folder and Redis may not belong together', async t => {
+t.test('nothing is deleted while folder and Redis can belong to different installations', async t => {
   t.testdir({})
   const { redis, keys } = services
   await leaveOutput(kept)
@@ -123,7 +123,7 @@ t.test('nothing goes while folder and Redis may not belong together', async t =>
   t.match(await sweep(Date.now() + 1000), { outputs: 1 })
 })
 
-t.test('pictures of sessions and presets stay, however old', async t => {
+t.test('images of sessions and presets stay, however old', async t => {
   const image = (await picture('purple')).toString('base64')
   const before = await inputNames()
   const preset = await service.request('POST', '/presets/somebody', { name: 'Kept', config: { init_images: [image] } })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
 
-t.test('a key has no more waiting jobs than it may, however many requests come at once', async t => {
+t.test('a key has no more waiting jobs than its limit, however many requests arrive at once', async t => {
   const service = await startService(t, { worker: 'none', settings: { QUEUE_LIMIT_PER_KEY: '7', RATE_LIMIT_PER_MINUTE: '0' } })
   const target = { target_server_alias: 'default', generation_params: quick }
   const interfaces: ReadonlyArray<readonly [path: string, body: object, jobs: number]> = [

@@ -13,7 +13,7 @@ const info = {
   infotexts: [infotext, infotext]
 }
 
-t.test('the record does not repeat what it has anyway', async t => {
+t.test('the record does not repeat its other fields', async t => {
   const packed = packInfo(info, prompts)
   t.notMatch(JSON.stringify(packed), /lighthouse/)
   t.same(unpackInfo(packed, prompts), info)
@@ -25,7 +25,7 @@ t.test('prompts that a style has changed are kept', async t => {
   t.same(unpackInfo(packInfo(styled, prompts), prompts), styled)
 })
 
-t.test('whatever a server says comes back as it was', async () => {
+t.test('every info of a server comes back unchanged', async () => {
   const text = fc.oneof(fc.constantFrom('', 'a', 'a b', 'blurry'), fc.string({ minLength: 1 }))
   const said = fc.record({
     prompt: text,

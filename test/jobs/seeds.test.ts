@@ -43,7 +43,7 @@ t.test('seeds of 64 bits', async t => {
     }
   })
 
-  await t.test('come out of infotexts, pictures, forms and Python exactly', async t => {
+  await t.test('are read exactly from infotexts, images, forms and Python', async t => {
     const [seed] = seeds
     const infotext = `a lighthouse\nSteps: 2, Sampler: Euler a, CFG scale: 7, Seed: ${seed}, Size: 64x64, Variation seed: 18446744073709551615, Variation seed strength: 0.1`
     await ended(service, await service.submit({ generation_info_raw: infotext }))
@@ -65,7 +65,7 @@ t.test('seeds of 64 bits', async t => {
     t.match(lastSent(service), `"seed":${seed},`)
   })
 
-  await t.test('go through arguments of scripts and ControlNet units, and come back with the caller\'s own numbers', async t => {
+  await t.test('pass through arguments of scripts and ControlNet units, and come back with the client\'s own numbers', async t => {
     const [seed] = seeds
     const accepted = await post(service, '/api/v2/generate', `{"target_server_alias":"default","metadata":{"user":123456789012345678},
       "generation_params":{"prompt":"a","steps":1,"width":64,"height":64,"script_name":"prompts from file or textbox",
@@ -75,7 +75,7 @@ t.test('seeds of 64 bits', async t => {
     t.match(await get(service, `/api/v2/jobs/${String(accepted.json.job_id)}`), '"metadata":{"user":123456789012345678}')
   })
 
-  await t.test('of a batch follow each other exactly, up to the last', async t => {
+  await t.test('of a batch are consecutive, exactly, up to the last', async t => {
     const id = await service.submit({ ...quick, seed: '18446744073709551613', batch_size: 3 })
     await ended(service, id)
     const job = await get(service, `/api/v2/jobs/${id}`)
@@ -95,7 +95,7 @@ t.test('seeds of 64 bits', async t => {
     }
   })
 
-  await t.test('survive a retry, and sending the parameters again', async t => {
+  await t.test('survive a retry, and a submission of the same parameters again', async t => {
     const [seed] = seeds
     await service.request('POST', '/api/v1/servers/Main/pause')
     const id = await service.submit({ ...quick, seed })
@@ -111,7 +111,7 @@ t.test('seeds of 64 bits', async t => {
     t.match(lastSent(service), `"seed":${seed},`)
   })
 
-  await t.test('are kept in presets, sessions and sweeps', async t => {
+  await t.test('are kept in presets, sessions and grids', async t => {
     const [seed] = seeds
     const preset = await post(service, '/presets/ann', `{"name":"Exact","config":{"seed":${seed},"steps":2,"width":64,"height":64}}`)
     const used = await post(service, '/generate/txt2img', JSON.stringify({ user_id: 'ann', prompt: 'a', preset_id: preset.json.preset_id }))
@@ -133,7 +133,7 @@ t.test('seeds of 64 bits', async t => {
       ['18446744073709551613', '18446744073709551614', '18446744073709551615'])
   })
 
-  await t.test('go into webhooks as numbers and as text', async t => {
+  await t.test('are in webhooks as numbers and as text', async t => {
     const [seed] = seeds
     const bodies: string[] = []
     const receiver = createServer((request, response) => {
@@ -152,7 +152,7 @@ t.test('seeds of 64 bits', async t => {
     t.match(bodies[0], new RegExp(`"parameters":\\{[^}]*"seed":${seed}[,}]`))
   })
 
-  await t.test('that there are not are refused where the field is, and by the drop-in as A1111 does', async t => {
+  await t.test('beyond 64 bits are rejected with their field, and by the drop-in as A1111 does', async t => {
     for (const seed of ['18446744073709551616', '-2', '99999999999999999999999999999999999999', '1.5', '"many"']) {
       const answer = await post(service, '/api/v2/generate', `{"target_server_alias":"default","generation_params":{"prompt":"a","seed":${seed}}}`)
       t.equal(answer.status, 400, seed)

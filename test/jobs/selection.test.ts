@@ -29,7 +29,7 @@ const usedByHand = async ({ simulator }: Service) => bare((await simulator.gener
 const selected = ({ simulator }: Service) => bare(simulator.options().all.sd_model_checkpoint)
 
 for (const flavor of ['a1111', 'forge'] as const) {
-  t.test(`on ${flavor} each gets its own checkpoint round after round, who names none as well`, async t => {
+  t.test(`on ${flavor} each job gets its own checkpoint round after round, also one that names none`, async t => {
     const service = await start(t, 'when idle', { flavor })
     const { registry } = service.services
     const wrong: string[] = []
@@ -64,7 +64,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
     await play('never', 10)
   })
 
-  t.test(`jobs with the selected checkpoint of ${flavor} load nothing and ask for nothing`, async t => {
+  t.test(`jobs with the selected checkpoint of ${flavor} load nothing and read nothing`, async t => {
     const service = await start(t, 'when idle', { flavor })
     await service.simulator.changeOptions({ sd_model_checkpoint: 'x.safetensors' })
     await usedBy(service)
@@ -78,7 +78,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
     t.ok((requests[`GET ${options}`] ?? 0) < 10, 'only the regular looks')
   })
 
-  t.test(`what ${flavor} does not restore by itself is put back once no job is left`, async t => {
+  t.test(`a checkpoint that ${flavor} does not restore by itself is selected again after the last job`, async t => {
     const service = await start(t, 'when idle', { flavor })
     await service.simulator.changeOptions({ sd_model_checkpoint: 'mine.safetensors' })
     service.simulator.setRestores('none')
@@ -90,7 +90,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
   })
 }
 
-t.test('never leaves the checkpoint of the last job selected, and takes no such one for a choice', async t => {
+t.test('never leaves the checkpoint of the last job selected, and never takes it for a person\'s choice', async t => {
   const service = await start(t, 'never', {})
   await service.simulator.changeOptions({ sd_model_checkpoint: 'mine.safetensors' })
   t.equal(await usedBy(service), 'mine')
@@ -102,7 +102,7 @@ t.test('never leaves the checkpoint of the last job selected, and takes no such 
   t.equal(await usedBy(service), 'other')
 })
 
-t.test('always puts it back before the next job, where the server does not', async t => {
+t.test('always selects it again before the next job, if the server does not', async t => {
   const service = await start(t, 'always', {})
   await service.simulator.changeOptions({ sd_model_checkpoint: 'mine.safetensors' })
   service.simulator.setRestores('none')
@@ -114,7 +114,7 @@ t.test('always puts it back before the next job, where the server does not', asy
   t.equal(service.simulator.state().requests[`POST ${options}`], 3)
 })
 
-t.test('a checkpoint that a person selects while a job runs is selected after it', async t => {
+t.test('a checkpoint that a person selects during a job is selected after it', async t => {
   const service = await start(t, 'when idle', { stepMilliseconds: 5 })
   const { simulator } = service
   await simulator.changeOptions({ sd_model_checkpoint: 'mine.safetensors' })

@@ -40,14 +40,14 @@ for (const flavor of ['a1111', 'forge'] as const) {
     t.equal(requests(service).changes, before, 'a setting that the server restores is seen to once')
     t.strictSame(await personsMarks(service), {})
 
-    await t.test('also after it lost its config file and came back at once', async t => {
+    await t.test('also after the server lost its config file and came back at once', async t => {
       await service.simulator.restart({ freshConfig: true })
       await run(service, asking)
       t.strictSame(await personsMarks(service), {})
       t.strictSame((await run(service)).marks, {})
     })
 
-    await t.test('and what a person changes counts for jobs that do not name it', async t => {
+    await t.test('and changes by a person apply to jobs that do not name the setting', async t => {
       for (const value of [3, 2]) {
         await service.simulator.changeOptions({ CLIP_stop_at_last_layers: value })
         const plain = await run(service)
@@ -60,7 +60,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
     })
   })
 
-  t.test(`${flavor} that takes no change of its settings still gives each job its own`, async t => {
+  t.test(`${flavor} that accepts no change of its settings still gives each job its own`, async t => {
     const service = await start(t, { flavor })
     service.simulator.setFaults([{ kind: 'missing-route', path: options, method: 'POST', status: 403, sticky: true }])
     const job = await run(service, { clip_skip: 2 })
@@ -74,7 +74,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
     t.strictSame(await personsMarks(service), {})
   })
 
-  t.test(`what ${flavor} does not restore is told, and kept from the next jobs`, async t => {
+  t.test(`settings that ${flavor} does not restore are reported, and do not reach the next jobs`, async t => {
     const service = await start(t, { flavor })
     service.simulator.setRestores('none')
     await run(service, { clip_skip: 2, checkpoint_name: 'two' })
@@ -87,7 +87,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
     t.match((await run(service)).marks, {})
   })
 
-  t.test(`what ${flavor} saved while a job ran, and died, is put back`, async t => {
+  t.test(`settings that ${flavor} saved during a job before it died are put back`, async t => {
     const service = await start(t, { flavor, stepMilliseconds: 1 })
     const { simulator } = service
     await simulator.changeOptions({ sd_model_checkpoint: 'two.safetensors' })

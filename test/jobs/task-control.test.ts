@@ -14,7 +14,7 @@ function generating () {
 
 const never = new AbortController().signal
 
-t.test('a process that serves the server no more interrupts nothing, and stops trying', async t => {
+t.test('a process that has lost the server interrupts nothing, and stops trying', async t => {
   const { client, interrupts } = generating()
   const control = createTaskControl(client, async () => false)
   await stopOpenTask(control, 'a', () => true, never)
@@ -22,7 +22,7 @@ t.test('a process that serves the server no more interrupts nothing, and stops t
   t.equal(interrupts(), 0)
 })
 
-t.test('while Redis does not say it waits; then it interrupts', async t => {
+t.test('while Redis does not answer it waits; then it interrupts', async t => {
   const { client, interrupts } = generating()
   const answers: Array<() => boolean> = [() => { throw new Error('away') }, () => true, () => false]
   const asked: number[] = []
@@ -34,7 +34,7 @@ t.test('while Redis does not say it waits; then it interrupts', async t => {
   t.same(asked, [0, 0, 1])
 })
 
-t.test('what ended while the lease was looked at is not interrupted', async t => {
+t.test('a generation that ends during the check of the lease is not interrupted', async t => {
   const { client, interrupts } = generating()
   const over = new AbortController()
   const control = createTaskControl(client, async () => {

@@ -3,7 +3,7 @@ import t from 'tap'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { onNotices, quick, startService } from '../helper.ts'
 
-t.test('another model than asked for is a warning, or fails the job that wants nothing else', async t => {
+t.test('a different model gives a warning, or fails a job that accepts no difference', async t => {
   const service = await startService(t, { simulator: { checkpoints: ['one.safetensors', 'two.safetensors'] } })
   service.simulator.setFaults([{ kind: 'wrong-checkpoint', sticky: true }])
   const parameters = { ...quick, checkpoint_name: 'two' }
@@ -15,7 +15,7 @@ t.test('another model than asked for is a warning, or fails the job that wants n
   t.equal(strict.images.length, 1, 'what came is kept all the same')
 })
 
-t.test('a generation that does not move is given up, and tried again once the server moves', async t => {
+t.test('a generation without progress is aborted, and sent again once the server makes progress', async t => {
   const service = await startService(t, { settings: { STALL_SECONDS: '1' } })
   service.simulator.setFaults([{ kind: 'hang', sticky: true }])
   const id = await service.submit(quick)
@@ -46,7 +46,7 @@ t.test('a job without a target that is too big for one server goes to another', 
   t.equal(done.attempts.length, 2)
 })
 
-t.test('an extension that failed in secret is a warning, or fails the job that wants nothing else', async t => {
+t.test('an extension that failed silently gives a warning, or fails a job that accepts no difference', async t => {
   const service = await startService(t)
   service.simulator.setFaults([{ kind: 'script-error', sticky: true }])
   const image = (await sharp({ create: { width: 64, height: 64, channels: 3, background: 'red' } }).png().toBuffer()).toString('base64')
@@ -70,7 +70,7 @@ t.test('an extension that failed in secret is a warning, or fails the job that w
   t.match(done, { status: 'completed', images: [{ role: 'image' }, { role: 'extra' }] })
 })
 
-t.test('a success is looked at', async t => {
+t.test('a success is verified', async t => {
   const service = await startService(t, { simulator: { scripts: ['ADetailer'] } })
   const { simulator } = service
 
@@ -81,7 +81,7 @@ t.test('a success is looked at', async t => {
     return { warned, strict }
   }
 
-  await t.test('another size than asked for is a warning, or fails the job that wants nothing else', async t => {
+  await t.test('a different size gives a warning, or fails a job that accepts no difference', async t => {
     const sizes: Array<[parameters: object, size: RegExp]> = [
       [{ width: 128, height: 64 }, /64x32, not 128x64/],
       [{ enable_hr: true, hr_scale: 1.55, denoising_strength: 0.5 }, /64x64, not 96x96; its hires fix/],
@@ -98,7 +98,7 @@ t.test('a success is looked at', async t => {
     }
   })
 
-  await t.test('a script that left no trace is a warning, or fails the job that wants nothing else', async t => {
+  await t.test('a script without an effect gives a warning, or fails a job that accepts no difference', async t => {
     const detailed = (...args: unknown[]) => ({ alwayson_scripts: { ADetailer: { args } } })
     const face = { ad_model: 'face_yolov8n.pt' }
     simulator.setFaults([])
@@ -116,14 +116,14 @@ t.test('a success is looked at', async t => {
     t.match(off, { warnings: [] }, 'nothing is missed of a script that is off')
   })
 
-  await t.test('an info with numbers that JSON does not have is read all the same', async t => {
+  await t.test('an info with numbers that JSON does not have is still read', async t => {
     simulator.setFaults([{ kind: 'bare-nan', sticky: true }])
     const job = await service.until(await service.submit({ ...quick, seed: 7 }), 'completed', 'failed')
     t.match(job, { status: 'completed', warnings: [], images: [{ seed: 7 }] })
     t.match(job.result_details, { generation_info: { seed: 7, loss: null, range: [null, null] } })
   })
 
-  await t.test('images of a script are as many as it makes', async t => {
+  await t.test('a script can return its own number of images', async t => {
     simulator.setFaults([])
     const matrix = { prompt: 'a lighthouse|at dusk', script_name: 'prompt matrix', script_args: [false, false, 'positive', 'comma', 0] }
     const job = await service.until(await service.submit({ ...quick, ...matrix }, { on_difference: 'fail' }), 'completed', 'failed')

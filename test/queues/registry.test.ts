@@ -55,7 +55,7 @@ t.test('metrics, dashboard and doctor show every registered queue', async t => {
   }
 })
 
-t.test('the doctor names a queue that is paused', async t => {
+t.test('the doctor names a paused queue', async t => {
   const downloads = queues.find(({ name }) => name === 'Downloads')?.queue
   await downloads?.pause()
   t.teardown(async () => { await downloads?.resume() })

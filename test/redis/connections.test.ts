@@ -18,7 +18,7 @@ function next (redis: Redis, event: string): Promise<unknown[]> {
   return new Promise(resolve => redis.once(event, (...values) => resolve(values)))
 }
 
-t.test('a command of a request fails at once while Redis is away, that of a worker waits', async t => {
+t.test('while Redis is away, a command of a request fails at once and one of a worker waits', async t => {
   const server = await startTestRedis({ persistence: 'always' })
   t.teardown(server.stop)
   const { lines, log } = recordingLog()
@@ -43,7 +43,7 @@ t.test('a command of a request fails at once while Redis is away, that of a work
   t.equal(lines.filter(line => line.includes('request connection') && line.endsWith('is back')).length, 1)
 })
 
-t.test('a subscriber hears its channel again after an outage', async t => {
+t.test('a subscriber gets messages of its channel again after an outage', async t => {
   const server = await startTestRedis()
   t.teardown(server.stop)
   const { log } = recordingLog()
@@ -61,7 +61,7 @@ t.test('a subscriber hears its channel again after an outage', async t => {
   t.same(await heard, ['news', 'hello'])
 })
 
-t.test('an address without Redis is named, its password is not', async t => {
+t.test('the error for an address without Redis contains the address and not its password', async t => {
   const { log } = recordingLog()
   const url = 'redis://user:hunter2@localhost?path=/nonexistent/redis.sock'
   for (const kind of ['request', 'worker', 'subscriber'] satisfies ConnectionKind[]) {
@@ -71,7 +71,7 @@ t.test('an address without Redis is named, its password is not', async t => {
   }
 })
 
-t.test('a wrong password is final and says where to look', async t => {
+t.test('a wrong password is final, and the error says where to look', async t => {
   const server = await startTestRedis()
   t.teardown(server.stop)
   const { log } = recordingLog()
@@ -87,7 +87,7 @@ t.test('a wrong password is final and says where to look', async t => {
   t.match(await allowed.client('INFO'), / db=3 /)
 })
 
-t.test('every written form of an address is understood', async t => {
+t.test('every form of an address is understood', async t => {
   t.strictSame(parseRedisAddress('redis://me:p%40ss@cache.example/2'), {
     options: { host: 'cache.example', port: 6379, db: 2, username: 'me', password: 'p@ss' },
     shown: 'redis://cache.example:6379'
@@ -108,7 +108,7 @@ t.test('every written form of an address is understood', async t => {
   t.throws(() => createConnection('http://x:hunter2@y', 'worker', recordingLog().log), /must be like redis:/)
 })
 
-t.test('a Redis that may lose jobs is found out', async t => {
+t.test('a Redis that can lose jobs is detected', async t => {
   const server = await startTestRedis({ persistence: 'always' })
   t.teardown(server.stop)
   const redis = await connectRedis(server.url, 'request', recordingLog().log)
@@ -128,7 +128,7 @@ t.test('a Redis that may lose jobs is found out', async t => {
   for (const { remedy } of findings) t.ok(remedy, 'each says what to do')
 })
 
-t.test('a Redis that stands still costs one time limit, after that requests fail at once until it goes on', async t => {
+t.test('a stalled Redis costs one time limit; after that requests fail at once until it continues', async t => {
   const server = await startTestRedis()
   t.teardown(server.stop)
   const redis = await connectRedis(server.url, 'request', recordingLog().log, undefined, 300)

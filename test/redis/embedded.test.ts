@@ -56,7 +56,7 @@ async function pidOf (redis: Redis): Promise<number> {
   return Number(/process_id:(\d+)/.exec(await redis.info('server'))?.[1])
 }
 
-t.test('a first start makes a Redis that keeps everything and that nobody else can use', async t => {
+t.test('a first start creates a Redis that keeps everything and that only this user can use', async t => {
   const directory = join(await makeDirectory(t), 'data')
   const embedded = await startEmbeddedRedis({ dataDirectory: directory, log })
   const redis = connect(t, embedded.url)
@@ -85,7 +85,7 @@ t.test('a first start makes a Redis that keeps everything and that nobody else c
   await t.rejects(stat(join(directory, 'redis/server.json')), { code: 'ENOENT' })
 })
 
-t.test('what was written is there after a stop and a start', async t => {
+t.test('written data are there after a stop and a start', async t => {
   const directory = await makeDirectory(t)
   for (const expected of ['1', '2', '3']) {
     const embedded = await startEmbeddedRedis({ dataDirectory: directory, log })
@@ -96,7 +96,7 @@ t.test('what was written is there after a stop and a start', async t => {
   }
 })
 
-t.test('a Redis that dies alone is started again where clients look for it, with its data', async t => {
+t.test('a Redis that dies alone is started again at the same address, with its data', async t => {
   const lines = new EventEmitter()
   const record = (line: unknown) => { lines.emit(String(line).replace(/ private Redis .*\)/, '')) }
   const recording = { ...log, warn: record, info: record }
@@ -141,7 +141,7 @@ t.test('a Redis that outlives a killed service is adopted, not doubled, and then
   t.notOk(isRunning(last), 'nothing is left running')
 })
 
-t.test('a data directory in use is refused with the process that uses it', async t => {
+t.test('a data directory in use is rejected, and the error names the process', async t => {
   const directory = await makeDirectory(t)
   const first = await startProcess(t, directory)
   const second = await startProcess(t, directory)
@@ -160,7 +160,7 @@ t.test('Ctrl-C in the terminal does not reach Redis before the service has ended
   t.equal(Number(group), pid, 'it leads a process group of its own')
 })
 
-t.test('a lock whose process is gone or is another one by now is taken over', async t => {
+t.test('the lock of a process that is gone, or whose id another process has now, is taken over', async t => {
   const directory = await makeDirectory(t)
   const here = await lockDataDirectory(directory, log)
   const text = await readFile(join(directory, 'lock'), 'utf8')
@@ -177,7 +177,7 @@ t.test('a lock whose process is gone or is another one by now is taken over', as
   }
 })
 
-t.test('of many that find a stale lock at once exactly one gets it', async t => {
+t.test('of many processes that find a stale lock at once exactly one gets it', async t => {
   const directory = t.testdir({ lock: JSON.stringify({ ...identify(process.pid), started: 'long ago', host: 'x' }) })
   await writeFile(join(directory, 'lock'), 'left behind')
   const attempts = await Promise.allSettled(Array.from({ length: 20 }, () => lockDataDirectory(directory, log)))
@@ -186,7 +186,7 @@ t.test('of many that find a stale lock at once exactly one gets it', async t => 
   await winners[0]?.value.release()
 })
 
-t.test('the lock of another host counts while it shows signs of life', async t => {
+t.test('the lock of another host counts while it is renewed', async t => {
   const directory = await makeDirectory(t)
   const other = await lockDataDirectory(directory, log)
   const path = join(directory, 'lock')
@@ -200,7 +200,7 @@ t.test('the lock of another host counts while it shows signs of life', async t =
   await taken.release()
 })
 
-t.test('where the path is too long for a socket, Redis listens on loopback', async t => {
+t.test('if the path is too long for a socket, Redis listens on loopback', async t => {
   const directory = join(await makeDirectory(t), 'x'.repeat(100))
   const embedded = await startEmbeddedRedis({ dataDirectory: directory, log })
   t.match(embedded.url, /^redis:\/\/:[0-9a-f]{64}@127\.0\.0\.1:\d+$/)

@@ -6,7 +6,7 @@ function reply (message: string, more: object = {}): Error {
   return Object.assign(new Error(message), { name: 'ReplyError' }, more)
 }
 
-t.test('what Redis refuses is recognised in every form in which it comes', async t => {
+t.test('rejections by Redis are recognized in every form', async t => {
   const forms: Array<[string, Error, string]> = [
     ['a command', reply("OOM command not allowed when used memory > 'maxmemory'."), 'OOM'],
     ['a command of a replica', reply("READONLY You can't write against a read only replica."), 'READONLY'],
@@ -27,14 +27,14 @@ t.test('what Redis refuses is recognised in every form in which it comes', async
   for (const [name, error, code] of forms) t.match(redisProblemOf(error), { kind: 'refused', code, reason: /\w{4}/ }, name)
 })
 
-t.test('a Redis that is away or silent is told from one that refuses', async t => {
+t.test('a Redis that is away or silent differs from one that rejects', async t => {
   t.match(redisProblemOf(new RedisSilence('no answer')), { kind: 'silent' })
   t.match(redisProblemOf(new Error('Command timed out')), { kind: 'silent' })
   t.match(redisProblemOf(new Error("Stream isn't writeable and enableOfflineQueue options is false")), { kind: 'away' })
   t.match(redisProblemOf(Object.assign(new Error('connect'), { code: 'ECONNREFUSED' })), { kind: 'away' })
 })
 
-t.test('a fault of our own is not charged to Redis', async t => {
+t.test('Redis is not blamed for our own errors', async t => {
   for (const error of [
     reply('WRONGTYPE Operation against a key holding the wrong kind of value'), reply('ERR unknown command \'OOM\''),
     new TypeError('OOM'), new Error('MISCONF'), 'OOM', undefined

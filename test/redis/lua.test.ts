@@ -32,7 +32,7 @@ function includesOf (file: string): string[] {
   return [...new Set(names.flatMap(name => [name, ...includesOf(name)]))]
 }
 
-t.test('every script is sound by itself and agrees with its header', t => {
+t.test('every script is valid by itself and matches its header', t => {
   t.ok(scripts.length > 50)
   for (const file of scripts) {
     const shared = new Set(includesOf(file).flatMap(name => [...namesOf(name)]))
@@ -41,7 +41,7 @@ t.test('every script is sound by itself and agrees with its header', t => {
   t.end()
 })
 
-t.test('no script includes a file of which it uses nothing, and nothing that is shared is unused', t => {
+t.test('no script includes an unused file, and no shared code is unused', t => {
   const used = new Map<string, Set<string>>()
   for (const file of scripts) {
     const { topLevel } = checkLua(readLua(pathToFileURL(inRepository(file))))
@@ -55,7 +55,7 @@ t.test('no script includes a file of which it uses nothing, and nothing that is 
   t.end()
 })
 
-t.test('every script is loaded by a module beside it, and every line fits', t => {
+t.test('every script is loaded by a module beside it, and no line is too long', t => {
   const modules = files.filter(name => name.endsWith('.ts'))
   for (const file of scripts) {
     const name = basename(file, '.lua')
@@ -68,12 +68,12 @@ t.test('every script is loaded by a module beside it, and every line fits', t =>
   t.end()
 })
 
-t.test('the build holds every script', t => {
+t.test('the build contains every script', t => {
   for (const file of luaFiles) t.equal(readFileSync(inRepository('dist', file), 'utf8'), textOf(file), file)
   t.end()
 })
 
-t.test('a build copies scripts also where some folders are missing, as in the image of Docker', async t => {
+t.test('a build copies scripts also if some folders are missing, as in the image of Docker', async t => {
   const root = t.testdir({
     'tsconfig.build.json': JSON.stringify({ include: ['src', 'bench'] }),
     src: { 'copy-lua.mjs': textOf('src/copy-lua.mjs'), jobs: { scripts: { 'one.lua': 'return 1' }, 'job.ts': '' } }
@@ -83,7 +83,7 @@ t.test('a build copies scripts also where some folders are missing, as in the im
   t.same(readdirSync(join(root, 'dist/src/jobs')), ['scripts'])
 })
 
-t.test('the check finds what is wrong with a script', t => {
+t.test('the check finds errors in a script', t => {
   const header = '--[[\n  Does it.\n\n  KEYS[1]  one\n  ARGV[1]  first\n  ARGV[2...]  others\n\n  Answers 1\n]]\n'
   const good = `${header}for i = 2, #ARGV do redis.call('SADD', KEYS[1], ARGV[1], ARGV[i]) end\nreturn 1\n`
   t.same(checkLua(good).problems, [])

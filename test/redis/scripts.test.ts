@@ -59,7 +59,7 @@ t.test('Redis gets the text of a script once, after that only its SHA-1', async 
   }
 })
 
-t.test('a script runs once for each call, also where Redis forgets it between or during calls', async t => {
+t.test('a script runs once for each call, also if Redis forgets it between or during calls', async t => {
   const script = await raiseOf(t)
   for (const kind of ['request', 'worker'] as const) {
     const redis = await connectRedis(server.url, kind, silentLogger)
@@ -134,7 +134,7 @@ t.test('a script must get the keys and arguments that its header lists', async t
   await t.rejects(more(look, [], []), /does not take/)
 })
 
-t.test('included files stand where they are named, each once', async t => {
+t.test('included files appear at the line that names them, each once', async t => {
   const file = await luaFiles(t, {
     main: '--[[ Adds. ]]\n--- @include "sum"\n--- @include "one"\nreturn sum(one, 2)\n',
     sum: '--- @include "one"\nlocal function sum (a, b) return a + b end\n',
@@ -147,7 +147,7 @@ t.test('included files stand where they are named, each once', async t => {
   t.throws(() => loadScript(file('lost')), { code: 'ENOENT' })
 })
 
-t.test('other errors of a script reach its caller', async t => {
+t.test('other errors of a script reach the code that called it', async t => {
   const file = await luaFiles(t, { bad: "--[[ Fails. ]]\nreturn redis.call('INCR')\n" })
   await t.rejects(loadScript(file('bad'))(look, [], []), /Wrong number of args/)
 })

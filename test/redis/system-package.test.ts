@@ -10,7 +10,7 @@ function commandsFor (machine: Partial<Machine>): string[] {
   return planInstallation(packages, { ...bare, ...machine }).map(({ command }) => command.join(' '))
 }
 
-t.test('Debian gets the package, and no service of it starts', async t => {
+t.test('on Debian the package is installed, and none of its services starts', async t => {
   const apt = 'env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq'
   t.same(commandsFor({ hasApt: true, isRoot: true }), [
     `${apt} update`, `${apt} install -y --no-install-recommends redis-server`
@@ -24,7 +24,7 @@ t.test('Debian gets the package, and no service of it starts', async t => {
   ])
 })
 
-t.test('Homebrew is asked where there is no apt-get to use, but never as root', async t => {
+t.test('Homebrew is used if there is no usable apt-get, but never as root', async t => {
   t.same(commandsFor({ hasBrew: true }), ['brew install redis'])
   t.same(commandsFor({ hasBrew: true, hasApt: true }), ['brew install redis'], 'apt-get without rights is of no use')
   t.same(commandsFor({ hasBrew: true, isRoot: true }), [])
@@ -35,7 +35,7 @@ t.test('without rights or package system nothing is tried', async t => {
   t.same(commandsFor({ hasApt: true }), [])
 })
 
-t.test('a program is found in PATH in the order asked for, if it may be run', async t => {
+t.test('programs are searched in PATH in the requested order, and must be executable', async t => {
   const path = t.testdir({ one: { 'redis-server': '' }, two: { 'valkey-server': '', 'redis-server': {} } })
   const folders = `${join(path, 'one')}:${join(path, 'two')}`
   const names = ['redis-server', 'valkey-server']

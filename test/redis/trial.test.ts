@@ -35,7 +35,7 @@ async function examine (t: Test, url: string, settings: Readonly<Record<string, 
   return { code, report, started, logged: lines.join('') }
 }
 
-t.test('a replica, a node of a cluster and a user without rights are named, by the doctor and at the start', async t => {
+t.test('the doctor and the start name a replica, a node of a cluster and a user without rights', async t => {
   await t.test('a replica', async t => {
     const { redis, admin } = await open(t)
     await admin.replicaof('192.0.2.1', 6379)
@@ -68,7 +68,7 @@ t.test('a replica, a node of a cluster and a user without rights are named, by t
     await admin.acl('SETUSER', 'app', 'reset', 'on', '>secret', '~{mine}:*', '&{mine}:*', '+@all')
     t.match(await examine(t, url, { REDIS_PREFIX: 'mine' }), { started: 'started' }, 'the right prefix is enough')
   })
-  await t.test('one that takes no writes just now', async t => {
+  await t.test('a Redis that rejects writes for the moment', async t => {
     const { redis, admin } = await open(t)
     await admin.config('SET', 'min-replicas-to-write', '1')
     const { code, report, logged } = await examine(t, redis.url)
