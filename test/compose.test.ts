@@ -8,7 +8,7 @@ import { inRepository } from './root.ts'
 
 const read = (name: string) => readFile(inRepository(name), 'utf8')
 
-/** A service of docker-compose.yml, as far as these tests look at it. */
+/** A service of docker-compose.yml, as far as these tests read it. */
 interface Service {
   readonly image: string
   readonly command: readonly string[]
@@ -27,7 +27,7 @@ async function readServices (): Promise<Record<'redis' | 'api' | 'worker' | 'sim
   return parse(await read('docker-compose.yml'), { merge: true }).services
 }
 
-/** The settings of a service, with the defaults that compose would put in. */
+/** The settings of a service, with the defaults that compose inserts. */
 function settingsOf ({ environment = {} }: Service): Record<string, string> {
   return Object.fromEntries(Object.entries(environment).map(([name, value]) =>
     [name, withDefaults(String(value))]))

@@ -19,22 +19,22 @@ import { startTestRedis, type TestRedis } from './redis.ts'
 type Teardown = Pick<Test, 'teardown'>
 
 export interface ServiceOptions {
-  /** A Redis to share; one of its own otherwise. */
+  /** A Redis to share; by default one of its own. */
   readonly redis?: TestRedis
-  /** Settings beyond the defaults of a test. */
+  /** Settings that differ from the tests' defaults. */
   readonly settings?: Readonly<Record<string, string>>
-  /** Servers by alias; one simulator named Main otherwise. */
+  /** Servers by alias; by default one simulator named Main. */
   readonly servers?: Readonly<Record<string, string>>
   readonly simulator?: SimulatorOptions
-  /** In place of the time between two blanks of an answer that waits. */
+  /** Replaces the time between two blanks of an answer that waits. */
   readonly pause?: AppOptions['pause']
-  /** Silent otherwise. */
+  /** By default without output. */
   readonly logger?: Logger
   /** `none` leaves the jobs waiting. */
   readonly worker?: 'own' | 'none'
 }
 
-/** The whole service as tests see it: over real HTTP, on a real Redis, with a simulated server behind it. */
+/** The whole service for a test: over real HTTP, on a real Redis, with a simulated server. */
 export interface Service {
   readonly url: string
   readonly app: FastifyInstance
@@ -42,13 +42,13 @@ export interface Service {
   readonly redis: TestRedis
   readonly simulator: Simulator
   readonly dataDirectory: string
-  /** Undefined where none was asked for. */
+  /** Undefined if the test has servers of its own. */
   readonly worker: Worker | undefined
-  /** A request without any browser's marks, from loopback. */
+  /** Sends a request from loopback, without a browser's headers. */
   request (method: string, path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<Answer>
-  /** Submits a job and gives its id. */
+  /** Submits a job and returns its id. */
   submit (parameters: Readonly<Record<string, unknown>>, more?: Readonly<Record<string, unknown>>): Promise<string>
-  /** The job once its status is one of these. */
+  /** Resolves with the job when it has one of these statuses. */
   until (jobId: string, ...statuses: string[]): Promise<JobBody>
   job (jobId: string): Promise<JobBody>
 }
@@ -59,7 +59,7 @@ export interface Answer {
   readonly body: JsonBody
 }
 
-/** What tests read out of answers; asserting on it is what checks its shape. */
+/** The fields that tests read from answers; their assertions check the shape. */
 export interface JsonBody { readonly [name: string]: unknown }
 export type JobBody = JsonBody & {
   readonly id: string
@@ -71,15 +71,15 @@ export type JobBody = JsonBody & {
   readonly attempts: ReadonlyArray<{ code: string, server: string }>
 }
 
-/** A small picture in few steps. */
+/** A small image in few steps. */
 export const quick = { prompt: 'a lighthouse', steps: 2, width: 64, height: 64 } as const
 
 export const fast: SimulatorOptions = { stepMilliseconds: 2, loadMilliseconds: 0 }
 
-/** Fast looks at servers, so that no test waits for one. */
+/** Short intervals between checks of servers, so that no test waits for one. */
 const testIntervals = { whileUp: 1000, whileDown: 50, inventory: 1000 }
 
-/** Nothing large is sent, and what blocks a check is given up soon. */
+/** Tests send nothing large, and abandon a blocked check soon. */
 const testCheckLimits = { waitMs: 3000, generationMs: 60_000, lookMs: 5, largestBody: 2 * 1024 * 1024 }
 
 export const silentLogger = pino({ level: 'silent' })
@@ -120,7 +120,7 @@ export async function startService (t: Teardown, options: ServiceOptions = {}): 
   return service
 }
 
-/** Requests to a service, and waiting for what its jobs become. */
+/** Sends requests to a service, and waits for its jobs. */
 export function client (url: string, services: Pick<Services, 'redisUrl' | 'keys'>) {
   async function request (
     method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}
@@ -181,7 +181,7 @@ export async function onNotices<Found> (
   }
 }
 
-/** Resolves when every enabled server was looked at. */
+/** Resolves when every enabled server has been checked. */
 async function serversSeen (services: Services): Promise<void> {
   const servers = services.registry.list().filter(({ enabled }) => enabled)
   while ((await services.states.readMany(servers.map(({ id }) => id))).some(state => state === null)) {

@@ -10,7 +10,7 @@ import { inRepository } from './root.ts'
 
 const source = inRepository('src')
 
-/** The main of a small checkout: says what it was given, and with `wait` ends only by a signal. */
+/** The main module of a small checkout: prints its arguments, and with `wait` ends only by a signal. */
 const mainSource = `
 import { word } from 'dependency'
 export function main (argv) {
@@ -67,7 +67,7 @@ function start (root: string, ...parameters: string[]): { child: ChildProcess, o
 
 const launch = (root: string, ...parameters: string[]) => start(root, ...parameters).outcome
 
-/** Makes a file look saved after everything else. */
+/** Makes a file look newer than all others. */
 async function touch (path: string): Promise<void> {
   const soon = new Date(Date.now() + 2000)
   await utimes(path, soon, soon)

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 
 /**
- * Property tests draw the same values at every run, so that a change and nothing else makes one fail. Another seed,
- * for those who hunt: STABLEQUEUE_TEST_SEED=$RANDOM npm test
+ * Property tests use the same values in every run, so that only a change can make one fail. To search with another
+ * seed: STABLEQUEUE_TEST_SEED=$RANDOM npm test
  */
 fc.configureGlobal({ seed: Number(process.env.STABLEQUEUE_TEST_SEED ?? 20_261_121) })
 

@@ -6,28 +6,28 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { findProgram } from '../src/redis/private/install.ts'
 
-/** A Redis of one test file, on a unix socket in a folder of its own. */
+/** A Redis for one test file, on a unix socket in a folder of its own. */
 export interface TestRedis {
-  /** Understood by ioredis itself and by `connectRedis`. */
+  /** For ioredis itself and for `connectRedis`. */
   readonly url: string
-  /** Process id of the server that runs now. */
+  /** Process id of the running server. */
   pid (): number
   /** Ends Redis as a power cut would; its address stays. */
   kill (): Promise<void>
   /** Starts it again at the same address, after `kill()`. */
   restart (): Promise<void>
-  /** Ends it for good and removes its folder. */
+  /** Ends it finally and removes its folder. */
   stop (): Promise<void>
 }
 
 export interface TestRedisOptions {
-  /** always: what was answered survives `kill()`. none: faster, starts empty. */
+  /** always: acknowledged writes survive `kill()`. none: faster, starts empty. */
   persistence?: 'none' | 'always'
   /** Further parameters of the server. */
   parameters?: readonly string[]
 }
 
-/** Starts a Redis that also ends when this process crashes or is killed. */
+/** Starts a Redis that also ends if this process crashes or is killed. */
 export async function startTestRedis ({ persistence = 'none', parameters: more = [] }: TestRedisOptions = {}): Promise<TestRedis> {
   const program = findProgram(['redis-server', 'valkey-server'])
   if (program === undefined) throw new Error('Tests need redis-server or valkey-server in PATH; npm test installs it.')
@@ -60,13 +60,13 @@ export async function startTestRedis ({ persistence = 'none', parameters: more =
   }
 }
 
-/** A shell that outlives this process and cleans up after it; the pipe to it closes however we end. */
+/** A shell that outlives this process and cleans up after it; the pipe to it closes however this process ends. */
 function guardOf (server: ChildProcess, folder: string): ChildProcess {
   const script = 'cat >/dev/null; kill -9 "$1"; rm -rf "$2"'
   const guard = spawn('sh', ['-c', script, 'sh', String(server.pid), folder], {
     stdio: ['pipe', 'ignore', 'ignore'], detached: true
   })
-  // Neither may keep a finished test file running.
+  // Neither must keep a finished test file running.
   server.unref()
   guard.unref()
   if (guard.stdin !== null && 'unref' in guard.stdin && typeof guard.stdin.unref === 'function') guard.stdin.unref()

@@ -4,7 +4,7 @@ import type { Transform } from 'node:stream'
 import { pathToFileURL } from 'node:url'
 import { inRepository } from './root.ts'
 
-/** What the reporter prints for a run, line by line. */
+/** The reporter's output for a run, line by line. */
 async function report (tap: string, environment: { CI?: string } = {}): Promise<string[]> {
   // Plain JavaScript, because tap loads it without a compiler.
   const address: string = pathToFileURL(inRepository('test/reporter.mjs')).href

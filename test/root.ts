@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** The folder of package.json: tests run from where they are written and, faster, compiled from `dist/test`. */
+/** The folder of package.json. Tests run from their sources or, faster, compiled from `dist/test`. */
 export const root = folderWith('package.json', dirname(fileURLToPath(import.meta.url)))
 
-/** Path of something in the repository, such as `web/index.html`. */
+/** Path of a file in the repository, such as `web/index.html`. */
 export function inRepository (...names: string[]): string {
   return join(root, ...names)
 }

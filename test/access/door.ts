@@ -39,7 +39,7 @@ export async function openRedis () {
     redis,
     subscriber,
     keySpace: () => createKeys(randomBytes(6).toString('hex')),
-    /** What a further process would connect with. */
+    /** The connection options for a further process. */
     connect: async (kind: ConnectionKind) => await connectRedis(server.url, kind, quiet),
     async close () {
       redis.disconnect()
@@ -58,11 +58,11 @@ export function newMasterKey (): MasterKey {
 export interface Door {
   readonly app: FastifyInstance
   readonly accessKeys: AccessKeys
-  /** Routes that changed something, in order: what a refused request must leave empty. */
+  /** Routes that changed something, in order: a rejected request must leave this empty. */
   readonly changes: string[]
 }
 
-/** A small service behind the whole of access, with a route for each kind of right. */
+/** A small service behind the complete access checks, with a route for each scope. */
 export async function openDoor (
   connections: TestConnections, environment: Record<string, string> = {}, now: () => number = Date.now
 ): Promise<Door> {

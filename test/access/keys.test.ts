@@ -11,7 +11,7 @@ const { redis, subscriber, keySpace } = connections
 
 const hour = 3_600_000
 
-/** A store of its own with a clock that only the test moves. */
+/** A store of its own, with a clock that only the test changes. */
 async function openStore (t: Test, overrides: Partial<Parameters<typeof createAccessKeys>[0]> = {}) {
   const clock = { moment: Date.parse('2026-11-21T09:00:00Z') }
   const dependencies = {
@@ -135,7 +135,7 @@ t.test('a key that is remembered costs no Redis, for half a minute', async t => 
   const { store, clock, dependencies } = await openStore(t)
   const { accessKey: { id, key }, secret } = await store.create({ name: 'a' })
   t.ok(await accepts(store, key, secret))
-  // Behind the store's back: nobody is told.
+  // Bypasses the store, so that no process gets a message.
   await redis.hset(dependencies.keys.key('access-key', id), 'active', '0')
   t.ok(await accepts(store, key, secret))
   clock.moment += 30_000

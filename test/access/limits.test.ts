@@ -11,7 +11,7 @@ const start = Date.parse('2026-11-21T09:00:00Z')
 function openLimiter () {
   const clock = { moment: start }
   const limiter = createRateLimiter({ redis, keys: keySpace(), now: () => clock.moment })
-  /** How many of so many requests at once are allowed. */
+  /** How many of this many simultaneous requests are allowed. */
   const burst = async (requests: number, rate = 60, bucket: Bucket = 'requests') => {
     const answers = await Promise.all(Array.from({ length: requests }, async () => await limiter.take('key', bucket, rate)))
     return answers.filter(({ allowed }) => allowed).length

@@ -1,7 +1,7 @@
 import type { Arbitrary } from 'fast-check'
 import fc from '../property.ts'
 
-/** A JSON Schema as far as our OpenAPI document uses it. */
+/** A JSON Schema, as far as our OpenAPI document uses it. */
 export interface Schema {
   readonly [keyword: string]: unknown
   readonly type?: string | readonly string[]
@@ -10,15 +10,15 @@ export interface Schema {
   readonly anyOf?: readonly Schema[]
 }
 
-/** Looks a `$ref` up. */
+/** Resolves a `$ref`. */
 export type Resolve = (schema: Schema) => Schema
 
-/** Anything at all, as callers do send it. */
+/** Any value, because clients send such values. */
 const anything = fc.oneof(
   fc.jsonValue({ maxDepth: 2 }), fc.constantFrom(null, '', '\u0000', 'é', -1, 1e308, [], {}, 'x'.repeat(300), '__proto__')
 )
 
-/** Values that a schema admits, with now and then one that it does not. */
+/** Mostly valid values for a schema, with a few invalid ones. */
 export function valuesOf (schema: Schema, resolve: Resolve, depth = 0): Arbitrary<unknown> {
   const fitting = admitted(resolve(schema), resolve, depth)
   return fc.oneof({ weight: 12, arbitrary: fitting }, { weight: 1, arbitrary: anything })

@@ -5,7 +5,7 @@ import { keyHeaders } from './access-key.ts'
 const service = await startService(t)
 const { headers } = await keyHeaders(service)
 
-/** What the Forge extension sends for the fields that it knows, in its own order. */
+/** The Forge extension's body for its known fields, in its own order. */
 const extensionParameters = {
   positive_prompt: 'A beautiful landscape',
   negative_prompt: 'blurry',

@@ -2,7 +2,7 @@ import ajvCompiler from '@fastify/ajv-compiler'
 import type { FastifyInstance } from 'fastify'
 import type { Schema } from './arbitrary.ts'
 
-/** One operation of the OpenAPI document, with its place in it. */
+/** One operation of the OpenAPI document, with its path and method. */
 export interface Operation {
   readonly method: string
   readonly path: string
@@ -16,7 +16,7 @@ export interface Operation {
   readonly responses: Readonly<Record<string, { description: string, content?: Record<string, { schema?: Schema }> }>>
 }
 
-/** The documentation that a service gives of itself, for walking through it. */
+/** A service's own documentation, for walking through it. */
 export function readDocument (app: FastifyInstance) {
   const document = JSON.parse(JSON.stringify(app.swagger())) as {
     paths: Record<string, Record<string, Omit<Operation, 'method' | 'path' | 'bodies'> & {
@@ -43,7 +43,7 @@ export function readDocument (app: FastifyInstance) {
     }
   })
   const checks = new Map<Schema, ReturnType<typeof compile>>()
-  /** What is wrong with a body by a schema of the document, with all that it refers to; null where nothing is. */
+  /** The error of a body by a schema of the document, references included; null if the body is valid. */
   function faultOf (schema: Schema, body: unknown): string | null {
     const check = checks.get(schema) ?? compile({ schema: { ...schema, components: document.components } } as never)
     checks.set(schema, check)
@@ -53,7 +53,7 @@ export function readDocument (app: FastifyInstance) {
   return { document, operations, resolve, faultOf }
 }
 
-/** Names of all properties that nobody described, out of a schema and everything inside it. */
+/** Names of all properties without a description in a schema, nested ones included. */
 export function undescribed (schema: Schema, place: string): string[] {
   const properties = Object.entries(schema.properties ?? {})
   const bare = properties.filter(([, field]) => field.description === undefined && field.$ref === undefined)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { quick, startService, type JsonBody } from '../helper.ts'
 
-/** The routes that StableQueue's own documents define, and what they say that each answers. */
+/** The routes in StableQueue's own documents, and their documented answers. */
 const service = await startService(t, { settings: { RATE_LIMIT_PER_MINUTE: '0' } })
 const { request } = service
 const get = async (path: string) => (await request('GET', path)).body

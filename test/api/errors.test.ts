@@ -7,7 +7,7 @@ import { keyHeaders } from './access-key.ts'
 
 const service = await startService(t, { worker: 'none' })
 
-/** Whether an answer is the one shape of all errors, and says nothing about our inside. */
+/** Whether an answer has the one shape of all errors and reveals no internals. */
 function isOurs (t: Test, { status, body, headers }: Answer, what: string): void {
   t.match(body, {
     success: false,

@@ -86,7 +86,7 @@ t.test('a key sees its own jobs, unless it may see all', async t => {
   t.equal((await list(`key=${mine.id}`, mine.headers)).ids.length, 3)
   t.equal((await list(`key=${mine.id}`, watcher.headers)).ids.length, 3)
 
-  // Every route with the id of a job or a bulk, out of the service's own documentation.
+  // Every route with the id of a job or a bulk, from the service's own documentation.
   const { paths = {} } = idle.app.swagger()
   let tried = 0
   for (const [path, item] of Object.entries(paths)) {

@@ -4,10 +4,10 @@ import t from 'tap'
 import { readInfotext } from '../../src/a1111/pasted-parameters.ts'
 import { startService } from '../helper.ts'
 
-/** Letters; what takes the square of it is sixteen times as slow as a quarter of it. */
+/** Letters. If the work grows with the square, it is sixteen times that of a quarter of the letters. */
 const long = 100_000
 const short = long / 4
-/** Work that takes less is not measured, in microseconds of CPU: other things of the process take as long. */
+/** Less work than this is not measured, in microseconds of CPU: other parts of the process need as much. */
 const soon = 300_000
 const maxGrowth = 10
 
@@ -37,7 +37,7 @@ const families: Readonly<Record<string, (length: number) => string>> = {
 
 const service = await startService(t, { worker: 'none', settings: { CIVITAI_BASE_URL: 'http://127.0.0.1:9/api', CIVITAI_INTERVAL_SECONDS: '0.01' } })
 
-/** Microseconds of this process, in which the service runs. */
+/** CPU time of this process, in which the service runs, in microseconds. */
 async function cost (work: () => Promise<unknown>): Promise<number> {
   const before = process.cpuUsage()
   await work()
@@ -45,7 +45,7 @@ async function cost (work: () => Promise<unknown>): Promise<number> {
   return user + system
 }
 
-/** Null where the work grows with the text, and not with its square. */
+/** Null if the work does not grow with the square of the text. */
 async function growth (work: (length: number) => Promise<unknown>): Promise<string | null> {
   const once = await cost(async () => await work(long))
   if (once < soon) return null
@@ -73,7 +73,7 @@ function resolved (schema: Schema): Schema {
   return document.components.schemas[name] ?? schema
 }
 
-/** A value for a schema with the text wherever it may stand. */
+/** A value for a schema with the text at every possible position. */
 function filled (given: Schema, text: string, depth = 0): unknown {
   const schema = resolved(given)
   const [either] = (schema.anyOf ?? schema.oneOf ?? schema.allOf ?? []) as Schema[]
@@ -93,9 +93,9 @@ function filled (given: Schema, text: string, depth = 0): unknown {
   return (schema.examples as unknown[] | undefined)?.[0] ?? schema.default ?? (schema.type === 'object' ? {} : 1)
 }
 
-/** Of each route; the fields of generations get all. */
+/** Letters for each route; the fields of generations get all of them. */
 const usual = ['one letter', 'blanks', 'opening signs', 'parameters']
-/** Their effects would be felt by the rest of this file. */
+/** Routes whose effects would disturb the rest of this file. */
 const dangerous = /reset-database|retention\/purge|queue-processing/
 
 t.test('no route takes the square of a text\'s length', async t => {

@@ -11,7 +11,7 @@ import { readDocument, undescribed, type Operation } from './document.ts'
 const service = await startService(t, { worker: 'none' })
 await service.request('POST', '/api/v1/servers/Main/test')
 const { document, operations, resolve, faultOf } = readDocument(service.app)
-/** What follows a document of our own; other programs' interfaces have theirs. */
+/** Interfaces with a document of our own; other programs' interfaces follow theirs. */
 const own = operations.filter(({ path, tags = [] }) =>
   /^\/(api|outputs|ui|health|ready|status)\b/.test(path) || tags.includes('Studio'))
 const nameOf = ({ method, path }: Operation) => `${method} ${path}`
@@ -58,7 +58,7 @@ t.test('every field and every parameter is described', async t => {
   t.same([...new Set(fields)], [])
 })
 
-/** Values for the parameters of a path that lead somewhere. */
+/** Existing values for the parameters of a path. */
 async function places (): Promise<(path: string) => string> {
   const parameters = { prompt: 'a lighthouse', steps: 2, width: 64, height: 64 }
   const jobId = await service.submit(parameters)
@@ -127,12 +127,12 @@ t.test('the drop-in\'s generations are told with all of A1111\'s fields, and the
 t.test('whatever comes in, the answer is one that is documented, and never our fault', async t => {
   const at = await places()
   const last = (one: Operation) => Number(one.method === 'DELETE')
-  // Without a worker the service is rightly not ready; what streams has no end to wait for.
+  // Without a worker the service is not ready, as it should be; a stream has no end to wait for.
   const streams = ({ responses }: Operation) => responses[200]?.content?.['text/event-stream'] !== undefined
   const others = own.filter(operation => operation.path !== '/ready' && !streams(operation))
   for (const operation of others.toSorted((one, other) => last(one) - last(other))) {
     const { method, path, parameters, bodies, responses } = operation
-    // No job ends here, so that a wait for one lasts as long as it may.
+    // No job ends here, so a wait for one takes its longest time.
     const inQuery = parameters.filter(parameter => parameter.in === 'query' && parameter.name !== 'wait')
     const inPath = parameters.filter(parameter => parameter.in === 'path')
     const known = at(path).split('/')

@@ -96,7 +96,7 @@ t.test('what is due is told before it goes, with all its files', async t => {
   const files = async (folder: string) => (await readdir(folder, { recursive: true })).filter(name => /\w\.\w+$/.test(name))
   const brought = await files(inputs)
   t.equal(brought.length, 1)
-  // What was just brought is left for another job that may be about to use it.
+  // A new upload stays, because another job can be about to use it.
   const before = new Date(Date.now() - 60_000)
   for (const name of brought) await utimes(join(inputs, name), before, before)
   const longAgo = Date.now() - 10 * 86_400_000

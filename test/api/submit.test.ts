@@ -196,7 +196,7 @@ t.test('Idempotency-Key: after a crash between claim and answer the repeat gets 
   const bulk = await post(order, ordering, '/api/v2/generate/bulk')
   const ids = (bulk.body.jobs as JsonBody[]).map(({ id }) => id)
   await forgetAnswers()
-  // It had come as far as the second job.
+  // The crashed request had created two jobs.
   for (const id of ids.slice(2)) {
     await idle.request('POST', `/api/v2/jobs/${String(id)}/cancel`)
     await idle.request('DELETE', `/api/v2/jobs/${String(id)}`)

@@ -8,11 +8,11 @@ const { request } = service
 const { operations, resolve } = readDocument(service.app)
 const changing = operations.filter(({ method, path }) => method !== 'GET' && path.startsWith('/api/'))
 const nameOf = ({ method, path }: Operation) => `${method} ${path}`
-/** Submissions warn of unknown fields, since clients of several programs send theirs along. */
+/** Submissions only warn about unknown fields, because several programs send fields of their own. */
 const submits = ({ path }: Operation) => /\/generate(\/bulk)?$/.test(path)
 const at = (path: string) => path.replace('{alias}', 'Main').replace(/\{\w+\}/g, 'none')
 
-/** The objects that a schema admits. */
+/** The object schemas within a schema. */
 function objectsOf (schema: Schema): Schema[] {
   const found = resolve(schema)
   return found.anyOf === undefined ? (found.type === 'null' ? [] : [found]) : found.anyOf.flatMap(objectsOf)

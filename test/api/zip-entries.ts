@@ -1,4 +1,4 @@
-/** The files of a zip whose entries are stored as they are, by name (APPNOTE.TXT §4.3.12 and §4.3.16). */
+/** The files of a zip with uncompressed entries, by name (APPNOTE.TXT §4.3.12 and §4.3.16). */
 export function zipEntries (zip: Buffer): Map<string, { content: Buffer, isCompressed: boolean }> {
   const end = zip.lastIndexOf(Buffer.from('504b0506', 'hex'))
   const entries = new Map<string, { content: Buffer, isCompressed: boolean }>()

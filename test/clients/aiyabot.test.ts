@@ -4,13 +4,13 @@ import {
   asking, drawing, failNext, jsonOf, listsRead, opened, running, serverGone, type Fields, type Generation
 } from './http.ts'
 
-/** aiyabot, a Discord bot: reads its lists once at its start, and sends "None" for each choice that nobody made. */
+/** aiyabot, a Discord bot: reads its lists once at its start, and sends "None" for each option without a choice. */
 const service = await startService(t, { settings: { JOB_ATTEMPTS: '1' } })
 await listsRead(service)
 const ask = asking(service)
 const list = async (name: string) => await jsonOf<Fields[]>(ask('GET', `/sdapi/v1/${name}`))
 
-/** A command of a user with every choice at its default. */
+/** A user's command with every option at its default. */
 const request = (more: Fields = {}) => ({
   prompt: 'a lighthouse',
   negative_prompt: '',
@@ -32,7 +32,7 @@ const request = (more: Fields = {}) => ({
 const draw = async (more?: Fields, route = 'txt2img') =>
   await jsonOf<Generation>(ask('POST', `/sdapi/v1/${route}`, { json: request(more) }))
 
-/** What its start makes of the lists and of the components of the page. */
+/** Its start, which reads the lists and the components of the page. */
 async function choices () {
   const { loaded, skipped } = await jsonOf<Record<string, Record<string, Fields>>>(ask('GET', '/sdapi/v1/embeddings'))
   const { components } = await jsonOf<{ components: Array<{ props?: { elem_id?: string, choices?: string[] } }> }>(

@@ -5,8 +5,8 @@ import {
 } from './http.ts'
 
 /**
- * stable-diffusion-webui-distributed: an A1111 that sends parts of its own batch to others. It always has credentials,
- * "None:None" where nobody set any, and its request is all that its own generation consists of.
+ * stable-diffusion-webui-distributed: an A1111 that sends parts of its own batch to others. It always sends
+ * credentials, "None:None" if none are set, and its request contains every field of its own generation.
  */
 const service = await startService(t, { settings: { JOB_ATTEMPTS: '1' } })
 await listsRead(service)
@@ -14,7 +14,7 @@ const ask = asking(service, basic('None:None'))
 
 type Mode = 'txt2img' | 'img2img'
 
-/** What it serializes of a generation, fields that are no parameters included. */
+/** The serialized generation, including fields that are no parameters. */
 const payload = (more: Fields = {}) => ({
   outpath_samples: 'outputs/txt2img-images',
   outpath_grids: 'outputs/txt2img-grids',
@@ -85,7 +85,7 @@ const payload = (more: Fields = {}) => ({
   ...more
 })
 
-/** Only 200 counts; anything else makes the worker lose its part of the batch. */
+/** Only 200 is success; any other status makes the worker lose its part of the batch. */
 async function part (json: Fields, mode: Mode = 'txt2img'): Promise<Generation> {
   const response = await ask('POST', `/sdapi/v1/${mode}`, { json })
   const answer = await jsonOf<Generation & Fields>(response)
@@ -93,7 +93,7 @@ async function part (json: Fields, mode: Mode = 'txt2img'): Promise<Generation> 
   return answer
 }
 
-/** How it takes the pictures into its own gallery. */
+/** How it adds the images to its own gallery. */
 function injected ({ images, parameters, info }: Generation): Array<{ seed: number, subseed: number, text: string }> {
   const told = JSON.parse(info) as Record<'all_seeds' | 'all_subseeds', number[]> & Record<'seed' | 'subseed', number> &
     { infotexts: string[] }

@@ -2,7 +2,7 @@ import t from 'tap'
 import { startService } from '../helper.ts'
 import { asking, failNext, jsonOf, serverGone, type Fields } from './http.ts'
 
-/** StableQueue-Forge-Extension: servers by alias, jobs with 202, and a script of its own that checks the connection. */
+/** StableQueue-Forge-Extension: servers by alias, jobs with 202, and a script of its own that tests the connection. */
 const service = await startService(t, { settings: { JOB_ATTEMPTS: '1', UI_AUTH: 'token' } })
 const { accessKey, secret } = await service.services.accessKeys.create({ name: 'Forge', scopes: ['jobs:write', 'jobs:read', 'servers:read'] })
 const ask = asking(service, { 'X-API-Key': accessKey.key, 'X-API-Secret': secret })
@@ -26,7 +26,7 @@ const parameters = {
   denoising_strength: 0.7
 }
 
-/** 202 counts, and no other status; the id is under the oldest of its names. */
+/** Only 202 is success; the id is under the oldest of its names. */
 async function submitted (more: Fields = {}): Promise<string | false> {
   const response = await ask('POST', '/api/v2/generate', {
     json: {
@@ -85,7 +85,7 @@ t.test('its servers and its queue are there while the server is away', async t =
   t.type(await submitted(), 'string')
 })
 
-/** Its page asks for the state of a job until there is an end. */
+/** Its page polls the state of a job until the job ends. */
 async function untilEnded (id: string): Promise<Fields> {
   for (;;) {
     const { job } = await jsonOf<{ job: Fields }>(ask('GET', `/api/v2/jobs/${id}/status`))

@@ -2,7 +2,7 @@ import sharp from 'sharp'
 import { onNotices, type Service } from '../helper.ts'
 
 export type Fields = Record<string, unknown>
-/** What A1111 answers to a generation. */
+/** A1111's answer to a generation. */
 export interface Generation { readonly images: string[], readonly parameters: Fields, readonly info: string }
 
 export interface Sent {
@@ -14,7 +14,7 @@ export interface Sent {
 
 export type Ask = (method: string, path: string, sent?: Sent) => Promise<Response>
 
-/** Requests as a client with these headers makes them; what it does with the answer is its own affair. */
+/** Requests of a client with these headers; each test reads the answers like its client. */
 export function asking (service: Pick<Service, 'url'>, always: Readonly<Record<string, string>> = {}): Ask {
   return async (method, path, { json, form, headers, signal } = {}) => {
     const body = json === undefined ? form && new URLSearchParams(form) : JSON.stringify(json)
@@ -34,17 +34,17 @@ export async function jsonOf<Value = Fields> (answer: Promise<Response> | Respon
 export const basic = (pair: string): Record<string, string> =>
   ({ authorization: `Basic ${Buffer.from(pair).toString('base64')}` })
 
-/** A picture as clients send it. */
+/** An image as clients send it. */
 export const drawing = (await sharp({ create: { width: 64, height: 64, channels: 3, background: '#804020' } })
   .png().toBuffer()).toString('base64')
 
-/** What a client that opens the picture finds; throws for what is none. */
+/** Opens the image like a client; throws if it is not one. */
 export async function opened (base64: string | undefined) {
   const { format, width, height } = await sharp(Buffer.from(base64 ?? '', 'base64')).metadata()
   return { format, width, height }
 }
 
-/** Resolves when a generation runs; rejects when the call that should have started it ends before. */
+/** Resolves when a generation runs; rejects if the call that should start it ends before. */
 export async function running (service: Service, call: Promise<unknown>): Promise<void> {
   const ended = call.then(() => { throw new Error('the call ended before it ran') })
   ended.catch(() => undefined)
@@ -52,7 +52,7 @@ export async function running (service: Service, call: Promise<unknown>): Promis
     await service.services.list.count({ status: 'processing' }) > 0 || undefined)])
 }
 
-/** Resolves when the service has read what its server has. */
+/** Resolves when the service has read its server's inventory. */
 export async function listsRead ({ services }: Service): Promise<void> {
   const ids = services.registry.list().map(({ id }) => id)
   await patiently(async () => (await Promise.all(ids.map(services.states.freshInventory))).every(one => one !== null))
@@ -69,7 +69,7 @@ async function patiently (look: () => Promise<boolean>): Promise<void> {
   while (!await look()) await new Promise(resolve => { setTimeout(resolve, 20) })
 }
 
-/** Makes one generation fail as A1111 does when a script or a model is at fault. */
+/** Makes one generation fail as in A1111 when a script or a model causes an error. */
 export function failNext (service: Service): void {
   service.simulator.setFaults([{ kind: 'runtime-error', message: 'mat1 and mat2 shapes cannot be multiplied' }])
 }

@@ -2,7 +2,7 @@ import t from 'tap'
 import { startService } from '../helper.ts'
 import { asking, failNext, jsonOf, listsRead, opened, running, serverGone, type Fields, type Generation } from './http.ts'
 
-/** Clients of the Job Tracker extension: A1111's own answer, an id in `X-Job-ID`, and two routes that know the jobs. */
+/** Clients of the Job Tracker extension: A1111's own answer, an id in `X-Job-ID`, and two routes that list the jobs. */
 const service = await startService(t, { settings: { JOB_ATTEMPTS: '1' } })
 await listsRead(service)
 const ask = asking(service)

@@ -17,7 +17,7 @@ async function setModel (model: string): Promise<void> {
   if (!answer.ok) throw new Error(String(answer.status))
 }
 
-/** An answer without `images` is its error 400, with the name of the missing field. */
+/** For an answer without `images` it returns its error 400 with the name of the missing field. */
 async function generations (form: Fields, parameters: Fields = {}): Promise<string[]> {
   const data = { prompt: form.prompt, batch_size: form.n ?? 1, width: 64, height: 64, steps: 3, ...parameters }
   const result = await jsonOf(ask('POST', '/sdapi/v1/txt2img', { json: data }))

@@ -4,12 +4,12 @@ import {
   asking, basic, failNext, jsonOf, listsRead, opened, running, serverGone, type Fields, type Generation
 } from './http.ts'
 
-/** SillyTavern: its server asks A1111, its page reads `data.images[0]` from what that server passes on. */
+/** SillyTavern: its server calls A1111; its page reads `data.images[0]` from that server's answer. */
 const service = await startService(t, { settings: { JOB_ATTEMPTS: '1' } })
 await listsRead(service)
 const ask = asking(service, basic(''))
 
-/** Its server passes a good answer on, and turns every other into 500. */
+/** Its server passes a good answer on and turns every other into 500. */
 async function passedOn (answer: Promise<Response>): Promise<{ status: number, data: Fields }> {
   try {
     const result = await answer

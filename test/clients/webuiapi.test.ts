@@ -4,7 +4,7 @@ import {
   asking, basic, drawing, failNext, jsonOf, listsRead, opened, running, serverGone, type Fields, type Generation
 } from './http.ts'
 
-/** webuiapi 0.9.17, a Python library: what its methods send, and what they take from the answers. */
+/** webuiapi 0.9.17, a Python library: the requests of its methods, and the fields that they read from the answers. */
 const service = await startService(t, { settings: { JOB_ATTEMPTS: '1' } })
 await listsRead(service)
 const ask = asking(service)
@@ -12,7 +12,7 @@ const get = async <Value = Fields>(name: string) => await jsonOf<Value>(ask('GET
 
 interface Result { images: string[], parameters: unknown, info: unknown, json: Fields }
 
-/** Any status but 200 raises; images, info and parameters come from whichever fields there are. */
+/** Raises for any status but 200; reads images, info and parameters if they exist. */
 async function toResult (answer: Promise<Response>): Promise<Result> {
   const response = await answer
   if (response.status !== 200) throw new Error(`(${response.status}, ${await response.text()})`)
@@ -34,7 +34,7 @@ function infoOf (json: Fields): unknown {
 const post = async (name: string, json: unknown, headers: Record<string, string> = {}) =>
   await toResult(ask('POST', `/sdapi/v1/${name}`, { json, headers }))
 
-/** What the library sends although nobody set it. */
+/** Fields that the library sends by default. */
 const common = {
   styles: [],
   seed: -1,
@@ -214,7 +214,7 @@ t.test('options, util_get_*, util_set_model and util_wait_for_ready', async t =>
   const set = async (options: Fields) => await jsonOf<unknown>(ask('POST', '/sdapi/v1/options', { json: options }))
   for (const title of titles) {
     t.equal(await set({ sd_model_checkpoint: title }), null)
-    // a title gets its hash with the first use of the checkpoint
+    // A title gets its hash with the first use of the checkpoint.
     const withoutHash = (name: unknown) => String(name).replace(/ \[\w+\]$/, '')
     t.equal(withoutHash((await get('options')).sd_model_checkpoint), withoutHash(title))
     const progress = await get<{ progress: number, state: { job_count: number } }>('progress')

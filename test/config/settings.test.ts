@@ -7,7 +7,7 @@ import { renderEnvironmentExample, renderSettingsTable } from '../../src/config/
 import { Settings } from '../../src/config/settings.ts'
 import { inRepository } from '../root.ts'
 
-/** What is wrong with an environment, or an empty text. */
+/** The errors of an environment, or an empty text. */
 function problemsOf (environment: Record<string, string>): string {
   try {
     parseSettings(environment)

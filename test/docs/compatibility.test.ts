@@ -4,7 +4,7 @@ import { inRepository } from '../root.ts'
 
 interface Table { readonly title: string, readonly rows: ReadonlyArray<readonly string[]> }
 
-/** The tables of the page, each by its heading, without their heads. */
+/** The tables of the page by heading, without their heads. */
 async function tables (): Promise<Table[]> {
   const page = await readFile(inRepository('docs', 'compatibility.md'), 'utf8')
   return page.split('\n## ').slice(1).flatMap(part => {

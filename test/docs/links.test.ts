@@ -3,7 +3,7 @@ import { dirname, join, normalize } from 'node:path'
 import t from 'tap'
 import { inRepository } from '../root.ts'
 
-/** Folders that the repository does not hold, or that hold no pages of ours. */
+/** Folders that are not in the repository or contain no pages of ours. */
 const elsewhere = new Set(['node_modules', 'dist', 'data', 'coverage', '.git', '.tap'])
 
 async function pagesBelow (folder: string): Promise<string[]> {
@@ -16,12 +16,12 @@ async function pagesBelow (folder: string): Promise<string[]> {
   return found.flat()
 }
 
-/** A page without its programs and code, in which brackets are no links. */
+/** A page without its code, where brackets are no links. */
 function prose (page: string): string {
   return page.replace(/^```.*?^```/gms, '').replace(/`[^`\n]*`/g, match => match.replace(/[[\]()]/g, ''))
 }
 
-/** The anchors of a page, as GitHub makes them from headings; the second of the same name gets -1. */
+/** The anchors of a page, as GitHub makes them from headings; the second one of a name gets -1. */
 function anchors (page: string): string[] {
   const seen = new Map<string, number>()
   return [...page.replace(/^```.*?^```/gms, '').matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => {

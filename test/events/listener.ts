@@ -2,7 +2,7 @@ import { liveKinds, type EventView } from '../../schemas/event.ts'
 
 const passing = new Set<string>(liveKinds)
 
-/** Kinds of the events without those that come or not, as the moment has it. */
+/** Kinds of the events, without those whose number depends on timing. */
 export function kindsOf (events: readonly EventView[]): Array<EventView['kind']> {
   return events.map(({ kind }) => kind).filter(kind => !passing.has(kind))
 }
@@ -11,16 +11,16 @@ export function kindsOf (events: readonly EventView[]): Array<EventView['kind']>
 export interface Listener {
   readonly status: number
   readonly headers: Headers
-  /** Everything that came so far. */
+  /** All events so far. */
   readonly events: readonly EventView[]
-  /** Comments and hints that came so far. */
+  /** All comments and retry hints so far. */
   readonly asides: readonly string[]
-  /** What a browser would send when it comes back. */
+  /** The id that a browser would send when it reconnects. */
   lastEventId (): string
-  /** The first event, also of those that came before, which fits. @throws Error when the stream ends first */
+  /** The first event that matches, earlier ones included. @throws Error if the stream ends first */
   until (fits: (event: EventView) => boolean): Promise<EventView>
   untilKind (kind: EventView['kind']): Promise<EventView>
-  /** Resolves when the other side has ended the stream, with all events. */
+  /** Resolves with all events when the other side has ended the stream. */
   ended (): Promise<readonly EventView[]>
   close (): void
 }

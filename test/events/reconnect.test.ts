@@ -12,7 +12,7 @@ t.teardown(redis.stop)
 const service = await startService(t, { redis, settings })
 const servers = { Main: service.simulator.url }
 
-/** Another process of the API, as far as Redis can tell: with a house of its own. */
+/** Another process of the API from the view of Redis: it has services of its own. */
 async function startOther (its = redis) {
   const { services } = await startService(t, { redis: its, settings, servers, worker: 'none' })
   return services
@@ -25,7 +25,7 @@ t.test('over reconnects, restarts and other processes no end is missed, and none
   let lastEventId = ''
   const isDone = () => jobIds.every(id => heard.some(({ kind, job_id: of }) => kind === 'completed' && of === id))
 
-  /** Listens at one address until it is cut off, and remembers where it was, as a browser does. */
+  /** Listens at one address until it is disconnected, and keeps the last id, as a browser does. */
   async function hearAt (url: string, work: () => Promise<void>): Promise<void> {
     const listener = await listenTo(`${url}/api/v1/events?kinds=accepted,started,completed,failed`,
       lastEventId === '' ? {} : { 'Last-Event-ID': lastEventId })
@@ -50,7 +50,7 @@ t.test('over reconnects, restarts and other processes no end is missed, and none
         await app.close()
       })
     }
-    // While nobody listens.
+    // Without any listener.
     await submit()
   }
   while (!isDone()) await hearAt(service.url, async () => { await service.until(jobIds.at(-1) ?? '', 'completed') })

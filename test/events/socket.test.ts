@@ -16,7 +16,7 @@ interface Message {
   readonly [name: string]: unknown
 }
 
-/** A socket, and what came over it. */
+/** A socket and its messages. */
 async function open (headers: Readonly<Record<string, string>> = {}, query = '') {
   const socket = new WebSocket(address + query, { headers })
   const messages: Message[] = []
@@ -64,7 +64,7 @@ async function open (headers: Readonly<Record<string, string>> = {}, query = '')
 }
 
 t.test('subscriptions on one socket each get what they ask for', async t => {
-  // by then the server is up, which is an event as well
+  // By then the server is online, which is an event too.
   await service.until(await service.submit(quick), 'completed')
   const socket = await open()
   socket.say({ type: 'subscribe', id: 'all' })
@@ -167,7 +167,7 @@ t.test('a service that stops lets everybody go', async t => {
   const arrived = once(service.app.server, 'request')
   const waiting = service.request('GET', `/api/v2/jobs/${jobId}?wait=120`)
   await arrived
-  // Redis answers in turn: once this one has been looked up, the one before waits.
+  // Redis answers in order: after this answer, the request before it waits too.
   await service.request('GET', `/api/v2/jobs/${jobId}`)
   const socket = await open()
   socket.say({ type: 'subscribe', id: 'all' })

@@ -177,7 +177,7 @@ t.test('who comes back too late is told to read anew, and still learns the end o
   await future.untilKind('reset')
 })
 
-/** A message of a WebSocket's client, shorter than 126 bytes; the mask may be nothing. */
+/** A message of a WebSocket client, shorter than 126 bytes, with a mask of zeros. */
 function frame (message: unknown): Buffer {
   const text = Buffer.from(JSON.stringify(message))
   return Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), text])
@@ -210,7 +210,7 @@ for (const [carrier, path, headers, first] of [
     t.teardown(quickReader.close)
     await quickReader.untilKind('ready')
     const padding = 'x'.repeat(60_000)
-    // Kernels take some megabytes on behalf of a reader.
+    // The kernel buffers some megabytes for a reader.
     for (let count = 0; count < 200; count++) {
       await redis.publish(keys.channel('jobs'), JSON.stringify({
         kind: 'progress', job: `padding-${count}`, server: '', key: '', status: 'processing', moment: 1, data: { padding }

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { bounded, readBeginning, readWhole } from '../../src/lib/chunks.ts'
 
-/** Gives the texts as chunks, and remembers which were taken and whether the source was closed. */
+/** Yields the texts as chunks, and records which ones were read and whether the source was closed. */
 function source (...texts: string[]) {
   const seen = { taken: [] as string[], closed: false }
   async function * chunks () {

@@ -8,14 +8,14 @@ import { inRepository } from '../root.ts'
 
 const listenersOf = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
 
-/** Waits for a signal while garbage is collected all the time; `never` when it has not fired long after its time. */
+/** Waits for a signal during constant garbage collection; `never` if it has not fired long after its time. */
 const collecting = /* js */ `
 import { setTimeout as sleep } from 'node:timers/promises'
 const gone = new AbortController()
 const other = new AbortController()
 async function fired (make) {
   const made = make()
-  // A listener is all that holds the signal, as with most who wait for one.
+  // Only a listener references the signal, as in most code that waits for one.
   const firing = new Promise(resolve => made.addEventListener('abort', () => { resolve(made.reason.name) }, { once: true }))
   return firing
 }
@@ -49,7 +49,7 @@ t.test('deadlines are kept through garbage collections', async t => {
   t.same(names, ['TimeoutError', 'TimeoutError', 'AbortError', 'AbortError', 'TimeoutError'])
 })
 
-// Later versions of Node keep it.
+// Later versions of Node keep the signal.
 if (process.version.startsWith('v20.')) {
   t.test('on Node 20 the bare form is lost', async t => {
     t.same(await collected('() => AbortSignal.any([gone.signal, AbortSignal.timeout(100)])'), ['never'])

@@ -60,7 +60,7 @@ t.test('any value comes back as it was, and ordinary ones as JSON.parse gives th
   }))
   fc.assert(fc.property(value, given => {
     const text = stringifyJson(given)
-    // the built-in parser judges whether it is JSON at all
+    // The built-in parser decides whether it is valid JSON.
     const usual = JSON.stringify(JSON.parse(text))
     return stringifyJson(parseJsonText(text)) === text && JSON.stringify(parseJsonText(text)) === usual
   }))

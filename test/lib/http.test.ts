@@ -36,7 +36,7 @@ async function listen (t: Test, server: Server): Promise<URL> {
 
 const http = async (t: Test, listener: RequestListener) => await listen(t, createServer(listener))
 
-/** A server that writes this, ends the connection whether it was read or not, and says when that is done. */
+/** A server that writes this, ends the connection even if it is not read yet, and then reports that. */
 async function closing (t: Test, pieces: readonly string[]): Promise<{ url: URL, closed: Promise<unknown> }> {
   const server = createTcpServer({ allowHalfOpen: true }, socket => {
     socket.once('data', () => {
@@ -48,17 +48,17 @@ async function closing (t: Test, pieces: readonly string[]): Promise<{ url: URL,
   return { url: await listen(t, server), closed: once(server, 'written') }
 }
 
-/** The loop turns often enough for the end of a connection on this machine to arrive. */
+/** Enough turns of the event loop for the end of a local connection to arrive. */
 async function settled (): Promise<void> {
   for (let turn = 0; turn < 200; turn++) await nextTurn()
 }
 
-/** Some come in one piece, so that all of it was taken while its reader is behind; the others need many. */
+/** Small ones arrive in one chunk before their reader starts; the others need many chunks. */
 const sizes = [20_000, 60_000, 65_536, 600_000]
 const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`
 const head = (...headers: string[]) => `HTTP/1.1 200 OK\r\n${headers.map(header => `${header}\r\n`).join('')}\r\n`
 
-/** Each way in which an answer says where it ends, whole and broken off. */
+/** Each way in which an answer marks its end, complete and cut off. */
 function answersOf (text: string): ReadonlyArray<[what: string, pieces: readonly string[], whole: boolean]> {
   return [
     ['a length, and the connection ends', [head(`content-length: ${text.length}`, 'connection: close'), text], true],
@@ -82,7 +82,7 @@ for (const [connections, create] of clients) {
       await closed
       await settled()
       const read = readBytes(body, 1e6)
-      // a small answer of kept connections is JSON, whose end is known without this
+      // A small answer on a kept connection is JSON, whose end is recognizable by itself.
       if (!whole && connections === 'kept connections') await read.catch(() => {})
       else if (whole) t.equal((await read).length, size, what)
       else await t.rejects(read, what)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createSemaphore } from '../../src/lib/semaphore.ts'
 
-/** Lets everything happen that waits for nothing but promises. */
+/** Lets all pending promises settle. */
 const settled = () => new Promise(resolve => setImmediate(resolve))
 
 t.test('as many hold a slot as there are, and the others follow in the order in which they asked', async t => {

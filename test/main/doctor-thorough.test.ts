@@ -74,7 +74,7 @@ t.test('an address that is not registered is checked directly, and put back afte
   t.teardown(simulator.close)
   const options = async () => await (await fetch(`${simulator.url}/sdapi/v1/options`)).json() as Record<string, unknown>
   const before = await options()
-  // Stands in the middle of a generation with other settings.
+  // The check is in a generation with changed settings.
   simulator.setFaults([{ kind: 'hang', prompt: 'grey', times: 1, afterSteps: 0 }])
   const killed = start(folder, ['--thorough', '--server', simulator.url], { PORT: '9' })
   const notes = async () => (await readdir(folder)).filter(name => /^server-check-.*json$/.test(name))

@@ -6,7 +6,7 @@ import { startTestRedis } from '../redis.ts'
 
 const defaults = { REDIS_URL: '', REDIS_SERVER: '', DATA_DIR: '/tmp' }
 
-/** Runs the doctor and returns what it found. */
+/** Runs the doctor and returns its findings. */
 async function examine (config: Partial<typeof defaults>, servers: DoctorServer[] = []) {
   let report = ''
   const code = await runDoctor({ ...defaults, ...config }, {

@@ -17,7 +17,7 @@ async function tableUnder (heading: string): Promise<string[][]> {
   return rows.map(row => row.split('|').slice(1, -1).map(cell => cell.trim()))
 }
 
-/** What all programs are given to write, as fields of a submission. */
+/** The parameters that all programs write in this test, as fields of a submission. */
 const expected = {
   Prompt: { prompt: /^a red fox/ },
   Negative: { negative_prompt: 'blurry' },
@@ -115,7 +115,7 @@ t.test('each place in a file is read', async t => {
   t.equal(await readGenerationText(path), infotext, 'from a file')
 })
 
-/** A picture of one pixel whose directory is the only one. */
+/** An image of one pixel with a single directory. */
 function tiffWithComment (text: string): Buffer {
   const comment = Buffer.concat([Buffer.from('ASCII\0\0\0'), Buffer.from(text)])
   const entries: number[][] = [

@@ -15,7 +15,7 @@ const png = await small.png().toBuffer()
 const jpeg = await small.jpeg().toBuffer()
 const webp = await small.webp().toBuffer()
 
-/** A PNG of a few bytes that claims to be this large. */
+/** A PNG of a few bytes whose header claims this size. */
 function bomb (width: number, height: number): Buffer {
   const bytes = Buffer.from(png)
   bytes.writeUInt32BE(width, 16)
@@ -254,7 +254,7 @@ t.test('generation parameters are read back from every format that A1111 writes'
   t.equal(await readGenerationText(Buffer.from('no picture')), null)
 })
 
-/** What piexif writes: UserComment in the Exif directory, its text in big-endian UTF-16. */
+/** The form of piexif: UserComment in the Exif directory, its text in big-endian UTF-16. */
 function exifWithComment (text: string, byteOrder: 'MM' | 'II'): Buffer {
   const comment = Buffer.concat([Buffer.from('UNICODE\0'), Buffer.from(text, 'utf16le').swap16()])
   const tiff = Buffer.alloc(44)

@@ -8,7 +8,7 @@ import { createUploadTexts } from '../../src/media/uploads.ts'
 
 const mebibyte = 1_048_576
 const limits = { bytes: mebibyte, pixels: 1_000_000, count: 16 }
-/** Noise, which no format makes smaller. */
+/** Noise, which no format can compress. */
 const png = await sharp(randomBytes(200 * 200 * 3), { raw: { width: 200, height: 200, channels: 3 } }).png().toBuffer()
 const base64 = png.toString('base64')
 

@@ -1,7 +1,7 @@
 import { crc32, deflateSync, gzipSync } from 'node:zlib'
 import sharp from 'sharp'
 
-/** Small pictures with texts in every place where programs put them. */
+/** Small images with texts at every position where programs write them. */
 export const canvas = (width = 40, height = 24) => sharp({ create: { width, height, channels: 3, background: '#36a' } })
 
 const plainPng = await canvas().png().toBuffer()
@@ -21,7 +21,7 @@ export function pngWithChunks (...chunks: Array<[type: string, data: Buffer]>): 
   return Buffer.concat([plainPng.subarray(0, headerEnd), ...own, plainPng.subarray(headerEnd)])
 }
 
-/** As `pngWithChunks`, with the chunks behind the pixels. */
+/** Like `pngWithChunks`, with the chunks behind the pixels. */
 export function pngWithLateChunks (...chunks: Array<[type: string, data: Buffer]>): Buffer {
   const end = plainPng.length - 12
   return Buffer.concat([plainPng.subarray(0, end), ...chunks.map(one => chunk(...one)), plainPng.subarray(end)])
@@ -32,7 +32,7 @@ export function pngWithTexts (texts: Readonly<Record<string, string>>): Buffer {
     ['iTXt', Buffer.concat([Buffer.from(`${keyword}\0\0\0\0\0`, 'latin1'), Buffer.from(text)])]))
 }
 
-/** The kinds of text chunk that a PNG has. */
+/** The kinds of text chunk in a PNG. */
 export const pngTexts: Readonly<Record<string, (text: string) => Buffer>> = {
   'PNG: tEXt': text => pngWithChunks(['tEXt', Buffer.from(`parameters\0${text}`, 'latin1')]),
   'PNG: zTXt': text => pngWithChunks(['zTXt', Buffer.concat([Buffer.from('parameters\0\0', 'latin1'), deflateSync(Buffer.from(text, 'latin1'))])]),
@@ -44,12 +44,12 @@ export interface ExifOptions {
   readonly order?: 'MM' | 'II'
   /** The first bytes of the comment, which name its encoding. */
   readonly head?: string
-  /** Whether the comment stands in the first directory, where Pillow puts it, instead of EXIF's own. */
+  /** Whether the comment is in the first directory, as Pillow writes it, instead of EXIF's own. */
   readonly atTop?: boolean
   readonly tag?: number
 }
 
-/** An EXIF block without its mark. */
+/** An EXIF block without its marker. */
 export function exifBlock (text: Buffer, { order = 'MM', head = '', atTop = false, tag = 0x9286 }: ExifOptions = {}): Buffer {
   const comment = Buffer.concat([Buffer.from(head, 'latin1'), text])
   const tiff = Buffer.alloc(44)
@@ -84,7 +84,7 @@ export function pngWithExif (exif: Buffer): Buffer {
   return pngWithChunks(['eXIf', exif])
 }
 
-/** An extended WebP: its flags say that EXIF follows. */
+/** An extended WebP: its flags announce EXIF. */
 export async function webpWithExif (exif: Buffer): Promise<Buffer> {
   const bytes = await canvas().webp().withExif({ IFD0: { Software: 'x' } }).toBuffer()
   const at = bytes.indexOf('EXIF', 12, 'latin1')
@@ -113,7 +113,7 @@ export async function gifWithComment (text: string): Promise<Buffer> {
 
 export type StealthMark = 'stealth_pnginfo' | 'stealth_pngcomp' | 'stealth_rgbinfo' | 'stealth_rgbcomp'
 
-/** A picture whose lowest bits hold the text, column by column. */
+/** An image whose lowest bits contain the text, column by column. */
 export async function stealthPng (text: string, mark: StealthMark): Promise<Buffer> {
   const [width, height] = [96, 64]
   const body = mark.endsWith('comp') ? gzipSync(text) : Buffer.from(text)

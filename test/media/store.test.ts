@@ -167,7 +167,7 @@ t.test('a start removes the drafts of a process that died, and no others', async
   t.same(await filesIn(directory), ['new'])
 })
 
-/** A folder on a disk of 256 KiB; null where this user may not mount one. */
+/** A folder on a disk of 256 KiB; null if this user cannot mount one. */
 async function smallDisk (): Promise<string | null> {
   const folder = await mkdtemp(join(tmpdir(), 'sq-disk-'))
   try {

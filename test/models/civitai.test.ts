@@ -122,7 +122,7 @@ t.test('asking Civitai about a file', async t => {
       { status: 200, body: { civitai_fetch_error: /knows no file/, filename: 'other.safetensors' } })
   })
 
-  // Root may write anywhere, so there is nothing to see then.
+  // Root can write anywhere, so the test has nothing to check then.
   if (process.getuid?.() !== 0) {
     t.test('works in a folder that may only be read', async t => {
       await chmod(folder, 0o500)

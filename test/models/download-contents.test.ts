@@ -35,7 +35,7 @@ t.test('a download is the file that it says, or a clear failure', async t => {
     settings: { LORA_DIR: folder, CIVITAI_BASE_URL: `${url}/api/v1`, CIVITAI_INTERVAL_SECONDS: '0.01', HUGGINGFACE_BASE_URL: url }
   })
 
-  /** Offers a version at Civitai whose file is answered by these, one request each, the last for all others. */
+  /** Offers a version at Civitai whose file gets these answers, one per request, the last one for all others. */
   function offer (id: number, name: string, hash: string | null, ...answers: Handler[]): void {
     const file = {
       name, type: 'Model', primary: true, downloadUrl: `${url}/file/${id}`, hashes: hash === null ? {} : { SHA256: hash.toUpperCase() }
@@ -51,7 +51,7 @@ t.test('a download is the file that it says, or a clear failure', async t => {
     handlers.set(`/file/${id}`, (request, response) => { answers[Math.min(times++, answers.length - 1)]?.(request, response) })
   }
 
-  /** Breaks off in the middle. */
+  /** Ends the connection in the middle. */
   const half = (bytes: Buffer, headers: Record<string, string>): Handler => (_request, response) => {
     response.writeHead(200, { 'content-length': bytes.length, ...headers })
     response.write(bytes.subarray(0, 100_000), () => response.destroy())
@@ -59,7 +59,7 @@ t.test('a download is the file that it says, or a clear failure', async t => {
   const whole = (bytes: Buffer, headers: Record<string, string> = {}): Handler => (_request, response) => {
     response.writeHead(200, { 'content-length': bytes.length, ...headers }).end(bytes)
   }
-  /** Goes on wherever it is asked to, whatever was there before. */
+  /** Continues at any requested position, whatever was sent before. */
   const rest = (bytes: Buffer, headers: Record<string, string> = {}): Handler => (request, response) => {
     const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0)
     if (from === 0) return whole(bytes, headers)(request, response)

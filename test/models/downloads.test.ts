@@ -14,7 +14,7 @@ const sha256 = createHash('sha256').update(file).digest('hex')
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
-/** A server whose answers a test chooses by path. */
+/** A server whose answers a test sets by path. */
 async function startSource (t: Pick<Test, 'teardown'>) {
   const handlers = new Map<string, Handler>()
   const requests: Array<{ path: string, range: string | undefined, authorization: string | undefined }> = []
@@ -34,7 +34,7 @@ async function startSource (t: Pick<Test, 'teardown'>) {
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, handlers, requests }
 }
 
-/** The whole file, or what Range asks for. */
+/** The whole file, or the part that Range requests. */
 function serve (request: IncomingMessage, response: ServerResponse): void {
   const [, from] = /^bytes=(\d+)-$/.exec(request.headers.range ?? '') ?? []
   if (from === undefined) {

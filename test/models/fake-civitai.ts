@@ -3,15 +3,15 @@ import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 
-/** A server that answers like Civitai's public REST API, from what a test puts in. */
+/** A server that answers like Civitai's public REST API, with a test's data. */
 export interface FakeCivitai {
-  /** Of its API. */
+  /** The base address of its API. */
   readonly url: string
   /** Every request so far: path with query, and the Authorization header. */
   readonly requests: Array<{ path: string, authorization: string | undefined }>
   /** Answers by path with query, without `/api/v1`. */
   readonly answers: Map<string, unknown>
-  /** Status codes that come first, whatever is asked; 429 comes with a Retry-After of 0. */
+  /** Status codes for the next requests, whatever their path; 429 gets a Retry-After of 0. */
   readonly troubles: number[]
   readonly files: Map<string, Buffer>
 }

@@ -15,7 +15,7 @@ export function safetensors (metadata: Readonly<Record<string, string>>, seed = 
   return Buffer.concat([length, Buffer.from(header), tensor])
 }
 
-/** A folder with these files, gone after the test. Objects are written as JSON. */
+/** A folder with these files, removed after the test. Objects are written as JSON. */
 export async function folderWith (
   t: Pick<Test, 'teardown'>, files: Readonly<Record<string, Buffer | string | object>>
 ): Promise<string> {
@@ -31,7 +31,7 @@ export async function folderWith (
 
 export type ScanBody = JsonBody & { stats: Readonly<Record<string, unknown>> }
 
-/** The status of the scan once it fits. */
+/** Resolves with the status of the scan when it matches. */
 export async function untilScan (service: Service, fits: (status: ScanBody) => boolean): Promise<ScanBody> {
   for (;;) {
     const body = (await service.request('GET', '/api/v1/models/scan')).body as ScanBody
@@ -40,12 +40,12 @@ export async function untilScan (service: Service, fits: (status: ScanBody) => b
   }
 }
 
-/** The same once it is over. */
+/** Resolves with that status when the scan is over. */
 export async function scanned (service: Service): Promise<ScanBody> {
   return await untilScan(service, ({ state }) => ['completed', 'stopped', 'failed'].includes(String(state)))
 }
 
-/** Starts a scan and gives its status once it is over. */
+/** Starts a scan and resolves with its status when it is over. */
 export async function scan (service: Service) {
   const { status, body } = await service.request('POST', '/api/v1/models/scan')
   if (status !== 202) throw new Error(JSON.stringify(body))

@@ -181,7 +181,7 @@ t.test('model folders', async t => {
   t.test('take long to hash: a scan tells how far it is, and stops when it is told to', async t => {
     const listener = await listenTo(`${service.url}/api/v1/events?kinds=models-scanned,scan-progress`)
     t.teardown(listener.close)
-    // Nothing but a length on the disk, which takes a minute to hash all the same.
+    // A sparse file: it uses no space on the disk, but takes a minute to hash.
     const huge = join(folder, 'Stable-diffusion', 'huge.safetensors')
     await writeFile(huge, '')
     await truncate(huge, 30_000_000_000)
@@ -230,7 +230,7 @@ t.test('model folders', async t => {
   })
 })
 
-/** A path as it is, where fetch would tidy it up. */
+/** Sends the path unchanged; fetch would normalize it. */
 async function rawGet (url: string, path: string): Promise<{ status: number, text: string }> {
   const { hostname, port } = new URL(url)
   return await new Promise((resolve, reject) => {

@@ -17,7 +17,7 @@ import { folderWith, safetensors, scanned } from './files.ts'
 
 const hashOf = (digit: string) => digit.repeat(64)
 
-/** The text in pieces of this many bytes. */
+/** The text in chunks of this many bytes. */
 async function * pieces (text: string | Buffer, size: number): AsyncGenerator<Buffer> {
   const bytes = Buffer.from(text)
   for (let from = 0; from < bytes.length; from += size) yield bytes.subarray(from, from + size)
@@ -241,7 +241,7 @@ t.test('LoRAs that only a server has', async t => {
   })
 })
 
-/** A proxy before a server that keeps the second and later lists of LoRAs back until they are let through. */
+/** A proxy in front of a server that holds back the second and later lists of LoRAs until they are released. */
 async function startLoraGate (t: Test, target: string): Promise<{ url: string, open: () => void }> {
   let open = () => {}
   const opened = new Promise<void>(resolve => { open = resolve })

@@ -20,7 +20,7 @@ const safeRoutes = [
 const otherPeer = '192.168.1.5'
 const base64 = (text: string) => Buffer.from(text).toString('base64')
 
-/** Sends exactly these lines and answers the status of the reply. */
+/** Sends exactly these lines and returns the status of the answer. */
 async function sendRaw (app: FastifyInstance, lines: string[]): Promise<number> {
   const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
   await once(socket, 'connect')
@@ -72,7 +72,7 @@ t.test('a page of another origin changes nothing, in whatever way it asks', asyn
     { origin: 'http://evil.example', 'x-requested-with': 'ui' },
     { origin: 'http://evil.example', 'sec-fetch-site': 'same-origin' },
     { origin: 'http://localhost', 'sec-fetch-site': 'cross-site' },
-    // Our own origin, but no header that only our own script can add.
+    // Our own origin, but without the header that only our own script can add.
     { origin: 'http://localhost' },
     { 'sec-fetch-site': 'none' },
     { cookie: 'sq_session_0=guess' }

@@ -10,7 +10,7 @@ const otherPeer = '192.168.1.5'
 
 type Method = 'GET' | 'POST' | 'PUT' | 'DELETE'
 
-/** Calls as somebody from elsewhere, by default with the admin token. */
+/** Sends requests from another machine, by default with the admin token. */
 function callerOf ({ app }: Door) {
   return async (method: Method, url: string, payload?: object, headers: Record<string, string> = { authorization: `Bearer ${adminToken}` }) => {
     const answer = await app.inject({ method, url, headers, remoteAddress: otherPeer, ...(payload && { payload }) })

@@ -10,7 +10,7 @@ import { startService } from '../helper.ts'
 const mebibyte = 1_048_576
 const settings = { BODY_LIMIT_MIB: '4', BODIES_MAX_MIB: '20', BODIES_PER_KEY_MIB: '12', UI_AUTH: 'token', MASTER_KEY: 'a'.repeat(64) }
 const service = await startService(t, { settings })
-/** The same with little patience. */
+/** The same with short timeouts. */
 const strict = await startService(t, {
   redis: service.redis, worker: 'none', settings: { ...settings, BODY_STALL_SECONDS: '0.3' }
 })
@@ -20,7 +20,7 @@ const messages: Readonly<Record<keyof typeof paths, (json: Record<string, unknow
   api: ({ message }) => message, sdapi: ({ detail }) => detail, bots: ({ detail }) => detail
 }
 
-/** A request as a slow or careless client writes it, and what came back until the connection ended. */
+/** A request, written like a slow or careless client does, and the answer until the connection ended. */
 interface Conversation {
   readonly socket: Socket
   /** Resolves at the first bytes of an answer. */
@@ -45,9 +45,9 @@ interface JobWithImages { readonly generation_params: { readonly init_images: Re
 
 const bodyOf = (answer: string) => JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4)) as Record<string, unknown>
 
-/** Bodies that are announced and do not come; resolves when their room is taken. */
+/** Announces bodies without sending them; resolves when the service has reserved memory for them. */
 async function occupy (headers: Readonly<Record<string, string>>, count: number): Promise<Socket[]> {
-  // the answer to `Expect` says that a body was admitted
+  // The answer to `Expect` shows that a body was admitted.
   const conversations = Array.from({ length: count }, () =>
     say(paths.api, { ...headers, 'Content-Length': 4 * mebibyte, Expect: '100-continue' }))
   for (const { answered } of conversations) t.match(String(await answered), /^HTTP\/1\.1 100 Continue/)

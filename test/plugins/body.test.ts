@@ -18,7 +18,7 @@ const jpeg = await sharp({ create: { width: 20, height: 10, channels: 3, backgro
 
 interface Answer { readonly status: number, readonly json: Record<string, unknown> }
 
-/** Routes that answer with the body as they found it. */
+/** Routes that answer with their parsed body. */
 async function serve (t: Test) {
   const directory = t.testdir()
   const store = await createMediaStore({ directory })
@@ -226,7 +226,7 @@ t.test('a client whose form is refused early can still read why', async t => {
   t.match(await readText(socket), /^HTTP\/1\.1 400 [^]*other cannot be a file/)
 })
 
-/** Waits for what happens in another part of the service; tap's time limit ends it. */
+/** Waits for a change in another part of the service; tap's time limit ends it. */
 async function until (condition: () => Promise<boolean>): Promise<void> {
   while (!await condition()) await new Promise(resolve => setImmediate(resolve))
 }

@@ -41,7 +41,7 @@ async function openSocket (path: string, headers: Headers = {}): Promise<{ statu
   return { status: kind === 'open' ? 101 : response?.statusCode ?? 0, socket }
 }
 
-/** Tries until the end of another connection was noticed. */
+/** Retries until the service has noticed the end of another connection. */
 async function until (look: () => Promise<{ status: number }>, status: number): Promise<void> {
   while ((await look()).status !== status);
 }

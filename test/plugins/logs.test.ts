@@ -17,7 +17,7 @@ interface Line {
   readonly [name: string]: unknown
 }
 
-/** A logger as the service has it, and what it wrote. */
+/** A logger like the service's, and its lines. */
 function listeningLogger () {
   const lines: Line[] = []
   const logger = pino({ level: 'debug', redact: redaction }, new Writable({
@@ -85,7 +85,7 @@ t.test('an error of ours is logged whole, as err, without what the caller sent',
   const { lines, logger } = listeningLogger()
   const service = await startService(t, { logger, worker: 'none' })
   const { redis } = service.services
-  // What Redis cannot do with this key fails with the command and its arguments attached.
+  // The wrong type of this key makes Redis fail with an error that contains the command and its arguments.
   await redis.set(service.services.keys.key('arrival'), 'no number')
   const secretPrompt = 'a prompt that nobody may read'
   for (const [path, body] of [
@@ -142,7 +142,7 @@ t.test('a caller who hangs up is no error of ours', async t => {
   t.match(String(text), /status="2/)
 })
 
-/** Looks again as long as it takes. */
+/** Retries until it succeeds. */
 async function until (isThere: () => boolean): Promise<void> {
   while (!isThere()) await new Promise(resolve => { setTimeout(resolve, 5) })
 }

@@ -10,7 +10,7 @@ import { inRepository } from '../root.ts'
 const service = await startService(t, { settings: { EGRESS_PROFILE: 'lan' } })
 const scrape = async (headers: Record<string, string> = {}) => await service.request('GET', '/metrics', undefined, headers)
 
-/** The value of one series; its labels in the order in which they are told. */
+/** The value of one series; its labels in their order of output. */
 function valueOf (text: string, series: string): number | undefined {
   const line = text.split('\n').find(candidate => candidate.startsWith(`${series} `))
   return line === undefined ? undefined : Number(line.slice(series.length + 1))

@@ -13,7 +13,7 @@ import { createMediaStore } from '../../src/media/store.ts'
 
 const image = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#36a' } }).png().toBuffer()
 
-/** The route on a real socket, with one stored picture that everybody but `x-caller: stranger` may read. */
+/** The route on a real socket, with one stored image that every client but `x-caller: stranger` can read. */
 async function serve (t: Test) {
   const directory = t.testdir({ 'secret.png': image })
   const store = await createMediaStore({ directory })
@@ -28,7 +28,7 @@ async function serve (t: Test) {
   await app.listen({ host: '127.0.0.1', port: 0 })
   t.after(async () => { await app.close() })
   const { port } = app.server.address() as AddressInfo
-  /** The path goes out as it is; fetch would tidy it up. */
+  /** Sends the path unchanged; fetch would normalize it. */
   const ask = async (path: string, headers: Record<string, string> = {}, method = 'GET') =>
     await new Promise<{ status: number, headers: Record<string, unknown>, body: Buffer }>((resolve, reject) => {
       httpRequest({ port, host: '127.0.0.1', path, headers, method }, response => {

@@ -97,7 +97,7 @@ t.test('without Redis what is known of a key lets it read, and submissions are t
   t.equal((await app.inject({ url: '/who', headers: { authorization: `Bearer ${authToken}` } })).statusCode, 200)
   t.equal((await app.inject({ url: '/who', headers: { authorization: 'Bearer wrong' } })).statusCode, 401)
 
-  // `once` of Node would reject with the attempts to connect that fail before.
+  // Node's own `once` would reject because of the failed attempts to connect before.
   const back = Promise.all([own.redis, own.subscriber].map(async connection => {
     await new Promise<void>(resolve => { connection.once('ready', () => { resolve() }) })
   }))

@@ -4,7 +4,7 @@ import t from 'tap'
 import { startService, type Service } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
 
-/** One route of every interface that acts on what is not public. */
+/** One route of every interface that acts on private data. */
 const routes = [
   ['GET', '/ui/session'], ['GET', '/dashboard'], ['GET', '/dashboard/api/queues'], ['GET', '/metrics'],
   ['GET', '/api/v1/api-keys'], ['POST', '/api/v1/api-keys'], ['POST', '/api/v1/api-keys/setup'],
@@ -14,7 +14,7 @@ const routes = [
   ['POST', '/generate/txt2img'], ['GET', '/jobs/a'], ['GET', '/sessions/u'], ['GET', '/presets/u']
 ] as const
 
-/** What stands on the wire behind proxies that were given no more than the address to pass requests on to. */
+/** The requests of proxies whose configuration has only the target address. */
 const plainProxies: Readonly<Record<string, (port: string) => { version: string, headers: string[] }>> = {
   'nginx with proxy_pass alone': port => ({
     version: '1.0', headers: [`Host: 127.0.0.1:${port}`, 'Connection: close', 'user-agent: curl/8.0', 'accept: */*']
@@ -32,7 +32,7 @@ const plainProxies: Readonly<Record<string, (port: string) => { version: string,
 
 const token = 'token-of-the-operator'
 
-/** Sends exactly these lines and answers the status of the reply. */
+/** Sends exactly these lines and returns the status of the answer. */
 async function sendRaw ({ url }: Service, lines: string[]): Promise<number> {
   const { port, hostname } = new URL(url)
   const socket = connect(Number(port), hostname)

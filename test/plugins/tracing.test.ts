@@ -4,7 +4,7 @@ import t from 'tap'
 import { quick, startService } from '../helper.ts'
 import { listen, startReceiver } from '../webhooks/receiver.ts'
 
-/** A span as OTLP's JSON tells it, as far as it matters here. */
+/** The tested fields of a span in OTLP's JSON. */
 interface Span {
   readonly traceId: string
   readonly spanId: string

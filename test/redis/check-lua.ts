@@ -1,6 +1,6 @@
 import { parse, type Expression, type Node, type Statement } from 'luaparse'
 
-/** What Redis gives scripts to use, as far as we use it. */
+/** The globals of Redis for scripts, as far as we use them. */
 const globals = new Set([
   'KEYS', 'ARGV', 'redis', 'cjson', 'string', 'table', 'math', 'unpack', 'ipairs', 'pairs', 'next', 'tonumber', 'tostring',
   'type', 'error', 'pcall'
@@ -9,9 +9,9 @@ const globals = new Set([
 /** How a script reads `KEYS` or `ARGV`. */
 interface Reads {
   readonly single: Set<number>
-  /** It reads everything from here on; infinity where it does not. */
+  /** The index from which it reads all; infinity if it does not. */
   restFrom: number
-  /** It reads places that it computes. */
+  /** Whether it reads computed indexes. */
   computed: boolean
 }
 
@@ -24,15 +24,15 @@ interface Variable {
 
 export interface LuaCheck {
   readonly problems: string[]
-  /** Names that are declared outside of functions, and how often each is used. */
+  /** Names that are declared outside functions, and how often each is used. */
   readonly topLevel: ReadonlyMap<string, number>
 }
 
 /**
- * Looks for undeclared globals, unused and doubly declared locals, and for a header that lists other keys, arguments or
- * answers than the script has.
- * @param lua with its includes in place
- * @param shared names that includes declare, which a script need not use
+ * Finds undeclared globals, unused and doubly declared locals, and a header whose keys, arguments or answers differ
+ * from the script's.
+ * @param lua with its includes inserted
+ * @param shared names that includes declare and that a script need not use
  */
 export function checkLua (lua: string, shared: ReadonlySet<string> = new Set()): LuaCheck {
   const problems: string[] = []
@@ -170,7 +170,7 @@ export function checkLua (lua: string, shared: ReadonlySet<string> = new Set()):
     }
   }
 
-  /** `unpack(ARGV, from, to)`, of which so many values are used. */
+  /** `unpack(ARGV, from, to)`, of which this many values are used. */
   function noteUnpack (call: Expression, used: number): void {
     const list = unpackedList(call)
     if (list === null || call.type !== 'CallExpression') return

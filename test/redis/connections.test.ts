@@ -13,7 +13,7 @@ function recordingLog () {
   return { lines, log }
 }
 
-/** The next event of that name; unlike `once` of Node it is not disturbed by `error` events. */
+/** The next event of that name; unlike Node's `once` it ignores `error` events. */
 function next (redis: Redis, event: string): Promise<unknown[]> {
   return new Promise(resolve => redis.once(event, (...values) => resolve(values)))
 }
@@ -56,7 +56,7 @@ t.test('a subscriber gets messages of its channel again after an outage', async 
   await server.restart()
   await back
   const heard = next(subscriber, 'message')
-  // The subscription is renewed right after `ready`; publishing answers how many listen.
+  // The subscription is renewed right after `ready`; publishing returns the number of listeners.
   while (await publisher.publish('news', 'hello') === 0);
   t.same(await heard, ['news', 'hello'])
 })

@@ -11,7 +11,7 @@ import type { Log } from '../../src/lib/logging.ts'
 import { lockDataDirectory, startEmbeddedRedis } from '../../src/redis/private/embedded.ts'
 import { identify, isRunning, whenEnded } from '../../src/redis/private/process.ts'
 
-/** A data directory with a short path, so that a socket fits; `t.testdir()` may be too deep. */
+/** A data directory with a short path, so that a socket fits; `t.testdir()` can be too deep. */
 async function makeDirectory (t: Test): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'sq-data-'))
   t.teardown(() => rm(directory, { recursive: true, force: true }))
@@ -21,7 +21,7 @@ async function makeDirectory (t: Test): Promise<string> {
 const quiet = () => {}
 const log: Log = { trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet }
 
-/** A StableQueue of its own process; resolves when it printed a line that begins with one of the words. */
+/** A StableQueue in a process of its own; resolves when it has printed a line that begins with one of the words. */
 async function startProcess (
   t: Test, directory: string
 ): Promise<{ child: ChildProcess, line: string, log: string[] }> {
@@ -193,7 +193,7 @@ t.test('the lock of another host counts while it is renewed', async t => {
   const text = JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')), host: 'another-container' })
   await writeFile(path, text)
   await t.rejects(lockDataDirectory(directory, log), { message: /on another-container\. Stop that one/ })
-  // Ends the signs of life; a lock that is no longer its own stays.
+  // Stops the renewal; it leaves a lock that belongs to another process.
   await other.release()
   t.equal(await readFile(path, 'utf8'), text)
   const taken = await lockDataDirectory(directory, log)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { RedisSilence, redisProblemOf } from '../../src/redis/errors.ts'
 
-/** An error as ioredis makes it of what Redis answered. */
+/** An error as ioredis makes it from an answer of Redis. */
 function reply (message: string, more: object = {}): Error {
   return Object.assign(new Error(message), { name: 'ReplyError' }, more)
 }

@@ -20,12 +20,12 @@ function textOf (file: string): string {
   return readFileSync(inRepository(file), 'utf8')
 }
 
-/** Names that an included file declares by itself. */
+/** Names that an included file itself declares. */
 function namesOf (file: string): ReadonlySet<string> {
   return new Set(checkLua(textOf(file)).topLevel.keys())
 }
 
-/** Every file that goes into another. */
+/** Every file that another one includes. */
 function includesOf (file: string): string[] {
   const names = [...textOf(file).matchAll(/^--- @include "(.*)"$/gm)]
     .map(([, name]) => `${join(dirname(file), name ?? '')}.lua`)

@@ -16,7 +16,7 @@ t.teardown(server.stop)
 const look = new Redis(server.url)
 t.teardown(() => { look.disconnect() })
 
-/** Writes Lua files and gives their addresses. */
+/** Writes Lua files and returns their addresses. */
 async function luaFiles (t: Pick<Test, 'teardown'>, files: Readonly<Record<string, string>>) {
   const folder = await mkdtemp(join(tmpdir(), 'sq-lua-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
@@ -38,7 +38,7 @@ async function raiseOf (t: Pick<Test, 'teardown'>) {
   return loadScript<[counter: string], [step: number], number>(file('raise'))
 }
 
-/** The commands that Redis gets while something is done. */
+/** The commands that Redis gets while a function runs. */
 async function commandsOf (work: () => Promise<unknown>): Promise<Record<string, number>> {
   await look.config('RESETSTAT')
   await work()

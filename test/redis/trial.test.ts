@@ -17,7 +17,7 @@ async function open (t: Test, parameters: readonly string[] = []): Promise<{ red
   return { redis, admin }
 }
 
-/** What `doctor` says of a Redis, and what the service says that is started on it. */
+/** The report of `doctor` about a Redis, and the error of a service that starts on it. */
 async function examine (t: Test, url: string, settings: Readonly<Record<string, string>> = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'sq-trial-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))

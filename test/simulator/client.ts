@@ -15,13 +15,13 @@ export interface Bench {
   readonly simulator: Simulator
   get (path: string, headers?: Record<string, string>): Promise<Reply>
   post (path: string, body?: unknown, headers?: Record<string, string>): Promise<Reply>
-  /** POST of txt2img with a small picture and few steps unless the request says otherwise. */
+  /** POST of txt2img with a small image and few steps unless the request has others. */
   txt2img (request?: Json, headers?: Record<string, string>): Promise<Reply>
-  /** Polls the global progress until it fits. */
+  /** Polls the global progress until it matches. */
   untilProgress (fits: (progress: Json, state: Json) => boolean): Promise<Json>
 }
 
-/** Starts a simulator without any pauses, which ends with the test. */
+/** Starts a simulator without pauses, which ends with the test. */
 export async function startBench (
   t: { teardown: (close: () => Promise<void>) => void }, options: SimulatorOptions = {}
 ): Promise<Bench> {
@@ -29,7 +29,7 @@ export async function startBench (
   t.teardown(async () => { await simulator.close() })
 
   async function call (path: string, init: RequestInit): Promise<Reply> {
-    // a fresh connection for each request, since a simulated crash leaves no idle one alive
+    // A new connection for each request, because a simulated crash ends idle ones.
     const dispatcher = new Agent()
     try {
       const answer = await fetch(simulator.url + path, { ...init, dispatcher })
@@ -62,7 +62,7 @@ export async function startBench (
   }
 }
 
-/** A request that costs next to nothing. */
+/** A request that takes almost no time. */
 export function small (request: Json = {}): Json {
   return { prompt: 'a lighthouse at dusk', seed: 123, width: 64, height: 64, steps: 6, sampler_name: 'Euler a', ...request }
 }

@@ -8,7 +8,7 @@ const extraOf = (json: Json): Json => infoOf(json).extra_generation_params as Js
 const imagesOf = (json: Json): string[] => json.images as string[]
 const bytesOf = (image = ''): Buffer => Buffer.from(image, 'base64')
 
-/** A short sign for the pixels of the first image, whatever text is in its file. */
+/** A short digest of the first image's pixels, without the text in its file. */
 async function pixelsOf (json: Json): Promise<string> {
   return createHash('sha1').update(await sharp(bytesOf(imagesOf(json)[0])).raw().toBuffer()).digest('hex')
 }
@@ -129,7 +129,7 @@ t.test('the Regional Prompter', async t => {
     [true, false, 'Matrix', mode, 'Mask', 'Prompt', ratios, '0.2', false, useCommon, false, 'Attention', true, '0', '0', '0.4', '', '0', '0', false]
   const draw = async (prompt: string, list: unknown[]) => await drawing(bench, { [title]: { args: list } }, { prompt })
 
-  /** A sign for the pixels of a part of the picture, which is given in shares of it. */
+  /** A digest of the pixels in a part of the image; its edges are fractions of the size. */
   async function part (json: Json, left: number, top: number, width: number, height: number): Promise<string> {
     const area = { left: left * 64, top: top * 64, width: width * 64, height: height * 64 }
     const pixels = await sharp(bytesOf(imagesOf(json)[0])).extract(area).raw().toBuffer()

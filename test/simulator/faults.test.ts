@@ -5,7 +5,7 @@ import sharp from 'sharp'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { imagesOf, infoOf, small, startBench, type Bench, type Json } from './client.ts'
 
-/** The code of what went wrong underneath a failed fetch; undefined if it worked. */
+/** The error code below a failed fetch; undefined if it succeeded. */
 async function failureOf (call: Promise<unknown>): Promise<unknown> {
   try {
     await call

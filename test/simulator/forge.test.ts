@@ -2,7 +2,7 @@ import sharp from 'sharp'
 import t from 'tap'
 import { small, startBench } from './client.ts'
 
-/** A request, and what Forge f2.0.1 answers by its sources; texts that the answer holds to the letter come last. */
+/** A request and the answer of Forge f2.0.1 by its sources, with the exact texts of the answer last. */
 type Row = readonly [
   method: 'GET' | 'POST', path: string, body: unknown, status: number, answer: unknown, ...texts: string[]
 ]
@@ -18,12 +18,12 @@ const single = '/sdapi/v1/extra-single-image'
 const batch = '/sdapi/v1/extra-batch-images'
 const detect = '/controlnet/detect'
 
-/** An answer to a body that does not fit. */
+/** An answer to an invalid body. */
 function unfit (type: string, msg: string, ...loc: Array<string | number>): object {
   return { detail: [{ type, loc: ['body', ...loc], msg }] }
 }
 
-/** An answer to what failed inside. */
+/** An answer to an internal error. */
 function exception (error: string, message: string | RegExp): object {
   return { error, detail: '', body: '', message }
 }
@@ -218,7 +218,7 @@ const control: readonly Row[] = [
 
 t.test('what Forge answers by its sources, its simulator answers too', async t => {
   const bench = await startBench(t, { flavor: 'forge', cuda: false, regionalPrompter: false })
-  // what fails leaves its task behind, so that generations come last
+  // A failed request leaves its task behind, so generations come last.
   const table = Object.entries({ lists, control, images, generation })
   for (const [group, rows] of table) {
     await t.test(group, async t => {

@@ -4,13 +4,13 @@ import type { Redis } from 'ioredis'
 import { parseJob, type Job } from '../../src/jobs/job.ts'
 import type { Keys } from '../../src/lib/keys.ts'
 
-/** Where the jobs of a service left their traces. */
+/** The Redis, images and events of a service's jobs. */
 export interface Traces {
   readonly look: Redis
   readonly keys: Keys
   readonly dataDirectory: string
   readonly processes?: ReadonlyArray<{ output (): string }>
-  /** All events since the beginning, where there are more than the stream keeps; the stream's own otherwise. */
+  /** All events since the beginning, if there are more than the stream keeps; otherwise the stream's own. */
   readonly events?: readonly StreamEvent[]
 }
 
@@ -23,8 +23,8 @@ export interface StreamEvent {
 const endStatuses = ['completed', 'failed', 'cancelled']
 
 /**
- * What is wrong with the jobs of a service at rest: each accepted job has ended exactly once, records, indexes and
- * lines agree, images that records name are there, and no process ended by an error of its own.
+ * The inconsistencies in the jobs of an idle service. In a consistent one, each accepted job has ended exactly once,
+ * records, indexes and queues agree, images that records name exist, and no process ended by an error of its own.
  */
 export async function findProblems (accepted: Iterable<string>, traces: Traces): Promise<string[]> {
   const jobs = await readJobs(traces)
@@ -44,7 +44,7 @@ export async function readJobs ({ look, keys }: Traces): Promise<Map<string, Job
   const beginning = keys.key('job', '')
   for (const name of await namesOf(look, `${beginning}*`)) {
     const id = name.slice(beginning.length)
-    // What belongs to a job, such as the list of its deliveries, is called after it.
+    // Other keys of a job, such as the list of its deliveries, contain its id.
     if (id.includes(':')) continue
     const job = parseJob(id, await look.hgetall(name))
     if (job !== null) jobs.set(id, job)
@@ -52,7 +52,7 @@ export async function readJobs ({ look, keys }: Traces): Promise<Map<string, Job
   return jobs
 }
 
-/** The events after one of this id, or all that the stream keeps. */
+/** The events after the one with this id, or all that the stream keeps. */
 export async function readEvents ({ look, keys }: Pick<Traces, 'look' | 'keys'>, after?: string): Promise<StreamEvent[]> {
   const entries = await look.xrange(keys.key('events'), after === undefined ? '-' : `(${after}`, '+')
   return entries.map(([id, fields]) => ({
@@ -60,7 +60,7 @@ export async function readEvents ({ look, keys }: Pick<Traces, 'look' | 'keys'>,
   }))
 }
 
-/** Between two acceptances of a job lies exactly one end, and the last end is what its record says. */
+/** Between two acceptances of a job there is exactly one end, and the last end matches its record. */
 async function eventProblems (traces: Traces, jobs: ReadonlyMap<string, Job>): Promise<string[]> {
   const stories = new Map<string, string[]>()
   for (const { fields: event } of traces.events ?? await readEvents(traces)) {
@@ -126,7 +126,7 @@ async function namesOf (look: Redis, pattern: string): Promise<string[]> {
   return names
 }
 
-/** Output files that no record names, such as a killed worker leaves; a sweep may remove them. */
+/** Output files that no record names, such as those of a killed worker; the media sweep can remove them. */
 export async function unreferencedImages (
   { dataDirectory }: Traces, jobs: ReadonlyMap<string, Job>
 ): Promise<string[]> {

@@ -1,12 +1,12 @@
-/** Somebody who uses the same server without us. */
+/** Another client of the same server, without StableQueue. */
 export interface ThirdParty {
-  /** How many generations it had answered. */
+  /** The number of answered generations. */
   generations (): number
   /** Resolves when the last one is answered. */
   stop (): Promise<void>
 }
 
-/** Has one generation after another made, all with this prompt, straight at the server. */
+/** Sends one generation after another, all with this prompt, directly to the server. */
 export function startThirdParty (serverUrl: string, prompt: string): ThirdParty {
   const body = JSON.stringify({ prompt, steps: 4, width: 64, height: 64 })
   const over = new AbortController()
@@ -14,7 +14,7 @@ export function startThirdParty (serverUrl: string, prompt: string): ThirdParty 
 
   async function generateOn (): Promise<void> {
     while (!over.signal.aborted) {
-      // A connection of its own each time, as the server drops those that were idle just when a request comes.
+      // A new connection each time, because the server can close an idle one just when a request arrives.
       const answer = await fetch(`${serverUrl}/sdapi/v1/txt2img`, {
         method: 'POST', headers: { 'content-type': 'application/json', connection: 'close' }, body
       })

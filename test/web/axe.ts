@@ -7,9 +7,9 @@ interface Finding {
   readonly nodes: ReadonlyArray<{ readonly html: string }>
 }
 
-/** What axe finds that keeps people from using the page. */
+/** The violations that axe finds in a page. */
 export async function seriousFindings (page: Page): Promise<string[]> {
-  // It stays while the address changes behind the # only; reading it takes longer than most of its looks.
+  // The script stays while only the part behind # changes; loading it takes longer than most checks.
   if (!await page.evaluate('"axe" in window')) await page.evaluate(axe.source)
   const { violations, passes } = await page.evaluate('axe.run({ resultTypes: ["violations"] })') as
     Record<'violations' | 'passes', Finding[]>

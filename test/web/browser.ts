@@ -2,7 +2,7 @@ import { chromium, type BrowserContext, type BrowserContextOptions, type Page } 
 import type { Test } from 'tap'
 import { findProgram } from '../../src/redis/private/install.ts'
 
-/** Where Chromium is: told by the test run, or found; undefined when this machine has none. */
+/** The path of Chromium: from the test run, or found; undefined if this machine has none. */
 export const chromiumPath = process.env.STABLEQUEUE_TEST_CHROMIUM ??
   findProgram(['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'])
 
@@ -11,11 +11,11 @@ export const skip = chromiumPath === undefined && process.env.CI === undefined ?
 
 export interface Visit {
   readonly page: Page
-  /** Script errors, dialogs and breaches of the content security policy: whatever should never happen. */
+  /** Script errors, dialogs and violations of the content security policy: none of them should ever happen. */
   readonly mishaps: readonly string[]
 }
 
-/** Wide enough for the layout of large windows, and little to paint: these machines paint without a graphics card. */
+/** Wide enough for the layout of large windows, but small: test machines render without a graphics card. */
 const plain: BrowserContextOptions = { viewport: { width: 1000, height: 600 }, reducedMotion: 'reduce' }
 
 /** Opens browsers that end with the test. */
@@ -36,8 +36,8 @@ export async function openBrowser (t: Pick<Test, 'teardown'>) {
   }
 
   /**
-   * Opens a page for somebody whom the service does not know. One opened before with the same options is closed:
-   * a tab in the background costs time too.
+   * Opens a page for a user without a session. It closes a page opened before with the same options, because a tab in
+   * the background costs time too.
    */
   return async function visit (address: string, options: BrowserContextOptions = {}): Promise<Visit> {
     const context = await contextFor(options)
@@ -59,9 +59,9 @@ export async function openBrowser (t: Pick<Test, 'teardown'>) {
   }
 }
 
-/** Resolves with true when the first such image has come and is one. @throws Error when it is none */
+/** Resolves with true when the first such image has loaded. @throws Error if it is not an image */
 export async function imageLoaded (page: Page, selector: string): Promise<boolean> {
-  // Images out of sight are fetched when they come into it.
+  // The browser loads images outside the window only when they enter it.
   await page.locator(selector).first().scrollIntoViewIfNeeded()
   return await page.evaluate(`{
     const image = document.querySelector(${JSON.stringify(selector)})

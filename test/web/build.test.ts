@@ -19,7 +19,7 @@ function makeCheckout (t: Test) {
     folders: () => readdirSync(builds).filter(name => name !== 'current.json'),
     path: (...names: string[]) => join(builds, ...names),
     write: (text: string) => writeFileSync(join(root, 'web/index.html'), text),
-    /** Builds and returns what the service reads. */
+    /** Builds and returns the files that the service reads. */
     async build () {
       await promisify(execFile)(process.execPath, [join(root, 'src/build-web.mjs')])
       return JSON.parse(readFileSync(join(builds, 'current.json'), 'utf8')) as { folder: string, hashes: Record<string, string> }

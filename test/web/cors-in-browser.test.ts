@@ -6,7 +6,7 @@ import t from 'tap'
 import { quick, startService } from '../helper.ts'
 import { chromiumPath, skip } from './browser.ts'
 
-/** What a page of A1111 or Forge would do, word for word in the browser. */
+/** The script of a page of A1111 or Forge, word for word in the browser. */
 async function submitFromPage ({ api, key, secret, parameters }: {
   api: string, key: string, secret: string, parameters: object
 }) {
@@ -42,7 +42,7 @@ t.test('a page of http://localhost:7860 submits a job with its key, and one of e
     executablePath: chromiumPath ?? '',
     args: [
       '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync',
-      // The page's address is what A1111's is, wherever this test may listen.
+      // The page has A1111's address, whatever port this test listens on.
       `--host-resolver-rules=MAP localhost:7860 127.0.0.1:${port}, MAP elsewhere.example:80 127.0.0.1:${port}`
     ]
   })

@@ -6,7 +6,7 @@ import { folderWith, safetensors, scan } from '../models/files.ts'
 import { seriousFindings } from './axe.ts'
 import { imageLoaded, openBrowser, skip } from './browser.ts'
 
-/** What strangers write into models. */
+/** Hostile text in models. */
 const corpus = [
   '<script>window.hit=1</script>', '<img src=x onerror=window.hit=1>', '<svg onload=window.hit=1><animate onbegin=window.hit=1>',
   '<a href="javascript:window.hit=1">a</a>', '<a href=" jAvAsCrIpT&colon;window.hit=1">b</a>', '<a href="data:text/html,<script>1</script>">c</a>',

@@ -5,7 +5,7 @@ import { quick, startService, type Service } from '../helper.ts'
 import { seriousFindings } from './axe.ts'
 import { openBrowser, skip, type Visit } from './browser.ts'
 
-/** The addresses of every page that the navigation leads to, and of those behind them. */
+/** The addresses of every page in the navigation and of their subpages. */
 async function everyPage (page: Page, jobs: readonly string[]): Promise<string[]> {
   const linked = await page.locator('nav[aria-label=Pages] a[href^="#/"]').evaluateAll(links =>
     links.map(link => link.getAttribute('href')?.slice(2) ?? ''))
@@ -21,7 +21,7 @@ async function enter (page: Page, service: Service, hash: string): Promise<void>
   await page.getByText('Loading…').first().waitFor({ state: 'detached' })
 }
 
-/** What people write who want it to run in the browser of others. */
+/** Hostile text that tries to run in the browsers of others. */
 const hostile = [
   '"><img src=x onerror=window.hit=1><svg onload=window.hit=1>',
   '</textarea></title></style></script><script>window.hit=1</script>',

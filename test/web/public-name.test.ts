@@ -20,7 +20,7 @@ t.test('over plain http at a name of the network, every page loads whole and wit
   const context = await browser.newContext({ reducedMotion: 'reduce' })
   const origin = service.url.replace('127.0.0.1', 'queue.example')
 
-  /** What a page complains of while it loads and shows what it is waited for. */
+  /** The errors of a page until it shows the expected content. */
   async function complaints (path: string, shown: (page: Page) => Promise<unknown>): Promise<string[]> {
     const page = await context.newPage()
     const found: string[] = []
@@ -28,7 +28,7 @@ t.test('over plain http at a name of the network, every page loads whole and wit
     page.on('console', message => { if (['error', 'warning'].includes(message.type())) found.push(message.text()) })
     page.on('requestfailed', request => {
       const reason = request.failure()?.errorText
-      // Pages give up requests of their own when something newer is wanted.
+      // Pages abort their own requests when they need newer data.
       if (reason !== 'net::ERR_ABORTED') found.push(`${request.url()}: ${reason}`)
     })
     await page.goto(origin + path)

@@ -117,7 +117,7 @@ t.test('the queue', { skip }, async t => {
     await dialog.getByText('Delete 1010 jobs?').waitFor()
     const late = await service.submit({ ...quick, prompt: 'one of many, and late' })
     await dialog.getByRole('button', { name: 'Delete 1010 jobs' }).click()
-    // Each is removed with its files, which takes a busy machine a while.
+    // Each is deleted with its files, which takes a busy machine a while.
     await page.getByRole('status').getByText('1010 jobs were deleted').waitFor({ timeout: 120_000 })
     t.match((await service.request('GET', '/api/v2/jobs')).body, { total: 1, jobs: [{ id: late }] })
 

@@ -25,8 +25,8 @@ import { silentLogger } from '../helper.ts'
 import { listen } from './receiver.ts'
 
 /**
- * Queue, worker and records of deliveries under a clock that only moves when a test moves it, so that ten minutes or a
- * day take no time. Its hours do not pass for the public library, so signatures are compared with those that it makes.
+ * Queue, worker and records of deliveries under a clock that only the test changes, so that ten minutes or a day take
+ * no time. The public library uses the real clock, so the test compares signatures with those that the library makes.
  */
 const connections = await openRedis()
 const redis = await connections.connect('worker')
@@ -41,7 +41,7 @@ const signingKeys = createSigningKeys({ redis, keys, encryptor, masterKey, now }
 const deliveries = createDeliveries(redis, keys, now)
 const endpoints = createEndpoints(redis, keys, { perKey: 8, perEndpoint: 2, slotLifetime: 20_000 }, now)
 const queue = createWebhookQueue({ connection: redis, keys, log: silentLogger })
-/** What this machine's own network says in place of connecting. */
+/** The error of this machine's own network when it cannot connect. */
 let ownFault: Error | null = null
 const guard = createEgressGuard({
   settings: { profile: 'lan', allow: [] },
@@ -78,7 +78,7 @@ t.after(async () => {
   await connections.close()
 })
 
-/** An event for this address, on its way as the relay brings it. Not a test, which has one attempt only. */
+/** An event for this address, handed over as by the relay. Not a test event, because that has only one attempt. */
 async function send (url: string): Promise<string> {
   const requested = { url, key: null, auth: 'signature', events: [], images: 'none', format: 'standard' } as const
   const delivery = { ...testDelivery({ requested, url: new URL(url), keyId: null, warnings: [] }, encryptor, clockTime), type: 'job.completed' as const }
@@ -87,7 +87,7 @@ async function send (url: string): Promise<string> {
   return delivery.id
 }
 
-/** The delivery after so many attempts. */
+/** The delivery after this many attempts. */
 async function after (attempts: number, id: string): Promise<Delivery> {
   for (;;) {
     const delivery = await deliveries.get(id)
@@ -96,7 +96,7 @@ async function after (attempts: number, id: string): Promise<Delivery> {
   }
 }
 
-/** Moves the clock to the next attempt and lets the queue know. */
+/** Moves the clock to the next attempt and notifies the queue. */
 async function untilDue (id: string): Promise<void> {
   const { nextAt, round } = await deliveries.get(id)
   clockTime = nextAt ?? clockTime
@@ -105,7 +105,7 @@ async function untilDue (id: string): Promise<void> {
   await queue.postpone(entry, 0)
 }
 
-/** Lets time pass until the delivery has come to its end; seconds from its beginning to each attempt. */
+/** Advances the clock until the delivery has ended; returns the seconds from its start to each attempt. */
 async function playOut (id: string): Promise<{ delivery: Delivery, offsets: number[] }> {
   const { roundAt, attempts: before } = await deliveries.get(id)
   for (let count = before + 1; ; count++) {
@@ -120,7 +120,7 @@ async function playOut (id: string): Promise<{ delivery: Delivery, offsets: numb
 
 interface Taken { readonly id: string, readonly timestamp: number, readonly signature: string, readonly body: Buffer }
 
-/** Answers by what the test says of its n-th request. */
+/** Answers the n-th request as the test says. */
 async function receive (respond: (count: number, response: Parameters<RequestListener>[1]) => void, port = 0) {
   const taken: Taken[] = []
   const server = createHttpServer((request, response) => {

@@ -6,7 +6,7 @@ import { createOutbox, deliveryOf } from '../../src/webhooks/outbox.ts'
 import { quick, silentLogger, startService } from '../helper.ts'
 import { type Received, type Respond, startReceiver as startReceiverWith } from './receiver.ts'
 
-// Nobody delivers anything until a test starts a worker.
+// There is no delivery until a test starts a worker.
 const service = await startService(t, {
   worker: 'none', settings: { EGRESS_PROFILE: 'lan', WEBHOOK_TIMEOUT_SECONDS: '120' }
 })
@@ -17,7 +17,7 @@ const startReceiver = async (t: Test, respond?: Respond) =>
 const idsOf = (requests: readonly Received[]) => new Set(requests.map(({ headers }) => headers['webhook-id']))
 const of = (jobId: string) => ({ event }: Received) => event.data.id === jobId
 
-/** Ends a job as its worker would, with no worker there to deliver anything. */
+/** Ends a job like its worker, without a worker that delivers. */
 async function endByHand (id: string): Promise<void> {
   const { store, registry, redis, keys } = services
   const [server] = registry.list()

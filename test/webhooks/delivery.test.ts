@@ -13,7 +13,7 @@ const service = await startService(t, {
   settings: { EGRESS_PROFILE: 'lan', WEBHOOK_RETRY_SCHEDULE: '20ms,20ms,20ms', WEBHOOK_TIMEOUT_SECONDS: '2' }
 })
 
-/** Whatever signs here; grows with each key. */
+/** All signing secrets; grows with each key. */
 const secrets = [service.services.webhooks.signingKeys.ownSecret]
 const startReceiver = async (t: Test, respond?: Respond) => await startReceiverWith(t, secrets, respond)
 
@@ -35,7 +35,7 @@ async function submitAs (
   return body
 }
 
-/** The deliveries of a job once none is pending. */
+/** The deliveries of a job when none is pending any more. */
 async function settled (jobId: string): Promise<DeliveryBody[]> {
   for (;;) {
     const { body } = await service.request('GET', `/api/v2/jobs/${jobId}/webhooks`)

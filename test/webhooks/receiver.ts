@@ -5,7 +5,7 @@ import { buffer } from 'node:stream/consumers'
 import { Webhook } from 'standardwebhooks'
 import type { Test } from 'tap'
 
-/** One request that a receiver got. */
+/** One request to a receiver. */
 export interface Received {
   readonly method: string
   readonly path: string
@@ -30,14 +30,14 @@ export interface ReceivedEvent {
 
 export type Respond = (request: Received, response: ServerResponse, count: number) => void
 
-/** Somebody's server on loopback, which verifies with the public library and keeps what it gets. */
+/** A receiver on loopback that verifies with the public library and keeps its requests. */
 export interface Receiver {
   readonly url: string
   readonly port: number
   readonly requests: readonly Received[]
-  /** From now on it answers so. */
+  /** Sets its answer from now on. */
   respond (how: Respond): void
-  /** Resolves once there are as many requests that fit. */
+  /** Resolves when this many requests match. */
   until (count: number, fits?: (request: Received) => boolean): Promise<Received[]>
 }
 
@@ -85,7 +85,7 @@ export async function startReceiver (
   }
 }
 
-/** What receivers do with the public library, which throws unless the signature is right and fresh. */
+/** The public library's verification, which throws unless the signature is right and fresh. */
 export function isGenuine (secret: string, { text, headers }: Pick<Received, 'text' | 'headers'>): boolean {
   try {
     new Webhook(secret).verify(text, headers as Record<string, string>)

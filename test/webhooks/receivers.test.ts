@@ -10,7 +10,7 @@ import { Webhook } from 'standardwebhooks'
 import { quick, startService } from '../helper.ts'
 import { inRepository } from '../root.ts'
 
-/** What a page for people who write receivers shows is run here, as they would run it. */
+/** Runs the programs of the page for authors of receivers as they would run them. */
 const root = inRepository('')
 const page = await readFile(inRepository('docs/webhooks.md'), 'utf8')
 const service = await startService(t, { settings: { EGRESS_PROFILE: 'lan' } })
@@ -23,12 +23,12 @@ interface Language {
   readonly program: string
   readonly probe: readonly string[]
   readonly run: (file: string) => readonly string[]
-  /** Where every machine that runs the whole check has it. */
+  /** Its path on every machine that runs the complete test. */
   readonly inCI: 'needed' | 'welcome'
 }
 
 const languages: Readonly<Record<string, Language>> = {
-  // From standard input a module finds the packages of the folder in which it is run.
+  // From standard input, a module finds the packages of the current folder.
   Node: { fence: 'js', program: process.execPath, probe: ['--version'], run: () => ['--input-type=module', '-'], inCI: 'needed' },
   Python: { fence: 'python', program: 'python3', probe: ['--version'], run: file => [file], inCI: 'needed' },
   Go: { fence: 'go', program: 'go', probe: ['version'], run: file => ['run', file], inCI: 'welcome' }
@@ -47,7 +47,7 @@ async function freePort (): Promise<number> {
   return port
 }
 
-/** Runs the program of the page; `lines` are what it printed. */
+/** Runs the program of the page; `lines` are its output. */
 async function startProgram (t: Test, { fence, program, run }: Language) {
   const [, code] = new RegExp(`\`\`\`${fence}\\n(.*?)\`\`\``, 's').exec(page) ?? []
   if (code === undefined) throw new Error(`the page has no ${fence}`)
@@ -59,7 +59,7 @@ async function startProgram (t: Test, { fence, program, run }: Language) {
   })
   const ended = once(child, 'close')
   t.teardown(async () => {
-    // With all that it started: `go run` starts what it has built.
+    // With all its children: `go run` starts the program that it has built.
     if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGKILL')
     await ended
   })
@@ -74,7 +74,7 @@ async function startProgram (t: Test, { fence, program, run }: Language) {
   return { url, lines: () => output.split('\n').filter(line => line !== '') }
 }
 
-/** Resolves when an attempt of the job's delivery has reached the receiver, so many in all. */
+/** Resolves when this many attempts of the job's delivery have reached the receiver. */
 async function delivered (jobId: string, attempts: number): Promise<string> {
   for (;;) {
     const [delivery] = await service.services.webhooks.deliveries.ofJob(jobId)
