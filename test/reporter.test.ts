@@ -25,7 +25,7 @@ t.test('innermost tests are counted, not their assertions or the files around th
   t.same(lines, ['ok test/a.test.ts (2 tests, 13 ms)', '2 passed, 0 failed'])
 })
 
-t.test('a failed assertion fails its test once and is shown with its place and difference', async t => {
+t.test('a failed assertion fails its test once, and the report shows its location and difference', async t => {
   const failure = 'not ok 1 - should be equal\n  ---\n  at:\n    fileName: test/a.test.ts\n    lineNumber: 7\n' +
     '    columnNumber: 3\n  diff: |\n    -1\n    +2\n  ...\n'
   const lines = await report(file(
@@ -34,7 +34,7 @@ t.test('a failed assertion fails its test once and is shown with its place and d
   t.equal(lines.at(-1), '0 passed, 1 failed')
 })
 
-t.test('a file that crashes, ends early or leaves with a bad exit code is a failure', async t => {
+t.test('a file that crashes, ends early or exits with an error code is a failure', async t => {
   t.equal((await report('not ok 1 - test/a.test.ts\n  ---\n  exitCode: 1\n  ...\n1..1\n')).at(-1), '0 passed, 1 failed')
   const fine = '# Subtest: fine\n    ok 1 - yes\n    1..1\nok 1 - fine\n1..1\n'
   const lines = await report(file(fine, 'not ok') + '  ---\n  exitCode: 3\n  ...\n1..1\n')

@@ -53,7 +53,7 @@ async function addServer (t: Test, alias: string, checkpoints?: readonly string[
 
 t.afterEach(() => { simulator.reset() })
 
-t.test('six bad jobs of one caller do not keep an innocent one waiting', async t => {
+t.test('six failing jobs of one client do not delay another\'s', async t => {
   const begun = Date.now()
   simulator.setFaults([{ kind: 'runtime-error', message: 'something odd at 0x7f3a2b', prompt: 'odd', ...sticky }])
   const script = { script_name: 'X/Y/Z plot', script_args: [0, '', [], 0, '', [], 0, '', [], true] }
@@ -87,7 +87,7 @@ t.test('different errors of different requests give a server a break, after whic
   t.match(await view(), { last_error: null })
 })
 
-t.test('a job that meets a GPU process which another has found broken uses no attempt, however late the restart', async t => {
+t.test('a job on a GPU process that another job has found broken uses no attempt, however late the restart', async t => {
   simulator.setFaults([{ kind: 'cuda-poisoned', prompt: 'culprit' }])
   const [culprit, innocent] = [await service.submit({ ...quick, prompt: 'culprit' }), await service.submit(quick)]
   const records = async () => await Promise.all([culprit, innocent].map(async id => await services.store.get(id)))
@@ -100,7 +100,7 @@ t.test('a job that meets a GPU process which another has found broken uses no at
   await holdToBound(t, [culprit, innocent])
 })
 
-t.test('a time limit of a proxy that was seen twice is not tried with longer generations', async t => {
+t.test('longer generations are not sent to a proxy whose time limit was seen twice', async t => {
   const other = await addServer(t, 'Other')
   simulator.setFaults([{ kind: 'gateway-timeout', afterMilliseconds: 250, ...sticky }])
   const long = { ...quick, steps: 60 }
@@ -125,7 +125,7 @@ t.test('a time limit of a proxy that was seen twice is not tried with longer gen
   await holdToBound(t, [first, second, free])
 })
 
-t.test('a job that runs on behind a proxy can be cancelled, and is interrupted then', async t => {
+t.test('a job that still runs behind a proxy can be cancelled, and is interrupted then', async t => {
   simulator.setFaults([{ kind: 'gateway-timeout', afterMilliseconds: 50, ...sticky }, endless])
   const id = await service.submit({ ...quick, steps: 150 })
   while (simulator.state().generations.length === 0) await new Promise(resolve => { setTimeout(resolve, 20) })
@@ -136,7 +136,7 @@ t.test('a job that runs on behind a proxy can be cancelled, and is interrupted t
   t.match(simulator.state().generations, [{ taskId: id, interrupted: true }])
 })
 
-t.test('a job that runs on behind a proxy ends with its own deadline', async t => {
+t.test('a job that still runs behind a proxy ends at its own deadline', async t => {
   await services.registry.update(serverId, { jobTimeoutSeconds: 1 })
   simulator.setFaults([{ kind: 'connection-cut', afterMilliseconds: 50, times: 1 }, { ...endless, times: 1, sticky: false }])
   const id = await service.submit({ ...quick, steps: 150 })
@@ -179,7 +179,7 @@ t.test('a route that is missing from the start is known before any job', async t
   t.match(refused.body, { error: 'server_capability', message: /no txt2img/ })
 })
 
-t.test('a job without a target that is blocked at one server goes to another one that can do it', async t => {
+t.test('a job without a target that is blocked at one server goes to another that can run it', async t => {
   const other = await addServer(t, 'Other', ['another.safetensors'])
   simulator.setFaults([{ kind: 'forbidden', ...sticky }])
   const id = await service.submit(quick)
@@ -190,7 +190,7 @@ t.test('a job without a target that is blocked at one server goes to another one
   t.match(await end(bound), { status: 'failed', target_server_alias: 'Main', error: { code: 'forbidden' } })
 })
 
-t.test('a call that is no job says what its server lacks', async t => {
+t.test('other calls report the capability that their server lacks', async t => {
   for (const path of ['/sdapi/v1/interrogate', '/controlnet/detect']) {
     simulator.setFaults([{ kind: 'missing-route', path, method: 'POST' }])
     const { status, body } = await service.request('POST', path, { image, controlnet_input_images: [image] })
@@ -208,7 +208,7 @@ async function untilStatus (call: () => Promise<Answer>, status: number): Promis
   }
 }
 
-t.test('a firewall that cuts some requests takes the server away from no other job', async t => {
+t.test('a firewall that blocks some requests does not take the server from other jobs', async t => {
   const begun = Date.now()
   const cutting = createServer((request, response) => {
     const chunks: Buffer[] = []

@@ -8,7 +8,7 @@ import { checkInvariants } from './invariants.ts'
 /** The seed of a run, to repeat one that failed. */
 const seed = Number(process.env.FAULT_SEED ?? 7)
 
-t.test('cancels at any moment hit nothing but their own job', async t => {
+t.test('cancels at any moment affect only their own job', async t => {
   const random = createRandom(seed)
   const service = await startService(t, { simulator: { stepMilliseconds: 15 } })
   const accepted: string[] = []
@@ -43,7 +43,7 @@ t.test('cancels at any moment hit nothing but their own job', async t => {
   }
 })
 
-t.test('a cancel is never overwritten, and what there is of the picture stays, marked', async t => {
+t.test('a cancel is never overwritten, and finished images stay, marked', async t => {
   const service = await startService(t, { simulator: { stepMilliseconds: 20 } })
   const accepted: string[] = []
   async function cancelled (parameters: Readonly<Record<string, unknown>>, wait: number) {
@@ -76,7 +76,7 @@ t.test('a cancel is never overwritten, and what there is of the picture stays, m
   await checkInvariants(t, accepted, traces(service))
 })
 
-t.test('where tasks cannot be told apart, a cancel of a job that is being stored does not stop the next one', async t => {
+t.test('if tasks are indistinguishable, the cancel of a job that is being stored does not stop the next one', async t => {
   const service = await startService(t, { simulator: { stepMilliseconds: 20, internalProgress: false } })
   const first = await service.submit({ ...quick, batch_size: 4, width: 512, height: 512 })
   const second = await service.submit({ ...quick, steps: 50 })
@@ -88,7 +88,7 @@ t.test('where tasks cannot be told apart, a cancel of a job that is being stored
   await checkInvariants(t, [first, second], traces(service))
 })
 
-t.test('where tasks cannot be told apart, a cancel stops ours, and nothing of a stranger that came before or after', async t => {
+t.test('if tasks are indistinguishable, a cancel stops our generation, and no other client\'s before or after it', async t => {
   const service = await startService(t, { simulator: { stepMilliseconds: 20, internalProgress: false } })
   const { simulator } = service
   const cancelled = async (id: string) => {

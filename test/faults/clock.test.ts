@@ -5,7 +5,7 @@ import { startFleet } from './processes.ts'
 
 const hour = 3_600_000
 
-t.test('clocks that are set', async t => {
+t.test('changes of the system clock', async t => {
   const fleet = await startFleet(t)
   const [api, worker] = await Promise.all([fleet.api(), fleet.worker({ RETRY_BACKOFF_SECONDS: '1' })])
   const accepted: string[] = []
@@ -15,7 +15,7 @@ t.test('clocks that are set', async t => {
     return id
   }
 
-  await t.test('a clock that goes back by an hour keeps no job waiting longer than its pause', async t => {
+  await t.test('an hour back keeps no job waiting longer than its pause', async t => {
     fleet.simulator.setFaults([{ kind: 'exception-group' }])
     const id = await submit({ ...quick, prompt: 'again after a second' })
     const [serverId] = await fleet.look.hkeys(fleet.keys.key('servers'))
@@ -27,7 +27,7 @@ t.test('clocks that are set', async t => {
     await checkInvariants(t, accepted, fleet)
   })
 
-  await t.test('a clock that goes on by an hour ends nothing that runs', async t => {
+  await t.test('an hour forward ends no running generation', async t => {
     fleet.simulator.setFaults([{ kind: 'slow', factor: 20 }])
     const id = await submit({ ...quick, prompt: 'goes on' })
     await api.until(id, 'processing')
@@ -38,7 +38,7 @@ t.test('clocks that are set', async t => {
     await checkInvariants(t, accepted, fleet)
   })
 
-  await t.test('a wait ends in time whatever the clock says', async t => {
+  await t.test('a wait ends in time with any clock', async t => {
     fleet.simulator.setFaults([{ kind: 'slow', factor: 100 }])
     const id = await submit({ ...quick, prompt: 'is waited for' })
     await api.until(id, 'processing')

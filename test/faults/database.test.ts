@@ -39,7 +39,7 @@ async function checkRefusals (t: Test, service: Service, reason: RegExp): Promis
   t.equal((await service.request('GET', '/health')).status, 200)
 }
 
-t.test('a Redis that refuses writes: 503 with its reason on every interface, and all goes on when it takes them again', async t => {
+t.test('a Redis that rejects writes: 503 with its reason on every interface, and work continues when it accepts them again', async t => {
   const redis = await startTestRedis()
   t.teardown(redis.stop)
   const service = await startService(t, { redis, simulator: { stepMilliseconds: 1 } })
@@ -56,7 +56,7 @@ t.test('a Redis that refuses writes: 503 with its reason on every interface, and
     await checkRefusals(t, service, /fewer replicas than it needs/)
     await admin.config('SET', 'min-replicas-to-write', '0')
   })
-  await t.test('it may be read only by now', async t => {
+  await t.test('it has become read-only', async t => {
     await admin.acl('SETUSER', 'default', '-@write')
     await checkRefusals(t, service, /has no right to a command, key or channel/)
     await admin.acl('SETUSER', 'default', '+@all')
@@ -69,7 +69,7 @@ t.test('a Redis that refuses writes: 503 with its reason on every interface, and
   })
 })
 
-t.test('a Redis that stands still: 503 within the time limit, and what was refused is not done later', async t => {
+t.test('a stalled Redis: 503 within the time limit, and rejected requests are not executed later', async t => {
   const redis = await startTestRedis()
   t.teardown(redis.stop)
   const service = await startService(t, {
@@ -106,7 +106,7 @@ t.test('a Redis that stands still: 503 within the time limit, and what was refus
   t.equal(service.simulator.state().generations.length, 3, 'each was generated once')
 })
 
-t.test('a Redis that comes back empty is told at once, at level error; one that comes back as it was is not', async t => {
+t.test('a Redis that returns empty is reported at once, at level error; one that returns with its data is not', async t => {
   const redis = await startTestRedis({ persistence: 'always' })
   t.teardown(redis.stop)
   const folder = await mkdtemp(join(tmpdir(), 'sq-trial-'))

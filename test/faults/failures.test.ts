@@ -177,7 +177,7 @@ t.test('each fault of a server', async t => {
   }
 })
 
-t.test('each fault that stops a generation for ever', async t => {
+t.test('each fault that stalls a generation', async t => {
   const service = await startService(t, { simulator: { stepMilliseconds: 10 }, settings: { STALL_SECONDS: '3' } })
   const accepted: string[] = []
   for (const expectation of standstills) {

@@ -45,7 +45,7 @@ t.test('workers that freeze', async t => {
   const fleet = await startFleet(t)
   const api = await fleet.api()
 
-  await t.test('a worker that was frozen until another serves leaves what that one runs alone', async t => {
+  await t.test('a worker that was frozen until another took over does not touch the other\'s generation', async t => {
     const next = { ...long, prompt: 'another long one' }
     fleet.simulator.setFaults([onceSlow, { ...onceSlow, factor: 10, prompt: next.prompt }])
     const ids = [await api.submit(long), await api.submit(quick), await api.submit(next)]

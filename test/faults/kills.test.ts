@@ -48,7 +48,7 @@ t.test('api and worker processes', async t => {
     return ids
   }
 
-  await t.test('a worker killed while one job generates and others stand at the gate loses and doubles none', async t => {
+  await t.test('a worker killed while one job generates and others wait for the send slot loses and doubles none', async t => {
     fleet.simulator.setFaults([onceSlow])
     const ids = await submit(long, quick, quick, quick)
     const [first = ''] = ids
@@ -92,7 +92,7 @@ t.test('api and worker processes', async t => {
     for (const worker of workers) await retire(worker)
   })
 
-  await t.test('what runs on behind a dead worker is stopped before anything else is sent, even "run now"', async t => {
+  await t.test('a generation that still runs behind a dead worker is stopped before anything else is sent, even "run now"', async t => {
     fleet.simulator.setFaults([onceSlow])
     const [first = ''] = await submit(long)
     const worker = await fleet.worker()
@@ -107,7 +107,7 @@ t.test('api and worker processes', async t => {
     await retire(next)
   })
 
-  await t.test('a worker that is cut off from Redis until another serves does not disturb it when it is back', async t => {
+  await t.test('a worker that is disconnected from Redis until another took over does not disturb it afterwards', async t => {
     // The second of its generations is shorter, but still longer than the cut.
     fleet.simulator.setFaults([{ ...onceSlow, times: 2, factor: 9 }, onceSlow])
     const proxy = await startRedisProxy(t, fleet.redis)
@@ -192,7 +192,7 @@ async function untilStored ({ dataDirectory }: Fleet, count: number): Promise<vo
   }
 }
 
-t.test('the whole service killed and started again goes on with its private Redis', async t => {
+t.test('the whole service, killed and started again, continues with its private Redis', async t => {
   const fleet = await startFleet(t)
   const before = await fleet.allInOne()
   fleet.simulator.setFaults([onceSlow])

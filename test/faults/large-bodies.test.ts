@@ -13,7 +13,7 @@ interface Answer { readonly status: number, readonly retryAfter: string | undefi
 
 const png = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#36a' } }).png().toBuffer()
 
-t.test('parallel bodies larger than the memory end no process: some are refused, and all else goes on', async t => {
+t.test('parallel bodies larger than the memory end no process: some are rejected, and everything else continues', async t => {
   const fleet = await startFleet(t)
   const api = await fleet.api({
     NODE_OPTIONS: `--max-old-space-size=${heapMebibytes}`, BODY_LIMIT_MIB: '10', IMAGE_MAX_MIB: '10'

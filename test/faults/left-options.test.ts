@@ -57,7 +57,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
       worker = await fleet.worker()
     }
 
-    await t.test('under a generation leaves its settings and checkpoint to nobody', async t => {
+    await t.test('under a generation leaves its settings and checkpoint to no other job', async t => {
       const id = await submitLong()
       await next(worker)
       t.match(await run(fleet, api), { status: 'completed', ...nothingLeft })
@@ -83,7 +83,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
     // the rest is the same for both
     if (flavor === 'forge') return
 
-    await t.test('while a checkpoint is loaded that the server does not take back gives people theirs again', async t => {
+    await t.test('while a checkpoint is loaded that the server does not restore gives people theirs again', async t => {
       fleet.simulator.setRestores('none')
       const id = await submitLong()
       await worker.kill()
@@ -106,7 +106,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
       worker = other
     })
 
-    await t.test('and what a person changes while none is there is kept', async t => {
+    await t.test('keeps the changes that a person makes while no worker runs', async t => {
       const id = await submitLong()
       await worker.kill()
       await api.request('POST', `/api/v2/jobs/${id}/cancel`)

@@ -7,7 +7,7 @@ import { checkInvariants } from './invariants.ts'
 import { startFleet, untilAllEnded } from './processes.ts'
 import { startRedisProxy } from './redis-proxy.ts'
 
-t.test('an answer of Redis that is lost on its way neither loses a job nor its images', async t => {
+t.test('a lost answer of Redis loses neither a job nor its images', async t => {
   const redis = await startTestRedis()
   t.teardown(redis.stop)
   const proxy = await startRedisProxy(t, redis)
@@ -38,7 +38,7 @@ t.test('an answer of Redis that is lost on its way neither loses a job nor its i
   })
 })
 
-t.test('Redis killed and started again under load: what was accepted is done, once', async t => {
+t.test('Redis killed and started again under load: accepted jobs are done, once', async t => {
   const fleet = await startFleet(t, { stepMilliseconds: 5 })
   const [api] = await Promise.all([fleet.api(), fleet.worker()])
   const accepted = new Set<string>()
@@ -83,7 +83,7 @@ t.test('Redis killed and started again under load: what was accepted is done, on
   t.equal(generations.length, jobs.size, 'each was generated once, since no worker died')
 })
 
-t.test('a repeated request is answered as the first one was, even while that is under way', async t => {
+t.test('a repeated request gets the answer of the first one, even while that still runs', async t => {
   const service = await startService(t, { worker: 'none' })
   const answers = await Promise.all(Array.from({ length: 20 }, async () =>
     await service.request('POST', '/api/v2/generate', { target_server_alias: 'Main', generation_params: quick },

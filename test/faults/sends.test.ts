@@ -35,7 +35,7 @@ async function sendOn (id: string, ways: ReadonlyArray<GiveBack['disposition']>)
 
 const times = (count: number, disposition: GiveBack['disposition']) => new Array<GiveBack['disposition']>(count).fill(disposition)
 
-t.test('a job that loses whatever runs it again and again is sent as often as it may be, and no more', async t => {
+t.test('a job that loses its worker or server again and again is sent as often as allowed, and no more', async t => {
   const id = await service.submit(quick)
   t.equal(await sendOn(id, times(10, 'answers')), 3)
   t.match(await service.job(id), { status: 'failed', error: { code: 'worker_lost' } })
@@ -44,7 +44,7 @@ t.test('a job that loses whatever runs it again and again is sent as often as it
   t.equal(await sendOn(id, times(10, 'answers')), 3, 'a retry by hand begins anew')
 })
 
-t.test('a server that died allows one generation more; what never got there, or was stopped in order, is none', async t => {
+t.test('a server that died allows one more generation; a send that never arrived, or was stopped in order, does not count', async t => {
   const dying = await service.submit(quick)
   t.equal(await sendOn(dying, [...times(4, 'gone'), ...times(10, 'answers')]), 7)
   const held = await service.submit(quick)
@@ -52,7 +52,7 @@ t.test('a server that died allows one generation more; what never got there, or 
   for (const id of [dying, held]) t.match(await service.job(id), { status: 'failed' })
 })
 
-t.test('a job that is to be cancelled is cancelled, not failed, when it comes back for the last time', async t => {
+t.test('a job that is to be cancelled is cancelled, not failed, when it returns for the last time', async t => {
   const id = await service.submit(quick)
   t.equal(await sendOn(id, times(2, 'answers')), 2)
   const { run } = await store.get(id)

@@ -21,7 +21,7 @@ const jobKinds = [
   quick
 ]
 
-t.test('a job that met a server whose start was not over is sent again, and uses no attempt', async t => {
+t.test('a job on a server that was still starting is sent again, and uses no attempt', async t => {
   // Without the lists that are mounted last, nothing shows that its scripts are not ready.
   const service = await startService(t, { worker: 'none', simulator: { controlNet: false, mountMilliseconds: 60_000 } })
   const { simulator, services } = service

@@ -11,7 +11,7 @@ async function untilSent ({ simulator }: Fleet): Promise<void> {
   while (simulator.state().inFlight === 0) await new Promise(resolve => { setTimeout(resolve, 5) })
 }
 
-t.test('a service that is told to stop', async t => {
+t.test('a service that gets a signal to stop', async t => {
   const fleet = await startFleet(t)
   const api = await fleet.api()
   const accepted: string[] = []
@@ -23,7 +23,7 @@ t.test('a service that is told to stop', async t => {
   }
   const generationsOf = (id: string) => fleet.simulator.state().generations.filter(({ taskId }) => taskId === id)
 
-  await t.test('lets go of a running job, which is first in line again and finishes after the next start', async t => {
+  await t.test('returns a running job, which is first in the queue again and finishes after the next start', async t => {
     fleet.simulator.setFaults([onceSlow])
     const worker = await fleet.worker()
     const ids = await submitAll(long, quick, quick)
@@ -45,7 +45,7 @@ t.test('a service that is told to stop', async t => {
     t.same(await next.ended, { code: 0, signal: null }, 'Ctrl-C does the same')
   })
 
-  await t.test('stops as well when the server does not answer', async t => {
+  await t.test('stops too if the server does not answer', async t => {
     fleet.simulator.setFaults([{ kind: 'stuck-lock', prompt: long.prompt, sticky: true }])
     const worker = await fleet.worker()
     const [id = ''] = await submitAll(long)
@@ -63,7 +63,7 @@ t.test('a service that is told to stop', async t => {
     await next.ended
   })
 
-  await t.test('leaves at once when it is told twice, and loses nothing by it', async t => {
+  await t.test('exits at once on a second signal, and loses nothing', async t => {
     fleet.simulator.setFaults([{ kind: 'stuck-lock', prompt: long.prompt, sticky: true }])
     const worker = await fleet.worker()
     const [id = ''] = await submitAll(long)

@@ -84,7 +84,7 @@ async function checkFault (
   await checkInvariants(t, ids, { look, keys, dataDirectory })
 }
 
-t.test('a disk that takes nothing pauses every server, charges no job and keeps what arrives', async t => {
+t.test('a full disk pauses every server, charges no job and keeps arriving images', async t => {
   const disk = createFaultyDisk(t)
   const lines: string[] = []
   const { pino } = await import('pino')
@@ -103,7 +103,7 @@ t.test('a disk that takes nothing pauses every server, charges no job and keeps 
     await checkFault(t, service, 'ENOENT', async () => { await rename(outputs, `${outputs}-away`) },
       async () => { await rename(`${outputs}-away`, outputs) })
   })
-  await t.test('there is a file in its place', async t => {
+  await t.test('a file is in its place', async t => {
     const drafts = join(outputs, '.drafts')
     await checkFault(t, service, 'ENOTDIR', async () => {
       await rename(drafts, `${drafts}-away`)
@@ -118,10 +118,10 @@ t.test('a disk that takes nothing pauses every server, charges no job and keeps 
   t.notMatch(lines.join(''), /lighthouse/)
 })
 
-t.test('an image that cannot be read for now, and a quota that only an image exceeds', async t => {
+t.test('an image that is unreadable for the moment, and a quota that only an image exceeds', async t => {
   const disk = createFaultyDisk(t)
   const service = await startService(t, { simulator: { stepMilliseconds: 5 }, settings: { JOB_ATTEMPTS: '1', STORAGE_CHECK_SECONDS: '0.02' } })
-  await t.test('a job whose input cannot be read waits', async t => {
+  await t.test('a job whose input is unreadable waits', async t => {
     const other = await service.submit(slow)
     disk.fail('EMFILE', ['read'], join('media', 'inputs'))
     const id = await service.submit({ ...quick, init_images: [image] })
@@ -139,7 +139,7 @@ t.test('an image that cannot be read for now, and a quota that only an image exc
     await rename(`${inputs}-away`, inputs)
     for (const one of [first, id]) t.match(await service.until(one, 'completed', 'failed'), { status: 'completed', attempts: [] })
   })
-  await t.test('one that waits for room can be cancelled', async t => {
+  await t.test('a job that waits for space can be cancelled', async t => {
     const id = await service.submit(slow)
     await service.until(id, 'processing')
     disk.fail('ENOSPC', ['write'], 'outputs')
@@ -149,7 +149,7 @@ t.test('an image that cannot be read for now, and a quota that only an image exc
     disk.mend()
     await untilReady(service, 200)
   })
-  await t.test('a worker that stops meanwhile gives its job back, and another generates it', async t => {
+  await t.test('a worker that stops meanwhile returns its job, and another generates it', async t => {
     const id = await service.submit(slow)
     await service.until(id, 'processing')
     disk.fail('ENOSPC', ['write'], 'outputs')

@@ -43,7 +43,7 @@ for (const [name, options] of Object.entries(servers)) {
       t.match(generationsOf(fleet, id), [{ interrupted: true }])
     })
 
-    await t.test('is left alone while it runs what somebody else wants', async t => {
+    await t.test('is not interrupted while it runs another client\'s generation', async t => {
       fleet.simulator.startBrowserJob({ steps: 15 })
       const id = await api.submit(long)
       while ((await api.job(id)).status !== 'processing') await sleep(10)

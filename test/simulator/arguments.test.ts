@@ -30,7 +30,7 @@ t.test('flags become options', async t => {
   }
 })
 
-t.test('wrong flags are refused with a sentence', async t => {
+t.test('wrong flags are rejected with a sentence', async t => {
   const cases: ReadonlyArray<[argv: string[], sentence: RegExp]> = [
     [['--port', '99999'], /--port is a whole number from 0 to 65535, not "99999"/],
     [['--port', 'x'], /--port is a whole number/],

@@ -12,7 +12,7 @@ async function option (bench: Bench, key: string): Promise<unknown> {
   return (await bench.get('/sdapi/v1/options')).json[key]
 }
 
-t.test('a file has no hash until it was loaded once, and then changes its title', async t => {
+t.test('a file gets its hash at its first loading, which changes its title', async t => {
   const bench = await startBench(t, { checkpoints: files })
   const [first, ...others] = await titles(bench)
   t.match(first, /^tiny-a\.safetensors \[[0-9a-f]{10}\]$/)
@@ -25,7 +25,7 @@ t.test('a file has no hash until it was loaded once, and then changes its title'
   t.match((await titles(bench))[2], /\[/, 'hashes are on disk and survive a restart')
 })
 
-t.test('new files show up after a refresh', async t => {
+t.test('new files appear after a refresh', async t => {
   const bench = await startBench(t, { checkpoints: files })
   bench.simulator.setCheckpoints([...files, 'new.safetensors'])
   t.equal((await titles(bench)).length, 3)
@@ -34,7 +34,7 @@ t.test('new files show up after a refresh', async t => {
   t.match((await titles(bench))[0], /\[/, 'what was hashed stays so')
 })
 
-t.test('every exact alias selects a checkpoint, everything else is dropped without a word', async t => {
+t.test('every exact alias selects a checkpoint, any other name is dropped silently', async t => {
   const bench = await startBench(t, { checkpoints: files })
   const used = async (name: string): Promise<unknown> => {
     const reply = await bench.txt2img({ override_settings: { sd_model_checkpoint: name } })
@@ -47,7 +47,7 @@ t.test('every exact alias selects a checkpoint, everything else is dropped witho
   for (const name of ['nope', 'tiny', 'Tiny-b', 'sub\\tiny-c.safetensors']) t.equal(await used(name), 'tiny-a', name)
 })
 
-t.test('an override restores the selection but not what is loaded', async t => {
+t.test('an override restores the selection but not the loaded checkpoint', async t => {
   const bench = await startBench(t, { checkpoints: files })
   const selected = await option(bench, 'sd_model_checkpoint')
   const loaded = await option(bench, 'sd_checkpoint_hash')
@@ -60,7 +60,7 @@ t.test('an override restores the selection but not what is loaded', async t => {
   t.match(await option(bench, 'sd_model_checkpoint'), /^tiny-b/)
 })
 
-t.test('options take the whole object back, refuse unknown ones, and leak what was never saved', async t => {
+t.test('options accept the whole object back, reject unknown ones, and leak those that were never saved', async t => {
   const bench = await startBench(t, { checkpoints: files })
   const all = (await bench.get('/sdapi/v1/options')).json
   t.ok(Object.keys(all).length > 300)
@@ -80,7 +80,7 @@ t.test('options take the whole object back, refuse unknown ones, and leak what w
   t.equal(await option(other, 'CLIP_stop_at_last_layers'), 1, 'one that was, is')
 })
 
-t.test('a switch through options waits for the lock, and spoils the rest of a running job', async t => {
+t.test('a change through options waits for the lock, and affects the rest of a running job', async t => {
   const bench = await startBench(t, { checkpoints: files })
   const clean = await bench.txt2img({ n_iter: 2 })
   bench.simulator.setFaults([{ kind: 'hang', afterSteps: 3 }])

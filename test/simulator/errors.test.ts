@@ -120,7 +120,7 @@ t.test('sd.cpp has few routes and words of its own', async t => {
   t.match(made.json.parameters, { n_iter: 3 }, 'the request comes back as it was')
 })
 
-t.test('--api-auth guards /sdapi only, and says no in three ways', async t => {
+t.test('--api-auth guards /sdapi only, and rejects in three ways', async t => {
   const bench = await startBench(t, { auth: 'user:secret,other:word' })
   const as = async (authorization?: string): Promise<unknown> => {
     const reply = await bench.get('/sdapi/v1/options', authorization === undefined ? {} : { authorization })

@@ -32,7 +32,7 @@ t.test('ControlNet of A1111', async t => {
   const control = async (...args: Json[]) => await drawing(bench, { ControlNet: { args } })
   const plain = await drawing(bench, {})
 
-  await t.test('shows in the picture, with a map for each unit behind it', async t => {
+  await t.test('shows in the image, with a map for each unit behind it', async t => {
     const controlled = await control({ ...canny, image }, { ...canny, enabled: false, image })
     t.equal(imagesOf(controlled).length, 2)
     t.not(await pixelsOf(controlled), await pixelsOf(plain))
@@ -45,7 +45,7 @@ t.test('ControlNet of A1111', async t => {
     t.equal(imagesOf(hires).length, 3, 'two maps with hires fix')
   })
 
-  await t.test('takes names and labels, and models by a part of their name', async t => {
+  await t.test('accepts names and labels, and models by a part of their name', async t => {
     for (const unit of [
       { module: 'depth', model: 'depth' }, { module: 'depth_midas', model: 'CANNY' }, { module: 'reference_only', model: undefined }
     ]) {
@@ -76,7 +76,7 @@ t.test('ControlNet of A1111', async t => {
     }
   })
 
-  await t.test('keeps later failures to itself, and the picture is the one without control', async t => {
+  await t.test('hides later failures, and returns the image without control', async t => {
     const mask = (await sharp(bytesOf(image)).resize(32, 32).png().toBuffer()).toString('base64')
     for (const unit of [
       { model: 'missing' }, { model: 'None' }, { image: undefined }, { image: 'aGFsbG8=' }, { mask_image: mask }, { module: 'inpaint_only' }
@@ -89,7 +89,7 @@ t.test('ControlNet of A1111', async t => {
     t.equal(await pixelsOf(await control({ ...canny, image })), await pixelsOf(plain))
   })
 
-  await t.test('lists names or labels, and detects with masks where it needs them', async t => {
+  await t.test('lists names or labels, and detects with masks where needed', async t => {
     const { json } = await bench.get('/controlnet/module_list?alias_names=true')
     t.ok((json.module_list as string[]).includes('depth_midas'))
     t.match(json.module_detail, { depth_midas: { model_free: false, sliders: [{ name: 'Resolution', value: 512 }] } })
@@ -136,7 +136,7 @@ t.test('the Regional Prompter', async t => {
     return createHash('sha1').update(pixels).digest('hex')
   }
 
-  await t.test('draws each region by its own words', async t => {
+  await t.test('generates each region from its own words', async t => {
     const one = await draw('snow ADDCOL desert', args('1,1'))
     const other = await draw('snow ADDCOL forest at night', args('1,1'))
     t.equal(await part(one, 0, 0, 0.5, 1), await part(other, 0, 0, 0.5, 1), 'the left half stays')
@@ -156,7 +156,7 @@ t.test('the Regional Prompter', async t => {
       'the arguments of the old bot put the fourth region over the full height')
   })
 
-  await t.test('falls into its own traps', async t => {
+  await t.test('has the extension\'s own bugs', async t => {
     const whole = await drawing(bench, {}, { prompt: 'a LAND ADDCOL b' })
     const plain = await draw('a LAND ADDCOL b', [false, ...args('1,1').slice(1)])
     t.equal(await pixelsOf(plain), await pixelsOf(whole), 'not active')

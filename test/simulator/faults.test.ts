@@ -30,7 +30,7 @@ async function canConnect (bench: Bench): Promise<boolean> {
 }
 
 for (const kind of ['crash-before', 'crash-mid', 'crash-after'] as const) {
-  t.test(`${kind} cuts the connection, refuses new ones and loses the state`, async t => {
+  t.test(`${kind} cuts the connection, rejects new ones and loses the state`, async t => {
     const bench = await startBench(t)
     await bench.txt2img({ force_task_id: 'earlier' })
     bench.simulator.setFaults([{ kind, refuseMilliseconds: 60_000 }])
@@ -42,7 +42,7 @@ for (const kind of ['crash-before', 'crash-mid', 'crash-after'] as const) {
   })
 }
 
-t.test('after a crash it comes back on the same port with its disk but without its memory', async t => {
+t.test('after a crash it returns on the same port with its disk but without its memory', async t => {
   const bench = await startBench(t)
   await bench.txt2img({ force_task_id: 'earlier' })
   await bench.post('/sdapi/v1/options', { CLIP_stop_at_last_layers: 2 })
@@ -58,7 +58,7 @@ t.test('after a crash it comes back on the same port with its disk but without i
   t.match(JSON.parse(text), [{ title: /^other\.safetensors/ }])
 })
 
-t.test('a crash takes those who wait with it', async t => {
+t.test('a crash also ends waiting requests', async t => {
   const bench = await startBench(t)
   bench.simulator.setFaults([{ kind: 'hang', sticky: true }])
   const both = [bench.txt2img(), bench.txt2img()].map(failureOf)
@@ -68,7 +68,7 @@ t.test('a crash takes those who wait with it', async t => {
   t.equal(bench.simulator.state().inFlight, 0)
 })
 
-t.test('errors strike once, several times or until they are taken away', async t => {
+t.test('errors occur once, several times or until they are removed', async t => {
   const bench = await startBench(t)
   bench.simulator.setFaults([{ kind: 'out-of-memory' }])
   const first = await bench.txt2img()
@@ -104,7 +104,7 @@ t.test('a server restarts with other models or another password, and a person ge
   t.equal((await bench.get('/sdapi/v1/options', { authorization: `Basic ${btoa('changed:changed')}` })).status, 200)
 })
 
-t.test('a fault that means nothing is refused with what would be right', async t => {
+t.test('the error for an invalid fault says what would be right', async t => {
   const bench = await startBench(t)
   const cases: ReadonlyArray<[faults: unknown, sentence: RegExp]> = [
     ['nan', /Faults are a list of objects/],
@@ -120,7 +120,7 @@ t.test('a fault that means nothing is refused with what would be right', async t
   t.same((await bench.get('/simulator/state')).json.faults, [], 'none of them is switched on')
 })
 
-t.test('a CUDA error poisons every later job until a restart', async t => {
+t.test('a CUDA error breaks every later job until a restart', async t => {
   const bench = await startBench(t)
   bench.simulator.setFaults([{ kind: 'cuda-poisoned' }])
   for (let round = 0; round < 2; round += 1) {
@@ -130,7 +130,7 @@ t.test('a CUDA error poisons every later job until a restart', async t => {
   t.equal((await bench.txt2img()).status, 200)
 })
 
-t.test('faults by chance repeat with their seed', async t => {
+t.test('random faults repeat with their seed', async t => {
   const outcomes = async (faultSeed: number): Promise<number[]> => {
     const bench = await startBench(t, { faultSeed, faults: [{ kind: 'nan', probability: 0.5, sticky: true }] })
     const statuses = []
@@ -143,7 +143,7 @@ t.test('faults by chance repeat with their seed', async t => {
   t.strictNotSame(await outcomes(8), first)
 })
 
-t.test('answers can be broken in every way', async t => {
+t.test('answers can break in every way', async t => {
   const bench = await startBench(t)
   const withFault = async (fault: string): Promise<ReturnType<Bench['txt2img']>> =>
     await bench.txt2img({ batch_size: 2 }, { 'x-simulator-fault': fault })
@@ -166,7 +166,7 @@ t.test('answers can be broken in every way', async t => {
   t.equal((await bench.txt2img()).status, 200)
 })
 
-t.test('progress can freeze while the job goes on, a job can hang, the lock can be stuck', async t => {
+t.test('progress can freeze while the job continues, a job can hang, the lock can be stuck', async t => {
   const bench = await startBench(t)
   bench.simulator.setFaults([{ kind: 'progress-freeze' }, { kind: 'hang', afterSteps: 15 }])
   const job = bench.txt2img({ steps: 20 })
@@ -187,7 +187,7 @@ t.test('progress can freeze while the job goes on, a job can hang, the lock can 
   t.equal((await stuck).status, 200)
 })
 
-t.test('noise makes answers as big as they can be', async t => {
+t.test('noise makes answers as large as possible', async t => {
   const bench = await startBench(t, { noise: true })
   const reply = await bench.txt2img({ width: 256, height: 256, batch_size: 2 })
   t.ok(reply.text.length > 2 * 256 * 256 * 3 * 4 / 3)
@@ -216,7 +216,7 @@ t.test('closing ends everything, also during a crash', async t => {
   t.ok(await hanging)
 })
 
-t.test('a proxy that gives up lets through what is answered in time, and what is not goes on behind it', async t => {
+t.test('a proxy\'s time limit passes timely answers, and the generation continues behind it otherwise', async t => {
   const bench = await startBench(t)
   bench.simulator.setFaults([
     { kind: 'gateway-timeout', afterMilliseconds: 200, prompt: 'long', status: 524, sticky: true },
@@ -232,7 +232,7 @@ t.test('a proxy that gives up lets through what is answered in time, and what is
   t.same(bench.simulator.state().sends, { late: 1, cut: 1 })
 })
 
-t.test('pages come in place of an answer, of one generation or of all routes', async t => {
+t.test('pages replace an answer, of one generation or of all routes', async t => {
   const bench = await startBench(t)
   for (const [kind, status] of [['forbidden', 403], ['html-answer', 200], ['bad-gateway', 502]] as const) {
     bench.simulator.setFaults([{ kind }])
@@ -252,7 +252,7 @@ t.test('pages come in place of an answer, of one generation or of all routes', a
   t.same(bench.simulator.state().generations, [])
 })
 
-t.test('a plot that looks for a word which the prompt has not says so', async t => {
+t.test('a plot whose search text is missing in the prompt reports that', async t => {
   const bench = await startBench(t)
   const plot = { script_name: 'X/Y/Z plot', script_args: [7, 'zebra,cat', [], 0, '', [], 0, '', [], true] }
   t.match((await bench.txt2img({ prompt: 'a cat', ...plot })).json, {

@@ -216,7 +216,7 @@ const control: readonly Row[] = [
   ['GET', detect, null, 405, notAllowed]
 ]
 
-t.test('what Forge answers by its sources, its simulator answers too', async t => {
+t.test('the simulator of Forge answers as Forge\'s sources say', async t => {
   const bench = await startBench(t, { flavor: 'forge', cuda: false, regionalPrompter: false })
   // A failed request leaves its task behind, so generations come last.
   const table = Object.entries({ lists, control, images, generation })
@@ -233,7 +233,7 @@ t.test('what Forge answers by its sources, its simulator answers too', async t =
   t.ok(table.flatMap(([, rows]) => rows).length >= 90)
 })
 
-t.test('what Forge lacks is not there', async t => {
+t.test('routes that Forge lacks do not exist', async t => {
   const bench = await startBench(t, { flavor: 'forge' })
   const upscalers = (await bench.get('/sdapi/v1/upscalers')).text
   t.notMatch(upscalers, /LDSR|UltraSharp/)

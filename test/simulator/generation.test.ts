@@ -59,7 +59,7 @@ t.test('the same request gives the same bytes, and another prompt, seed, size or
   t.same((batch.json.images as string[])[0], (base.json.images as string[])[0], 'a batch begins with the single image')
 })
 
-t.test('seeds count up, stay where only the variation differs, and -1 becomes a real one', async t => {
+t.test('seeds count up, stay if only the variation differs, and -1 becomes a real one', async t => {
   const bench = await startBench(t)
   const four = infoOf(await bench.txt2img({ batch_size: 2, n_iter: 2 }))
   t.same(four.all_seeds, [123, 124, 125, 126])
@@ -71,7 +71,7 @@ t.test('seeds count up, stay where only the variation differs, and -1 becomes a 
   t.equal(infoOf(await bench.txt2img({ seed: -7 })).seed, -7, 'other negative seeds are taken literally')
 })
 
-t.test('a grid comes first only with save_images, and can be counted away', async t => {
+t.test('a grid comes first only with save_images, and info says where the other images start', async t => {
   const bench = await startBench(t)
   const plain = await bench.txt2img({ batch_size: 2, n_iter: 2 })
   t.equal(imagesOf(plain).length, 4)
@@ -119,7 +119,7 @@ t.test('img2img starts from its images, hides them in the echo and follows the m
     { 'Mask blur': 4, 'Inpaint area': 'Only masked', 'Masked content': 'fill' })
 })
 
-t.test('the format option decides over the bytes, and carries the infotext as EXIF', async t => {
+t.test('the format option sets the format, and JPEG and WebP carry the infotext as EXIF', async t => {
   const bench = await startBench(t)
   for (const [option, format] of [['jpg', 'jpeg'], ['webp', 'webp']]) {
     await bench.post('/sdapi/v1/options', { samples_format: option })
@@ -135,7 +135,7 @@ t.test('the format option decides over the bytes, and carries the infotext as EX
   t.match(await bench.txt2img(), { status: 500, json: { error: 'HTTPException', detail: 'Invalid image format' } })
 })
 
-t.test('samplers are never refused, only replaced', async t => {
+t.test('samplers are never rejected, only replaced', async t => {
   const bench = await startBench(t)
   const used = async (sampler: string, scheduler: string | null = null): Promise<string> => {
     const info = infoOf(await bench.txt2img({ sampler_name: sampler, scheduler }))
@@ -153,7 +153,7 @@ t.test('samplers are never refused, only replaced', async t => {
   t.equal(infoOf(await bench.txt2img({ sampler_name: null })).sampler_name, 'Euler', 'without a name: sampler_index')
 })
 
-t.test('an infotext fills what the request left open, and ControlNet appends its maps', async t => {
+t.test('an infotext fills in missing fields, and ControlNet appends its maps', async t => {
   const bench = await startBench(t)
   const text = 'a red barn\nNegative prompt: fog\nSteps: 4, Sampler: Heun, CFG scale: 3.5, Seed: 77, Size: 72x64, Model: other'
   const reply = await bench.post('/sdapi/v1/txt2img', { infotext: text, steps: 3 })
@@ -179,7 +179,7 @@ t.test('an infotext fills what the request left open, and ControlNet appends its
   t.match(detected.json, { info: 'Success', images: [String] })
 })
 
-t.test('scripts may make more images than were asked for', async t => {
+t.test('scripts can make more images than requested', async t => {
   const bench = await startBench(t)
   const matrix = await bench.txt2img({ prompt: 'a barn|snow|night', script_name: 'Prompt Matrix', script_args: [] })
   t.equal(imagesOf(matrix).length, 5)

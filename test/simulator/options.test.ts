@@ -25,7 +25,7 @@ const textOf = async (bench: Bench, body = {}): Promise<string> =>
 const marksOf = async (bench: Bench) => (await bench.simulator.generateByHand({ steps: 1 })).marks
 
 for (const flavor of ['a1111', 'forge'] as const) {
-  t.test(`${flavor} leaks what its fresh config file does not have, and looks as if it had everything`, async t => {
+  t.test(`${flavor} leaks options that its fresh config file lacks, and looks as if it had all of them`, async t => {
     const bench = await startBench(t, { flavor, speed: Infinity })
     const shown = (await bench.get('/sdapi/v1/options')).json
     t.match(shown, { CLIP_stop_at_last_layers: 1, sd_vae: 'Automatic', randn_source: 'GPU' })
@@ -52,7 +52,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
     t.strictSame(await marksOf(bench), marks, 'without its config file it begins again')
   })
 
-  t.test(`${flavor} saves the overrides of a job that runs, where a person changes something then`, async t => {
+  t.test(`${flavor} saves the overrides of a running job if a person changes an option then`, async t => {
     const bench = await startBench(t, { flavor, stepMilliseconds: 5 })
     bench.simulator.setFaults([{ kind: 'hang' }])
     const job = bench.txt2img({ steps: 4, override_settings: { CLIP_stop_at_last_layers: 2 } }).catch(() => null)
@@ -85,7 +85,7 @@ t.test('Forge selects nothing by itself, and an override stays selected then', a
   t.equal((await bench.get('/sdapi/v1/options')).json.sd_model_checkpoint, 'b.safetensors')
 })
 
-t.test('Forge cannot be told of an empty list of modules that it shows already', async t => {
+t.test('Forge ignores an empty list of modules if it already shows none', async t => {
   const bench = await startBench(t, { flavor: 'forge', speed: Infinity })
   const ask = { override_settings: { forge_additional_modules: ['vae.safetensors'] } }
   await bench.post('/sdapi/v1/options', { forge_additional_modules: [] })

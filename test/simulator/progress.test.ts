@@ -85,7 +85,7 @@ t.test('begin shows job_count -1 while a checkpoint loads, and an interrupt then
   t.equal((infoOf(await reply).infotexts as string[]).length, 1)
 })
 
-t.test('whenever one looks, the formula holds and the passes only go forward', async t => {
+t.test('at any moment the formula is valid and the passes only increase', async t => {
   const bench = await startBench(t, { stepMilliseconds: 2, loadMilliseconds: 20 })
   const reply = bench.txt2img({
     steps: 12, n_iter: 2, enable_hr: true, denoising_strength: 0.6, override_settings: { sd_model_checkpoint: 'anime-pastel' }
@@ -122,7 +122,7 @@ t.test('img2img and hires count their steps as A1111 does', async t => {
   t.equal(first.width, 64, 'interrupted in the first pass: not upscaled')
 })
 
-t.test('an interrupt ends the job with what exists, a skip only the iteration', async t => {
+t.test('an interrupt ends the job with the finished images, a skip only the iteration', async t => {
   const bench = await startBench(t)
   const held = await holdAt(bench, 5, { n_iter: 4 })
   t.same((await bench.post('/sdapi/v1/interrupt')).json, {})
@@ -142,7 +142,7 @@ t.test('an interrupt ends the job with what exists, a skip only the iteration', 
   t.equal(imagesOf(await skipped.reply).length, 3)
 })
 
-t.test('jobs run in order of arrival, and go on without their client', async t => {
+t.test('jobs run in order of arrival, and continue without their client', async t => {
   const bench = await startBench(t)
   const held = await holdAt(bench, 2, { force_task_id: 'first' })
   const abandon = new AbortController()
@@ -198,7 +198,7 @@ t.test('a full thread pool stalls progress, but not the coroutines', async t => 
   t.equal(isAnswered, true)
 })
 
-t.test('a human at the browser takes the lock like anyone else', async t => {
+t.test('a person at the browser takes the lock like any client', async t => {
   const bench = await startBench(t, { stepMilliseconds: 5 })
   const { json } = await bench.post('/simulator/human', { steps: 30 })
   const seen = await bench.untilProgress((_progress, state) => state.job !== '')
@@ -208,7 +208,7 @@ t.test('a human at the browser takes the lock like anyone else', async t => {
   t.same(bench.simulator.state().generations.map(one => one.mode), ['human', 'txt2img'])
 })
 
-t.test('--nowebui leaves the internal routes out', async t => {
+t.test('--nowebui removes the internal routes', async t => {
   const bench = await startBench(t, { internalProgress: false })
   t.match(await bench.post('/internal/progress', { id_task: 'x' }), { status: 404, json: { detail: 'Not Found' } })
   t.equal((await bench.get('/internal/ping')).status, 404)

@@ -11,7 +11,7 @@ async function touch (bench: Bench): Promise<void> {
   socket.destroy()
 }
 
-t.test('a request ends an A1111 that has only opened its port, and a connection without one does not', async t => {
+t.test('a request ends an A1111 that has only opened its port, and a connection without a request does not', async t => {
   const bench = await startBench(t, { bareMilliseconds: long })
   await touch(bench)
   t.equal((await bench.get('/simulator/state')).json.startDeaths, 0, 'whoever watches the simulator does no harm')
@@ -23,7 +23,7 @@ t.test('a request ends an A1111 that has only opened its port, and a connection 
   t.equal((await bench.get('/sdapi/v1/options')).status, 200)
 })
 
-t.test('a Forge that has only opened its port answers 404, and so does nothing where the API is alone', async t => {
+t.test('a Forge that has only opened its port answers 404, and an API-only server has its routes at once', async t => {
   const forge = await startBench(t, { flavor: 'forge', bareMilliseconds: long })
   t.equal((await forge.get('/sdapi/v1/options')).status, 404)
   const bare = await startBench(t, { internalProgress: false, bareMilliseconds: long, mountMilliseconds: long })

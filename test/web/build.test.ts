@@ -27,7 +27,7 @@ function makeCheckout (t: Test) {
   }
 }
 
-t.test('the build of the web UI has each file and library, and a compressed form of it', async t => {
+t.test('the build of the web UI contains each file and library, and a compressed copy of it', async t => {
   const { build, path } = makeCheckout(t)
   const { folder, hashes } = await build()
   t.same(Object.keys(hashes), ['index.html', 'lib/one.js', 'vendor/preact.js', 'vendor/hooks.js', 'vendor/htm.js'])
@@ -38,7 +38,7 @@ t.test('the build of the web UI has each file and library, and a compressed form
   t.notOk(existsSync(path(folder, 'screenshots')))
 })
 
-t.test('a process that runs keeps its files while others build', async t => {
+t.test('a running process keeps its files while others build', async t => {
   const { build, folders, path, write } = makeCheckout(t)
   const first = await build()
   write(page.replace('1', '2'))
@@ -52,7 +52,7 @@ t.test('a process that runs keeps its files while others build', async t => {
   t.same(folders().toSorted(), [second.folder, third.folder].toSorted(), 'older ones are removed')
 })
 
-t.test('builds at the same time do not disturb each other', async t => {
+t.test('parallel builds do not disturb each other', async t => {
   const { build, folders, path } = makeCheckout(t)
   const [one, other] = await Promise.all([build(), build()])
   t.same(one, other)

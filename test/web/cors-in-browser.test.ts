@@ -29,7 +29,7 @@ async function submitFromPage ({ api, key, secret, parameters }: {
   }
 }
 
-t.test('a page of http://localhost:7860 submits a job with its key, and one of elsewhere cannot', { skip }, async t => {
+t.test('a page of http://localhost:7860 submits a job with its key, and other pages cannot', { skip }, async t => {
   const service = await startService(t)
   const { accessKey, secret } = await service.services.accessKeys.create({ name: 'page', scopes: ['jobs:read', 'jobs:write'] })
   const page = createServer((_request, response) => {

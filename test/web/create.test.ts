@@ -5,14 +5,14 @@ import t from 'tap'
 import { quick, startService } from '../helper.ts'
 import { imageLoaded, openBrowser, skip } from './browser.ts'
 
-t.test('the page Create', { skip }, async t => {
+t.test('the Create page', { skip }, async t => {
   const visit = await openBrowser(t)
   const service = await startService(t)
   const jobs = async () => (await service.request('GET', '/api/v2/jobs')).body.jobs as Array<{
     id: string, generation_params: Record<string, unknown>
   }>
 
-  t.test('a job is made, seen through and made again', async t => {
+  t.test('a job is submitted, watched and submitted again', async t => {
     const { page, mishaps } = await visit(`${service.url}/#/create`)
     const prompt = page.getByLabel('Prompt', { exact: true })
     await prompt.fill('a harbour in the morning')
@@ -78,7 +78,7 @@ t.test('the page Create', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('a job is made again with its images and with what the form has no fields for', async t => {
+  t.test('a job is submitted again with its images and with parameters for which the form has no inputs', async t => {
     const paint = async (background: string) =>
       (await sharp({ create: { width: 64, height: 64, channels: 3, background } }).png().toBuffer()).toString('base64')
     const [start, white, control] = [await paint('#7090c0'), await paint('#ffffff'), await paint('#204060')]
@@ -150,7 +150,7 @@ t.test('the page Create', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('values are tried, each with each, with one seed', async t => {
+  t.test('values are combined, each with each, with one seed', async t => {
     const { page, mishaps } = await visit(`${service.url}/#/create`)
     await page.getByLabel('Prompt', { exact: true }).fill('a red house')
     await page.getByLabel('Width').fill('64')
@@ -172,7 +172,7 @@ t.test('the page Create', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('a picture that is chosen, dropped or pasted, or a text, fills the form', async t => {
+  t.test('an image that is chosen, dropped or pasted, or a text, fills in the form', async t => {
     const job = await service.until(await service.submit({ prompt: 'a mill', steps: 5, width: 64, height: 128, seed: 4711 }), 'completed')
     const image = await readFile(join(service.dataDirectory, 'outputs', job.images[0]?.filename ?? ''))
     const { page, mishaps } = await visit(`${service.url}/#/create`)

@@ -7,7 +7,7 @@ import { imageLoaded, openBrowser, skip } from './browser.ts'
 
 const hostile = '"><img src=x onerror=window.hit=1><svg onload=window.hit=1>'
 
-t.test('people look through their images', { skip }, async t => {
+t.test('people browse their images', { skip }, async t => {
   const visit = await openBrowser(t)
   const service = await startService(t)
   const ids: string[] = []
@@ -18,7 +18,7 @@ t.test('people look through their images', { skip }, async t => {
     return id
   }
 
-  t.test('an empty gallery says how to fill it, and an image appears by itself', async t => {
+  t.test('an empty gallery says how to fill it, and an image appears without a reload', async t => {
     const { page, mishaps } = await visit(`${service.url}/#/gallery`)
     await page.getByRole('link', { name: 'Create one' }).waitFor()
     await make('a red boat')
@@ -31,7 +31,7 @@ t.test('people look through their images', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('they are found, opened, leafed through and deleted with the keyboard', async t => {
+  t.test('images are found, opened, browsed and deleted with the keyboard', async t => {
     const { page, mishaps } = await visit(`${service.url}/#/gallery`)
     await page.locator('.tile').nth(3).waitFor()
     await page.getByLabel('Search prompts').fill('house')
@@ -71,7 +71,7 @@ t.test('people look through their images', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('some are chosen, fetched as one zip and deleted', async t => {
+  t.test('several are selected, downloaded as one zip and deleted', async t => {
     const { page, mishaps } = await visit(`${service.url}/#/gallery`)
     await page.locator('.tile').nth(2).waitFor()
     await page.locator('.tile-check input').nth(0).click()
@@ -91,7 +91,7 @@ t.test('people look through their images', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('ten thousand images are scrolled through with a few hundred elements', async t => {
+  t.test('ten thousand images scroll with a few hundred elements', async t => {
     const { page, mishaps } = await visit(`${service.url}/#/gallery`)
     await page.route('**/api/v1/gallery?*', async route => {
       const from = Number(new URL(route.request().url()).searchParams.get('cursor') ?? 0)
@@ -131,7 +131,7 @@ t.test('people look through their images', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('a finger leads from image to image, and what others delete goes from sight', async t => {
+  t.test('a swipe shows the next image, and images that others delete disappear', async t => {
     await make('a first view', { n_iter: 2 })
     const phone = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, colorScheme: 'dark' } as const
     const { page, mishaps } = await visit(`${service.url}/#/gallery`, phone)

@@ -6,7 +6,7 @@ async function load (name: string): Promise<Record<string, (...args: unknown[]) 
   return await import(inRepository(`web/lib/${name}.js`)) as Record<string, (...args: unknown[]) => unknown>
 }
 
-t.test('LoRAs are read out of a prompt, weighed, exchanged and taken out, and nothing else of it changes', async t => {
+t.test('LoRAs in a prompt are read, weighted, replaced and removed, and nothing else of it changes', async t => {
   const { lorasIn, withLora, withOtherLora, withoutLora, withWeight } = await load('prompt-loras')
   const prompt = 'a <b> boat, <lora:ink:0.5>, sea <lyco:wave>, <lora:ink:-1>'
   t.strictSame(lorasIn?.(prompt), [
@@ -21,7 +21,7 @@ t.test('LoRAs are read out of a prompt, weighed, exchanged and taken out, and no
   t.equal(withLora?.('', 'ink', 1), '<lora:ink:1>')
 })
 
-t.test('values to be tried are lists and ranges, each with each', async t => {
+t.test('several values are lists and ranges, each combined with each', async t => {
   const { applied, combinationsOf, labelOf, sharedSeed, valuesOf } = await load('sweep')
   t.strictSame(valuesOf?.('20, 30 ,,40-60:10,5-6:0.5,Euler a,DPM++ 2M'),
     ['20', '30', '40', '50', '60', '5', '5.5', '6', 'Euler a', 'DPM++ 2M'])
@@ -53,7 +53,7 @@ t.test('seeds of 64 bits keep their digits', async t => {
     ['18446744073709551611', '18446744073709551613', '18446744073709551615'])
 })
 
-t.test('the health of a server is drawn from its samples, and what is not known stays open', async t => {
+t.test('the bar of a server\'s health follows its samples, and unknown parts stay empty', async t => {
   const { healthPieces } = await load('health')
   const now = Date.parse('2026-11-21T12:00:00Z')
   const at = (minutes: number) => new Date(now - minutes * 60_000).toISOString()

@@ -16,7 +16,7 @@ const corpus = [
   '<scr<script>ipt>window.hit=1</scr</script>ipt>', '<b><i></b></i><li>loose', '<a href="https://example.org/" onmouseover=window.hit=1>good</a>'
 ].join('\n')
 
-t.test('people look through their models', { skip }, async t => {
+t.test('people browse their models', { skip }, async t => {
   const visit = await openBrowser(t)
   const civitai = await startFakeCivitai(t)
   const preview = await sharp({ create: { width: 64, height: 80, channels: 3, background: '#508060' } }).png().toBuffer()
@@ -55,7 +55,7 @@ t.test('people look through their models', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('a model tells all about itself, and leads to Create', async t => {
+  t.test('a model shows all its details and links to Create', async t => {
     const { page, mishaps } = await open('models?search=film-grain')
     await page.locator('.model-tile a', { hasText: 'film-grain' }).first().click()
     const dialog = page.getByRole('dialog')
@@ -97,7 +97,7 @@ t.test('people look through their models', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('folders are looked through anew, and equal files deleted after a second question', async t => {
+  t.test('folders are scanned again, and equal files are deleted after a second confirmation', async t => {
     const { page, mishaps } = await open('models')
     await page.getByRole('button', { name: 'Scan' }).click()
     await page.getByText(/The scan is complete, just now/).waitFor()
@@ -115,7 +115,7 @@ t.test('people look through their models', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('a model is downloaded by its address; a wrong one is told at its field', async t => {
+  t.test('a model is downloaded by its address; the error for a wrong one is at its field', async t => {
     const { origin } = new URL(civitai.url)
     const file = safetensors({}, 9)
     civitai.files.set('/files/new', file)

@@ -6,7 +6,7 @@ import { openBrowser, skip } from './browser.ts'
 
 const hostile = '"><img src=x onerror=window.hit=1><script>window.hit=1</script><svg onload=window.hit=1>'
 
-t.test('operators see to webhooks and settings', { skip }, async t => {
+t.test('operators manage webhooks and settings', { skip }, async t => {
   const visit = await openBrowser(t)
   const secrets: string[] = []
   const receiver = await startReceiver(t, secrets)
@@ -22,7 +22,7 @@ t.test('operators see to webhooks and settings', { skip }, async t => {
     await service.until(id, 'completed')
   }
 
-  t.test('a delivery is seen with its log, sent again, and so are all that failed', async t => {
+  t.test('a delivery shows its log and is sent again, as are all failed ones', async t => {
     const { page, mishaps } = await open('webhooks')
     await page.getByText('No deliveries yet').waitFor()
     await submit()
@@ -56,7 +56,7 @@ t.test('operators see to webhooks and settings', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('an address is tested, an endpoint looked at, a secret shown', async t => {
+  t.test('an address is tested, an endpoint inspected, a secret shown', async t => {
     const { page, mishaps } = await open('webhooks/endpoints')
     await page.locator('.card', { hasText: `127.0.0.1:${receiver.port}` }).getByText('Works').waitFor()
     t.strictSame(await seriousFindings(page), [])
@@ -80,7 +80,7 @@ t.test('operators see to webhooks and settings', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('settings tell where they come from; the queue is switched; old jobs go', async t => {
+  t.test('settings show their source; the queue is switched; old jobs are deleted', async t => {
     const { page, mishaps } = await open('settings')
     await page.getByRole('heading', { name: 'Current settings' }).waitFor()
     t.strictSame(await seriousFindings(page), [])

@@ -65,7 +65,7 @@ t.test('every page', { skip }, async t => {
     t.strictSame(mishaps, [], hash)
   }
 
-  t.test('can be used with a screen reader, and runs nothing that strangers wrote', async t => {
+  t.test('works with a screen reader, and runs no script from strangers', async t => {
     const visited = await visit(service.url, { viewport: { width: 1280, height: 900 } })
     const { page } = visited
     await enter(page, service, 'queue')
@@ -78,7 +78,7 @@ t.test('every page', { skip }, async t => {
     }
   })
 
-  t.test('fits a phone, in the dark too', async t => {
+  t.test('fits a phone, also in dark mode', async t => {
     const visited = await visit(service.url, {
       viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, colorScheme: 'dark'
     })
@@ -97,7 +97,7 @@ t.test('every page', { skip }, async t => {
     t.strictSame(visited.mishaps, [])
   })
 
-  t.test('can be used with the keyboard alone', async t => {
+  t.test('works with the keyboard alone', async t => {
     const { page } = await visit(service.url)
     await page.getByRole('link', { name: 'New job' }).waitFor()
     await page.keyboard.press('Tab')

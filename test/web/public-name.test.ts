@@ -5,7 +5,7 @@ import { chromiumPath, skip } from './browser.ts'
 
 const token = 'token-of-the-operator'
 
-t.test('over plain http at a name of the network, every page loads whole and without a console error', { skip }, async t => {
+t.test('over plain http at a name of the network, every page loads completely and without a console error', { skip }, async t => {
   const service = await startService(t, {
     settings: { PUBLIC_HOSTS: 'queue.example', PUBLIC_URL: 'https://elsewhere.example', AUTH_TOKEN: token }
   })

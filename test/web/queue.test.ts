@@ -6,7 +6,7 @@ t.test('the queue', { skip }, async t => {
   const visit = await openBrowser(t)
   const service = await startService(t, { worker: 'none', settings: { QUEUE_LIMIT_PER_KEY: '10000' } })
 
-  t.test('waiting jobs are found, moved to the front, cancelled, put back and deleted', async t => {
+  t.test('waiting jobs are found, moved to the front, cancelled, retried and deleted', async t => {
     const ids = []
     for (const prompt of ['a red boat', 'a green boat', 'a blue house']) ids.push(await service.submit({ ...quick, prompt }))
     const { page, mishaps } = await visit(service.url)
@@ -43,7 +43,7 @@ t.test('the queue', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('a line of any length is looked through, put in another order and acted on as a whole', async t => {
+  t.test('a queue of any length is browsed, reordered and changed as a whole', async t => {
     t.match((await service.request('POST', '/api/v2/jobs/actions', { action: 'delete', all: true })).body, { done: 2 })
     const count = 260
     for (let index = 0; index < 5; index++) await service.submit({ ...quick, prompt: `picture ${index}` })
@@ -100,7 +100,7 @@ t.test('the queue', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('just the jobs that the dialog counted are deleted, whatever arrives meanwhile', async t => {
+  t.test('only the jobs that the dialog counted are deleted, whatever arrives meanwhile', async t => {
     await service.request('POST', '/api/v2/jobs/actions', { action: 'delete', all: true })
     for (let left = 1010; left > 0; left -= 100) {
       await service.request('POST', '/api/v2/generate/bulk', {
@@ -140,7 +140,7 @@ t.test('the queue', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('what runs is seen to move, and a line is held and let go', async t => {
+  t.test('running jobs show their progress, and a queue is paused and resumed', async t => {
     const service = await startService(t, { simulator: { stepMilliseconds: 60 } })
     const { page, mishaps } = await visit(service.url)
     await page.getByText('No jobs yet').waitFor()

@@ -7,7 +7,7 @@ t.test('people use the service in a browser', { skip }, async t => {
   const visit = await openBrowser(t)
   const service = await startService(t)
 
-  t.test('a newcomer paints a first picture in one click', async t => {
+  t.test('a new user generates a first image in one click', async t => {
     const { page, mishaps } = await visit(service.url)
     await page.getByText('built-in simulator').waitFor()
     await page.getByRole('button', { name: 'Paint a first picture' }).click()
@@ -20,7 +20,7 @@ t.test('people use the service in a browser', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('a server is added with a look at it, held, let go and deleted', async t => {
+  t.test('a server is added after a check, paused, resumed and deleted', async t => {
     const { page, mishaps } = await visit(`${service.url}/#/servers`)
     const card = (alias: string) => page.locator('.card', { has: page.getByRole('heading', { name: alias, exact: true }) })
     await card('Main').getByText('Simulator – paints pictures, no Stable Diffusion').waitFor()
@@ -86,7 +86,7 @@ t.test('people use the service in a browser', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('a server behind a token and a private certificate is added, and what is stored is not shown', async t => {
+  t.test('a server behind a token and a private certificate is added, and stored secrets are not shown', async t => {
     const sendSlot = await startGate(t, service.simulator.url, ({ 'x-token': token, authorization }) =>
       token === 'header-secret' || authorization === 'Bearer bearer-secret', ['private'])
     const { page, mishaps } = await visit(`${service.url}/#/servers`)
@@ -119,7 +119,7 @@ t.test('people use the service in a browser', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('a key is made, shown once, used, replaced and revoked', async t => {
+  t.test('a key is created, shown once, used, replaced and revoked', async t => {
     const { page, mishaps } = await visit(`${service.url}/#/keys`)
     await page.getByRole('button', { name: 'New key' }).click()
     await page.getByLabel('Name', { exact: true }).fill('Forge')
@@ -172,7 +172,7 @@ t.test('people use the service in a browser', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('where a token is asked for, nothing is shown without it', async t => {
+  t.test('if a token is required, nothing is shown without it', async t => {
     const token = 'a token of this test'
     const service = await startService(t, { worker: 'none', settings: { UI_AUTH: 'token', AUTH_TOKEN: token } })
     const { page, mishaps } = await visit(`${service.url}/#/keys`)
@@ -215,7 +215,7 @@ t.test('people use the service in a browser', { skip }, async t => {
   })
 })
 
-t.test('the files of the UI are small, asked for once, and nothing else is served', async t => {
+t.test('the files of the UI are small, requested once, and no other file is served', async t => {
   const { url, app, request } = await startService(t, { worker: 'none' })
   const seen = new Set<string>()
   let bytes = 0
