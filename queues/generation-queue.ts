@@ -1,15 +1,12 @@
+import { createRequire } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { DelayedError, type IRedisTransaction, Job as QueueJob, Queue, WaitingError, Worker } from 'bullmq'
+import { DelayedError, type Job as QueueJob, Queue, WaitingError, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { QueueEntry, QueuePort } from '../src/jobs/queue-entries.ts'
 import type { RunOutcome } from '../src/jobs/run-generation.ts'
-import { ServiceError } from '../src/lib/errors.ts'
 import type { Keys } from '../src/lib/keys.ts'
 import type { Log } from '../src/lib/logging.ts'
-import { redisProblemOf } from '../src/redis/errors.ts'
-import {
-  defineForTransactions, isMissingScript, type Script, type ScriptArgument, sendScriptsAgain
-} from '../src/redis/scripts.ts'
+import { readLua } from '../src/redis/scripts.ts'
 import { closeWorker } from './background-worker.ts'
 
 /** The data of a queue entry; everything else is in the record. */
@@ -28,6 +25,19 @@ function generationQueueName (serverId: string): string {
 export function entryId (entry: Pick<QueueEntry, 'id' | 'run'>): string {
   return `${entry.id}_${entry.run}`
 }
+
+/**
+ * BullMQ's own scripts, which it does not export. `scripts/queue-entries.lua` calls them as it does; a test compares
+ * the entries with those of `Queue.add`.
+ */
+const bullScripts = createRequire(import.meta.url)('bullmq/dist/cjs/scripts/index.js') as
+  Readonly<Record<'addPrioritizedJob' | 'addDelayedJob' | 'removeJob', { readonly content: string }>>
+
+export const entriesLua = readLua(new URL('scripts/queue-entries.lua', import.meta.url), {
+  addPrioritizedJob: bullScripts.addPrioritizedJob.content,
+  addDelayedJob: bullScripts.addDelayedJob.content,
+  removeJob: bullScripts.removeJob.content
+})
 
 export interface GenerationQueues extends QueuePort {
   /** The queue of a server, opened at first use. */
@@ -49,9 +59,6 @@ export interface GenerationQueuesDependencies {
   readonly keys: Keys
   readonly log: Log
 }
-
-/** Redis' answer to one command of a transaction. */
-type Reply = [error: Error | null, value: unknown]
 
 /**
  * One BullMQ queue per server. Every entry has our own id, so that a command repeated after a lost reply adds nothing,
@@ -86,53 +93,7 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
   return {
     queue,
     open: () => [...queues.values()],
-    async addWith<Keys extends readonly string[], Args extends readonly ScriptArgument[], Answer> (
-      entry: QueueEntry, script: Script<Keys, Args, Answer>, scriptKeys: Readonly<Keys>, args: Readonly<Args>
-    ): Promise<Answer> {
-      const target = queue(entry.serverId)
-      const client = await target.getBackend().client
-      defineForTransactions(connection, script)
-      const options = { ...optionsOf(entry), jobId: entryId(entry) }
-
-      // One command each.
-      const runScript = (transaction: IRedisTransaction) => {
-        transaction.runCommand(script.scriptName, [scriptKeys.length, ...scriptKeys, ...args])
-      }
-      const addEntry = async (transaction: IRedisTransaction) => {
-        await new QueueJob<GenerationData>(target, generationEntryName, { jobId: entry.id, run: entry.run }, options,
-          options.jobId).addJob(transaction)
-      }
-
-      async function commit (steps: ReadonlyArray<typeof runScript | typeof addEntry>): Promise<Reply[]> {
-        const transaction = client.multi()
-        for (const step of steps) await step(transaction)
-        try {
-          return await transaction.exec() ?? []
-        } catch (error) {
-          // Redis executed none of it, so it does not have the scripts that ioredis now considers loaded.
-          sendScriptsAgain(connection)
-          throw error
-        }
-      }
-
-      const steps = [runScript, addEntry]
-      let replies = await commit(steps)
-      const missing = steps.filter((_step, index) => isMissingScript(replies[index]?.[0]))
-      if (missing.length > 0) {
-        sendScriptsAgain(connection)
-        const again = await commit(missing)
-        replies = replies.map(reply => isMissingScript(reply[0]) ? again.shift() ?? reply : reply)
-      }
-      const failed = replies.find(([error]) => error !== null)
-      // A fault of Redis itself is temporary and reported as such.
-      if (failed !== undefined && redisProblemOf(failed[0]) !== null) throw failed[0]
-      const [first] = replies
-      if (first === undefined || failed !== undefined) {
-        throw new ServiceError('queue_error', 'The job could not be queued; please submit it again.', {},
-          { cause: failed?.[0] })
-      }
-      return first[1] as Answer
-    },
+    entriesLua,
     async add (entry, { delayMs = 0 } = {}) {
       await queue(entry.serverId).add(generationEntryName, { jobId: entry.id, run: entry.run },
         { ...optionsOf(entry, delayMs), jobId: entryId(entry) })

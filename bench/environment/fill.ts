@@ -22,7 +22,7 @@ const inFlight = 256
 
 /** Fills Redis with records like that of a job, through the same scripts as ever. Waits for no disk meanwhile. */
 export async function fill (redis: Redis, like: Job, filling: Filling): Promise<void> {
-  const store = createJobStore({ redis, keys: createKeys('sq'), queue: recordsOnly(redis) })
+  const store = createJobStore({ redis, keys: createKeys('sq'), queue: recordsOnly })
   await redis.config('SET', 'appendfsync', 'no')
   const fences = new Map<string, number>()
   for (const serverId of filling.serverIds) fences.set(serverId, await fenceOf(redis, serverId))

@@ -14,7 +14,7 @@ export async function makeOrdinaryJob (): Promise<Job> {
     const upstream = await startUpstream(environment, { kind: 'simulator', options: { stepMilliseconds: 1 } })
     const { caller } = await startService(environment, { command: 'start', servers: { Main: upstream.url } })
     const keys = createKeys('sq')
-    const store = createJobStore({ redis: environment.redis, keys, queue: recordsOnly(environment.redis) })
+    const store = createJobStore({ redis: environment.redis, keys, queue: recordsOnly })
     const { id } = await caller.post('/api/v2/generate', submission('Main')) as { id: string }
     await until(async () => (await store.get(id)).status === 'completed', 'an ordinary job is completed')
     return await store.get(id)

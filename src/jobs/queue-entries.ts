@@ -1,6 +1,5 @@
 import type { Redis } from 'ioredis'
 import type { Keys } from '../lib/keys.ts'
-import type { Script, ScriptArgument } from '../redis/scripts.ts'
 import type { Job } from './job.ts'
 
 /** What BullMQ's queue needs of a job: the record is the truth, the queue carries its name. */
@@ -9,13 +8,13 @@ export type QueueEntry = Pick<Job, 'id' | 'run' | 'serverId' | 'lane'>
 /** How jobs reach a BullMQ queue; `queues/` implements it, so that `src/` does not depend on BullMQ. */
 export interface QueuePort {
   /**
-   * Runs a script and adds the entry in one MULTI, so that record and entry appear together or not at all. Resolves
-   * with the script's answer.
-   * @throws ServiceError `queue_error` if a command of the transaction failed
+   * Lua functions for scripts that change a job's record and its queue entry in one step; a script includes them by
+   * `--- @external "queue-entries"`. Names of queues are without BullMQ's prefix, a name of an entry is `<job>_<run>`:
+   *
+   * - `addEntry(queueName, name, jobId, run, priority, delayMs)`; adding it twice is harmless
+   * - `removeEntry(queueName, name)` removes it if it exists and no worker holds it
    */
-  addWith<Keys extends readonly string[], Args extends readonly ScriptArgument[], Answer> (
-    entry: QueueEntry, script: Script<Keys, Args, Answer>, keys: Readonly<Keys>, args: Readonly<Args>
-  ): Promise<Answer>
+  readonly entriesLua: string
   /** Adds the entry; adding it twice is harmless. `delayMs` delays it for that long. */
   add (entry: QueueEntry, options?: { readonly delayMs?: number }): Promise<void>
   /** Removes a waiting entry, if it exists and no worker runs it. */

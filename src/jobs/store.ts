@@ -4,14 +4,14 @@ import { ServiceError } from '../lib/errors.ts'
 import { parseJsonText, stringifyJson, stringifyKeepingFloats } from '../lib/exact-json.ts'
 import type { Keys } from '../lib/keys.ts'
 import { createRedisClock } from '../redis/scripts.ts'
-import { RedisSilence } from '../redis/errors.ts'
+import { RedisSilence, redisProblemOf } from '../redis/errors.ts'
 import {
   firstLane, indexKey, type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission,
   laneOf, laneOfReturn, packSubmission, parseJob
 } from './job.ts'
 import { createQueueEntries, type QueueEntry, type QueuePort } from './queue-entries.ts'
 import {
-  cancelJob, createJob, endJob, forgetOutput, moveJob, noteProgress, removeJob, retryJob, returnJob, startJob
+  endJob, forgetOutput, loadQueueScripts, moveJob, noteProgress, removeJob, retryJob, returnJob, startJob
 } from './scripts/index.ts'
 import type { Subscription } from './webhook-request.ts'
 import { packWorkload, workloadOf } from './workload.ts'
@@ -178,6 +178,7 @@ export function tooManyWaiting (waiting: number, most: number | undefined): Serv
 /** The only module that reads and writes job records. */
 export function createJobStore (dependencies: JobStoreDependencies): JobStore {
   const { redis, keys, queue, commandLimit, waitingPerKey } = dependencies
+  const { createJob, cancelJob } = loadQueueScripts(queue.entriesLua)
   const prefix: [string] = [keys.key('')]
   const clock = createRedisClock(redis)
   const jobKey = (id: string) => keys.key('job', id)
@@ -253,30 +254,29 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
 
   async function createOnce (
     { id, serverId, keyId, priority, bulkId, submission, group, webhook = null }: NewJob,
-    entry: QueueEntry,
     last: number
   ) {
     const packed = packSubmission(submission)
-    return await queue.addWith(entry, createJob, prefix,
-      [id, serverId, keyId ?? '', priority, entry.lane, bulkId ?? '', packed.submission, packed.prompt,
-        webhook === null ? '' : JSON.stringify(webhook), webhook === null ? '' : `,${webhook.events.join(',')},`,
-        packWorkload(workloadOf(submission)), last, waitingPerKey ?? '', group?.id ?? id,
-        group?.size ?? 1])
+    try {
+      return await createJob(redis, prefix, [id, serverId, keyId ?? '', priority, laneOf(priority), bulkId ?? '',
+        packed.submission, packed.prompt, webhook === null ? '' : JSON.stringify(webhook),
+        webhook === null ? '' : `,${webhook.events.join(',')},`, packWorkload(workloadOf(submission)), last,
+        waitingPerKey ?? '', group?.id ?? id, group?.size ?? 1])
+    } catch (error) {
+      // A fault of Redis itself is temporary and reported as such.
+      if (redisProblemOf(error) !== null) throw error
+      throw new ServiceError('queue_error', 'The job could not be queued; please submit it again.', {}, { cause: error })
+    }
   }
 
   return {
     async create (job) {
-      const entry = { id: job.id, run: 1, serverId: job.serverId, lane: laneOf(job.priority) }
       for (let tries = 0; ; tries++) {
-        const answer = await createOnce(job, entry, await lastTimestamp())
+        const answer = await createOnce(job, await lastTimestamp())
         if (answer[0] === 'created') return { existing: null, position: answer[1], createdAt: answer[2] }
-        if (answer[0] === 'full') {
-          await queue.remove(entry)
-          throw tooManyWaiting(answer[1], waitingPerKey)
-        }
+        if (answer[0] === 'full') throw tooManyWaiting(answer[1], waitingPerKey)
         if (answer[0] === 'exists') return { existing: await get(job.id) }
         // The answer arrived in time, so the clock was wrong, or sending took longer than usual.
-        await queue.remove(entry)
         clock.forget()
         if (tries > 0) throw new RedisSilence('Redis took too long')
       }
@@ -345,7 +345,6 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
       const answer = await cancelJob(redis, prefix, [id])
       if (answer[0] === 'gone') throw notFound(id)
       if (answer[0] === 'ended') throw invalid(id, answer[1], `Job ${id} has already finished; it is ${answer[1]}.`)
-      if (answer[0] === 'cancelled') await queue.remove({ id, run: Number(answer[1]), serverId: answer[2] })
       return answer[0]
     },
     async retry (id) {

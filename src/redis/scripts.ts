@@ -27,13 +27,14 @@ interface Listed {
  * Reads a script, such as `new URL('scripts/start-job.lua', import.meta.url)`. The build copies `.lua` files beside the
  * compiled modules.
  * A script begins with a comment that lists `KEYS[1]`, `ARGV[1]` and so on, `ARGV[2...]` if any number can follow. A
- * line `--- @include "name"` includes the file `name.lua`, relative to the script; each file is included once.
- * @throws Error if a file is missing
+ * line `--- @include "name"` includes the file `name.lua`, relative to the script; each file is included once. A line
+ * `--- @external "name"` includes a text that a folder above this one provides.
+ * @throws Error if a file or an external text is missing
  */
 export function loadScript<Keys extends readonly string[], Args extends readonly ScriptArgument[], Answer> (
-  file: URL
+  file: URL, externals: Externals = {}
 ): Script<Keys, Args, Answer> {
-  const lua = readLua(file)
+  const lua = readLua(file, externals)
   const sha = createHash('sha1').update(lua).digest('hex')
   const scriptName = file.pathname.slice(file.pathname.lastIndexOf('/') + 1, -'.lua'.length)
   const header = lua.slice(0, lua.indexOf(']]'))
@@ -54,14 +55,24 @@ export function loadScript<Keys extends readonly string[], Args extends readonly
   return Object.assign(run, { scriptName, lua, sha })
 }
 
-const includeLine = /^--- @include "([^"\n]+)"$/gm
+/** Lua texts that are not files of this tree, by name. */
+export type Externals = Readonly<Record<string, string>>
 
-/** The text of a Lua file with its includes in place. */
-export function readLua (file: URL, included = new Set<string>()): string {
+const includeLine = /^--- @(include|external) "([^"\n]+)"$/gm
+
+/** The text of a Lua file with its includes in place. @param included what is in it already */
+export function readLua (file: URL, externals: Externals = {}, included = new Set<string>()): string {
   included.add(file.href)
-  return readFileSync(file, 'utf8').replace(includeLine, (_line, name: string) => {
+  return readFileSync(file, 'utf8').replace(includeLine, (_line, kind: string, name: string) => {
+    if (kind === 'external') {
+      const text = externals[name]
+      if (text === undefined) throw new Error(`${file.pathname} needs the external text "${name}"`)
+      if (included.has(name)) return ''
+      included.add(name)
+      return text
+    }
     const other = new URL(`${name}.lua`, file)
-    return included.has(other.href) ? '' : readLua(other, included)
+    return included.has(other.href) ? '' : readLua(other, externals, included)
   })
 }
 
@@ -75,38 +86,9 @@ function agrees ({ count, more }: Listed, given: number): boolean {
   return more ? given >= count : given === count
 }
 
-/**
- * Registers a script with a connection under its name, for transactions: in a MULTI Redis reports an unknown script
- * only after it has carried out the rest, so ioredis sends the text once over each connection. Its first argument is
- * the number of keys. Only for scripts that need it: every pipeline of the connection copies the list.
- */
-export function defineForTransactions (
-  redis: Redis, { scriptName, lua }: Pick<Script<readonly string[], readonly ScriptArgument[], unknown>, 'scriptName' | 'lua'>
-): void {
-  if (!(scriptName in redis.scriptsSet)) redis.defineCommand(scriptName, { lua })
-}
-
 /** Whether Redis did not know a script that was called by its SHA-1 alone. */
-export function isMissingScript (error: unknown): boolean {
+function isMissingScript (error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('NOSCRIPT')
-}
-
-/**
- * Makes ioredis send the text of every defined script once more. It remembers for each connection which scripts it has
- * sent, also within a transaction that Redis then refused as a whole, and within one it does not notice that Redis
- * lacks a script.
- */
-export function sendScriptsAgain (redis: Redis): void {
-  for (const [name, script] of Object.entries<Partial<DefinedScript>>(redis.scriptsSet)) {
-    const { lua, numberOfKeys } = script
-    if (lua !== undefined) redis.defineCommand(name, { lua, ...(numberOfKeys == null ? {} : { numberOfKeys }) })
-  }
-}
-
-/** ioredis's record of a script. */
-interface DefinedScript {
-  readonly lua: string
-  readonly numberOfKeys: number | null
 }
 
 /** The clock of Redis, without asking it each time. */

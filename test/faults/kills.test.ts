@@ -76,6 +76,8 @@ t.test('api and worker processes', async t => {
     const [first = '', second = ''] = ids
     await untilGenerating(fleet, first)
     const serving = (worker: ServiceProcess) => worker.output().includes('generation started')
+    // The line can arrive after the request at the server.
+    await Promise.any(workers.map(worker => worker.printed(/generation started/)))
     t.equal(workers.filter(serving).length, 1)
     const killed = Date.now()
     await workers.find(serving)?.kill()

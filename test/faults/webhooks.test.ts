@@ -2,7 +2,8 @@ import { mkdirSync, watch } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { cancelJob, endJob } from '../../src/jobs/scripts/index.ts'
+import { entriesLua } from '../../queues/generation-queue.ts'
+import { endJob, loadQueueScripts } from '../../src/jobs/scripts/index.ts'
 import { changeDelivery, createDelivery } from '../../src/webhooks/deliveries.ts'
 import { enterEndpoint, leaveEndpoint } from '../../src/webhooks/endpoints.ts'
 import { quick } from '../helper.ts'
@@ -22,6 +23,7 @@ const common = {
   // One job can meet several kills, each of which counts as a generation.
   JOB_ATTEMPTS: '10'
 }
+const { cancelJob } = loadQueueScripts(entriesLua)
 const twoImages = { ...quick, batch_size: 2 }
 
 /** Its end when it is sent in full, and its name when the connection has sent it before. */

@@ -3,7 +3,7 @@ import { parse, type Expression, type Node, type Statement } from 'luaparse'
 /** The globals of Redis for scripts, as far as we use them. */
 const globals = new Set([
   'KEYS', 'ARGV', 'redis', 'cjson', 'string', 'table', 'math', 'unpack', 'ipairs', 'pairs', 'next', 'tonumber', 'tostring',
-  'type', 'error', 'pcall'
+  'type', 'error', 'pcall', 'cmsgpack'
 ])
 
 /** How a script reads `KEYS` or `ARGV`. */
@@ -65,6 +65,18 @@ export function checkLua (lua: string, shared: ReadonlySet<string> = new Set()):
 
   const known = (name: string) => scopes.findLast(some => some.has(name))?.get(name)
 
+  /** What Redis gives the script, unless it is a parameter of this name. */
+  function listOf (node: Node): 'KEYS' | 'ARGV' | null {
+    if (node.type !== 'Identifier' || known(node.name) !== undefined) return null
+    return node.name === 'KEYS' || node.name === 'ARGV' ? node.name : null
+  }
+
+  function unpackedList (node: Node): 'KEYS' | 'ARGV' | null {
+    if (node.type !== 'CallExpression' || node.base.type !== 'Identifier' || node.base.name !== 'unpack') return null
+    const [first] = node.arguments
+    return first === undefined ? null : listOf(first)
+  }
+
   function visitAll (nodes: readonly Node[]): void {
     for (const node of nodes) visit(node)
   }
@@ -83,7 +95,7 @@ export function checkLua (lua: string, shared: ReadonlySet<string> = new Set()):
         const variable = known(node.name)
         if (variable !== undefined) variable.uses++
         else if (!globals.has(node.name)) problems.push(`line ${line}: ${node.name} is not declared`)
-        if (node.name === 'KEYS' || node.name === 'ARGV') problems.push(`line ${line}: ${node.name} is handed on whole`)
+        if (listOf(node) !== null) problems.push(`line ${line}: ${node.name} is handed on whole`)
         return
       }
       case 'LocalStatement': {
@@ -219,16 +231,6 @@ function headerProblems (lua: string, reads: Readonly<Record<'KEYS' | 'ARGV', Re
     }
   }
   return problems
-}
-
-function listOf (node: Node): 'KEYS' | 'ARGV' | null {
-  return node.type === 'Identifier' && (node.name === 'KEYS' || node.name === 'ARGV') ? node.name : null
-}
-
-function unpackedList (node: Node): 'KEYS' | 'ARGV' | null {
-  if (node.type !== 'CallExpression' || node.base.type !== 'Identifier' || node.base.name !== 'unpack') return null
-  const [first] = node.arguments
-  return first === undefined ? null : listOf(first)
 }
 
 function isNode (value: unknown): value is Node {

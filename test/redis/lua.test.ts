@@ -12,12 +12,26 @@ const { include: folders } = JSON.parse(readFileSync(inRepository('tsconfig.buil
 const files = folders.flatMap(folder => readdirSync(inRepository(folder), { recursive: true, encoding: 'utf8' })
   .map(name => join(folder, name)))
 const luaFiles = files.filter(name => name.endsWith('.lua')).toSorted()
-const included = new Set(luaFiles.flatMap(file => [...textOf(file).matchAll(/^--- @include "(.*)"$/gm)]
-  .map(([, name]) => `${join(dirname(file), name ?? '')}.lua`)))
+/** Where the external texts come from; BullMQ's scripts, which go into one of them, stand for nothing here. */
+const externalFiles: Readonly<Record<string, string>> = { 'queue-entries': 'queues/scripts/queue-entries.lua' }
+const bullScript = 'return KEYS, ARGV'
+const externals = Object.fromEntries(Object.entries(externalFiles).map(([name, file]) => [name,
+  readLua(addressOf(file), { addPrioritizedJob: bullScript, addDelayedJob: bullScript, removeJob: bullScript })]))
+const included = new Set(luaFiles.flatMap(file => directlyIn(file)))
 const scripts = luaFiles.filter(file => !included.has(file))
 
 function textOf (file: string): string {
   return readFileSync(inRepository(file), 'utf8')
+}
+
+function addressOf (file: string): URL {
+  return pathToFileURL(inRepository(file))
+}
+
+/** The files that a file itself includes. */
+function directlyIn (file: string): string[] {
+  return [...textOf(file).matchAll(/^--- @(include|external) "(.*)"$/gm)].flatMap(([, kind, name = '']) =>
+    kind === 'include' ? `${join(dirname(file), name)}.lua` : externalFiles[name] ?? [])
 }
 
 /** Names that an included file itself declares. */
@@ -27,8 +41,7 @@ function namesOf (file: string): ReadonlySet<string> {
 
 /** Every file that another one includes. */
 function includesOf (file: string): string[] {
-  const names = [...textOf(file).matchAll(/^--- @include "(.*)"$/gm)]
-    .map(([, name]) => `${join(dirname(file), name ?? '')}.lua`)
+  const names = directlyIn(file)
   return [...new Set(names.flatMap(name => [name, ...includesOf(name)]))]
 }
 
@@ -36,7 +49,7 @@ t.test('every script is valid by itself and matches its header', t => {
   t.ok(scripts.length > 50)
   for (const file of scripts) {
     const shared = new Set(includesOf(file).flatMap(name => [...namesOf(name)]))
-    t.same(checkLua(readLua(pathToFileURL(inRepository(file))), shared).problems, [], file)
+    t.same(checkLua(readLua(addressOf(file), externals), shared).problems, [], file)
   }
   t.end()
 })
@@ -44,7 +57,7 @@ t.test('every script is valid by itself and matches its header', t => {
 t.test('no script includes an unused file, and no shared code is unused', t => {
   const used = new Map<string, Set<string>>()
   for (const file of scripts) {
-    const { topLevel } = checkLua(readLua(pathToFileURL(inRepository(file))))
+    const { topLevel } = checkLua(readLua(addressOf(file), externals))
     for (const name of includesOf(file)) {
       const found = [...namesOf(name)].filter(variable => (topLevel.get(variable) ?? 0) > 0)
       t.ok(found.length > 0, `${file} uses ${name}`)
@@ -87,6 +100,8 @@ t.test('the check finds errors in a script', t => {
   const header = '--[[\n  Does it.\n\n  KEYS[1]  one\n  ARGV[1]  first\n  ARGV[2...]  others\n\n  Answers 1\n]]\n'
   const good = `${header}for i = 2, #ARGV do redis.call('SADD', KEYS[1], ARGV[1], ARGV[i]) end\nreturn 1\n`
   t.same(checkLua(good).problems, [])
+  t.same(checkLua(good.replace('return 1', 'local function f (ARGV) return ARGV[9], ARGV end\nreturn f(1)')).problems, [],
+    'a parameter can have the name of the arguments')
   const wrong: ReadonlyArray<readonly [what: string, lua: string, problem: RegExp]> = [
     ['a global is read', good.replace('return 1', 'return count'), /count is not declared/],
     ['a global is set', good.replace('return 1', 'count = 1\nreturn 1'), /count is set but not declared/],

@@ -4,8 +4,6 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { createGenerationQueues, entryId } from '../../queues/generation-queue.ts'
-import { createKeys } from '../../src/lib/keys.ts'
 import { connectRedis } from '../../src/redis/connections.ts'
 import { loadScript } from '../../src/redis/scripts.ts'
 import { silentLogger } from '../helper.ts'
@@ -89,37 +87,6 @@ t.test('a script survives a restart of Redis', async t => {
   t.equal(await waiting, 2)
 })
 
-t.test('in a transaction with a queue entry a script runs once, whatever Redis forgot', async t => {
-  const script = await raiseOf(t)
-  const redis = await connectRedis(server.url, 'request', silentLogger)
-  const keys = createKeys('tx')
-  const queues = createGenerationQueues({ connection: redis, keys, log: silentLogger })
-  t.teardown(async () => {
-    await queues.close()
-    redis.disconnect()
-  })
-  await look.del('counter')
-  let count = 0
-  async function add (what: string) {
-    const entry = { id: `job-${++count}`, run: 1, serverId: 'one', lane: 5 }
-    t.equal(await queues.addWith(entry, script, ['counter'], [1]), count, what)
-    t.ok(await queues.queue('one').getJob(entryId(entry)), 'the entry is there')
-  }
-  await add('the first time')
-  t.same(await commandsOf(async () => { await add('again') }), { evalsha: 2 }, 'no text is sent')
-  await look.script('FLUSH')
-  await add('after Redis forgot all scripts')
-  await look.script('FLUSH')
-  await queues.add({ id: 'other', run: 1, serverId: 'one', lane: 5 })
-  await add('after Redis forgot ours and got that of BullMQ back')
-  await look.script('FLUSH')
-  await script(redis, ['other-counter'], [1])
-  await add('after Redis forgot that of BullMQ and got ours back')
-  redis.disconnect(true)
-  await new Promise(resolve => { redis.once('ready', resolve) })
-  await add('over a new connection')
-})
-
 t.test('a script must get the keys and arguments that its header lists', async t => {
   const file = await luaFiles(t, {
     two: "--[[\n  KEYS[1]  one\n  KEYS[2]  other\n]]\nreturn redis.call('EXISTS', KEYS[1], KEYS[2])\n",
@@ -145,6 +112,18 @@ t.test('included files appear at the line that names them, each once', async t =
   t.equal(main.lua.match(/local one/g)?.length, 1)
   t.equal(await main(look, [], []), 3)
   t.throws(() => loadScript(file('lost')), { code: 'ENOENT' })
+})
+
+t.test('a folder above provides external texts, and none is missing or included twice', async t => {
+  const file = await luaFiles(t, {
+    main: '--[[ Adds. ]]\n--- @include "other"\n--- @external "one"\nreturn one + other\n',
+    other: '--- @external "one"\nlocal other = one + 1\n'
+  })
+  const main = loadScript<[], [], number>(file('main'), { one: 'local one = 2 -- $& $1 is no pattern' })
+  t.equal(main.lua.match(/local one/g)?.length, 1)
+  t.match(main.lua, '$& $1')
+  t.equal(await main(look, [], []), 5)
+  t.throws(() => loadScript(file('main'), { other: '' }), /other\.lua needs the external text "one"/)
 })
 
 t.test('other errors of a script reach the code that called it', async t => {

@@ -1,5 +1,6 @@
 --[[
-  Creates the record of a job, enters it into the indexes and the queue of its server, and publishes `accepted`.
+  Creates the record of a job and its queue entry, enters it into the indexes and the queue of its server, and publishes
+  `accepted`.
 
   KEYS[1]   common beginning of every key
   ARGV[1]   id of the job
@@ -24,6 +25,7 @@
 --- @include "includes/record"
 --- @include "includes/indexes"
 --- @include "includes/queue"
+--- @include "includes/entry"
 --- @include "includes/waiting-limit"
 local id, server, key, priority, lane, bulk, submission, prompt, webhook, events, cost, last = unpack(ARGV)
 local most, group, size = unpack(ARGV, 13)
@@ -47,6 +49,7 @@ if bulk ~= '' then
   redis.call('ZADD', KEYS[1] .. 'bulk:' .. bulk .. ':jobs', arrival, id)
 end
 redis.call('ZADD', queueKey(server), score, id)
+addRunEntry(server, id, 1, lane, 0)
 enterIndexes(id, arrival, key, server, 'pending')
 local position = positionOf(server, id)
 publish('accepted', id, server, key, 'pending', { position = position, priority = tonumber(priority) })

@@ -1,5 +1,5 @@
 import type { EndStatus, JobStatus } from '../../../schemas/job.ts'
-import { loadScript, type Script, type ScriptArgument } from '../../redis/scripts.ts'
+import { type Externals, loadScript, type Script, type ScriptArgument } from '../../redis/scripts.ts'
 
 /**
  * Every change of a job is one script, so that no two processes can both make it. Each checks the current state;
@@ -9,15 +9,30 @@ import { loadScript, type Script, type ScriptArgument } from '../../redis/script
  */
 type JobScript<Args extends readonly ScriptArgument[], Answer> = Script<[prefix: string], Args, Answer>
 
-function load<Args extends readonly ScriptArgument[], Answer> (name: string): JobScript<Args, Answer> {
-  return loadScript(new URL(`${name}.lua`, import.meta.url))
+function load<Args extends readonly ScriptArgument[], Answer> (
+  name: string, externals?: Externals
+): JobScript<Args, Answer> {
+  return loadScript(new URL(`${name}.lua`, import.meta.url), externals)
 }
 
-export const createJob = load<[
-  id: string, server: string, key: string, priority: number, lane: number, bulk: string, submission: string,
-  prompt: string, webhook: string, events: string, workload: string, last: number, most: number | '', group: string,
-  size: number
-], ['created', position: number, createdAt: number] | ['exists'] | ['late'] | ['full', waiting: number]>('create-job')
+/** The scripts that also change queue entries. */
+export type QueueScripts = ReturnType<typeof loadQueueScripts>
+
+/** @param queueEntries Lua functions that add and remove queue entries, from `QueuePort` */
+export function loadQueueScripts (queueEntries: string) {
+  const externals = { 'queue-entries': queueEntries }
+
+  return {
+    createJob: load<[
+      id: string, server: string, key: string, priority: number, lane: number, bulk: string, submission: string,
+      prompt: string, webhook: string, events: string, workload: string, last: number, most: number | '',
+      group: string, size: number
+    ], ['created', position: number, createdAt: number] | ['exists'] | ['late'] | ['full', waiting: number]>(
+      'create-job', externals),
+    cancelJob: load<[id: string], ['cancelled' | 'requested'] | ['ended', EndStatus] | ['gone']>(
+      'cancel-job', externals)
+  }
+}
 
 export const startJob = load<[id: string, run: number, server: string, owner: string, fence: number],
   ['started' | 'gone' | 'superseded' | 'lease_lost']>('start-job')
@@ -34,9 +49,6 @@ export const returnJob = load<[
   id: string, run: number, owner: string, lane: number, used: 0 | 1, crashes: 0 | 1, attempts: string,
   disposition: 'answers' | 'gone' | 'unsent' | 'stopped', allowed: number, error: string, fence: number | ''
 ], ['returned', run: string] | ['cancelled' | 'spent' | 'superseded' | 'lease_lost']>('return-job')
-
-export const cancelJob = load<[id: string],
-  ['cancelled' | 'requested', run: string, server: string] | ['ended', EndStatus] | ['gone']>('cancel-job')
 
 export const retryJob = load<[id: string, lane: number, most: number | ''],
   ['entered', run: number, server: string, position: number] | ['active', JobStatus] | ['full', waiting: number] |
