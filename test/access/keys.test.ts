@@ -30,7 +30,7 @@ async function openStore (t: Test, overrides: Partial<Parameters<typeof createAc
 
 const accepts = async (store: AccessKeys, key: string, secret: string) => await store.verify(key, secret) !== null
 
-t.test('a new key does what its own jobs need and keeps its secret out of Redis', async t => {
+t.test('a new key has the scopes for its own jobs and keeps its secret out of Redis', async t => {
   const { store, dependencies } = await openStore(t)
   const { accessKey, secret } = await store.create({ name: 'Forge' })
   t.match(accessKey.key, /^mk_[0-9a-f]{24}$/)
@@ -48,7 +48,7 @@ t.test('a new key does what its own jobs need and keeps its secret out of Redis'
   t.notMatch(JSON.stringify(record), secret)
 })
 
-t.test('a key can be limited, freed of limits or follow its tier', async t => {
+t.test('a key can have limits of its own, none, or those of its tier', async t => {
   const { store } = await openStore(t)
   const { accessKey: { id } } = await store.create({ name: 'a', ratePerMinute: 5 })
   t.equal((await store.get(id)).ratePerMinute, 5)
@@ -60,7 +60,7 @@ t.test('a key can be limited, freed of limits or follow its tier', async t => {
   t.equal((await free.create({ name: 'a' })).accessKey.ratePerMinute, null, 'a default of 0 is no limit')
 })
 
-t.test('keys are listed newest first, changed in part and removed for good', async t => {
+t.test('keys are listed newest first, changed in part and permanently deleted', async t => {
   const { store, clock } = await openStore(t)
   const older = await store.create({ name: 'older' })
   clock.moment += 1
@@ -102,7 +102,7 @@ t.test('after a rotation the former secret works for the grace period and no lon
   t.ok(await accepts(store, key, fifth))
 })
 
-t.test('what one process revokes, another refuses at once', async t => {
+t.test('a key that one process revokes is rejected by another at once', async t => {
   const { store: here, dependencies } = await openStore(t)
   const listener = await connections.connect('subscriber')
   t.after(() => listener.disconnect())
@@ -131,7 +131,7 @@ t.test('what one process revokes, another refuses at once', async t => {
   t.ok(await accepts(there, fresh.accessKey.key, fresh.secret), 'a key that was asked for too early is not remembered as unknown')
 })
 
-t.test('a key that is remembered costs no Redis, for half a minute', async t => {
+t.test('a cached key needs no Redis for half a minute', async t => {
   const { store, clock, dependencies } = await openStore(t)
   const { accessKey: { id, key }, secret } = await store.create({ name: 'a' })
   t.ok(await accepts(store, key, secret))
@@ -161,7 +161,7 @@ t.test('uses are counted exactly and written together', async t => {
   t.equal(await redis.exists(record), 0, 'a late count does not bring a removed key back')
 })
 
-t.test('only one of many first keys is made', async t => {
+t.test('only one of many first keys is created', async t => {
   const { store } = await openStore(t)
   t.ok(await store.isEmpty())
   const made = await Promise.all(Array.from({ length: 5 }, async () => await store.createFirst({ name: 'first' })))
@@ -170,7 +170,7 @@ t.test('only one of many first keys is made', async t => {
   t.notOk(await store.importFirst('mk_0123456789abcdef01234567:0123456789abcdef'), 'nothing is imported later')
 })
 
-t.test('a given key is imported into an empty store, with all rights', async t => {
+t.test('a configured key is imported into an empty store, with all rights', async t => {
   const { store } = await openStore(t)
   for (const wrong of ['', 'mk_0123456789', 'admin:0123456789abcdef', 'mk_0123456789:short', 'mk_0123456789:has a space in it']) {
     await t.rejects(store.importFirst(wrong), /BOOTSTRAP_API_KEY is \(hidden\)/)
@@ -180,7 +180,7 @@ t.test('a given key is imported into an empty store, with all rights', async t =
   t.ok(principal?.scopes.has('*'))
 })
 
-t.test('keys outlive a rotation of the master key, and then need the former one no more', async t => {
+t.test('keys survive a rotation of the master key, and then no longer need the former one', async t => {
   const { store, dependencies } = await openStore(t)
   const { accessKey: { key }, secret } = await store.create({ name: 'a' })
   const next = newMasterKey().current
@@ -192,7 +192,7 @@ t.test('keys outlive a rotation of the master key, and then need the former one 
   t.notOk(await accepts(later, key, 'wrong'))
 })
 
-t.test('a master key that the data was not written under is refused with a sentence', async t => {
+t.test('the error for a wrong master key is a sentence', async t => {
   const keys = keySpace()
   const first = newMasterKey()
   await checkMasterKey(redis, keys, first)

@@ -32,7 +32,7 @@ t.test('sixty requests pass, then one a second', async t => {
   t.equal(await burst(200), 60, 'rest saves up a minute and no more')
 })
 
-t.test('no window of a minute lets through more than the burst and what flows in meanwhile', async t => {
+t.test('no window of a minute allows more than the burst and the refill', async t => {
   const { clock, burst } = openLimiter()
   const passed: Array<{ moment: number, count: number }> = []
   for (let step = 0; step < 240; step++) {
@@ -47,7 +47,7 @@ t.test('no window of a minute lets through more than the burst and what flows in
   t.equal(passed.reduce((total, { count }) => total + count, 0), 60 + 119, 'and none is lost')
 })
 
-t.test('headers tell exactly how things stand', async t => {
+t.test('headers state the exact counts', async t => {
   const { clock, limiter } = openLimiter()
   const expect = (limit: number, remaining: number, reset: number, retryAfter?: number) => ({
     'RateLimit-Policy': `${limit};w=60`,
@@ -70,7 +70,7 @@ t.test('headers tell exactly how things stand', async t => {
   t.strictSame(await take(), expect(3, 0, 60))
 })
 
-t.test('every rate gives back exactly its number a minute', async t => {
+t.test('every rate refills exactly its number per minute', async t => {
   for (const rate of [1, 7, 60, 61, 1000]) {
     const { clock, burst } = openLimiter()
     t.equal(await burst(rate + 1, rate), rate)
@@ -79,13 +79,13 @@ t.test('every rate gives back exactly its number a minute', async t => {
   }
 })
 
-t.test('asking how jobs stand uses up nothing that submitting needs', async t => {
+t.test('reading jobs uses nothing of the limit for submissions', async t => {
   const { burst } = openLimiter()
   t.equal(await burst(700, 60, 'status'), 600)
   t.equal(await burst(61, 60, 'requests'), 60)
 })
 
-t.test('a clock that goes back neither gives nor takes', async t => {
+t.test('a clock that is set back neither gives nor takes requests', async t => {
   const { clock, burst } = openLimiter()
   t.equal(await burst(60), 60)
   clock.moment -= 30_000
@@ -94,7 +94,7 @@ t.test('a clock that goes back neither gives nor takes', async t => {
   t.equal(await burst(5), 1)
 })
 
-t.test('a clock that goes back by an hour locks no key out', async t => {
+t.test('a clock that is set back by an hour blocks no key', async t => {
   const { clock, burst } = openLimiter()
   t.equal(await burst(60), 60)
   clock.moment -= 3_600_000
@@ -105,14 +105,14 @@ t.test('a clock that goes back by an hour locks no key out', async t => {
   t.equal(await burst(200), 60, 'nor does one that goes on by an hour give more than a minute')
 })
 
-t.test('by the clock of Redis it allows as much', async t => {
+t.test('by Redis\' clock the limit is the same', async t => {
   const limiter = createRateLimiter({ redis, keys: keySpace() })
   t.match(await limiter.take('key', 'requests', 2), { allowed: true, remaining: 1, resetSeconds: 30 })
   t.match(await limiter.take('key', 'requests', 2), { allowed: true, remaining: 0, resetSeconds: 60 })
   t.match(await limiter.take('key', 'requests', 2), { allowed: false, retryAfterSeconds: 30 })
 })
 
-t.test('a clock that goes back by an hour refuses no address for longer', async t => {
+t.test('a clock that is set back by an hour rejects no address for longer', async t => {
   const clock = { moment: start }
   const failedLogins = createFailedLogins({ redis, keys: keySpace(), now: () => clock.moment })
   const fail = async () => await failedLogins.note('192.168.1.5')
@@ -147,7 +147,7 @@ t.test('wrong logins make their address wait, longer each time, and no other add
   t.equal(await failTimes(1, '2001:db8::3'), 60, 'an IPv6 network is one address')
 })
 
-t.test('wrong logins that are far apart never add up', async t => {
+t.test('wrong logins with long pauses never add up', async t => {
   const clock = { moment: start }
   const failedLogins = createFailedLogins({ redis, keys: keySpace(), now: () => clock.moment })
   for (let time = 0; time < 40; time++) {

@@ -32,7 +32,7 @@ t.test('credentials are read from every form that clients send', async t => {
   for (const [headers, expected] of cases) t.strictSame(parseCredentials(headers), expected, JSON.stringify(headers))
 })
 
-t.test('credentials that cannot be meant are refused, never a failure of ours', async t => {
+t.test('credentials of an invalid form are rejected, and never cause an internal error', async t => {
   const cases: Array<[Record<string, string>, string]> = [
     [{ 'x-api-key': '', 'x-api-secret': '' }, 'authentication_required'],
     [{ 'x-api-key': '' }, 'authentication_required'],
@@ -54,7 +54,7 @@ t.test('credentials that cannot be meant are refused, never a failure of ours', 
   }
 })
 
-t.test('only addresses, localhost and given names are ours', async t => {
+t.test('only addresses, localhost and configured names are ours', async t => {
   const rules = createHostRules({
     publicHosts: ['Queue.Example.', '.lan.example'], publicUrl: 'https://public.example/sq', listenerHost: 'box'
   })
@@ -76,7 +76,7 @@ t.test('only addresses, localhost and given names are ours', async t => {
   t.strictSame(headerValues(['Host', 'a', 'x', 'host', 'HOST', 'b'], 'host'), ['a', 'b'])
 })
 
-t.test('who is trusted by address follows from the settings', async t => {
+t.test('the settings decide which addresses are trusted', async t => {
   const settings = {
     HOST: '127.0.0.1', UI_AUTH: 'auto', UI_TRUSTED_CIDRS: [], TRUSTED_PROXIES: [], PUBLIC_HOSTS: [], PUBLIC_URL: ''
   } as const
@@ -140,7 +140,7 @@ t.test('who is trusted by address follows from the settings', async t => {
   }), 'a trusted proxy does not make a stranger trusted')
 })
 
-t.test('every sign that somebody stands behind the peer withdraws trust', async t => {
+t.test('every sign of a client behind the peer withdraws trust', async t => {
   const settings = { UI_TRUSTED_CIDRS: ['127.0.0.0/8'], TRUSTED_PROXIES: [], PUBLIC_HOSTS: [], PUBLIC_URL: '' }
   for (const UI_AUTH of ['auto', 'none'] as const) {
     const rules = createTrustRules({ ...settings, HOST: '127.0.0.1', UI_AUTH })
@@ -161,7 +161,7 @@ t.test('every sign that somebody stands behind the peer withdraws trust', async 
   }
 })
 
-t.test('settings that take trust away are named for the log', async t => {
+t.test('settings that reduce trust are named in the log', async t => {
   const settings = { HOST: '127.0.0.1', UI_TRUSTED_CIDRS: ['127.0.0.0/8'], TRUSTED_PROXIES: [], PUBLIC_HOSTS: [], PUBLIC_URL: '' }
   t.equal(createTrustRules({ ...settings, UI_AUTH: 'auto' }).restriction, null)
   t.match(createTrustRules({ ...settings, UI_AUTH: 'auto', PUBLIC_HOSTS: ['queue.example'] }).restriction,
@@ -170,7 +170,7 @@ t.test('settings that take trust away are named for the log', async t => {
     /^PUBLIC_URL is at queue\.example, .*TRUSTED_PROXIES/)
 })
 
-t.test('a network that is none is named, with the setting that gives it', async t => {
+t.test('the error for an invalid network names the setting', async t => {
   const settings = { HOST: '0.0.0.0', UI_AUTH: 'none', TRUSTED_PROXIES: [], PUBLIC_HOSTS: [], PUBLIC_URL: '' } as const
   for (const wrong of ['localhost', '172.16.0.0/33', '172.16.0.0/', '172.16.0.0/-1', '172.16/12', '', '::1/129', 'a/8']) {
     t.throws(() => createTrustRules({ ...settings, UI_TRUSTED_CIDRS: [wrong] }), {
@@ -199,7 +199,7 @@ t.test('rights follow from scopes, and jobs belong to the key that submitted the
   t.notOk(holdsAll(owner, ['jobs:read', 'jobs:write']))
 })
 
-t.test('a sealed secret opens only whole, in its place and under its key', async t => {
+t.test('a sealed secret opens only complete, at its place and under its key', async t => {
   const masterKey = newMasterKey()
   const encryptor = createEncryptor(masterKey)
   const sealed = encryptor.seal('pässword', 'server:1:password')
@@ -227,7 +227,7 @@ t.test('a sealed secret opens only whole, in its place and under its key', async
   t.notOk(rotated.isOutdated(rotated.seal('x', 'y')))
 })
 
-t.test('the master key and the admin token are made once, for their owner only', async t => {
+t.test('the master key and the admin token are created once, for their owner only', async t => {
   const DATA_DIR = join(t.testdir(), 'not', 'there', 'yet')
   const settings = { DATA_DIR, MASTER_KEY: '', MASTER_KEY_PREVIOUS: '', ADMIN_TOKEN: '' }
   const together = await Promise.all(Array.from({ length: 8 }, async () => await loadMasterKey(settings)))
@@ -249,7 +249,7 @@ t.test('the master key and the admin token are made once, for their owner only',
   t.match(await loadAdminToken({ ...settings, ADMIN_TOKEN: 'given' }), { token: 'given', created: false })
 })
 
-t.test('a master key may be given as hex or base64, and nothing else', async t => {
+t.test('a master key can be hex or base64, and nothing else', async t => {
   const bytes = newMasterKey().current
   const settings = { DATA_DIR: t.testdir(), MASTER_KEY_PREVIOUS: bytes.toString('base64url') }
   for (const form of ['hex', 'base64', 'base64url'] as const) {

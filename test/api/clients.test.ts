@@ -33,7 +33,7 @@ const extensionBody = {
 
 const lastGeneration = () => service.simulator.state().generations.at(-1)
 
-t.test('the Forge extension finds its servers, also with a slash too many, and hears 401 without credentials', async t => {
+t.test('the Forge extension finds its servers, also with an extra slash, and gets 401 without credentials', async t => {
   for (const path of ['/api/v1/servers', '//api/v1/servers', '/api//v1//servers/']) {
     const { status, body } = await service.request('GET', path, undefined, headers)
     t.equal(status, 200, path)
@@ -80,7 +80,7 @@ t.test('its bulk button sends the same body ten times and gets ten jobs', async 
   for (const id of ids) await service.until(String(id), 'completed')
 })
 
-t.test('its context menu names the server `default`, or none, and reaches one all the same', async t => {
+t.test('its context menu names the server `default`, or none, and still reaches one', async t => {
   for (const alias of ['default', 'Default', '']) {
     const body = { ...extensionBody, target_server_alias: alias }
     t.match(await service.request('POST', '/api/v2/generate', body, headers), {
@@ -89,7 +89,7 @@ t.test('its context menu names the server `default`, or none, and reaches one al
   }
 })
 
-t.test('a server that is really called `default` is the one that is meant', async t => {
+t.test('a server with the name `default` gets the jobs for `default`', async t => {
   const url = service.simulator.url
   t.equal((await service.request('POST', '/api/v1/servers', { alias: 'default', apiUrl: url })).status, 201)
   const { body } = await service.request('POST', '/api/v2/generate', { ...extensionBody, target_server_alias: 'default' })
@@ -105,7 +105,7 @@ t.test('a checkpoint by the path of another operating system is found', async t 
   t.equal(lastGeneration()?.checkpoint, 'sdxl/juggernaut-xl.safetensors')
 })
 
-t.test('test_connection.py runs through: status, servers, a job, a bulk', async t => {
+t.test('test_connection.py succeeds: status, servers, a job, a bulk', async t => {
   t.equal((await service.request('GET', '/status')).status, 200)
   const [server] = (await service.request('GET', '/api/v1/servers', undefined, headers)).body as unknown as JsonBody[]
   const body = {
@@ -217,7 +217,7 @@ t.test('v1 needs no version of its own: the same job under every spelling, flat 
   }
 })
 
-t.test('rows carry the parameters as object and as text, and the names of images under /outputs', async t => {
+t.test('rows contain the parameters as object and as text, and the names of images under /outputs', async t => {
   const { body: { jobs } } = await service.request('GET', '/api/v1/queue/jobs?status=completed&limit=1', undefined, headers)
   const [row] = jobs as JsonBody[]
   t.same(JSON.parse(String(row?.generation_params_json)), row?.generation_params)
@@ -229,7 +229,7 @@ t.test('rows carry the parameters as object and as text, and the names of images
   t.equal(image.headers.get('content-type'), 'image/png')
 })
 
-t.test('both forms of credentials are taken', async t => {
+t.test('both forms of credentials are accepted', async t => {
   const bearer = Buffer.from(`${headers['X-API-Key']}:${headers['X-API-Secret']}`).toString('base64')
   const answer = await service.request('GET', '/api/v2/jobs', undefined, { authorization: `Bearer ${bearer}` })
   t.equal(answer.status, 200)

@@ -123,7 +123,7 @@ const answers: ReadonlyArray<readonly [path: string, answer: object]> = [
   }]
 ]
 
-t.test('each documented key is in the answer of its route', async t => {
+t.test('each route\'s answer contains its documented keys', async t => {
   for (const [path, answer] of answers) {
     const { status, body } = await request('GET', path)
     t.equal(status, 200, path)
@@ -152,7 +152,7 @@ t.test('a submission answers 202 with its id, under every name, and keeps the na
   t.match((await waiting.job(second?.id ?? '')).generation_params, ownNames, 'and so does each job of a bulk')
 })
 
-t.test('cancelling and deleting say what they did', async t => {
+t.test('cancelling and deleting report their result', async t => {
   const cancel = await waiting.request('POST', `/api/v1/queue/jobs/${held}/cancel`)
   t.match(cancel, {
     status: 200,
@@ -164,7 +164,7 @@ t.test('cancelling and deleting say what they did', async t => {
   t.match(await waiting.request('DELETE', `/api/v1/queue/jobs/${held}`), { status: 200, body: { message: String } })
 })
 
-t.test('models without a type are checkpoints and LoRAs, and all of them where that is asked for', async t => {
+t.test('models without a type are checkpoints and LoRAs, or all if the request asks for them', async t => {
   const typesOf = async (query: string) => {
     const { models } = await get(`/api/v1/models${query}`) as unknown as { models: Array<{ type: string }> }
     return [...new Set(models.map(({ type }) => type))].sort()
@@ -175,7 +175,7 @@ t.test('models without a type are checkpoints and LoRAs, and all of them where t
   t.match(await request('GET', '/api/v1/models?type=nope'), { status: 400, body: { details: { field: 'type' } } })
 })
 
-t.test('the first key is made once, however many ask at a time, and only for who is trusted', async t => {
+t.test('the first key is created once, however many requests arrive at a time, and only for trusted clients', async t => {
   const setup = '/api/v1/api-keys/setup'
   for (const headers of [
     { 'x-forwarded-for': '203.0.113.5' }, { origin: 'https://elsewhere.example' }, { 'sec-fetch-site': 'cross-site' },
@@ -205,7 +205,7 @@ t.test('the first key is made once, however many ask at a time, and only for who
   t.equal((await request('POST', setup, {}, limited)).status, 403, 'a key needs the right to make keys')
 })
 
-t.test('what is wrong in a request is named', async t => {
+t.test('errors name the wrong field', async t => {
   const verify = '/api/v1/debug/verify-checkpoint'
   const wrong: ReadonlyArray<readonly [path: string, status: number, code: string, field: string]> = [
     [verify, 400, 'missing_required_field', 'checkpoint_path'],

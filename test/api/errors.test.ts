@@ -21,7 +21,7 @@ function isOurs (t: Test, { status, body, headers }: Answer, what: string): void
   t.notMatch(JSON.stringify(body), inside, `${what}: no stack, no path`)
 }
 
-t.test('every refusal has the one shape', async t => {
+t.test('every error has the one shape', async t => {
   const { headers: key } = await keyHeaders(service, { scopes: ['jobs:read'] })
   const json = { 'content-type': 'application/json' }
   const cases: Array<[
@@ -69,7 +69,7 @@ t.test('an error names every wrong field, the first of them as `field`', async t
   for (const { field: name, message } of fields) t.ok(message.startsWith(name), message)
 })
 
-t.test('while Redis is away requests are answered 503 at once, /health stays 200 and /ready says what is wrong', async t => {
+t.test('while Redis is away requests get 503 at once, /health stays 200 and /ready names the problem', async t => {
   const down = await startService(t)
   t.match(await down.request('GET', '/ready'), { status: 200, body: { status: 'ready', checks: { redis: { ok: true }, workers: { ok: true } } } })
   await down.redis.kill()
@@ -88,13 +88,13 @@ t.test('while Redis is away requests are answered 503 at once, /health stays 200
   await down.redis.restart()
 })
 
-t.test('health needs no key and is served to everybody', async t => {
+t.test('health needs no key and is public', async t => {
   for (const path of ['/health', '/status', '/openapi.json', '/docs/', '/doc/']) {
     t.equal((await service.request('GET', path, undefined, { 'x-api-key': '', 'x-api-secret': '' })).status, 200, path)
   }
 })
 
-t.test('what is no HTTP is refused without a word about our inside', async t => {
+t.test('input that is not HTTP is rejected without internals in the answer', async t => {
   const { port } = new URL(service.url)
   const socket = connect(Number(port), '127.0.0.1')
   socket.end('GARBAGE\r\n\r\n')
@@ -103,7 +103,7 @@ t.test('what is no HTTP is refused without a word about our inside', async t => 
   t.notMatch(answer, /node_modules|\.ts|stack/)
 })
 
-t.test('what is no request is refused in the same shape', async t => {
+t.test('a malformed request is rejected in the same shape', async t => {
   const { hostname, port } = new URL(service.url)
   for (const [sent, status] of [
     ['HELLO\r\n\r\n', 400], ['GET / HTTP/9.9\r\n\r\n', 400], ['\x16\x03\x01\x02\x00', 400],

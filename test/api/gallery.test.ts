@@ -63,7 +63,7 @@ t.test('images are listed newest first, page by page, each once', async t => {
   t.strictSame(seen, all.images.map(({ filename }) => filename))
 })
 
-t.test('they are found by prompt, model, server, day and key', async t => {
+t.test('images are found by prompt, model, server, day and key', async t => {
   t.strictSame(promptsOf(await list('?search=BOAT')), [prompts[1], 'a red boat'])
   t.strictSame(promptsOf(await list('?model=Anime')), ['a blue house'])
   t.strictSame(promptsOf(await list('?model=film-grain')), [prompts[1]], 'also by a LoRA')
@@ -79,7 +79,7 @@ t.test('they are found by prompt, model, server, day and key', async t => {
   t.match(await request('GET', '/api/v1/gallery?since=yesterday'), { status: 400 })
 })
 
-t.test('a key sees, fetches and deletes nothing of others', async t => {
+t.test('a key sees, downloads and deletes no images of others', async t => {
   const [image] = (await list('')).images
   t.equal((await list('', mine.headers)).images.length, 5)
   t.equal((await list('', others.headers)).images.length, 0)
@@ -108,7 +108,7 @@ t.test('a key sees, fetches and deletes nothing of others', async t => {
     'nothing is drawn for strangers')
 })
 
-t.test('thumbnails are small, made once, kept and of our own outputs only', async t => {
+t.test('thumbnails are small, made once, kept, and only for our own outputs', async t => {
   const id = await service.submit({ ...quick, width: 512, height: 384, prompt: 'a wide view' })
   const [image] = (await service.until(id, 'completed')).images
   const path = `/outputs/thumbs/${image?.filename}`
@@ -168,7 +168,7 @@ t.test('many images come as one zip, with their parameters', async t => {
   t.equal((await bytesOf('/api/v1/gallery/zips/none')).status, 404)
 })
 
-t.test('StableQueue\'s clients list, look at and delete images as ever', async t => {
+t.test('StableQueue\'s clients list, read and delete images by the former routes', async t => {
   const { body } = await request('GET', '/api/v1/gallery/images')
   const images = body.images as Image[]
   t.equal(body.total, images.length)

@@ -3,7 +3,7 @@ import sharp from 'sharp'
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
 
-t.test('pictures of all kinds start jobs, and others are refused before the queue', async t => {
+t.test('images of all kinds start jobs, and unsuitable ones are rejected before the queue', async t => {
   const service = await startService(t)
   const start = { ...quick, prompt: 'a cat', denoising_strength: 0.5 }
   const noise = sharp(randomBytes(256 * 192 * 3), { raw: { width: 256, height: 192, channels: 3 } })

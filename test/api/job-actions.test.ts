@@ -10,7 +10,7 @@ const act = async (body: object, headers = {}) => await request('POST', '/api/v2
 const total = async (query = '') => Number((await request('GET', `/api/v2/jobs?${query}`)).body.total)
 const statusOf = async (id: string) => (await service.job(id)).status
 
-t.test('an action takes whatever narrows a list, and means the same jobs by it', async t => {
+t.test('an action accepts every filter of the list, and selects the same jobs', async t => {
   const mine = await keyHeaders(service)
   const owned = await request('POST', '/api/v2/generate',
     { target_server_alias: 'Main', generation_params: quick, app_type: 'forge' }, mine.headers)
@@ -48,7 +48,7 @@ t.test('an action takes whatever narrows a list, and means the same jobs by it',
   t.equal(await total('status=cancelled'), 1)
 })
 
-t.test('what does not say which jobs is refused', async t => {
+t.test('an action without a selection of jobs is rejected', async t => {
   const before = await total()
   const wrong: Array<[choice: object, field: string]> = [
     [{}, 'ids'], [{ filter: {} }, 'filter'], [{ all: false }, 'ids'], [{ filter: null }, 'filter'],
@@ -75,7 +75,7 @@ t.test('what does not say which jobs is refused', async t => {
   t.equal(await total(), before, 'and nothing happened')
 })
 
-t.test('just what was counted is acted on, whatever arrives meanwhile', async t => {
+t.test('an action affects only the counted jobs, whatever arrives meanwhile', async t => {
   const counted = (await act({ action: 'delete', all: true, dry_run: true })).body
   const late = await submit({ ...quick, prompt: 'late' })
   const { count, created_before: createdBefore } = counted
@@ -102,7 +102,7 @@ t.test('just what was counted is acted on, whatever arrives meanwhile', async t 
   t.match(await act({ action: 'delete', all: true, expected: 5 }), { status: 200, body: { done: 2 } }, 'fewer are no error')
 })
 
-t.test('a moment that is still to come bounds nothing: what is counted is what is there now', async t => {
+t.test('a time in the future limits nothing: the present jobs are counted', async t => {
   const one = await submit(quick)
   const { body } = await act({ action: 'delete', all: true, created_before: '2090-01-01T00:00:00Z', dry_run: true })
   t.match(body, { count: 1 })
@@ -116,7 +116,7 @@ t.test('a moment that is still to come bounds nothing: what is counted is what i
   await act({ action: 'delete', all: true })
 })
 
-t.test('a count is of the jobs that the caller may act on', async t => {
+t.test('a count includes only the jobs that the client can change', async t => {
   const mine = await keyHeaders(service, { scopes: ['jobs:write', 'jobs:read', 'jobs:read:all'] })
   const own = { target_server_alias: 'Main', generation_params: quick }
   for (let index = 0; index < 2; index++) await request('POST', '/api/v2/generate', own, mine.headers)
@@ -130,7 +130,7 @@ t.test('a count is of the jobs that the caller may act on', async t => {
   await act({ action: 'delete', all: true })
 })
 
-t.test('a search tells how many fit, however many there are', async t => {
+t.test('a search reports how many jobs match, however many there are', async t => {
   for (const quantity of [100, 100, 100, 100, 100, 100, 30]) {
     await request('POST', '/api/v2/generate/bulk', {
       target_server_alias: 'Main', generation_params: { ...quick, prompt: 'one of many' }, bulk_quantity: quantity

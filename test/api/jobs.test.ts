@@ -69,7 +69,7 @@ t.test('filters: status, server, key, since, text and application', async t => {
   }
 })
 
-t.test('a key sees its own jobs, unless it may see all', async t => {
+t.test('a key sees only its own jobs, unless it has the right to see all', async t => {
   const mine = await keyHeaders(idle)
   const other = await keyHeaders(idle)
   const watcher = await keyHeaders(idle, { scopes: ['jobs:read', 'jobs:read:all', 'jobs:write'] })
@@ -110,7 +110,7 @@ t.test('a key sees its own jobs, unless it may see all', async t => {
   t.equal((await idle.request('POST', `/api/v2/jobs/${id}/cancel`, undefined, mine.headers)).status, 200)
 })
 
-t.test('cancel, retry, run-now and delete, and what each refuses', async t => {
+t.test('cancel, retry, run-now and delete, and the states that they reject', async t => {
   const ids = [await submit('one'), await submit('two'), await submit('three')]
   const [one = '', two = '', three = ''] = ids
   const act = async (id: string, action: string, base = '/api/v2/jobs') => await idle.request('POST', `${base}/${id}/${action}`)
@@ -129,7 +129,7 @@ t.test('cancel, retry, run-now and delete, and what each refuses', async t => {
   }
 })
 
-t.test('a running job has to be cancelled before it is deleted, and takes its files with it', async t => {
+t.test('a running job must be cancelled before it is deleted, which deletes its files too', async t => {
   const service = await startService(t, { simulator: { stepMilliseconds: 40 } })
   const id = await service.submit({ ...quick, steps: 60 })
   await service.until(id, 'processing')
@@ -146,7 +146,7 @@ t.test('a running job has to be cancelled before it is deleted, and takes its fi
   t.equal((await fetch(service.url + (image?.url ?? ''))).status, 404)
 })
 
-t.test('a waiting job changes its priority and its place, and the queue follows the line', async t => {
+t.test('a waiting job changes its priority and its position, and the queue follows', async t => {
   const service = await startService(t, { settings: { QUEUE_LIMIT_PER_KEY: '100' } })
   const { request } = service
   await request('POST', '/api/v1/servers/Main/pause')
@@ -188,7 +188,7 @@ t.test('a waiting job changes its priority and its place, and the queue follows 
   t.match(await change('one', { priority: 5 }), { status: 400, body: { error: 'job_operation_invalid' } })
 })
 
-t.test('many jobs are cancelled, put back, moved to the front and deleted with one request', async t => {
+t.test('many jobs are cancelled, retried, moved to the front and deleted with one request', async t => {
   const many = await startService(t, { worker: 'none' })
   const act = async (body: object, headers = {}) => await many.request('POST', '/api/v2/jobs/actions', body, headers)
   const ids: string[] = []

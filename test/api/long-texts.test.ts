@@ -98,7 +98,7 @@ const usual = ['one letter', 'blanks', 'opening signs', 'parameters']
 /** Routes whose effects would disturb the rest of this file. */
 const dangerous = /reset-database|retention\/purge|queue-processing/
 
-t.test('no route takes the square of a text\'s length', async t => {
+t.test('no route needs time in the square of a text\'s length', async t => {
   const operations = Object.entries(document.paths).flatMap(([path, methods]) => Object.entries(methods)
     .filter(([method, { requestBody }]) => ['post', 'put', 'patch'].includes(method) && requestBody?.content['application/json'])
     .filter(() => !dangerous.test(path))
@@ -114,7 +114,7 @@ t.test('no route takes the square of a text\'s length', async t => {
   }
 })
 
-t.test('no field of a generation takes the square of a text\'s length', async t => {
+t.test('no field of a generation needs time in the square of a text\'s length', async t => {
   const places: Readonly<Record<string, (text: string) => [path: string, body: object]>> = {
     'a prompt': text => ['/api/v2/generate', { target_server_alias: 'Main', generation_params: { prompt: text } }],
     'a negative prompt': text => ['/api/v2/generate', { target_server_alias: 'Main', generation_params: { negative_prompt: text } }],
@@ -142,7 +142,7 @@ t.test('no field of a generation takes the square of a text\'s length', async t 
   }
 })
 
-t.test('neither do texts inside pictures, packed or not', async t => {
+t.test('neither do texts inside images, packed or not', async t => {
   for (const [family, textOf] of Object.entries(families)) {
     for (const kind of ['tEXt', 'zTXt', 'iTXt'] as const) {
       const slow = await growth(async length =>
@@ -152,13 +152,13 @@ t.test('neither do texts inside pictures, packed or not', async t => {
   }
 })
 
-t.test('what a packed text unpacks to is bounded', async t => {
+t.test('the size of an unpacked text is limited', async t => {
   const image = (await imageWith('zTXt', 'a'.repeat(50_000_000))).toString('base64')
   t.ok(image.length < 100_000)
   t.match(await service.request('POST', '/sdapi/v1/png-info', { image }), { status: 200, body: { info: '' } })
 })
 
-t.test('searches and headers neither', async t => {
+t.test('neither do searches and headers', async t => {
   const paths = ['/api/v1/models?search=', '/loras?search=', '/api/v2/jobs?search=', '/api/v1/gallery?search=']
   for (const [family, textOf] of Object.entries(families)) {
     const text = (length: number) => encodeURIComponent(textOf(length / 20)).slice(0, length / 10)
@@ -175,7 +175,7 @@ t.test('searches and headers neither', async t => {
   }
 })
 
-t.test('parameters of a picture are read as A1111\'s own pattern reads them', t => {
+t.test('parameters of an image are read like A1111\'s own pattern does', t => {
   const pattern = /\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)/g
   const pieces = ['a', 'Steps', ':', ': ', ',', ', ', '"', '\\', '\\"', ' ', '-', '/', '20', 'é', 'x', '\t', '{']
   let seed = 11

@@ -16,11 +16,11 @@ const own = operations.filter(({ path, tags = [] }) =>
   /^\/(api|outputs|ui|health|ready|status)\b/.test(path) || tags.includes('Studio'))
 const nameOf = ({ method, path }: Operation) => `${method} ${path}`
 
-t.test('every schema can be compiled, also those that no request has used yet', async t => {
+t.test('every schema compiles, also those that no request has used yet', async t => {
   await t.resolves(compileWaiting())
 })
 
-t.test('the document is valid OpenAPI and is what is served', async t => {
+t.test('the document is valid OpenAPI and describes the served routes', async t => {
   const copy = JSON.parse(JSON.stringify(document)) as Record<string, unknown>
   const { valid, errors } = await new Validator().validate(copy)
   t.ok(valid, JSON.stringify(errors))
@@ -77,7 +77,7 @@ async function places (): Promise<(path: string) => string> {
     .replace('{id}', path.startsWith('/api/v1/api-keys') ? accessKey.id : 'none')
 }
 
-t.test('every example of a request body works when it is tried', async t => {
+t.test('every example of a request body works', async t => {
   const at = await places()
   let tried = 0
   for (const operation of own) {
@@ -94,7 +94,7 @@ t.test('every example of a request body works when it is tried', async t => {
   t.ok(tried >= 8, `${tried} were tried`)
 })
 
-t.test('every example of a generation parameter is taken', async t => {
+t.test('every example of a generation parameter is accepted', async t => {
   const { properties = {} } = document.components.schemas.GenerationParameters ?? {}
   const image = (resolve(properties.init_images ?? {}).examples as unknown[])[0]
   for (const [name, field] of Object.entries(properties)) {
@@ -109,7 +109,7 @@ t.test('every example of a generation parameter is taken', async t => {
   }
 })
 
-t.test('the drop-in\'s generations are told with all of A1111\'s fields, and the examples work', async t => {
+t.test('the drop-in\'s generations list all of A1111\'s fields, and the examples work', async t => {
   for (const mode of ['txt2img', 'img2img'] as const) {
     const path = `/sdapi/v1/${mode}`
     const schema = resolve(operations.find(operation => operation.path === path)?.bodies['application/json'] ?? {})
@@ -124,7 +124,7 @@ t.test('the drop-in\'s generations are told with all of A1111\'s fields, and the
   }
 })
 
-t.test('whatever comes in, the answer is one that is documented, and never our fault', async t => {
+t.test('for any input the answer is a documented one, and never an internal error', async t => {
   const at = await places()
   const last = (one: Operation) => Number(one.method === 'DELETE')
   // Without a worker the service is not ready, as it should be; a stream has no end to wait for.

@@ -4,7 +4,7 @@ import t from 'tap'
 import { quick, startService } from '../helper.ts'
 import { pngWithTexts } from '../media/made-images.ts'
 
-t.test('a picture tells what it was made from, as fields that make it again', async t => {
+t.test('an image contains its parameters, as fields that can generate it again', async t => {
   const service = await startService(t)
   const read = async (body: object) => await service.request('POST', '/api/v1/read-parameters', body)
   const job = await service.until(await service.submit({
@@ -46,7 +46,7 @@ const graph = JSON.stringify({
   4: { class_type: 'EmptyLatentImage', inputs: { width: 64, height: 64 } }
 })
 
-t.test('what other programs write is read on every way in', async t => {
+t.test('parameters by other programs are read on every route that accepts images', async t => {
   const service = await startService(t)
   const read = async (body: object) => await service.request('POST', '/api/v1/read-parameters', body)
   const image = pngWithTexts({ prompt: graph }).toString('base64')

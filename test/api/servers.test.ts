@@ -49,7 +49,7 @@ t.test('a server is added, shown, changed and removed', async t => {
   })
 })
 
-t.test('what is wrong with a server is said by field', async t => {
+t.test('errors about a server name the field', async t => {
   const service = await startService(t, { worker: 'none' })
   const { add } = caller(service)
   const apiUrl = 'http://127.0.0.1:1'
@@ -126,7 +126,7 @@ t.test('credentials under any of their names reach the server, are sealed in Red
   t.equal((await service.until(String(job.body.id), 'completed', 'failed')).status, 'completed')
 })
 
-t.test('the list never waits for a server, and tells what was last heard', async t => {
+t.test('the list never waits for a server, and shows its last known state', async t => {
   const service = await startService(t, { servers: {} })
   const { add } = caller(service)
   await add({ alias: 'Up', apiUrl: service.simulator.url })
@@ -144,7 +144,7 @@ t.test('the list never waits for a server, and tells what was last heard', async
   t.same(service.simulator.state().requests, requests, 'no server was asked')
 })
 
-t.test('a paused server holds its line until it goes on', async t => {
+t.test('the queue of a paused server waits until it is resumed', async t => {
   const service = await startService(t)
   t.match((await service.request('POST', '/api/v1/servers/Main/pause')).body, { success: true, server: { paused: true } })
   const id = await service.submit(quick, { target_server_alias: 'Main' })
@@ -156,7 +156,7 @@ t.test('a paused server holds its line until it goes on', async t => {
   t.equal((await service.until(id, 'completed', 'failed')).status, 'completed')
 })
 
-t.test('a server with jobs is removed only when it is said what becomes of them', async t => {
+t.test('a server with jobs can be removed only with a decision about them', async t => {
   const service = await startService(t, { worker: 'none' })
   const { add } = caller(service)
   await add({ alias: 'Other', apiUrl: 'http://127.0.0.1:9' })
@@ -189,7 +189,7 @@ t.test('a server with jobs is removed only when it is said what becomes of them'
   t.match(nowhere, { status: 422, body: { error: 'no_server_available', details: { field: 'target_server_alias' } } })
 })
 
-t.test('how a server was is remembered: each change, and nothing else within a minute', async t => {
+t.test('the health of a server is recorded: each change, and nothing else within a minute', async t => {
   const service = await startService(t)
   const history = async () => (await service.request('GET', '/api/v1/servers/Main/history')).body
   t.match(await history(), { success: true, server: 'Main', samples: [{ health: 'online', response_ms: Number, at: String }] })

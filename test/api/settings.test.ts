@@ -22,7 +22,7 @@ const startOther = async () =>
 const other = await startOther()
 const { request } = service
 
-t.test('it is told what is in force and from where, and no secret', async t => {
+t.test('settings show their value and source, and no secret', async t => {
   const { status, body } = await request('GET', '/api/v1/settings')
   t.equal(status, 200)
   const settings = new Map((body.in_force as Array<{ name: string }>).map(setting => [setting.name, setting]))
@@ -41,7 +41,7 @@ t.test('it is told what is in force and from where, and no secret', async t => {
   }
 })
 
-t.test('with the queue off what runs ends and nothing begins, in every process and after a restart', async t => {
+t.test('with the queue off, running jobs end and none begins, in every process and after a restart', async t => {
   const long = { ...quick, steps: 20 }
   // Longer, so that it still runs when the queue is off, also on a busy machine.
   const running = await service.submit({ ...quick, steps: 150 })
@@ -59,7 +59,7 @@ t.test('with the queue off what runs ends and nothing begins, in every process a
   for (const id of waiting) t.match(await service.until(id, 'completed', 'failed'), { status: 'completed' })
 })
 
-t.test('settings are changed and given back; what an earlier version kept stays until it is removed', async t => {
+t.test('settings can be changed and reset; values of an earlier version stay until they are removed', async t => {
   const { redis, keys } = service.services
   await redis.hset(keys.key('runtime-settings', 'own'), 'theme', JSON.stringify({ dark: true }))
   t.match((await request('PUT', '/api/v1/settings', { retention_days: 7 })).body.settings,
@@ -86,7 +86,7 @@ t.test('settings are changed and given back; what an earlier version kept stays 
   t.match(await request('DELETE', '/api/v1/settings/kept/theme'), { status: 404, body: { error: 'setting_not_found' } })
 })
 
-t.test('what is due is told before it goes, with all its files', async t => {
+t.test('a count of the due jobs comes before their deletion, which includes all their files', async t => {
   await request('PUT', '/api/v1/settings', { retention_days: 0 })
   const image = (await sharp({ create: { width: 64, height: 64, channels: 3, background: '#123456' } }).png().toBuffer()).toString('base64')
   const old = await service.submit({ ...quick, init_images: [image] })

@@ -24,7 +24,7 @@ async function postForm (path: string, fill: (form: FormData) => void, to = serv
 }
 const file = () => new Blob([new Uint8Array(image)], { type: 'image/png' })
 
-t.test('the answer says where the job is and what was decided', async t => {
+t.test('the answer contains the job\'s position, server and parameters', async t => {
   const { status, body, headers } = await post(withParameters({ ...quick, seed: -1, width: 70 }, { priority: 10 }))
   t.equal(status, 202)
   const id = String(body.id)
@@ -40,7 +40,7 @@ t.test('the answer says where the job is and what was decided', async t => {
   t.equal((await idle.job(id)).queue_position, 1)
 })
 
-t.test('init images and masks come as base64, as data URL or as files', async t => {
+t.test('init images and masks can be base64, data URLs or files', async t => {
   const parameters = { ...quick, denoising_strength: 0.5 }
   const answers = [
     await service.request('POST', '/api/v2/generate', withParameters({ ...parameters, init_images: [base64], mask: base64 })),
@@ -75,7 +75,7 @@ t.test('init images and masks come as base64, as data URL or as files', async t 
   t.equal(answers[3]?.body.priority, 7, 'numbers of forms are read')
 })
 
-t.test('a form is checked like any other body, in its own words', async t => {
+t.test('a form is checked like any other body, with its own names', async t => {
   const cases: Array<[fields: Record<string, string>, code: string, field: string]> = [
     [{ target_server_alias: 'Main', prompt: 'x', steps: '0' }, 'invalid_field_value', 'steps'],
     [{ target_server_alias: 'Main', generation_params: '{"steps": 0}' }, 'invalid_field_value', 'generation_params.steps'],
@@ -90,7 +90,7 @@ t.test('a form is checked like any other body, in its own words', async t => {
   }
 })
 
-t.test('what is wrong is said before anything is queued, by field, with the nearest names', async t => {
+t.test('errors come before anything is queued, by field, with the most similar names', async t => {
   const before = await idle.request('GET', '/api/v2/jobs?limit=1')
   const cases: Array<[body: object, status: number, error: string, details: object]> = [
     [{ generation_params: quick }, 400, 'missing_required_field', { field: 'target_server_alias' }],
@@ -127,7 +127,7 @@ t.test('what is wrong is said before anything is queued, by field, with the near
   })
 })
 
-t.test('a request without a body, or of another type, is refused in our own shape', async t => {
+t.test('a request without a body, or of another type, is rejected in our own shape', async t => {
   for (const [headers, body, status] of [
     [{}, undefined, 400], [{ 'content-type': 'application/json' }, '', 400], [{ 'content-type': 'application/json' }, 'null', 400],
     [{ 'content-type': 'text/plain' }, '{}', 415], [{ 'content-type': 'application/x-www-form-urlencoded' }, 'a=b', 415],
@@ -139,7 +139,7 @@ t.test('a request without a body, or of another type, is refused in our own shap
   }
 })
 
-t.test('Idempotency-Key: a hundred at once make one job and get one answer', async t => {
+t.test('Idempotency-Key: a hundred simultaneous requests make one job and get one answer', async t => {
   const headers = { 'idempotency-key': 'order 66' }
   const body = withParameters({ ...quick, init_images: [base64] })
   const total = async () => Number((await idle.request('GET', '/api/v2/jobs?limit=1')).body.total)
@@ -156,7 +156,7 @@ t.test('Idempotency-Key: a hundred at once make one job and get one answer', asy
   t.same(Object.values(uses), ['1'], 'its image is used once')
 })
 
-t.test('Idempotency-Key: another body, another kind of order and another caller', async t => {
+t.test('Idempotency-Key: another body, another kind of request and another client', async t => {
   const headers = { 'idempotency-key': 'k1' }
   const first = await post(withParameters(quick), headers)
   t.equal(first.status, 202)
@@ -173,7 +173,7 @@ t.test('Idempotency-Key: another body, another kind of order and another caller'
   }
 })
 
-t.test('Idempotency-Key: a request that was wrong may be corrected', async t => {
+t.test('Idempotency-Key: a rejected request can be corrected', async t => {
   const headers = { 'idempotency-key': 'corrected' }
   t.equal((await post(withParameters({ ...quick, sampler_name: 'Nope' }), headers)).status, 422)
   t.equal((await post(withParameters(quick), headers)).status, 202)
@@ -205,7 +205,7 @@ t.test('Idempotency-Key: after a crash between claim and answer the repeat gets 
   t.match(whole.body, { bulk_job_id: bulk.body.bulk_job_id, total_jobs: 4, jobs: ids.map(id => ({ id })) })
 })
 
-t.test('a bulk is seen and cancelled with one call', async t => {
+t.test('a bulk is read and cancelled with one call', async t => {
   const order = withParameters({ ...quick, seed: 5 }, { bulk_quantity: 5, seed_variation: 'incremental', base_seed: 100 })
   const { status, body, headers } = await post(order, {}, '/api/v2/generate/bulk')
   t.equal(status, 202)
@@ -242,7 +242,7 @@ t.test('seeds of a bulk', async t => {
   }
 })
 
-t.test('a key that has too many jobs waiting is told so, in bulk too', async t => {
+t.test('a key with too many waiting jobs is rejected, in bulk too', async t => {
   const few = await startService(t, { worker: 'none', settings: { QUEUE_LIMIT_PER_KEY: '3' } })
   const { headers } = await keyHeaders(few)
   const { request } = few

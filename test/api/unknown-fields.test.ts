@@ -18,7 +18,7 @@ function objectsOf (schema: Schema): Schema[] {
   return found.anyOf === undefined ? (found.type === 'null' ? [] : [found]) : found.anyOf.flatMap(objectsOf)
 }
 
-t.test('no route that changes something takes a body with a field that it does not know', async t => {
+t.test('no route that changes something accepts a body with an unknown field', async t => {
   for (const operation of changing.filter(operation => !submits(operation))) {
     const body = operation.bodies['application/json']
     for (const schema of body === undefined ? [] : objectsOf(body)) {
@@ -31,7 +31,7 @@ t.test('no route that changes something takes a body with a field that it does n
   }
 })
 
-t.test('no route of the API takes a parameter that it does not know; what keeps caches away passes', async t => {
+t.test('no route of the API accepts an unknown parameter; those against caches are allowed', async t => {
   for (const operation of operations.filter(({ path }) => path.startsWith('/api/'))) {
     const body = submits(operation) ? { target_server_alias: 'Main' } : undefined
     t.match(await request(operation.method, `${at(operation.path)}?surprise=1`, body), {
@@ -43,7 +43,7 @@ t.test('no route of the API takes a parameter that it does not know; what keeps 
   }
 })
 
-t.test('the name that comes nearest is told', async t => {
+t.test('the error suggests the most similar name', async t => {
   const wrong: Array<[method: string, path: string, body: object | undefined, field: string, nearest: string]> = [
     ['GET', '/api/v2/jobs?statuss=failed', undefined, 'statuss', 'status'],
     ['GET', '/api/v1/gallery?sever=Main', undefined, 'sever', 'server'],
@@ -80,7 +80,7 @@ t.test('fields of older clients are known', async t => {
   t.match(await request('PUT', `/api/v1/api-keys/${id}`, { ...key, is_active: 1 }), { status: 200, body: { api_key: { is_active: true } } })
 })
 
-t.test('submissions warn of fields that nothing reads, and refuse them where they are strict', async t => {
+t.test('submissions warn about fields that nothing reads, and strict ones reject them', async t => {
   const parameters = { prompt: 'a lighthouse', steps: 2, width: 64, height: 64 }
   const usual = { target_server_alias: 'Main', generation_params: parameters }
   const cases: Array<[path: string, name: string, nearest: string]> = [

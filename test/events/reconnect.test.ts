@@ -18,7 +18,7 @@ async function startOther (its = redis) {
   return services
 }
 
-t.test('over reconnects, restarts and other processes no end is missed, and none told twice', async t => {
+t.test('over reconnects, restarts and other processes no end is missed, and none sent twice', async t => {
   const services = await startOther()
   const heard: EventView[] = []
   const jobIds: string[] = []
@@ -59,7 +59,7 @@ t.test('over reconnects, restarts and other processes no end is missed, and none
   }
 })
 
-t.test('what happens while a process is cut off from Redis is told once it is back', async t => {
+t.test('events during a process\' disconnection from Redis arrive when it is back', async t => {
   const proxy = await startRedisProxy(t, redis)
   const other = await startService(t, { redis: proxy, settings, servers, worker: 'none' })
   const listener = await listenTo(`${other.url}/api/v1/events`)

@@ -63,7 +63,7 @@ async function open (headers: Readonly<Record<string, string>> = {}, query = '')
   }
 }
 
-t.test('subscriptions on one socket each get what they ask for', async t => {
+t.test('each subscription on one socket gets its own events', async t => {
   // By then the server is online, which is an event too.
   await service.until(await service.submit(quick), 'completed')
   const socket = await open()
@@ -96,7 +96,7 @@ t.test('subscriptions on one socket each get what they ask for', async t => {
   t.strictSame(socket.kindsOf('missed').slice(0, 4), ['ready', 'started', 'image', 'completed'])
 })
 
-t.test('what is wrong is answered, and the socket stays', async t => {
+t.test('an invalid message gets an error, and the socket stays open', async t => {
   const socket = await open()
   for (const [message, code, field] of [
     ['nonsense', 'malformed_request', undefined],
@@ -124,7 +124,7 @@ t.test('what is wrong is answered, and the socket stays', async t => {
   t.equal(await socket.closed(), 1008)
 })
 
-t.test('a socket is for those who may listen, from pages of our own', async t => {
+t.test('a socket needs the right to listen, and a page of our own', async t => {
   const own = await keyHeaders(service)
   const { body } = await service.request('POST', '/api/v1/events/ticket', undefined, own.headers)
   const query = `?ticket=${String(body.ticket)}`
@@ -145,7 +145,7 @@ t.test('a socket is for those who may listen, from pages of our own', async t =>
   t.equal(await socket.closed(), 1012)
 })
 
-t.test('waiting for a job: the answer comes with its end, or when the time is over', async t => {
+t.test('a wait for a job ends with the job, or when the time is over', async t => {
   await service.request('POST', '/api/v1/servers/Main/pause')
   const jobId = await service.submit(quick)
   const short = await service.request('GET', `/api/v2/jobs/${jobId}?wait=1`)
@@ -161,7 +161,7 @@ t.test('waiting for a job: the answer comes with its end, or when the time is ov
   }
 })
 
-t.test('a service that stops lets everybody go', async t => {
+t.test('a service that stops ends all sockets', async t => {
   await service.request('POST', '/api/v1/servers/Main/pause')
   const jobId = await service.submit(quick)
   const arrived = once(service.app.server, 'request')

@@ -11,7 +11,7 @@ const everything = `${service.url}/api/v1/events`
 const ofJob = (jobId: string) => `${service.url}/api/v1/jobs/${jobId}/events`
 const about = (heard: readonly EventView[], jobId: string) => heard.filter(({ job_id: id }) => id === jobId)
 
-t.test('a listener hears a job from its acceptance to its images', async t => {
+t.test('a listener gets a job\'s events from its acceptance to its images', async t => {
   const listener = await listenTo(everything)
   t.teardown(listener.close)
   t.equal(listener.headers.get('content-type'), 'text/event-stream; charset=utf-8')
@@ -32,7 +32,7 @@ t.test('a listener hears a job from its acceptance to its images', async t => {
   t.match(listener.events.find(({ kind }) => kind === 'image')?.data, { url: image?.url })
 })
 
-t.test('what is asked for narrows a stream down; what makes no sense is refused with its field', async t => {
+t.test('filters narrow a stream; the error for an invalid one names its field', async t => {
   const ends = await listenTo(`${everything}?kinds=completed,%20cancelled&status=completed&server=main`)
   t.teardown(ends.close)
   await ends.untilKind('ready')
@@ -55,7 +55,7 @@ t.test('what is asked for narrows a stream down; what makes no sense is refused 
   t.equal((await service.request('GET', '/api/v1/events', undefined, { 'Last-Event-ID': 'x' })).status, 400)
 })
 
-t.test('a key hears of its own jobs, of servers where it may, and of nothing more once it is switched off', async t => {
+t.test('a key gets events of its own jobs, of servers if its scopes include them, and none once it is disabled', async t => {
   const own = await keyHeaders(service)
   const other = await keyHeaders(service, { scopes: ['jobs:read'] })
   const overseer = await keyHeaders(service, { scopes: ['jobs:read', 'jobs:read:all'] })
@@ -99,7 +99,7 @@ t.test('a key hears of its own jobs, of servers where it may, and of nothing mor
   await owner?.ended()
 })
 
-t.test('servers are told of', async t => {
+t.test('servers have events', async t => {
   const listener = await listenTo(`${everything}?kinds=server-added,server-changed,server-up,server-removed,server-down`)
   t.teardown(listener.close)
   await listener.untilKind('ready')
@@ -110,7 +110,7 @@ t.test('servers are told of', async t => {
   t.equal(listener.events.find(({ kind }) => kind === 'server-added')?.server, 'Second')
 })
 
-t.test('one job: a snapshot first, its end last, however late one asks', async t => {
+t.test('one job: a snapshot first, its end last, however late a client asks', async t => {
   await service.request('POST', '/api/v1/servers/Main/pause')
   const jobId = await service.submit(quick)
   const early = await listenTo(ofJob(jobId))
@@ -136,7 +136,7 @@ t.test('one job: a snapshot first, its end last, however late one asks', async t
   t.equal((await service.request('GET', `/api/v1/jobs/${jobId}/events`)).status, 404)
 })
 
-t.test('a job that failed, was heard of and is retried is heard of again', async t => {
+t.test('a job that failed and is retried has events again', async t => {
   await service.request('POST', '/api/v1/servers/Main/pause')
   const jobId = await service.submit(quick)
   const first = await listenTo(ofJob(jobId))
@@ -150,7 +150,7 @@ t.test('a job that failed, was heard of and is retried is heard of again', async
   t.strictSame(kindsOf(await second.ended()), ['snapshot', 'cancelled', 'accepted', 'started', 'image', 'completed'])
 })
 
-t.test('who comes back too late is told to read anew, and still learns the end of a job', async t => {
+t.test('a client that reconnects too late gets a reset, and still gets the end of a job', async t => {
   const before = await listenTo(everything)
   await before.untilKind('ready')
   const missed = before.lastEventId()
@@ -190,7 +190,7 @@ for (const [carrier, path, headers, first] of [
   ['a stream', '/api/v1/events?lastEventId=0', '', ''],
   ['a socket', '/ws', upgrade, frame({ type: 'subscribe', id: 'all' })]
 ] as const) {
-  t.test(`a reader of ${carrier} that takes nothing is dropped, and others are not kept waiting`, async t => {
+  t.test(`a reader of ${carrier} that reads nothing is disconnected, and others do not wait`, async t => {
     const { port, hostname } = new URL(service.url)
     const slow = connect(Number(port), hostname)
     t.teardown(() => { slow.destroy() })
@@ -222,7 +222,7 @@ for (const [carrier, path, headers, first] of [
   })
 }
 
-t.test('a ticket stands for its holder once', async t => {
+t.test('a ticket authenticates its holder once', async t => {
   const own = await keyHeaders(service)
   const { body } = await service.request('POST', '/api/v1/events/ticket', undefined, own.headers)
   const withTicket = `${everything}?ticket=${String(body.ticket)}`
@@ -248,7 +248,7 @@ t.test('a ticket stands for its holder once', async t => {
   t.strictSame(await redis.keys(`*${String(elsewhere.body.ticket)}*`), [])
 })
 
-t.test('what is drawn is shown to those who ask for it, fetched once however many they are', async t => {
+t.test('previews go to clients that ask for them, and are fetched once for all of them', async t => {
   service.simulator.setFaults([{ kind: 'slow', factor: 30 }])
   const jobId = await service.submit({ ...quick, width: 256, height: 256, steps: 60 })
   const watchers = await Promise.all(['progress,preview', 'preview', 'progress'].map(async kinds => {

@@ -91,7 +91,7 @@ t.test('each cell of the table of programs is true', async t => {
 
 const utf16 = (text: string, little = false) => little ? Buffer.from(text, 'utf16le') : Buffer.from(text, 'utf16le').swap16()
 
-t.test('each place in a file is read', async t => {
+t.test('texts are read from each position in a file', async t => {
   const unicode = exifBlock(utf16(infotext), { head: 'UNICODE\0' })
   const places: Readonly<Record<string, Buffer[]>> = {
     ...Object.fromEntries(Object.entries(pngTexts).map(([place, make]) => [place, [make(infotext)]])),
@@ -166,7 +166,7 @@ t.test('ComfyUI writes its graph into fields of EXIF', async t => {
   t.match(await readGeneration(await webpWithExif(exif)), { source: 'ComfyUI', infotext: { prompt: /^a red fox/ } })
 })
 
-t.test('what cannot be read is said, and no prompt is made of it', async t => {
+t.test('unreadable text gets an error, and never becomes a prompt', async t => {
   const cases: Array<[string, Record<string, string>, RegExp]> = [
     ['a workflow alone', { workflow: '{"nodes": [{"id": 1}], "links": [], "version": 0.4}' }, /ComfyUI workflow/],
     ['a graph that loads only', { prompt: '{"1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}}' }, /no step in it samples/],
@@ -195,7 +195,7 @@ t.test('the text of a PNG is found behind its pixels too, in Latin-1 and in UTF-
   }
 })
 
-t.test('bombs and made-up blocks cost little', async t => {
+t.test('bombs and fake blocks use few resources', async t => {
   const bomb = deflateSync(Buffer.alloc(8 * 1_048_576))
   const data = Buffer.concat([Buffer.from('parameters\0\0', 'latin1'), bomb])
   t.equal(await readGenerationText(pngWithChunks(...Array.from({ length: 200 }, (): [string, Buffer] => ['zTXt', data]))), null)

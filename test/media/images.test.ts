@@ -35,7 +35,7 @@ async function refusal (text: string): Promise<ServiceError> {
   throw new Error(`accepted: ${text.slice(0, 60)}`)
 }
 
-t.test('a sound picture comes through in every form that clients send', async t => {
+t.test('a valid image is accepted in every form that clients send', async t => {
   const forms = {
     'plain base64': png.toString('base64'),
     'a data URL': `data:image/png;base64,${png.toString('base64')}`,
@@ -71,7 +71,7 @@ function bmp (width: number, height: number, alpha: number): Buffer {
   return bytes
 }
 
-t.test('what not every server reads becomes a PNG of its first frame, with its transparency', async t => {
+t.test('formats that not every server reads become a PNG of the first frame, with its transparency', async t => {
   const clear = await sharp({
     create: { width: 40, height: 24, channels: 4, background: { r: 240, g: 32, b: 16, alpha: 0 } }
   }).png().toBuffer()
@@ -97,7 +97,7 @@ t.test('what not every server reads becomes a PNG of its first frame, with its t
   t.match(await sharp((await checkImage(turned.toString('base64'), 'mask', limits)).bytes).metadata(), { width: 64, height: 96 })
 })
 
-t.test('bytes behind the end of a picture do no harm', async t => {
+t.test('bytes behind the end of an image do no harm', async t => {
   const film = Buffer.concat([Buffer.from([0, 0, 0, 0x18]), Buffer.from('ftypmp42'), randomBytes(200_000).map(byte => byte & 0x7f)])
   const others = [picture().jpeg(), picture().webp(), picture().avif({ effort: 0 })]
   for (const bytes of [noise, ...await Promise.all(others.map(other => other.toBuffer()))]) {
@@ -106,7 +106,7 @@ t.test('bytes behind the end of a picture do no harm', async t => {
   }
 })
 
-t.test('a picture that cannot be decoded to its end is refused, whatever its end looks like', async t => {
+t.test('an image that cannot be decoded to its end is rejected, whatever its end looks like', async t => {
   const jpegEnd = Buffer.from([0xff, 0xd9])
   const cutWebp = Buffer.from(half(await picture().webp().toBuffer()))
   cutWebp.writeUInt32LE(cutWebp.length - 8, 4)
@@ -126,7 +126,7 @@ t.test('a picture that cannot be decoded to its end is refused, whatever its end
   }
 })
 
-t.test('what no server reads is refused by its name', async t => {
+t.test('formats that no server reads are rejected by name', async t => {
   const heic = Buffer.concat([Buffer.from([0, 0, 0, 0x18]), Buffer.from('ftypheic\0\0\0\0mif1heic')])
   const cases: Array<[string, Buffer, RegExp]> = [
     ['SVG', Buffer.from('<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>'), /SVG/],
@@ -142,7 +142,7 @@ t.test('what no server reads is refused by its name', async t => {
   }
 })
 
-t.test('as many bytes are allowed as the pixels that are allowed can take', async t => {
+t.test('the limit of bytes follows from the limit of pixels', async t => {
   const derived = imageLimits({ IMAGE_MAX_MIB: 0, IMAGE_MAX_MEGAPIXELS: 16.8, IMAGES_PER_JOB: 16 })
   const [width, height] = [700, 600]
   const sample = await sharp(randomBytes(width * height * 4), { raw: { width, height, channels: 4 } }).png().toBuffer()
@@ -152,7 +152,7 @@ t.test('as many bytes are allowed as the pixels that are allowed can take', asyn
   t.equal(bodyLimitMib({ BODY_LIMIT_MIB: 10, IMAGE_MAX_MIB: 0, IMAGE_MAX_MEGAPIXELS: 16.8 }), 10)
 })
 
-t.test('what is no picture is refused with the field and what would be right', async t => {
+t.test('the error for other data names the field and the accepted formats', async t => {
   const text = png.toString('base64')
   const cases: Array<[who: string, text: string, sentence: RegExp]> = [
     ['nothing', '  ', /is empty/],
@@ -183,7 +183,7 @@ t.test('what is no picture is refused with the field and what would be right', a
   }
 })
 
-t.test('a bomb is refused by its header, before anything is decoded', async t => {
+t.test('a decompression bomb is rejected by its header, before anything is decoded', async t => {
   const black = await encodePng({ width: 6000, height: 3000, data: Buffer.alloc(6000 * 3000 * 3) })
   const wide = Buffer.from(webp)
   wide.write('VP8X', 12)
@@ -199,14 +199,14 @@ t.test('a bomb is refused by its header, before anything is decoded', async t =>
   t.ok(process.memoryUsage().rss - before < 50 * 1_048_576, 'memory stays as it was')
 })
 
-t.test('too many bytes are refused, by their text and by themselves', async t => {
+t.test('too many bytes are rejected, by the length of the text and of the data', async t => {
   const tight = { ...limits, bytes: png.length - 1 }
   for (const text of [png.toString('base64'), 'A'.repeat(png.length * 4)]) {
     await t.rejects(checkImage(text, 'mask', tight), { code: 'payload_too_large', message: /^mask is too large/ })
   }
 })
 
-t.test('a picture of 20 MiB leaves the event loop free', async t => {
+t.test('an image of 20 MiB does not block the event loop', async t => {
   const noise = Buffer.concat([png.subarray(0, 33), Buffer.alloc(20 * 1_048_576 - png.length), png.subarray(33)])
   const text = noise.toString('base64')
   let turns = 0
@@ -221,7 +221,7 @@ t.test('a picture of 20 MiB leaves the event loop free', async t => {
   t.ok(turns >= 20, 'other work ran in between')
 })
 
-t.test('size is found behind metadata of any length', async t => {
+t.test('the size is found behind metadata of any length', async t => {
   const segment = Buffer.alloc(65_000 + 2)
   segment.writeUInt16BE(0xffe1, 0)
   segment.writeUInt16BE(65_000, 2)
@@ -236,7 +236,7 @@ t.test('size is found behind metadata of any length', async t => {
   t.equal(await readImageHeader(bufferSource(endless)), null)
 })
 
-t.test('generation parameters are read back from every format that A1111 writes', async t => {
+t.test('generation parameters are read from every format that A1111 writes', async t => {
   const picture = { width: 8, height: 8, data: Buffer.alloc(8 * 8 * 3) }
   for (const text of ['a cat\nSteps: 20, Sampler: Euler a', '猫 auf dem Dach\nSteps: 20']) {
     t.equal(await readGenerationText(await encodePng(picture, { parameters: text })), text, 'PNG')

@@ -41,7 +41,7 @@ async function * piecesOf (bytes: Buffer, size: number): AsyncGenerator<Buffer> 
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size)
 }
 
-t.test('large pictures are stored while the text arrives, wherever it is cut, and everything else stays', async t => {
+t.test('large images are stored while the text arrives, at whatever position it is cut, and everything else stays', async t => {
   const { read, sift, bytesOf, inputs } = await open(t)
   const others = { prompt: 'a "cat" \\ ü 猫', list: [1, null, true, { deep: 'A'.repeat(200_000) }], small: base64.slice(0, 400) }
   const forms: Array<[what: string, written: string]> = [
@@ -65,7 +65,7 @@ t.test('large pictures are stored while the text arrives, wherever it is cut, an
   t.equal((await inputs()).length, 1, 'equal pictures are kept once')
 })
 
-t.test('the same text gives the same value, whatever pieces the network makes of it', async t => {
+t.test('the same text gives the same value, however the network splits it', async t => {
   const { read } = await open(t)
   const texts = [65_535, 65_536, 65_537, 131_072].map(length => JSON.stringify({ image: base64.slice(0, length) }))
   for (const text of texts) {
@@ -75,7 +75,7 @@ t.test('the same text gives the same value, whatever pieces the network makes of
   }
 })
 
-t.test('what is wrong with a text is found where it is, pictures counted', async t => {
+t.test('an error in a text has its position, images included', async t => {
   const { read, inputs } = await open(t)
   const image = JSON.stringify(base64)
   const broken = [
@@ -101,7 +101,7 @@ t.test('what is wrong with a text is found where it is, pictures counted', async
   t.ok((await inputs()).length <= 1, 'what was broken is not stored')
 })
 
-t.test('a picture that no server may be given is refused with its place, before the rest has arrived', async t => {
+t.test('an image that no server accepts is rejected with its position, before the rest has arrived', async t => {
   const { sift, inputs } = await open(t)
   const head = base64.slice(0, 100)
   const cases: Array<[what: string, text: string, code: string, sentence: RegExp]> = [
@@ -120,7 +120,7 @@ t.test('a picture that no server may be given is refused with its place, before 
   t.same(await inputs(), [])
 })
 
-t.test('text beside pictures has a bound', async t => {
+t.test('the text beside images has a limit', async t => {
   const { sift } = await open(t)
   const text = JSON.stringify({ prompt: 'a'.repeat(300_000), image: base64 })
   await t.resolves(sift(text, 10_000, 450_000))

@@ -4,7 +4,7 @@ import t from 'tap'
 import { createStorageCheck } from '../../src/media/storage.ts'
 import { silentLogger } from '../helper.ts'
 
-t.test('a wait for room ends with its signal, also where that fires during a look', async t => {
+t.test('a wait for space ends with its signal, also if that fires during a check', async t => {
   const folder = join(t.testdir({}), 'outputs')
   await mkdir(folder)
   const log = silentLogger

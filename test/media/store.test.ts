@@ -32,7 +32,7 @@ async function storeOutput (store: MediaStore, bytes: Buffer, index = 0) {
   return await sink.finished
 }
 
-t.test('an input is kept once, whoever brings it', async t => {
+t.test('equal inputs are kept once, whoever uploads them', async t => {
   const directory = t.testdir()
   const store = await createMediaStore({ directory })
   const references = await Promise.all(Array.from({ length: 8 }, () => store.putInput(red, 'png')))
@@ -54,7 +54,7 @@ t.test('an input that a power cut shortened is written again', async t => {
   t.ok((await store.readInput(await store.putInput(red, 'png'))).equals(red))
 })
 
-t.test('an input that was used again meanwhile is passed over', async t => {
+t.test('an input that a job uses again meanwhile stays', async t => {
   const directory = t.testdir()
   const store = await createMediaStore({ directory })
   const fresh = await store.putInput(red, 'png')
@@ -74,7 +74,7 @@ t.test('an input that was used again meanwhile is passed over', async t => {
   t.same(await filesIn(directory), [fresh.$media], 'touching is using')
 })
 
-t.test('a reference that is no name leads nowhere', async t => {
+t.test('an invalid reference leads to no file', async t => {
   const directory = t.testdir({ secret: 'x' })
   const store = await createMediaStore({ directory })
   for (const name of ['../../secret', '/etc/passwd', '', `${'a'.repeat(64)}.exe`, `${'a'.repeat(64)}.png/..`]) {
@@ -83,7 +83,7 @@ t.test('a reference that is no name leads nowhere', async t => {
   }
 })
 
-t.test('an output is stored under its public name, with what its bytes say', async t => {
+t.test('an output is stored under its public name, with the type and size of its bytes', async t => {
   const directory = t.testdir()
   const store = await createMediaStore({ directory })
   const cases = [[red, 'image/png', 'png'], [blue, 'image/jpeg', 'jpg'], [green, 'image/webp', 'webp']] as const
@@ -115,7 +115,7 @@ t.test('outputs that want the same name at once all keep their own', async t => 
   }
 })
 
-t.test('an output that breaks off, or is no picture, leaves no file', async t => {
+t.test('an incomplete output, or one that is not an image, leaves no file', async t => {
   const directory = t.testdir()
   const store = await createMediaStore({ directory })
   const sink = await store.createOutputSink(jobId, 0, timestamp)
@@ -131,7 +131,7 @@ t.test('an output that breaks off, or is no picture, leaves no file', async t =>
   t.same(await filesIn(directory), [])
 })
 
-t.test('an upload that its check refuses leaves no file', async t => {
+t.test('a rejected upload leaves no file', async t => {
   const directory = t.testdir()
   const store = await createMediaStore({ directory })
   const sink = await store.createInputSink(async () => { throw new Error('not today') })
@@ -141,7 +141,7 @@ t.test('an upload that its check refuses leaves no file', async t => {
   t.same(await filesIn(directory), [])
 })
 
-t.test('only plain pictures under names of our own are opened', async t => {
+t.test('only regular files under our own names are opened', async t => {
   const directory = t.testdir({ 'secret.png': red, outputs: {} })
   const store = await createMediaStore({ directory })
   const folder = join(directory, 'outputs')
@@ -184,7 +184,7 @@ async function smallDisk (): Promise<string | null> {
 }
 
 const disk = await smallDisk()
-t.test('a full disk is told as such, leaves nothing behind and is over when there is space', {
+t.test('a full disk has an error of its own, leaves nothing behind and is over when there is space', {
   skip: disk === null && 'no permission to mount a small disk'
 }, async t => {
   const directory = disk ?? ''

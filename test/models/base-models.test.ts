@@ -5,7 +5,7 @@ import { baseModelOf, isSameBase, trainedBase } from '../../src/model-facts/base
 import { startService } from '../helper.ts'
 import { folderWith, safetensors, scan } from './files.ts'
 
-t.test('base models are known by every source\'s word', async t => {
+t.test('base models are recognized in every source\'s notation', async t => {
   const words: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
     'SD 1': { 'SD 1.5': ['SD 1.5', 'SD 1.5 LCM', 'sd_1.5', 'sd_v1', 'SD1', 'stable-diffusion-v1/lora', 'sd15'], 'SD 1.4': ['SD 1.4'] },
     'SD 2': { 'SD 2.1': ['SD 2.1', 'SD 2.1 768'], 'SD 2': ['sd_v2', 'SD2', 'stable-diffusion-v2-768-v/lora', 'sd_v2_768_v'] },
@@ -58,7 +58,7 @@ t.test('base models are known by every source\'s word', async t => {
   for (const word of ['', 'Other', 'Unknown', 'ODOR', 'my own']) t.equal(baseModelOf(word), null, word)
 })
 
-t.test('the finest word counts, and two words for one thing are equal', async t => {
+t.test('the most specific name applies, and two names for one thing are equal', async t => {
   t.equal(trainedBase(['stable-diffusion-xl-v1-base/lora', 'sdxl_base_v1-0'], 'ponyDiffusionV6XL.safetensors'), 'Pony')
   t.equal(trainedBase(['sdxl_base_v1-0'], 'Illustrious-XL-v0.1.safetensors'), 'Illustrious')
   t.equal(trainedBase(['sdxl_base_v1-0'], 'noobaiXLNAIXL_vPred10.safetensors'), 'NoobAI')
@@ -88,7 +88,7 @@ t.test('names are found in every form of Unicode, with and without accents', asy
   }
 })
 
-t.test('a scan tells models from what only has their name, and filters know their base models', async t => {
+t.test('a scan distinguishes models from files with their names, and filters know their base models', async t => {
   const page = '<!DOCTYPE html>\n<html><body>Please log in</body></html>'
   const pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 6938078334\n'
   const models = await folderWith(t, {

@@ -4,7 +4,7 @@ import { folderNames } from '../../src/models/walk.ts'
 import { mergeFacts, noFacts } from '../../src/model-facts/facts.ts'
 import { withMembers } from '../../src/models/sidecar-file.ts'
 
-t.test('a member of a JSON file is changed, and every other letter stays', async t => {
+t.test('a member of a JSON file changes, and every other letter stays', async t => {
   const text = '{\r\n\t"seed": 12345678901234567890,\r\n\t"weight": 1.0,\r\n\t"tiny": 1e-400,\r\n\t"text": "\\u00e9\\ud800",\r\n' +
     '\t"notes": "old"\r\n}\r\n'
   t.equal(withMembers(text, { notes: 'new' }), text.replace('"old"', '"new"'))
@@ -45,7 +45,7 @@ t.test('each model has its own files beside it', async t => {
   t.equal(folderNames(['c.safetensors', 'c.safetensors.json']).sidecarFor('c.safetensors', '.json'), 'c.safetensors.json')
 })
 
-t.test('words of two persons are put together, and once only', async t => {
+t.test('texts of two people are joined without repetition', async t => {
   const one = { notes: 'mine', 'activation text': 'a, b', 'preferred weight': 0.5, 'sd version': 'Unknown', extra: 1 }
   const two = { notes: 'yours', 'activation text': 'b, c', 'preferred weight': 0.7, 'sd version': 'SDXL', extra: 2, vae: 'x' }
   const { changes, notes } = combinedMembers(one, two, 'two.safetensors')
@@ -57,7 +57,7 @@ t.test('words of two persons are put together, and once only', async t => {
     { notes: 'a\n\nb', weight: 1, triggerWords: ['x'] })
 })
 
-t.test('the finer of two words for one base model counts', async t => {
+t.test('the more specific of two base models applies', async t => {
   const base = (person: string, civitai: string) =>
     mergeFacts({ person: { ...noFacts, baseModel: person }, civitai: { ...noFacts, baseModel: civitai } }).baseModel
   t.equal(base('SDXL', 'Illustrious'), 'Illustrious')

@@ -22,8 +22,8 @@ function checkpoint (title: string, sha256: string | null = null) {
 const joined = (...inventories: Inventory[]) => atOnce(joinModels([], inventories.flatMap((inventory, index) =>
   modelsReported(`server-${index}`, inventory))))
 
-t.test('what two servers report', async t => {
-  t.test('is one model under two names where the hash is the same', async t => {
+t.test('the models of two servers', async t => {
+  t.test('are one model under two names if the hash is the same', async t => {
     const models = joined(
       inventoryOf({ checkpoints: [checkpoint('sdxl\\jugger.safetensors', hashOf('a'))] }),
       inventoryOf({ checkpoints: [checkpoint('juggernaut.safetensors', hashOf('a'))] }))
@@ -33,14 +33,14 @@ t.test('what two servers report', async t => {
     t.equal(models[0]?.sha256, hashOf('a'), 'in lower case')
   })
 
-  t.test('is one model where an unhashed file has the same path with the other slash', async t => {
+  t.test('are one model if an unhashed file has the same path with the other slash', async t => {
     const models = joined(
       inventoryOf({ checkpoints: [checkpoint('sdxl\\Jugger.safetensors', hashOf('a'))] }),
       inventoryOf({ checkpoints: [checkpoint('sdxl/jugger.safetensors')] }))
     t.equal(models.length, 1)
   })
 
-  t.test('stays two models where one path holds two different files, and an unhashed third takes no side', async t => {
+  t.test('stay two models if one path holds two different files, and an unhashed third belongs to neither', async t => {
     const models = joined(
       inventoryOf({ checkpoints: [checkpoint('x.safetensors', hashOf('a'))] }),
       inventoryOf({ checkpoints: [checkpoint('x.safetensors', hashOf('b'))] }),
@@ -48,14 +48,14 @@ t.test('what two servers report', async t => {
     t.equal(models.length, 3)
   })
 
-  t.test('stays two models where a name without hash lies in two folders', async t => {
+  t.test('stay two models if a name without hash is in two folders', async t => {
     const models = joined(
       inventoryOf({ checkpoints: [checkpoint('one/x.safetensors')] }),
       inventoryOf({ checkpoints: [checkpoint('two/x.safetensors')] }))
     t.equal(models.length, 2)
   })
 
-  t.test('is never joined over types', async t => {
+  t.test('are never joined across types', async t => {
     const models = joined(inventoryOf({
       checkpoints: [checkpoint('detail.safetensors')], vaes: ['detail.safetensors'], embeddings: ['detail']
     }))
@@ -77,7 +77,7 @@ t.test('the catalogue of two servers', async t => {
   t.teardown(one.close)
   const service = await startService(t, { servers: { One: one.url, Two: other.url } })
 
-  t.test('tells without any scan what is where', async t => {
+  t.test('lists all models without any scan', async t => {
     const { models, total } = await listed(service, 'type=checkpoint')
     t.equal(total, 5)
     const shared = models.find(({ filename }) => filename === 'anime-pastel.safetensors')
@@ -96,7 +96,7 @@ t.test('the catalogue of two servers', async t => {
     t.same(lonely.map(({ path }) => path).sort(), ['anime-pastel.safetensors', 'only/here.safetensors'])
   })
 
-  t.test('names the file of a model by id, file name, title and url-encoded path', async t => {
+  t.test('finds a model by id, file name, title and url-encoded path', async t => {
     const { models } = await listed(service, 'search=juggernaut')
     const id = models[0]?.id
     for (const reference of [id, 'juggernaut-xl.safetensors', 'juggernaut-xl', 'sdxl%2Fjuggernaut-xl.safetensors',
@@ -108,7 +108,7 @@ t.test('the catalogue of two servers', async t => {
     t.match({ status, body }, { status: 404, body: { error: 'model_not_known', details: { nearest: ['juggernaut-xl.safetensors'] } } })
   })
 
-  t.test('pages through all of them, each once', async t => {
+  t.test('lists all of them page by page, each once', async t => {
     const { total, models: all } = await listed(service, '')
     const paged: number[] = []
     while (paged.length < Number(total)) {
@@ -120,7 +120,7 @@ t.test('the catalogue of two servers', async t => {
     t.equal(new Set(paged).size, total)
   })
 
-  t.test('is searched by parts, by words out of order and with slips', async t => {
+  t.test('is searched by parts, by words in any order and with typing errors', async t => {
     const first = async (search: string) => (await listed(service, `search=${encodeURIComponent(search)}`)).models[0]?.filename
     t.equal(await first('pastel'), 'anime-pastel.safetensors')
     t.equal(await first('pastel anime'), 'anime-pastel.safetensors')
@@ -128,7 +128,7 @@ t.test('the catalogue of two servers', async t => {
     t.equal(await first('zzzzzz'), undefined)
   })
 
-  t.test('gives the lists of each kind, and who offers what', async t => {
+  t.test('has the lists of each kind, with the servers that offer them', async t => {
     const list = async (path: string) => (await service.request('GET', `/api/v1/${path}`)).body as unknown as JsonBody[]
     t.match((await list('loras')).map(({ filename }) => filename), ['add-detail.safetensors'])
     t.equal((await list('checkpoints')).length, 5)
@@ -139,7 +139,7 @@ t.test('the catalogue of two servers', async t => {
     }
   })
 
-  t.test('keeps the id of a model when it gets its hash and when a server goes', async t => {
+  t.test('keeps a model\'s id when it gets its hash and when a server is removed', async t => {
     const before = (await listed(service, 'search=realistic')).models[0]
     t.equal(before?.hash_autov2, null)
     await service.until(await service.submit({ prompt: 'a', steps: 1, width: 64, height: 64, checkpoint_name: 'realistic-vision-v6' },

@@ -16,7 +16,7 @@ const file = safetensors({}, 7)
 const sha256 = createHash('sha256').update(file).digest('hex')
 const png = await sharp({ create: { width: 8, height: 8, channels: 3, background: 'plum' } }).png().toBuffer()
 
-t.test('asking Civitai about a file', async t => {
+t.test('a query to Civitai about a file', async t => {
   const civitai = await startFakeCivitai(t)
   const origin = new URL(civitai.url).origin
   civitai.files.set('/pictures/one.png', png)
@@ -52,7 +52,7 @@ t.test('asking Civitai about a file', async t => {
   const info = async () => (await service.request('GET', '/api/v1/models/film-grain.safetensors/info?type=lora')).body
   const refresh = async (name: string) => await service.request('POST', `/api/v1/models/${name}/refresh-metadata`, {})
 
-  t.test('says so when it cannot be reached, and keeps what there is', async t => {
+  t.test('reports that Civitai does not answer, and keeps the known data', async t => {
     civitai.troubles.push(500, 503, 500)
     const { status, body } = await refresh('film-grain.safetensors')
     t.match({ status, body }, { status: 502, body: { error: 'civitai_unreachable', message: /it answered 500.*stays/ } })
@@ -60,7 +60,7 @@ t.test('asking Civitai about a file', async t => {
     t.equal(civitai.requests.length, 3, 'it was tried again, but not for ever')
   })
 
-  t.test('finds it by its whole SHA-256, after being told to come later', async t => {
+  t.test('finds the file by its whole SHA-256, after an answer to come later', async t => {
     civitai.requests.length = 0
     civitai.troubles.push(429)
     const { status, body } = await refresh('film-grain.safetensors')
@@ -84,7 +84,7 @@ t.test('asking Civitai about a file', async t => {
     })
   })
 
-  t.test('loses nothing that a person wrote, and gives Forge only what Forge knows', async t => {
+  t.test('loses nothing that a person wrote, and gives Forge only Forge\'s own fields', async t => {
     const forge = JSON.parse(await readFile(join(folder, 'film-grain.json'), 'utf8')) as JsonBody
     t.same(forge, {
       notes: 'mine',
@@ -100,7 +100,7 @@ t.test('asking Civitai about a file', async t => {
     t.match((await scan(service)).stats, { skipped: 2, updated: 0 }, 'a scan finds nothing new')
   })
 
-  t.test('shows its pictures from here, fetched once, and nothing from elsewhere', async t => {
+  t.test('shows Civitai\'s images from here, fetched once, and nothing from elsewhere', async t => {
     const { id } = await info()
     civitai.requests.length = 0
     for (let time = 0; time < 2; time++) {
@@ -116,7 +116,7 @@ t.test('asking Civitai about a file', async t => {
     }
   })
 
-  t.test('tells a file that it does not know from one that nobody could ask about', async t => {
+  t.test('distinguishes a file unknown to Civitai from a failed query', async t => {
     t.match(await refresh('other.safetensors'), { status: 404, body: { error: 'civitai_not_found' } })
     t.match(await service.request('GET', '/api/v1/models/other/info?fetchFromCivitai=true'),
       { status: 200, body: { civitai_fetch_error: /knows no file/, filename: 'other.safetensors' } })
@@ -124,14 +124,14 @@ t.test('asking Civitai about a file', async t => {
 
   // Root can write anywhere, so the test has nothing to check then.
   if (process.getuid?.() !== 0) {
-    t.test('works in a folder that may only be read', async t => {
+    t.test('works in a read-only folder', async t => {
       await chmod(folder, 0o500)
       t.teardown(() => chmod(folder, 0o700))
       t.equal((await refresh('film-grain.safetensors')).status, 200)
     })
   }
 
-  t.test('tells whose key it is, and how a picture was made', async t => {
+  t.test('shows whose key it is, and how an image was generated', async t => {
     civitai.answers.set('/me', { id: 5, username: 'ada' })
     t.match((await service.request('GET', '/api/v1/civitai/user-info')).body, { success: true, username: 'ada', id: 5 })
     civitai.answers.set('/images?imageId=123', {
@@ -162,7 +162,7 @@ t.test('asking Civitai about a file', async t => {
   })
 })
 
-t.test('turns are one a second over all processes', async t => {
+t.test('requests are one a second over all processes', async t => {
   const redis = await startTestRedis()
   t.teardown(redis.stop)
   const connections = [new Redis(redis.url), new Redis(redis.url)]
@@ -178,7 +178,7 @@ t.test('turns are one a second over all processes', async t => {
   t.ok(Number(await processes[0]?.take(1_000_000)) > 90_000, 'a pause that one was asked for holds all')
 })
 
-t.test('descriptions keep their text and nothing that acts', async t => {
+t.test('descriptions keep their text and nothing active', async t => {
   const hostile = [
     '<img src=x onerror=alert(1)>', '<svg/onload=alert(1)>', '<a href="javascript:alert(1)">x</a>', '<iframe src="//evil"></iframe>',
     '<p style="background:url(javascript:alert(1))">x</p>', '<a href="http://plain">x</a>', '<math><mtext><script>alert(1)</script></mtext></math>',

@@ -24,7 +24,7 @@ t.test('model files', async t => {
   await scanned(service)
   const files = async () => (await readdir(folder, { recursive: true })).filter(name => name !== 'copy').sort()
 
-  t.test('of equal content are listed, the one with notes to be kept', async t => {
+  t.test('of equal content are listed, and the one with notes is the one to keep', async t => {
     const { body } = await service.request('GET', '/api/v1/models/duplicates')
     t.equal(body.count, 2)
     const [group] = body.groups as Array<{ hash: string, files: JsonBody[] }>
@@ -33,7 +33,7 @@ t.test('model files', async t => {
     ].sort((one, other) => Number(other[1]) - Number(one[1])))
   })
 
-  t.test('are cleaned up only group by group, and only what still has that content', async t => {
+  t.test('are cleaned up only group by group, and only if they still have that content', async t => {
     t.equal((await service.request('POST', '/api/v1/models/cleanup-duplicates')).status, 400)
     const { body } = await service.request('GET', '/api/v1/models/duplicates')
     const [group] = body.groups as Array<{ hash: string }>
@@ -45,7 +45,7 @@ t.test('model files', async t => {
     t.ok((await files()).includes('copy/one-again.safetensors'))
   })
 
-  t.test('are deleted with what is beside them', async t => {
+  t.test('are deleted with their neighbouring files', async t => {
     const { body } = await service.request('DELETE', '/api/v1/models/delete-from-disk', { filename: 'two.safetensors' })
     t.match(body, {
       success: true,
@@ -56,12 +56,12 @@ t.test('model files', async t => {
     t.equal((await service.request('GET', '/api/v1/models/two.safetensors')).status, 404)
   })
 
-  t.test('leave what belongs to another model too', async t => {
+  t.test('keep files that also belong to another model', async t => {
     t.match((await service.request('DELETE', '/api/v1/models/shared.pt')).body, { success: true, clearedCount: 1 })
     t.ok((await files()).includes('shared.json'))
   })
 
-  t.test('are left alone where they are not what the scan saw', async t => {
+  t.test('stay if they changed since the scan', async t => {
     await writeFile(join(folder, 'changed.safetensors'), 'new content')
     t.match((await service.request('DELETE', '/api/v1/models/changed.safetensors')).body,
       { success: false, errors: [/changed after the last scan/] })
@@ -77,7 +77,7 @@ t.test('model files', async t => {
       { status: 409, body: { error: 'model_not_on_disk' } })
   })
 
-  t.test('are deleted by nobody with an ordinary key', async t => {
+  t.test('cannot be deleted with an ordinary key', async t => {
     const { body } = await service.request('POST', '/api/v1/api-keys', { name: 'ordinary' })
     const { key, secret } = body.api_key as Record<string, string>
     const headers = { 'x-api-key': key ?? '', 'x-api-secret': secret ?? '' }
@@ -89,7 +89,7 @@ t.test('model files', async t => {
   })
 })
 
-t.test('a checkpoint reaches its title at the server however it is written', async t => {
+t.test('a checkpoint has the server\'s title in every spelling', async t => {
   const service = await startService(t)
   const verify = async (name: string) =>
     (await service.request('GET', `/api/v1/debug/verify-checkpoint?checkpoint_name=${encodeURIComponent(name)}`)).body

@@ -14,7 +14,7 @@ const fileOf = (seed: number) => Buffer.concat([safetensors({}, seed), Buffer.al
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
-t.test('a download is the file that it says, or a clear failure', async t => {
+t.test('a download is the promised file, or a clear failure', async t => {
   const handlers = new Map<string, Handler>()
   const asked: IncomingMessage[] = []
   const server = createServer((request, response) => {
@@ -81,7 +81,7 @@ t.test('a download is the file that it says, or a clear failure', async t => {
   const kept = async (name: string) => shaOf(await readFile(join(folder, name)))
   const parts = async () => (await readdir(folder)).filter(name => name.includes('.part'))
 
-  t.test('where the file changed between two attempts', async t => {
+  t.test('if the file changed between two attempts', async t => {
     const [before, after] = [fileOf(1), fileOf(2)]
     offer(1, 'asked.safetensors', null, half(before, { etag: '"one"' }), (request, response) => {
       t.match(request.headers, { 'if-range': '"one"', range: /^bytes=[1-9]/ })
@@ -102,7 +102,7 @@ t.test('a download is the file that it says, or a clear failure', async t => {
     t.same(await parts(), [])
   })
 
-  t.test('where a login is wanted', async t => {
+  t.test('if a login is required', async t => {
     const page = Buffer.from('<!doctype html><title>Sign in</title>')
     offer(10, 'led.safetensors', null, (_request, response) => { response.writeHead(302, { location: '/login?returnUrl=x' }).end() })
     offer(11, 'page.safetensors', null, whole(page, { 'content-type': 'text/html; charset=utf-8' }))
@@ -119,7 +119,7 @@ t.test('a download is the file that it says, or a clear failure', async t => {
     t.same((await readdir(folder)).filter(name => /led|page|disguised|early|^x/.test(name)), [])
   })
 
-  t.test('where what comes is no such file', async t => {
+  t.test('if the content is not such a file', async t => {
     offer(20, 'noise.safetensors', null, whole(Buffer.alloc(5000, 7)))
     offer(21, 'cut.safetensors', null, whole(safetensors({}, 1).subarray(0, -10)))
     t.match(await download(20), { status: 'failed', error_message: /no header of a \.safetensors file/ })
@@ -127,7 +127,7 @@ t.test('a download is the file that it says, or a clear failure', async t => {
     t.same(await parts(), [])
   })
 
-  t.test('where a connection without a length is lost', async t => {
+  t.test('if a connection without a length is lost', async t => {
     const bytes = safetensors({}, 5)
     const cut: Handler = (request, response) => {
       response.sendDate = false
@@ -138,7 +138,7 @@ t.test('a download is the file that it says, or a clear failure', async t => {
     t.equal(await kept('lost.safetensors'), shaOf(bytes))
   })
 
-  t.test('where training data is in front of the model', async t => {
+  t.test('if it is training data before the model', async t => {
     const bytes = fileOf(6)
     offerFiles(40, [
       { name: 'images.zip', type: 'Training Data', primary: true, downloadUrl: `${url}/file/nothing`, hashes: {} },
@@ -148,7 +148,7 @@ t.test('a download is the file that it says, or a clear failure', async t => {
     t.equal(await kept('model.safetensors'), shaOf(bytes))
   })
 
-  t.test('under its own name, with what Civitai says of each that ends at the same time', async t => {
+  t.test('under its own name, with Civitai\'s data for each that ends at the same time', async t => {
     const names = ['水墨風', 'Ёлка и снег', 'été (v1.2) [fp16] + more', '여름']
     names.forEach((name, index) => { offer(50 + index, `${name}.safetensors`, shaOf(fileOf(50 + index)), whole(fileOf(50 + index))) })
     const ends = await Promise.all(names.map(async (_name, index) => await download(50 + index)))
@@ -163,7 +163,7 @@ t.test('a download is the file that it says, or a clear failure', async t => {
   })
 })
 
-t.test('a name loses only what file systems forbid', async t => {
+t.test('a name loses only characters that file systems forbid', async t => {
   const name = (proposed: string) => safeFilename(proposed, 'x.safetensors', 'refused')
   t.equal(name('a<b>:"c|d?*e.safetensors'), 'a_b_c_d_e.safetensors')
   t.equal(name('..\\..\\水墨風.safetensors'), '水墨風.safetensors')

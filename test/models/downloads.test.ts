@@ -87,7 +87,7 @@ t.test('downloads', async t => {
     }
   }
 
-  t.test('go on where they broke off, and end in the catalogue with what Civitai says', async t => {
+  t.test('continue after an interruption, and end in the catalogue with Civitai\'s data', async t => {
     let times = 0
     offer(1, 'film-grain.safetensors', '/file/1')
     source.handlers.set('/file/1', (request, response) => {
@@ -118,7 +118,7 @@ t.test('downloads', async t => {
     t.same((await readdir(folder)).filter(name => name.startsWith('forged')), [])
   })
 
-  t.test('follow no redirect to a place inside, and send the key nowhere else', async t => {
+  t.test('follow no redirect to a private address, and send the key to no other host', async t => {
     offer(3, 'inside.safetensors', '/file/3')
     elsewhere.handlers.set('/secret', serve)
     source.handlers.set('/file/3', (_request, response) => {
@@ -129,7 +129,7 @@ t.test('downloads', async t => {
     t.same(elsewhere.requests, [])
   })
 
-  t.test('never replace a file, nor get a name outside', async t => {
+  t.test('never replace a file, nor write outside the folder', async t => {
     offer(4, '../../there.safetensors', '/file/4')
     source.handlers.set('/file/4', serve)
     const { body } = await order(4)
@@ -143,7 +143,7 @@ t.test('downloads', async t => {
     }
   })
 
-  t.test('refuse formats that can run programs', async t => {
+  t.test('reject formats that can run programs', async t => {
     offer(5, 'old.ckpt', '/file/5')
     t.match(await order(5), { status: 400, body: { message: /DOWNLOAD_PICKLES/ } })
     offer(5, 'page.html', '/file/5')
@@ -161,7 +161,7 @@ t.test('downloads', async t => {
     }
   })
 
-  t.test('from HuggingFace are held to the hash that it tells, and nothing comes that does not fit on the disk', async t => {
+  t.test('from HuggingFace must match its hash, and must fit on the disk', async t => {
     source.handlers.set('/owner/repo/resolve/main/linked.safetensors', (_request, response) => {
       response.writeHead(302, { location: '/lfs/linked', 'x-linked-etag': `"${'e'.repeat(64)}"` }).end()
     })
@@ -182,7 +182,7 @@ t.test('downloads', async t => {
     t.same((await readdir(folder)).filter(name => /linked|vast/.test(name)), [])
   })
 
-  t.test('can be cancelled and tried again', async t => {
+  t.test('can be cancelled and retried', async t => {
     offer(6, 'slow.safetensors', '/file/6')
     const reached = new Promise<void>(resolve => {
       source.handlers.set('/file/6', (_request, response) => {

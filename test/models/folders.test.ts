@@ -45,7 +45,7 @@ t.test('model folders', async t => {
   const get = async (reference: string) =>
     (await service.request('GET', `/api/v1/models/${encodeURIComponent(reference)}`)).body.model as JsonBody
 
-  t.test('are looked through at the start, each file once, links not followed out', async t => {
+  t.test('are scanned at the start, each file once, without links to the outside', async t => {
     const { state, stats, problems } = await scanned(service)
     t.equal(state, 'completed')
     t.match(stats, { total: 7, added: 7, errors: 0, hashesCalculated: 7, hashErrors: 0, hashesWaiting: 0 })
@@ -79,7 +79,7 @@ t.test('model folders', async t => {
       { status: 409, body: { error: 'model_ambiguous' } })
   })
 
-  t.test('tell what people wrote beside a file, before what Civitai and the file say', async t => {
+  t.test('show people\'s texts beside a file before Civitai\'s and the file\'s own', async t => {
     const lora = await get('film-grain')
     t.match(lora, {
       name: 'Film Grain',
@@ -98,7 +98,7 @@ t.test('model folders', async t => {
     t.notOk(JSON.stringify(lora).includes(folder), 'and never a path of this machine')
   })
 
-  t.test('show previews as pictures only', async t => {
+  t.test('serve previews only if they are images', async t => {
     const { id, previews } = await get('film-grain')
     t.equal((previews as string[])[0], `/api/v1/models/${id}/preview`)
     const response = await fetch(`${service.url}/api/v1/models/film-grain.safetensors/preview`)
@@ -112,7 +112,7 @@ t.test('model folders', async t => {
     }
   })
 
-  t.test('are read again only where something changed, and a renamed file keeps its hash', async t => {
+  t.test('are read again only if something changed, and a renamed file keeps its hash', async t => {
     const unchanged = { total: 7, skipped: 7, added: 0, updated: 0, deleted: 0, hashesCalculated: 0 }
     t.match((await scan(service)).stats, unchanged)
     await writeFile(join(folder, 'Lora/film-grain.json'), JSON.stringify({ 'activation text': 'new words' }))
@@ -124,7 +124,7 @@ t.test('model folders', async t => {
     t.match(await get('other_vae'), { hash_sha256: await sha256sum(join(folder, 'VAE/other_vae.safetensors')) })
   })
 
-  t.test('tell whether they are hashed, what that would take, and which servers have them', async t => {
+  t.test('show whether files are hashed, the time that needs, and which servers have them', async t => {
     const info = async (name: string) => (await service.request('GET', `/api/v1/models/${name}/hash-info`)).body
     const size = safetensors({}, 2).length
     t.match(await info('juggernaut-xl.safetensors'), {
@@ -140,7 +140,7 @@ t.test('model folders', async t => {
     t.match(unknown, { status: 404, body: { error: 'server_not_found' } })
   })
 
-  t.test('keep what their owner says of them beside the file, and nothing else changes there', async t => {
+  t.test('keep their owner\'s texts beside the file, and nothing else changes there', async t => {
     const update = async (body: object) => await service.request('PUT', '/api/v1/models/update-field', body)
     const sidecar = async (name: string) => JSON.parse(await readFile(join(folder, 'Lora', name), 'utf8')) as JsonBody
     await writeFile(join(folder, 'Lora/film-grain.json'), JSON.stringify({ 'activation text': 'old', extra: { kept: true } }))
@@ -171,14 +171,14 @@ t.test('model folders', async t => {
     t.same((await readdir(outside)).sort(), ['secret.json', 'secret.safetensors'])
   })
 
-  t.test('are read anew one by one, with a hash if wanted', async t => {
+  t.test('are read again file by file, with a hash on request', async t => {
     const { status, body } = await service.request('POST', '/api/v1/models/other_vae/rescan', { generateHash: true })
     t.match({ status, body }, {
       status: 200, body: { model: { filename: 'other_vae.safetensors' }, operations: { hashCalculated: true, civitaiDataFetched: false, previewDownloaded: false } }
     })
   })
 
-  t.test('take long to hash: a scan tells how far it is, and stops when it is told to', async t => {
+  t.test('take long to hash: a scan shows its progress, and can be stopped', async t => {
     const listener = await listenTo(`${service.url}/api/v1/events?kinds=models-scanned,scan-progress`)
     t.teardown(listener.close)
     // A sparse file: it uses no space on the disk, but takes a minute to hash.
@@ -201,14 +201,14 @@ t.test('model folders', async t => {
     t.match((await scan(service)).stats, { deleted: 1, duplicates: { count: 0, groups: [] }, hashesSkipped: 6 })
   })
 
-  t.test('are all forgotten on demand, and found again', async t => {
+  t.test('are all forgotten on request, and found again', async t => {
     const { body } = await service.request('POST', '/api/v1/models/reset-database')
     t.match(body, { success: true, message: '6 model files were forgotten; a scan finds them again.' })
     t.match((await untilScan(service, ({ state }) => state === 'completed')).stats, { total: 6, added: 6, hashesCalculated: 6 })
     t.match(await get('film-grain'), { on_disk: true, hash_sha256: await sha256sum(join(folder, 'Lora/film-grain.safetensors')) })
   })
 
-  t.test('give nothing from outside, however a path is written', async t => {
+  t.test('serve nothing from outside, in any notation of a path', async t => {
     const corpus = [
       '../../etc/passwd', '..%2f..%2f..%2fetc%2fpasswd', '%2e%2e/%2e%2e/etc/passwd', '..\\..\\etc\\passwd',
       '..%5c..%5cetc%5cpasswd',

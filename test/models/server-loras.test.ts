@@ -64,7 +64,7 @@ const filmFacts = {
   }
 }
 
-t.test('what is written in a LoRA is read out of a list, however it is cut into pieces', async t => {
+t.test('the metadata of a LoRA is read from a list, however it is split', async t => {
   for (const size of [1, 7, 64, 65_536]) t.match(await factsOf(film, size), filmFacts, `pieces of ${size}`)
   const asText = { ...film, ss_tag_frequency: JSON.stringify(film.ss_tag_frequency) }
   for (const size of [1, 5, 65_536]) t.match(await factsOf(asText, size), filmFacts, `tags as JSON text, pieces of ${size}`)
@@ -79,7 +79,7 @@ t.test('what is written in a LoRA is read out of a list, however it is cut into 
     { tags: ['\u{1f600}', 'é'] }, 'escaped within and without')
 })
 
-t.test('a server that tells nothing of its LoRAs leaves their names', async t => {
+t.test('a server without metadata of its LoRAs leaves their names', async t => {
   const plain = [{ name: 'a', path: '/l/a.safetensors' }, { name: 'b', alias: 'B', metadata: null }, { name: 'c', metadata: {} }]
   t.same(await read(plain), [
     { name: 'a', alias: 'a', path: '/l/a.safetensors', metadata: {} },
@@ -93,7 +93,7 @@ t.test('a server that tells nothing of its LoRAs leaves their names', async t =>
   await t.rejects(readLoraList(pieces(JSON.stringify(plain), 10), 20), { code: 'answer_too_large' })
 })
 
-t.test('metadata behind the beginning of a long list is passed over where names are enough', async t => {
+t.test('metadata behind the beginning of a long list is skipped if names are enough', async t => {
   const list = Array.from({ length: 9 }, (_, n) => ({ name: `n${n}`, metadata: n === 7 ? JSON.stringify(film) : film, path: `/l/${n}` }))
   const text = JSON.stringify([...list, { name: 'without' }])
   for (const size of [1, 100, 5000]) {
@@ -105,7 +105,7 @@ t.test('metadata behind the beginning of a long list is passed over where names 
   }
 })
 
-t.test('garbage in one LoRA costs no other', async t => {
+t.test('invalid metadata of one LoRA does not affect the others', async t => {
   const folders = Object.fromEntries(Array.from({ length: 5000 }, (_, n) => [`${n}_folder`, { everywhere: 1, [`only ${n}`]: 2 }]))
   const hostile: ReadonlyArray<[unknown, object]> = [
     [{ ss_tag_frequency: folders }, { tags: { 0: 'everywhere' } }],
@@ -134,7 +134,7 @@ t.test('garbage in one LoRA costs no other', async t => {
   t.equal(Object.hasOwn(Object.prototype, 'x'), false)
 })
 
-t.test('the tags that are counted stay few, and the frequent ones are right', t => {
+t.test('counted tags stay few, and the frequent ones are right', t => {
   const counter = createTagCounter()
   counter.write(Buffer.from('{'))
   for (let folder = 0; folder < 100; folder++) {
@@ -193,7 +193,7 @@ t.test('LoRAs that only a server has', async t => {
   const service = await start()
   const models = async (query: string, at: Service = service) => (await at.request('GET', `/api/v1/models?type=lora&${query}`)).body
 
-  t.test('have what the server tells of them, and are found by it', async t => {
+  t.test('have the server\'s metadata, and searches find them by it', async t => {
     t.match(await models('search=film-grain'), {
       models: [{
         on_disk: false,
@@ -213,14 +213,14 @@ t.test('LoRAs that only a server has', async t => {
       { tags: ['analog photo', 'grain', 'portrait'], trigger_words: ['analog film'], base_model: 'SD 1.5' }, 'for bots as well, before any scan')
   })
 
-  t.test('leave a LoRA in a folder of this machine what its file says', async t => {
+  t.test('do not change a LoRA in a folder of this machine', async t => {
     await scanned(service)
     t.match((await service.request('GET', '/api/v1/models/add-detail.safetensors')).body, {
       model: { on_disk: true, base_model: 'Flux.1', trigger_words: ['from the file'], tags: [], notes: 'mine', servers: [{ alias: 'Main' }] }
     })
   })
 
-  t.test('are asked for at Civitai by their AutoV3; what it says and does not know is kept', async t => {
+  t.test('are looked up at Civitai by their AutoV3; both results are kept, known or unknown', async t => {
     const refresh = async (name: string) => await service.request('POST', `/api/v1/models/${name}/refresh-metadata`, {})
     t.match(await refresh('film-grain'), { status: 404, body: { error: 'civitai_not_found', message: /f11a9a1f3c5e/ } })
     t.same(civitai.requests.map(({ path }) => path), ['/model-versions/by-hash/f11a9a1f3c5e'])
@@ -268,7 +268,7 @@ async function startLoraGate (t: Test, target: string): Promise<{ url: string, o
   return { url: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`, open }
 }
 
-t.test('a long list keeps no job waiting, is read in pieces, and written only where it changed', async t => {
+t.test('a long list delays no job, is read in pieces, and written only if it changed', async t => {
   const simulator = await startSimulator({ stepMilliseconds: 1, manyLoras: { count: 150, metadataBytes: 100_000 } })
   t.teardown(simulator.close)
   const gate = await startLoraGate(t, simulator.url)

@@ -22,7 +22,7 @@ const helpers = {
   ]
 }
 
-t.test('what persons wrote beside their models', async t => {
+t.test('texts that people wrote beside their models', async t => {
   const civitai = await startFakeCivitai(t)
   const version = {
     id: 22,
@@ -72,7 +72,7 @@ t.test('what persons wrote beside their models', async t => {
     await service.request('POST', `/api/v1/models/${name}/refresh-metadata`, body)
   const json = async (name: string) => JSON.parse(await readFile(join(folder, name), 'utf8')) as JsonBody
 
-  t.test('survive others who write at the same time, in this process and another', async t => {
+  t.test('survive simultaneous writes, in this process and another', async t => {
     civitai.answers.set(`/model-versions/by-hash/${shaOf(safetensors({}, 1))}`, { ...version, id: 30, trainedWords: ['of Civitai'] })
     const answers = await Promise.all([
       update('busy.safetensors', 'notes', 'my notes'),
@@ -98,7 +98,7 @@ t.test('what persons wrote beside their models', async t => {
     t.equal(await readFile(join(folder, 'numbers.json'), 'utf8'), numbers.replace('"old"', '"new"'))
   })
 
-  t.test('are left alone where they cannot be read, and the scan says where and why', async t => {
+  t.test('stay unchanged if they are unreadable, and the scan reports where and why', async t => {
     for (const { status, body } of [await update('latin.safetensors', 'notes', 'x'), await update('list.safetensors', 'notes', 'x')]) {
       t.match({ status, body }, { status: 409, body: { error: 'model_not_writable', message: /(latin|list)\.json (is not valid UTF-8|is not a JSON object)/ } })
     }
@@ -115,7 +115,7 @@ t.test('what persons wrote beside their models', async t => {
     t.same(JSON.parse(await readFile(join(outside, 'secret.json'), 'utf8')), { notes: 'hunter2' })
   })
 
-  t.test('stay apart where names differ in case only', async t => {
+  t.test('stay separate if names differ in case only', async t => {
     t.match(await get('case.safetensors'), { notes: 'lower' })
     t.match(await get('Case.safetensors'), { notes: null })
     t.match((await update('Case.safetensors', 'notes', 'upper')).body, { model: { filename: 'Case.safetensors', notes: 'upper' } })
@@ -126,7 +126,7 @@ t.test('what persons wrote beside their models', async t => {
     t.match(await get('case.safetensors'), { notes: 'lower' })
   })
 
-  t.test('stay apart where a name goes on as a sidecar\'s ending would', async t => {
+  t.test('stay separate if a name continues like a sidecar\'s ending', async t => {
     t.match(await get('tail.civitai.safetensors'), { notes: 'of the longer' })
     t.match(await get('tail.safetensors'), { notes: null })
     t.match((await update('tail.safetensors', 'civitai_nsfw', true)).body, { model: { filename: 'tail.safetensors', civitai_nsfw: true } })
@@ -136,7 +136,7 @@ t.test('what persons wrote beside their models', async t => {
     t.notOk((await readdir(folder)).includes('tail.safetensors.civitai.json'))
   })
 
-  t.test('stay apart where two models have one stem', async t => {
+  t.test('stay separate if two models have one stem', async t => {
     civitai.answers.set(`/model-versions/by-hash/${shaOf(Buffer.from('another model of that stem'))}`, { ...version, id: 40 })
     t.match(await refresh('stem.pt'), { status: 200, body: { metadata: { civitai_version_id: 40 } } })
     t.equal((await update('stem.pt', 'notes', 'of the old one')).status, 200)
@@ -144,7 +144,7 @@ t.test('what persons wrote beside their models', async t => {
     t.match(await get('stem.pt'), { civitai_version_id: 40, notes: 'of the old one' })
   })
 
-  t.test('are told from what the service wrote itself, which goes with its source', async t => {
+  t.test('are distinguished from the service\'s own texts, which go with their source', async t => {
     t.equal((await refresh('drawn.safetensors')).status, 200)
     t.match(await json('drawn.json'), { 'sd version': 'SDXL', 'activation text': 'first words', description: 'Draws lines' })
     const drawnNow = async () => await get('drawn.safetensors')
@@ -172,7 +172,7 @@ t.test('what persons wrote beside their models', async t => {
     t.match(await json('drawn.civitai.json'), { id: 22, stats: undefined })
   })
 
-  t.test('a .civitai.info of a whole model tells of the version that the file is', async t => {
+  t.test('a .civitai.info of a whole model gives the data of the file\'s version', async t => {
     t.match(await get('whole.safetensors'), {
       name: 'Whole Model',
       civitai_id: 500,
@@ -185,7 +185,7 @@ t.test('what persons wrote beside their models', async t => {
   })
 })
 
-t.test('equal files with different words', async t => {
+t.test('equal files with different texts', async t => {
   const same = safetensors({}, 1)
   const twin = safetensors({}, 2)
   const lone = safetensors({}, 3)
@@ -217,7 +217,7 @@ t.test('equal files with different words', async t => {
   const cleanUp = async (part: string) =>
     await service.request('POST', '/api/v1/models/cleanup-duplicates', { hashes: [(await group(part))?.hash] })
 
-  t.test('are shown with all of them', async t => {
+  t.test('show all of them', async t => {
     const found = await group('told')
     t.match(found?.files.map(({ path, written }) => [path, (written as JsonBody).notes]), [
       ['third/more.safetensors', 'other notes'], ['noted/again.safetensors', 'the only notes'], ['told.safetensors', null]
@@ -225,7 +225,7 @@ t.test('equal files with different words', async t => {
     t.match(found?.written, { notes: 'other notes\n\nthe only notes', trigger_words: ['words'], recommended_weight: 0.8 })
   })
 
-  t.test('lose none when they are cleaned up', async t => {
+  t.test('lose none in a cleanup', async t => {
     const { body } = await cleanUp('told')
     t.match(body, { success: true, clearedCount: 2, errors: [] })
     t.same((await readdir(folder, { recursive: true })).filter(name => /told|again|more/.test(name)).sort(),
@@ -236,7 +236,7 @@ t.test('equal files with different words', async t => {
       { notes: 'other notes\n\nthe only notes', civitai_version_id: 2 })
   })
 
-  t.test('stay where they cannot be taken over', async t => {
+  t.test('stay if their texts cannot be moved', async t => {
     const { body } = await cleanUp('twin')
     t.match(body, { success: false, errors: [/away\/twin\.safetensors was left alone.*not valid UTF-8/] })
     t.ok((await readdir(join(folder, 'away'))).includes('twin.safetensors'))
@@ -245,7 +245,7 @@ t.test('equal files with different words', async t => {
     t.match(await json('twin.json'), { notes: 'kept\n\nMünster' })
   })
 
-  t.test('keep them when one is deleted by hand', async t => {
+  t.test('keep the texts when one file is deleted by hand', async t => {
     const { body } = await service.request('DELETE', '/api/v1/models/delete-from-disk', { filename: 'lone.safetensors' })
     t.match(body, { success: true, clearedCount: 1 })
     t.match(await json('z/lone.json'), { notes: 'beside the first' })

@@ -85,7 +85,7 @@ t.test('a first start creates a Redis that keeps everything and that only this u
   await t.rejects(stat(join(directory, 'redis/server.json')), { code: 'ENOENT' })
 })
 
-t.test('written data are there after a stop and a start', async t => {
+t.test('written data is there after a stop and a start', async t => {
   const directory = await makeDirectory(t)
   for (const expected of ['1', '2', '3']) {
     const embedded = await startEmbeddedRedis({ dataDirectory: directory, log })
