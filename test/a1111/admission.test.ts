@@ -48,7 +48,7 @@ function admitted (given: unknown, setting: Partial<CompatibilitySetting> = {}) 
   return checkedAt(given, { at: inventory, ...setting })
 }
 
-t.test('a checkpoint is found however it is written', async t => {
+t.test('a checkpoint is found in every notation', async t => {
   const table: Array<[string, string | null]> = [
     ['tiny-a.safetensors [5ce6cf3d87]', 'tiny-a.safetensors [5ce6cf3d87]'],
     ['tiny-a.safetensors', 'tiny-a.safetensors [5ce6cf3d87]'],
@@ -82,7 +82,7 @@ t.test('a checkpoint is found however it is written', async t => {
   t.equal(findCheckpoint('/m/b/a/x.safetensors', nested)?.title, 'b/a/x.safetensors', 'the longest known path wins')
 })
 
-t.test('samplers and schedulers are found in the words of any era', async t => {
+t.test('samplers and schedulers are found under current and former names', async t => {
   const table: Array<[string, string | null, string | null]> = [
     ['Euler a', 'Euler a', null],
     ['euler A', 'Euler a', null],
@@ -106,7 +106,7 @@ t.test('samplers and schedulers are found in the words of any era', async t => {
   for (const wanted of ['SGM Uniform', 'sgm_uniform', 'SGMUniform', 'sgm uniform']) t.equal(findScheduler(wanted, inventory)?.label, 'SGM Uniform')
 })
 
-t.test('an admitted job speaks in the server\'s own names', async t => {
+t.test('an admitted job has the server\'s own names', async t => {
   const { parameters, checkpointTitle, warnings } = admitted({
     prompt: 'cat <lora:ADD_DETAIL.safetensors:0.8:0.5> <lora:detail_tweaker:1> <lora:__any__:1>',
     checkpoint_name: 'sub\\tiny-c',
@@ -147,14 +147,14 @@ t.test('an admitted job speaks in the server\'s own names', async t => {
 
 const unit = (names: object) => ({ alwayson_scripts: { controlnet: { args: [names] } } })
 
-t.test('ControlNet units get the server\'s own names, hash or none', async t => {
+t.test('ControlNet units get the server\'s own names, with or without hash', async t => {
   const { parameters } = admitted({ prompt: 'cat', ...unit({ model: 'control_v11p_sd15_canny', module: 'Canny', weight: 0.5 }) })
   t.match(parameters, unit({ model: 'control_v11p_sd15_canny [d14c016b]', module: 'canny', weight: 0.5 }))
   const off = unit({ enabled: false, model: 'nothing of the kind' })
   t.match(admitted({ prompt: 'cat', ...off }).parameters, off, 'a unit that is off is left alone')
 })
 
-t.test('what a server lacks is refused with the nearest names, or left out with a warning', async t => {
+t.test('names that a server lacks are rejected with the most similar ones, or left out with a warning', async t => {
   const table: Array<[object, string, string, string[], object]> = [
     [{ checkpoint_name: 'tiny_a2' }, 'checkpoint_not_found', 'checkpoint_name', ['tiny-a.safetensors [5ce6cf3d87]'], {}],
     [{ checkpoint_name: 'twin' }, 'checkpoint_not_found', 'checkpoint_name', ['one/twin.safetensors [1111111111]'], {}],
@@ -181,7 +181,7 @@ t.test('what a server lacks is refused with the nearest names, or left out with 
   t.throws(() => admitted({ init_images: ['iVBORw0KGgo='] }, { img2img: false }), { code: 'server_capability' })
 })
 
-t.test('a style that the server does not have changes nothing there, so it is only warned of', async t => {
+t.test('an unknown style has no effect at the server, so it only gives a warning', async t => {
   const { parameters, warnings } = admitted({ prompt: 'cat', styles: ['Cinema', 'cinematic', 'None'] })
   t.strictSame(parameters.styles, ['Cinema', 'Cinematic'])
   t.match(warnings, [{ code: 'style_not_found', field: 'styles.0', message: /Nearest: Cinematic/ }])
@@ -189,7 +189,7 @@ t.test('a style that the server does not have changes nothing there, so it is on
   t.strictSame(admitted({ prompt: 'cat', styles: ['Cinema'] }, { onMissing: 'ignore' }).parameters.styles, [])
 })
 
-t.test('lists that a server does not offer are not held against a job', async t => {
+t.test('missing lists of a server do not reject a job', async t => {
   const bare = inventoryOf({
     missing: ['checkpoints', 'samplers', 'schedulers', 'upscalers', 'latentUpscaleModes', 'vaes', 'loras', 'styles', 'scripts']
   })
@@ -204,7 +204,7 @@ t.test('lists that a server does not offer are not held against a job', async t 
   t.strictSame(admitted({ override_settings: modules }, { at: bare }).parameters.override_settings, { forge_additional_modules: ['passwd'] }, 'but no paths')
 })
 
-t.test('samplers fit the server\'s time', async t => {
+t.test('samplers suit the server\'s version', async t => {
   const pairOf = (given: object, setting: Partial<CompatibilitySetting>) => {
     const { sampler_name: sampler, scheduler } = admitted({ prompt: 'cat', ...given }, setting).parameters
     return [sampler, scheduler]
@@ -221,7 +221,7 @@ t.test('samplers fit the server\'s time', async t => {
   t.strictSame(pairOf({ scheduler_or_quality_preset: 'high', sampling_category: 'fast', style_preset: 'x' }, {}), ['Euler a', undefined])
 })
 
-t.test('nearest names come likeliest first, and none that mislead', async t => {
+t.test('similar names are sorted by likelihood, and misleading ones are left out', async t => {
   const names = ['sd_xl_base_1.0.safetensors [31e35c80fc]', 'sd_xl_refiner_1.0.safetensors', 'v1-5-pruned-emaonly.safetensors', 'sub/dreamshaper_8.safetensors']
   t.strictSame(nearest('sdxl base', names, 1), [names[0]])
   t.strictSame(nearest('DreamShaper', names, 1), [names[3]])
@@ -231,7 +231,7 @@ t.test('nearest names come likeliest first, and none that mislead', async t => {
   t.equal(nearest('sd_xl', names, 2).length, 2)
 })
 
-t.test('an exact name goes before any taking apart', t => {
+t.test('an exact name has precedence over its parts', t => {
   const named = (title: string) => ({ title, modelName: title.replace(/\.\w+( \[.*)?$/, ''), hash: null, sha256: null, filename: '' })
   const checkpoints = ['model [deadbeef].safetensors [abcdef1234]', 'model.safetensors [deadbeef00]', 'deadbeef.safetensors'].map(named)
   t.equal(findCheckpoint('model [deadbeef]', { checkpoints })?.title, 'model [deadbeef].safetensors [abcdef1234]')

@@ -74,7 +74,7 @@ t.test('any answer, in any order of keys and any chunks, gives its images and th
     }), { numRuns: 150 }))
 })
 
-t.test('an image may come as servers send it', async t => {
+t.test('an image can have each form that servers send', async t => {
   const bytes = randomBytes(100)
   const plain = bytes.toString('base64')
   const forms: Record<string, string> = {
@@ -115,7 +115,7 @@ t.test('a corrupt image fails the answer and aborts its sink', async t => {
   t.match(await failureOf(read('{"images":[null],"info":""}', 16)), { code: 'corrupt_image' }, 'null for an image')
 })
 
-t.test('an answer cut anywhere is told from a whole one', async t => {
+t.test('an answer that is cut off anywhere differs from a complete one', async t => {
   const whole = answerText([randomBytes(50), randomBytes(51)])
   for (let length = 0; length < whole.length; length++) {
     const collected = collectImages()
@@ -125,7 +125,7 @@ t.test('an answer cut anywhere is told from a whole one', async t => {
   }
 })
 
-t.test('what is no answer is named', async t => {
+t.test('other content is named in the error', async t => {
   const cases: Array<[text: string, code: string]> = [
     ['<!doctype html><h1>Gradio</h1>', 'bad_gateway'],
     ['Internal Server Error', 'not_json'],
@@ -140,14 +140,14 @@ t.test('what is no answer is named', async t => {
   for (const [text, code] of cases) t.equal((await failureOf(read(text, 1000))).code, code, text.slice(0, 40))
 })
 
-t.test('no image is an answer too: the generation was interrupted while its checkpoint loaded', async t => {
+t.test('an answer without an image is valid: the generation was interrupted while its checkpoint loaded', async t => {
   t.strictSame(await read('{"images":[],"parameters":{"steps":4},"info":"{\\"seed\\":7}"}', 5),
     { imageCount: 0, info: { seed: 7 }, parameters: { steps: 4 } })
   t.strictSame(await read('{"images":[],"parameters":null,"info":"no JSON"}', 5),
     { imageCount: 0, info: null, parameters: null })
 })
 
-t.test('images elsewhere than in the list of images are left alone', async t => {
+t.test('images outside the list of images stay in the text', async t => {
   const collected = collectImages()
   const parameters = { images: ['AAAA'], nested: { images: ['not base64!'] } }
   const answer = await read(answerText([Buffer.from('one')], {}, parameters), 9, collected)
@@ -155,7 +155,7 @@ t.test('images elsewhere than in the list of images are left alone', async t => 
   t.equal(collected.images.length, 1)
 })
 
-t.test('the echo of large inputs does not count against the answer, a large info does', async t => {
+t.test('the echo of large inputs does not count towards the limit, a large info does', async t => {
   const large = randomBytes(9_000_000).toString('base64')
   const answer = await read(answerText([Buffer.from('one')], { seed: 1 }, { mask: large, steps: 3 }), 60_000)
   t.strictSame(answer.parameters, { mask: null, steps: 3 })
@@ -163,7 +163,7 @@ t.test('the echo of large inputs does not count against the answer, a large info
   t.match(await failureOf(read(answerText([randomBytes(2000)]), 100, collectImages(), 2000)), { code: 'answer_too_large' })
 })
 
-t.test('what a sink throws comes out unchanged', async t => {
+t.test('an error of a sink comes out unchanged', async t => {
   const full = new Error('no space left')
   let aborted = false
   const createSink = async (): Promise<ImageSink> => ({
@@ -179,7 +179,7 @@ t.test('what a sink throws comes out unchanged', async t => {
   t.ok(aborted)
 })
 
-t.test('no chunk is asked for before the sink has taken the one before', async t => {
+t.test('no chunk is requested before the sink has accepted the one before', async t => {
   let waiting = 0
   let maxWaiting = 0
   const createSink = async (): Promise<ImageSink> => ({
@@ -201,7 +201,7 @@ t.test('no chunk is asked for before the sink has taken the one before', async t
   t.equal(maxWaiting, 1)
 })
 
-t.test('forty megabytes cost little memory and no long stop', async t => {
+t.test('forty megabytes use little memory and do not block for long', async t => {
   const image = randomBytes(7_500_000)
   let maxHeld = 0
   // made lazily, so that only the reader's memory is measured
@@ -243,7 +243,7 @@ t.test('forty megabytes cost little memory and no long stop', async t => {
   t.ok(maxHeld < image.length, 'held less than one image at any time')
 })
 
-t.test('the sieve keeps the JSON it is given and leaves out what it is told to', t => {
+t.test('the filter keeps the JSON and leaves out the named members', t => {
   const anyJson = fc.jsonValue({ maxDepth: 5 })
   t.doesNotThrow(() => fc.assert(fc.property(anyJson, fc.integer({ min: 1, max: 30 }), (value, size) => {
     const text = Buffer.from(JSON.stringify(value))

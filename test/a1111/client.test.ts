@@ -61,7 +61,7 @@ async function failureOf (call: Promise<unknown>): Promise<GenerationFailure> {
   throw error
 }
 
-t.test('a generation is sent as it was prepared and its images reach their sinks', async t => {
+t.test('a generation is sent unchanged and its images reach their sinks', async t => {
   const seen: Array<{ path: string | undefined, headers: IncomingMessage['headers'], body: string }> = []
   const { client } = await start(t, async (request, response) => {
     seen.push({ path: request.url, headers: request.headers, body: await text(request) })
@@ -106,7 +106,7 @@ t.test('each generation has a connection of its own, small calls share', async t
   t.notOk(ports.some(port => small.has(port)))
 })
 
-t.test('what A1111 and Forge say about an error decides its class', async t => {
+t.test('the text of an error by A1111 or Forge decides its class', async t => {
   const pydantic1 = [{ loc: ['body', 'steps'], msg: 'value is not a valid integer', type: 'type_error.integer' }]
   const pydantic2 = [
     { type: 'int_parsing', loc: ['body', 'steps'], msg: 'Input should be a valid integer', input: 'abc' },
@@ -155,7 +155,7 @@ t.test('what A1111 and Forge say about an error decides its class', async t => {
   }
 })
 
-t.test('every status from 200 to 299 is a success, with nothing in the body where there is nothing to say', async t => {
+t.test('every status from 200 to 299 is a success, also without a body', async t => {
   let next: [status: number, body: string] = [204, '']
   const { client } = await start(t, (request, response) => {
     request.resume()
@@ -174,7 +174,7 @@ t.test('every status from 200 to 299 is a success, with nothing in the body wher
   t.match(await failureOf(client.readJson('/sdapi/v1/options')), { code: 'truncated_answer' }, 'who asks for something gets something')
 })
 
-t.test('a server that wants fewer requests says for how long', async t => {
+t.test('a server that wants fewer requests says how long to wait', async t => {
   let retryAfter: string | undefined = '7'
   let asked = 0
   const { client } = await start(t, (request, response) => {
@@ -203,7 +203,7 @@ t.test('a server that wants fewer requests says for how long', async t => {
   t.equal(asked, 3, 'other routes are not, and never an interrupt')
 })
 
-t.test('messages hold neither stack traces nor pages of text', async t => {
+t.test('messages contain neither stack traces nor pages of text', async t => {
   const trace = 'it broke\nTraceback (most recent call last):\n  File "/srv/a1111/modules/api.py", line 1\n'
   let errors = trace
   const { client } = await start(t, (_, response) => answer(response, 500, { error: 'OSError', detail: '', errors }))
@@ -239,7 +239,7 @@ t.test('the server\'s own answer about a request is kept with the failure, unles
   })
 })
 
-t.test('a proxy that speaks in place of the server is not the request\'s fault', async t => {
+t.test('an error by a proxy is not the request\'s fault', async t => {
   let status = 502
   const { client } = await start(t, (_, response) => page(response, status))
   for (status of [200, 500, 502, 503, 504]) {
@@ -248,7 +248,7 @@ t.test('a proxy that speaks in place of the server is not the request\'s fault',
   }
 })
 
-t.test('a redirect is not followed', async t => {
+t.test('redirects are not followed', async t => {
   const paths: Array<string | undefined> = []
   const { client } = await start(t, (request, response) => {
     paths.push(request.url)
@@ -259,7 +259,7 @@ t.test('a redirect is not followed', async t => {
   t.strictSame(paths, ['/sdapi/v1/txt2img', '/sdapi/v1/options'])
 })
 
-t.test('where nothing listens, nothing may be running', async t => {
+t.test('if nothing listens, no generation can be running', async t => {
   const server = createServer()
   const baseUrl = await listen(t, server)
   server.close()
@@ -273,7 +273,7 @@ t.test('where nothing listens, nothing may be running', async t => {
   t.match(await failureOf(client.readJson('/sdapi/v1/options')), { failureClass: 'server-down', code: 'connection_refused' })
 })
 
-t.test('a connection that breaks before the answer may leave a generation running', async t => {
+t.test('after a connection that breaks before the answer, a generation can still be running', async t => {
   const { client } = await start(t, async request => {
     await text(request)
     request.socket.resetAndDestroy()
@@ -283,7 +283,7 @@ t.test('a connection that breaks before the answer may leave a generation runnin
   t.match(await failureOf(client.interrupt()), { failureClass: 'server-down', code: 'connection_lost', mayBeRunning: false })
 })
 
-t.test('what speaks no HTTP is told from a server', async t => {
+t.test('a port without HTTP differs from a server', async t => {
   const server = createTcpServer(socket => {
     socket.on('error', () => {})
     socket.once('data', () => { socket.end('220 smtp.example.org ESMTP\r\n') })
@@ -293,7 +293,7 @@ t.test('what speaks no HTTP is told from a server', async t => {
   t.match(await failureOf(client.readJson('/sdapi/v1/options')), { failureClass: 'server-down', code: 'not_http' })
 })
 
-t.test('an answer that breaks off is passing: the generation is over', async t => {
+t.test('an answer that is cut off is temporary: the generation is over', async t => {
   const endings: Array<(response: ServerResponse) => void> = [
     response => { response.writeHead(200, { 'content-length': completeAnswer.length }).write(completeAnswer.slice(0, 30)) },
     response => { response.writeHead(200).write(completeAnswer.slice(0, 30)) }
@@ -316,7 +316,7 @@ t.test('an answer that breaks off is passing: the generation is over', async t =
   t.match(await failureOf(client.generate('txt2img', '{}', options())), { code: 'truncated_answer' })
 })
 
-t.test('an answer larger than allowed is refused, announced or not', async t => {
+t.test('an answer larger than allowed is rejected, announced or not', async t => {
   const { client } = await start(t, (request, response) => {
     request.resume()
     if (request.url === '/small') response.setHeader('content-length', completeAnswer.length)
@@ -390,7 +390,7 @@ t.test('an answer is read to its end although its connection ended before', asyn
   for (const value of await Promise.all(small)) t.equal(JSON.stringify(value).length, large.length)
 })
 
-t.test('a server that stays silent is left at the deadline', async t => {
+t.test('a silent server is abandoned at the deadline', async t => {
   const { client, sockets } = await start(t, request => { request.resume() }, { limits: { smallCallTimeoutMs: 30 } })
   t.match(await failureOf(client.generate('txt2img', '{}', options({ deadlineMs: 500 }))),
     { failureClass: 'timeout', code: 'deadline_passed', mayBeRunning: true })
@@ -399,7 +399,7 @@ t.test('a server that stays silent is left at the deadline', async t => {
   t.equal(sockets.size, 0, 'no connection is left open')
 })
 
-t.test('our own signal ends a generation, and says whether it may run on', async t => {
+t.test('our own signal ends a generation, and the result says whether it can still be running', async t => {
   const { client, server } = await start(t, (request, response) => {
     request.resume()
     if (request.url?.endsWith('img2img')) response.writeHead(200).write('{"images":["AAAA')
@@ -425,7 +425,7 @@ t.test('our own signal ends a generation, and says whether it may run on', async
   t.match(after, { failureClass: 'cancelled', mayBeRunning: false }, 'within the answer')
 })
 
-t.test('closing the client ends what runs and every connection', async t => {
+t.test('closing the client ends every call and every connection', async t => {
   const { client, server, sockets } = await start(t, (request, response) => {
     if (request.url === '/small') response.end('1')
   })
@@ -453,7 +453,7 @@ t.test('an interrupt does not wait behind slow lists', async t => {
   t.strictSame(await Promise.all(lists), [[], [], []])
 })
 
-t.test('progress joins what the server says of the task and of itself', async t => {
+t.test('progress joins the server\'s data of the task and of itself', async t => {
   const idle = { progress: 0, eta_relative: 0, state: { job_count: 0, sampling_step: 0, sampling_steps: 20 } }
   const loading = { progress: 0.01, eta_relative: 300, state: { job_count: -1, sampling_step: 0, sampling_steps: 20 } }
   const sampling = { progress: 0.51, eta_relative: 4.5, state: { job_count: 1, sampling_step: 10, sampling_steps: 20 } }
@@ -496,7 +496,7 @@ t.test('progress joins what the server says of the task and of itself', async t 
   t.equal(asked.length, 2, 'a route that is missing is not asked for each time')
 })
 
-t.test('unloading and interrupting are posted with a JSON body', async t => {
+t.test('unload and interrupt are sent with a JSON body', async t => {
   const seen: string[] = []
   const { client } = await start(t, async (request, response) => {
     seen.push(`${request.method} ${request.url} ${request.headers['content-type']} ${await text(request)}`)

@@ -27,7 +27,7 @@ const sampling = (inputs: Record<string, unknown>, type = 'KSampler') => node(ty
   seed: 1, steps: 20, cfg: 7, sampler_name: 'euler', scheduler: 'normal', denoise: 1, model: ['model', 0], positive: ['yes', 0], negative: ['no', 0], latent_image: ['latent', 0], ...inputs
 })
 
-t.test('graphs are followed to what they were made from', async t => {
+t.test('graphs are followed to the parameters of the image', async t => {
   const cases: Array<[string, Nodes, object]> = [
     ['the usual one', {}, { prompt: 'a fox', negative_prompt: 'blurry', steps: '20', cfg_scale: '7', seed: '1', sampler_name: 'Euler', scheduler: 'Normal', width: '512', height: '768', checkpoint_name: 'base.safetensors' }],
     ['SDXL encoders', {
@@ -99,7 +99,7 @@ t.test('graphs are followed to what they were made from', async t => {
   for (const [what, own, fields] of cases) t.match(read(own).parameters, fields, what)
 })
 
-t.test('what is left out is said', async t => {
+t.test('omitted parts are reported', async t => {
   t.strictSame(read({}).notes, [])
   t.match(read({ yes: node('SomebodysWriter', { model: ['model', 0], words: { a: 1 } }) }), {
     parameters: { prompt: '' }, notes: [/prompt of this ComfyUI graph/]
@@ -109,7 +109,7 @@ t.test('what is left out is said', async t => {
   t.equal(read({ sampler: node('Note', {}), decode: node('Note', {}) }).parameters, null)
 })
 
-t.test('graphs that lead in circles end', async t => {
+t.test('circular graphs end', async t => {
   const circle = read({
     yes: node('ConditioningCombine', { conditioning_1: ['yes', 0], conditioning_2: ['no', 0] }),
     model: node('LoraLoader', { lora_name: 'a', model: ['model', 0] }),

@@ -38,7 +38,7 @@ t.test('A1111 has no field that only Forge has', async t => {
   t.equal(Object.keys(generationModel('img2img', 'a1111')).length, 57)
 })
 
-t.test('an error calls its field as its reader does', async t => {
+t.test('an error names its field as its reader does', async t => {
   const error = new ServiceError('invalid_field_value', name => `${name} must be text.`, { field: 'mask', nearest: ['x'] })
   t.equal(error.message, 'mask must be text.')
   t.match(renamed(error, { field: 'image' }), {

@@ -17,7 +17,7 @@ Negative prompt: blurry,
 ugly
 Steps: 24, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 0, Size: 832x1216, Model hash: 31e35c80fc, Model: sd_xl_base_1.0, VAE hash: 235745af8d, VAE: sdxl_vae.safetensors, Denoising strength: 0.4, Clip skip: 2, Hires upscale: 1.5, Hires steps: 10, Hires upscaler: 4x-UltraSharp, Lora hashes: "detail: 0123456789, other: abc", Hires prompt: "sharp, \\"crisp\\"", Civitai resources: [{"type":"checkpoint","modelVersionId":128078},{"type":"lora","weight":0.8}], Version: v1.10.1`
 
-t.test('an infotext is taken apart with all its lines and quotes', async t => {
+t.test('an infotext is parsed with all its lines and quotes', async t => {
   const { prompt, negativePrompt, fields } = parseInfotext(rich.replaceAll('\n', '\r\n'))
   t.equal(prompt, 'a lighthouse, <lora:detail:0.8>\nSteps: of stone, at dusk\n\nsecond paragraph')
   t.equal(negativePrompt, 'blurry,\nugly')
@@ -27,7 +27,7 @@ t.test('an infotext is taken apart with all its lines and quotes', async t => {
   t.equal(fields.get('Version'), 'v1.10.1')
 })
 
-t.test('everything that it says of the generation is used', async t => {
+t.test('every parameter in it is used', async t => {
   const { parameters, checkpoint, mode, warnings } = normalise({ generation_info_raw: rich })
   t.equal(mode, 'txt2img')
   t.equal(checkpoint, 'sd_xl_base_1.0 [31e35c80fc]')
@@ -87,7 +87,7 @@ t.test('words of a prompt that look like parameters stay in the prompt', async t
   }
 })
 
-t.test('what A1111 of all ages and its extensions write is read', async t => {
+t.test('infotexts by A1111 of all ages and its extensions are read', async t => {
   const base = 'cat\nNegative prompt: dog\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1'
   const table: Array<[string, string, object]> = [
     ['a first pass size', `${base}, Size: 1024x1536, Denoising strength: 0.7, First pass size: 512x768`,
@@ -112,7 +112,7 @@ t.test('what A1111 of all ages and its extensions write is read', async t => {
   for (const [what, text, fields] of table) t.match(toParameters(parseInfotext(text)), fields, what)
 })
 
-t.test('a wrong value in an infotext costs itself, and never the whole', async t => {
+t.test('a wrong value in an infotext loses only itself', async t => {
   const text = `cat\nSteps: 900, Sampler: Euler, CFG scale: 1e3, Seed: ${2n ** 64n + 5n}, Size: 99999x512, Clip skip: 40, ` +
     'Denoising strength: .5, Variation seed: None, Eta: much'
   for (const field of ['generation_info_raw', 'infotext']) {
@@ -141,7 +141,7 @@ t.test('a wrong value in an infotext costs itself, and never the whole', async t
   t.throws(() => normalise({ generation_info_raw: 'x'.repeat(100_001) }), { code: 'invalid_field_value' })
 })
 
-t.test('what a text asks for together is brought into reach as well', async t => {
+t.test('values that only together exceed a limit are reduced too', async t => {
   const last = normalise({ infotext: `cat\nSteps: 5, Seed: ${2n ** 64n - 1n}`, n_iter: 4 })
   t.equal(last.parameters.seed, 2n ** 64n - 4n)
   t.match(last.warnings, [{ code: 'infotext_value_clipped', field: 'seed' }])
@@ -149,7 +149,7 @@ t.test('what a text asks for together is brought into reach as well', async t =>
   t.match(huge.parameters, { width: 4096, enable_hr: true, hr_scale: 4.88 })
 })
 
-t.test('what is given beside an infotext is taken', async t => {
+t.test('parameters beside an infotext have precedence', async t => {
   const { parameters, checkpoint } = normalise({ generation_info_raw: rich, prompt: 'this', steps: 9, n_iter: 3, override_settings: { eta_ddim: 0.5 } })
   t.match(parameters, {
     prompt: 'this',
@@ -168,13 +168,13 @@ t.test('what is given beside an infotext is taken', async t => {
     [{ code: 'raw_payload_ignored', field: 'raw_payload' }])
 })
 
-t.test('an infotext that we write is read back', async t => {
+t.test('our own infotext can be read back', async t => {
   const written = { prompt: 'a "cat",\nsitting', negativePrompt: 'dog: big', fields: new Map([['Steps', '5'], ['Seed', '4'], ['Model', 'a, "b": c']]) }
   const read = parseInfotext(writeInfotext(written))
   t.strictSame([read.prompt, read.negativePrompt, [...read.fields]], ['a "cat",\nsitting', 'dog: big', [...written.fields]])
 })
 
-t.test('what A1111 writes, quoted where it must be, is read back', async t => {
+t.test('A1111\'s own infotext, with its quotes, can be read back', async t => {
   const value = fc.string({ minLength: 1 }).map(text => text.trim()).filter(text => text !== '' && !/^["[{]/.test(text))
   const property = fc.property(value, value, (one, other) => {
     const quote = (text: string) => /[,\n:"\\]/.test(text) ? JSON.stringify(text) : text
@@ -184,7 +184,7 @@ t.test('what A1111 writes, quoted where it must be, is read back', async t => {
   t.doesNotThrow(() => fc.assert(property, { numRuns: 300 }))
 })
 
-t.test('long texts of open quotes and brackets are still taken apart', async t => {
+t.test('long texts of open quotes and brackets are parsed in time', async t => {
   for (const part of ['a:[,', 'a:",', ',', 'a ', '"\\', '{":,']) {
     const { prompt, fields } = parseInfotext(`cat\nSteps: 5, ${part.repeat(100_000 / part.length)}`)
     t.equal(prompt, 'cat', part)

@@ -43,7 +43,7 @@ function refusal (given: unknown): { code: string, field: unknown, message: stri
   throw new Error('it was accepted')
 }
 
-t.test('what real clients send becomes A1111 field names', async t => {
+t.test('the fields of real clients become A1111\'s field names', async t => {
   const forgeExtension = {
     positive_prompt: 'A beautiful landscape',
     negative_prompt: '',
@@ -138,7 +138,7 @@ t.test('what real clients send becomes A1111 field names', async t => {
   }
 })
 
-t.test('what A1111 answers with a 500, or draws otherwise, is refused and the field named', async t => {
+t.test('values that A1111 answers with a 500, or generates differently, are rejected with their field', async t => {
   const cat = { prompt: 'cat' }
   const table: Array<[string, unknown, string, string?]> = [
     ['steps', { ...cat, steps: 0 }, 'steps'],
@@ -178,7 +178,7 @@ t.test('what A1111 answers with a 500, or draws otherwise, is refused and the fi
   t.match(refusal({ prompt: 'cat', override_settings: { save_init_img: true } }).message, /writes to its disk/)
 })
 
-t.test('what is changed on the way is said in a warning', async t => {
+t.test('every change on the way gives a warning', async t => {
   const codes = (given: unknown, other = {}) => normalise(given, other).warnings.map(({ code }) => code)
   t.strictSame(codes({ prompt: 'cat', save_images: true, app_type: 'forge' }), [])
   t.strictSame(codes({ prompt: 'cat', url: 'x', auth: 'secret' }), ['unknown_parameters_ignored'])
@@ -193,7 +193,7 @@ t.test('what is changed on the way is said in a warning', async t => {
   t.strictSame(codes({ prompt: 'cat', alwayson_scripts: { refiner: {} } }), ['script_without_arguments_ignored'])
 })
 
-t.test('numbers that A1111 judges itself are passed on, and those that its interface does not offer are told', async t => {
+t.test('numbers that A1111 itself checks are passed on, and those outside its interface\'s range give a warning', async t => {
   const insane = {
     steps: 1000,
     cfg_scale: -3,
@@ -230,7 +230,7 @@ t.test('numbers that A1111 judges itself are passed on, and those that its inter
     { message: /OUTPUTS_PER_JOB/, details: { field: 'n_iter' } })
 })
 
-t.test('settings that change no picture are left out with a warning, others refused', async t => {
+t.test('settings that change no image are left out with a warning, others rejected', async t => {
   const settings = { enable_pnginfo: true, live_previews_enable: false, js_modal_lightbox: true, tiling: true }
   const { parameters, warnings } = normalise({ prompt: 'cat', override_settings: settings })
   t.strictSame(parameters.override_settings, { tiling: true })
@@ -248,7 +248,7 @@ t.test('"None", empty and null choose nothing', async t => {
   }
 })
 
-t.test('seeds are drawn at submission, 0 is a seed', async t => {
+t.test('seeds are chosen at submission, 0 is a seed', async t => {
   const asked: number[] = []
   const random = (below: number) => { asked.push(below); return below - 1 }
   t.equal(normalise({ prompt: 'cat', seed: -1 }, { random }).parameters.seed, 4_294_967_293)
@@ -259,7 +259,7 @@ t.test('seeds are drawn at submission, 0 is a seed', async t => {
   t.notOk('subseed' in normalise({ prompt: 'cat', subseed: -1, subseed_strength: 0 }).parameters)
 })
 
-t.test('normalising once more changes nothing', async t => {
+t.test('a second normalization changes nothing', async t => {
   const property = fc.property(fc.record({
     prompt: fc.string(),
     steps: fc.integer({ min: 1, max: 150 }),
@@ -278,7 +278,7 @@ t.test('normalising once more changes nothing', async t => {
   t.doesNotThrow(() => fc.assert(property, { numRuns: 200 }))
 })
 
-t.test('any JSON is understood or refused with a field, never anything else', async t => {
+t.test('any JSON is understood or rejected with a field, never anything else', async t => {
   const anyValue = fc.jsonValue({ maxDepth: 3 })
   const names = Object.keys(GenerationParameters.properties)
   const property = fc.property(fc.dictionary(fc.constantFrom(...names), anyValue), given => {
@@ -292,7 +292,7 @@ t.test('any JSON is understood or refused with a field, never anything else', as
   t.doesNotThrow(() => fc.assert(property, { numRuns: 500 }))
 })
 
-t.test('images leave the parameters as references and come back', async t => {
+t.test('images in the parameters become references and come back', async t => {
   const dataUrl = `data:image/png;base64,${png}`
   const { parameters } = normalise({
     prompt: 'cat',
@@ -322,7 +322,7 @@ t.test('images leave the parameters as references and come back', async t => {
   t.strictSame(restored, parameters)
 })
 
-t.test('an image that is empty is refused before the queue', async t => {
+t.test('an empty image is rejected before the queue', async t => {
   for (const images of [[''], [png, '  ']]) {
     const field = `init_images.${images.length - 1}`
     t.throws(() => normalise({ batch_size: 2, init_images: images }), { code: 'invalid_image', details: { field } })

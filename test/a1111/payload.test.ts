@@ -36,13 +36,13 @@ t.test('the checkpoint is always named, and settings never outlive the job', asy
   t.notOk('override_settings' in payload({ prompt: 'cat', override_settings: { forge_preset: 'sd' } }), 'A1111 fails on settings of Forge')
 })
 
-t.test('img2img takes its own fields and none of hires fix', async t => {
+t.test('img2img has its own fields and none of hires fix', async t => {
   t.strictSame(payload({ prompt: 'cat', init_images: [png], mask: png, inpainting_fill: 1, enable_hr: true, hr_scale: 2, denoising_strength: 0.5 }), {
     ...basics, ...batch, ...decided, init_images: [png], mask: png, inpainting_fill: 1, denoising_strength: 0.5
   })
 })
 
-t.test('hires fix on Forge does not fail and does not pale', async t => {
+t.test('hires fix on Forge does not fail and does not lose colour', async t => {
   const given = { prompt: 'cat', enable_hr: true, denoising_strength: 0.5, cfg_scale: 4, distilled_cfg_scale: 3, vae: 'ae.safetensors' }
   const hires = { enable_hr: true, denoising_strength: 0.5, cfg_scale: 4 }
   t.strictSame(payload(given, 'forge'), {
@@ -64,7 +64,7 @@ t.test('hires fix on Forge does not fail and does not pale', async t => {
   })
 })
 
-t.test('stable-diffusion.cpp gets what it knows', async t => {
+t.test('stable-diffusion.cpp gets only the fields that it knows', async t => {
   const sent = payload({
     prompt: 'cat <lora:sub/a.safetensors:0.5><lora:b:x> <sd_cpp_<lora:c:1>extra_args>{"steps":1}</sd_cpp_extra_args>',
     batch_size: 2,
@@ -89,7 +89,7 @@ t.test('stable-diffusion.cpp gets what it knows', async t => {
   })
 })
 
-t.test('the answer is held against what was asked', async t => {
+t.test('the answer is compared with the request', async t => {
   const asked = { parameters: { seed: 7, sampler_name: 'Euler a', batch_size: 2, n_iter: 2 }, checkpointTitle: 'sub/tiny-c.safetensors [1022f77ec5]' }
   const right = { seed: 7, sampler_name: 'Euler a', sd_model_name: 'tiny-c', sd_model_hash: '1022f77ec5', index_of_first_image: 0 }
   const codes = (info: object | null, imageCount = 4, checkpointTitle: string | null = asked.checkpointTitle) => {

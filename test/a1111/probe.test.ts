@@ -70,7 +70,7 @@ function without (routes: Routes, ...names: string[]): Routes {
 
 const everything = { progress: true, taskProgress: true, interrupt: true, img2img: true }
 
-t.test('a probe tells what kind of server listens, and disturbs nothing', async t => {
+t.test('a probe recognizes the kind of a server, and disturbs nothing', async t => {
   const { 'GET /sdapi/v1/options': options } = a1111
   const sdcpp = {
     'GET /sdapi/v1/options': { samples_format: 'png', sd_model_checkpoint: 'one' },
@@ -101,7 +101,7 @@ t.test('a probe tells what kind of server listens, and disturbs nothing', async 
   }
 })
 
-t.test('a probe says why it cannot tell', async t => {
+t.test('a failed probe gives its reason', async t => {
   const codeOf = async (routes: Routes) => {
     const { client } = await start(t, routes)
     return await probeServer(client).then(() => 'nothing failed', (error: unknown) =>
@@ -112,7 +112,7 @@ t.test('a probe says why it cannot tell', async t => {
   t.equal(await codeOf({ ...a1111, 'GET /sdapi/v1/options': 502 }), 'server-down bad_gateway')
 })
 
-t.test('what stands in front of one route says nothing about the others', async t => {
+t.test('a proxy in front of one route does not affect the others', async t => {
   for (const status of [302, 307, 401, 403, 407, 408, 429, 502, 511]) {
     const { client } = await start(t, {
       ...a1111, 'GET /sdapi/v1/img2img': status, 'GET /sdapi/v1/txt2img': status, 'POST /internal/progress': status
@@ -124,7 +124,7 @@ t.test('what stands in front of one route says nothing about the others', async 
   }
 })
 
-t.test('an inventory holds every list by the server\'s own names', async t => {
+t.test('an inventory contains every list with the server\'s own names', async t => {
   const { client, seen } = await start(t, a1111)
   const before = Date.now()
   const { readAt, ...lists } = await readInventory(client, await probeServer(client))
@@ -169,7 +169,7 @@ t.test('Forge has modules in place of VAEs', async t => {
   t.match(await readInventory(asSimulator.client, await probeServer(asSimulator.client)), { vaes: ['ae.safetensors'], missing: [] })
 })
 
-t.test('a list that is missing or broken is named, and the rest still read', async t => {
+t.test('a missing or broken list is named, and the others are read', async t => {
   const { client } = await start(t, {
     ...without(a1111, 'GET /sdapi/v1/schedulers', 'GET /sdapi/v1/sd-vae', 'GET /sdapi/v1/prompt-styles'),
     'GET /sdapi/v1/scripts': 500
@@ -180,7 +180,7 @@ t.test('a list that is missing or broken is named, and the rest still read', asy
   t.equal(inventory.checkpoints.length, 2)
 })
 
-t.test('half an inventory is never taken for the whole', async t => {
+t.test('half an inventory never counts as complete', async t => {
   const traits = await probeServer((await start(t, a1111)).client)
   for (const [name, status] of [['samplers', 502], ['samplers', 401], ['sd-models', 500]] as const) {
     const { client } = await start(t, { ...a1111, [`GET /sdapi/v1/${name}`]: status })
@@ -188,7 +188,7 @@ t.test('half an inventory is never taken for the whole', async t => {
   }
 })
 
-t.test('LoRA metadata, megabytes apiece, does not stand in the way of their list', async t => {
+t.test('LoRA metadata of megabytes does not prevent reading their list', async t => {
   const metadata = { ss_tag_frequency: { folder: Object.fromEntries(Array.from({ length: 20_000 }, (_, n) => [`tag "${n}"`, n])) } }
   const loras = Array.from({ length: 50 }, (_, n) => ({ name: `lora${n}`, alias: `alias${n}`, path: `/l/${n}`, metadata }))
   const { client } = await start(t, { ...a1111, 'GET /sdapi/v1/loras': loras })

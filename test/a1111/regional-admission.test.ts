@@ -19,7 +19,7 @@ function divided (prompt: string, args: readonly unknown[] = keepAnd, setting: P
 }
 const codes = (prompt: string, args?: readonly unknown[]) => divided(prompt, args).warnings.map(({ code }) => code)
 
-t.test('the server\'s own name of a LoRA, too, must hold nothing that divides a prompt', async t => {
+t.test('the server\'s own name of a LoRA must not contain keywords that divide a prompt either', async t => {
   const refusal = t.throws(() => divided('sea ADDCOL sand <lora:Photo:1>'), ServiceError)
   t.match(refusal, { code: 'invalid_field_value', message: /addPhoto contains "addP"/, details: { field: 'prompt' } })
   const { parameters, warnings } = divided('sea ADDCOL sand <lora:Photo:1>', keepAnd, { onMissing: 'ignore' })
@@ -37,7 +37,7 @@ t.test('the server\'s own name of a LoRA, too, must hold nothing that divides a 
   }
 })
 
-t.test('a LoRA in the part that all regions share counts once for each, which is told', async t => {
+t.test('a LoRA in the common part counts once for each region, which gives a warning', async t => {
   t.strictSame(codes('best <lora:film:1> ADDCOMM sea ADDCOL sand'), ['regional_lora_multiplied'])
   t.strictSame(codes('best <lora:film:1> BREAK sea BREAK sand', keepAnd.with(9, true)), ['regional_lora_multiplied'])
   t.strictSame(codes('best <lora:film:1> BREAK sea BREAK sand'), [], 'without a common part that is the first region')
@@ -45,7 +45,7 @@ t.test('a LoRA in the part that all regions share counts once for each, which is
   t.strictSame(codes('best <lora:film:1> ADDCOMM sea ADDCOL sand', latent), [], 'Latent mode keeps LoRAs to regions')
 })
 
-t.test('words that the extension finds inside others are told, its own are the client\'s wish', async t => {
+t.test('keywords inside other words give a warning, whole keywords are intended', async t => {
   t.strictSame(codes('best ADDCOMM wood ADDBASE sea ADDCOL sand ADDROW sky BREAK sun AND moon'), [])
   t.match(divided('OUTBREAK ADDCOL sand').warnings, [{ code: 'regional_keyword_hidden', message: /"BREAK" in "OUTBREAK"/, field: 'prompt' }])
   t.match(divided('addpower ADDCOL addpower').warnings, [{ message: /"addp" in "addpower"/ }], 'once each')
@@ -56,7 +56,7 @@ t.test('words that the extension finds inside others are told, its own are the c
   t.strictSame(codes('OUTBREAK', [false]), [])
 })
 
-t.test('Latent mode is told to be unsure on Forge', async t => {
+t.test('Latent mode gives a warning on Forge', async t => {
   t.match(divided('sea ADDCOL sand', latent, { kind: 'forge' }).warnings, [{ code: 'regional_latent_on_forge' }])
   t.strictSame(divided('sea ADDCOL sand', keepAnd, { kind: 'forge' }).warnings, [])
 })

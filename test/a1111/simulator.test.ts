@@ -59,7 +59,7 @@ async function progressThat (
   }
 }
 
-t.test('every image of a generation arrives whole, with what the server says of it', async t => {
+t.test('every image of a generation arrives complete, with the server\'s info', async t => {
   const { client } = await start(t, { noise: true })
   const { images, options } = collect()
   const answer = await client.generate('txt2img', request({ batch_size: 2, n_iter: 2, width: 512, height: 256 }), options)
@@ -73,7 +73,7 @@ t.test('every image of a generation arrives whole, with what the server says of 
   }
 })
 
-t.test('a server\'s kind and lists are found, whatever it is', async t => {
+t.test('the kind and lists of every server are recognized', async t => {
   const flavors: Array<[options: SimulatorOptions, capabilities: object]> = [
     [{ flavor: 'a1111' }, { progress: true, taskProgress: true, interrupt: true, img2img: true }],
     [{ flavor: 'a1111', internalProgress: false }, { progress: true, taskProgress: false, interrupt: true, img2img: true }],
@@ -91,7 +91,7 @@ t.test('a server\'s kind and lists are found, whatever it is', async t => {
   }
 })
 
-t.test('a server that asks for a password is told from one that is down', async t => {
+t.test('a server that requires a password differs from one that is down', async t => {
   const { simulator, client } = await start(t, { auth: 'user:secret' }, { username: 'user', password: 'secret' })
   t.match(await probeServer(client), { kind: 'simulator' })
   const thirdParty = createA1111Client({ baseUrl: simulator.url })
@@ -100,7 +100,7 @@ t.test('a server that asks for a password is told from one that is down', async 
   t.match(await failureOf(thirdParty.generate('txt2img', request(), collect().options)), { failureClass: 'unauthorized' })
 })
 
-t.test('each fault of a server has its class, and the next generation goes well', async t => {
+t.test('each fault of a server has its class, and the next generation succeeds', async t => {
   const { simulator, client } = await start(t)
   const cases: Array<[fault: FaultKind, expected: object]> = [
     ['out-of-memory', { failureClass: 'out-of-memory', code: 'out_of_memory', mayBeRunning: false }],
@@ -123,7 +123,7 @@ t.test('each fault of a server has its class, and the next generation goes well'
   t.match(await failureOf(client.generate('txt2img', request(), collect().options)), poisoned)
 })
 
-t.test('a server that dies is down, whenever it dies', async t => {
+t.test('a server that dies is down, at whatever moment it dies', async t => {
   for (const kind of ['crash-before', 'crash-mid', 'crash-after'] as const) {
     const { simulator, client } = await start(t)
     simulator.setFaults([{ kind, refuseMilliseconds: 60_000 }])
@@ -133,7 +133,7 @@ t.test('a server that dies is down, whenever it dies', async t => {
   }
 })
 
-t.test('what A1111 rejects is the request\'s own fault, in A1111\'s words', async t => {
+t.test('a rejection by A1111 is the request\'s own fault, in A1111\'s words', async t => {
   const words: Array<[flavor: 'a1111' | 'forge', body: Record<string, unknown>, says: RegExp]> = [
     ['a1111', { steps: 'abc' }, /steps: value is not a valid integer/],
     ['forge', { steps: 'abc' }, /steps: Input should be a valid integer/],
@@ -164,7 +164,7 @@ t.test('a running generation shows its progress and can be interrupted', async t
   t.match(await client.progress('task-1'), { task: 'gone', busy: false })
 })
 
-t.test('a generation that we leave runs on, and can be seen to', async t => {
+t.test('a generation that we abandon continues, and can be watched', async t => {
   const { simulator, client } = await start(t)
   simulator.setFaults([{ kind: 'hang', afterSteps: 5 }])
   const leave = new AbortController()
@@ -178,7 +178,7 @@ t.test('a generation that we leave runs on, and can be seen to', async t => {
   t.match(simulator.state(), { generations: [{ outcome: 'done' }] })
 })
 
-t.test('a job of a human in front is seen, and ours waits behind it', async t => {
+t.test('a person\'s job ahead is recognized, and ours waits behind it', async t => {
   const { simulator, client } = await start(t, { speed: 1, stepMilliseconds: 5 })
   simulator.setFaults([{ kind: 'hang', prompt: 'by hand' }])
   simulator.startBrowserJob({ prompt: 'by hand' })

@@ -52,7 +52,7 @@ async function choices () {
   }
 }
 
-t.test('its start: is it there, is it SD.Next, does the page want a login', async t => {
+t.test('its start: whether the server answers, is SD.Next, and needs a login', async t => {
   t.equal((await ask('GET', '/sdapi/v1/cmd-flags')).status, 200, 'neither 401 nor 404')
   t.ok((await ask('HEAD', '/')).status < 500)
   t.notOk('app' in await jsonOf(ask('GET', '/sdapi/v1/version')), 'only SD.Next has this route')
@@ -68,7 +68,7 @@ t.test('its start: every list has choices, those of the second pass from the pag
   t.ok(hires.includes('R-ESRGAN 4x+'))
 })
 
-t.test('a drawing with all its defaults, and its text read back from the picture', async t => {
+t.test('an image with all its defaults, and its text read back from the image', async t => {
   const { images } = await draw()
   t.equal(images.length, 1)
   t.strictSame(await opened(images[0]), { format: 'png', width: 64, height: 64 })
@@ -76,7 +76,7 @@ t.test('a drawing with all its defaults, and its text read back from the picture
   t.match(read.info, /^a lighthouse\nSteps: 5, Sampler: Euler a.*Seed: 4242/)
 })
 
-t.test('a chosen model, a style, a batch, the second pass, a face model, a picture to begin with', async t => {
+t.test('a chosen model, a style, a batch, the second pass, a face model, a start image', async t => {
   const [model] = (await choices()).models.slice(1)
   t.equal(await jsonOf<unknown>(ask('POST', '/sdapi/v1/options', { json: { sd_model_checkpoint: model?.[0] } })), null)
   const styled = await draw({ styles: ['Cinematic'] })
@@ -90,7 +90,7 @@ t.test('a chosen model, a style, a batch, the second pass, a face model, a pictu
   t.equal((await draw(from, 'img2img')).images.length, 1)
 })
 
-t.test('progress while it draws, and its button that interrupts', async t => {
+t.test('progress during a generation, and its button that interrupts', async t => {
   service.simulator.setFaults([{ kind: 'slow', factor: 20, prompt: 'a long one' }])
   const long = draw({ prompt: 'a long one', steps: 100 })
   await running(service, long)
@@ -111,14 +111,14 @@ t.test('its commands upscale and identify', async t => {
   t.type((await jsonOf(ask('POST', '/sdapi/v1/interrogate', { json: { image, model: 'clip' } }))).caption, 'string')
 })
 
-t.test('a failure has no images: that is how it knows', async t => {
+t.test('a failure has no images, by which the bot recognizes it', async t => {
   failNext(service)
   const failed = await jsonOf(ask('POST', '/sdapi/v1/txt2img', { json: request() }))
   t.notOk('images' in failed)
   t.match(failed, { error: String })
 })
 
-t.test('started while the server is away, it has the same choices', async t => {
+t.test('after a start while the server is away it has the same choices', async t => {
   const before = await choices()
   await serverGone(service)
   t.strictSame(await choices(), before)

@@ -90,7 +90,7 @@ t.test('each kind of job completes with its images', async t => {
   t.match(await process('controlnet', guided), { status: 'completed', images: [String] })
 })
 
-t.test('what fails has failed: never "completed" without images', async t => {
+t.test('a failed job is failed, never "completed" without images', async t => {
   failNext(service)
   t.match(await process('txt2img', payload()), { status: 'failed', error: /^HTTP 500: .*shapes cannot be multiplied/ })
   t.match(await process('txt2img', payload({ sampler_name: 'nope' })), { status: 'failed', error: /^HTTP 422: .*sampler/ })

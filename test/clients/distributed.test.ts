@@ -124,14 +124,14 @@ t.test('is reachable, has models, scripts and memory', async t => {
   }
 })
 
-t.test('its measurement: the same small request several times', async t => {
+t.test('its benchmark: the same small request several times', async t => {
   for (let run = 0; run < 3; run++) {
     const json = { prompt: 'a herd of cows', negative_prompt: '', steps: 3, width: 64, height: 64, batch_size: 1 }
     t.equal((await part(json)).images.length, 1)
   }
 })
 
-t.test('its model and VAE are set, and each part draws the pictures of its own seeds', async t => {
+t.test('its model and VAE are set, and each part generates the images of its own seeds', async t => {
   const options = { sd_model_checkpoint: 'anime-pastel.safetensors', sd_vae: 'Automatic' }
   t.equal((await ask('POST', '/sdapi/v1/options', { json: options })).status, 200)
   const [first, second] = await Promise.all([

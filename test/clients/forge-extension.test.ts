@@ -64,14 +64,14 @@ t.test('its connection test: status, servers with and without its key, a job, a 
   t.equal(bulk.total_jobs, 3)
 })
 
-t.test('a job that it queues completes, with what the form said', async t => {
+t.test('a job that it queues completes with the parameters of the form', async t => {
   const id = await submitted({ checkpoint_name: 'sdxl\\juggernaut-xl.safetensors', seed: 31 })
   const job = await untilEnded(String(id))
   t.match(job, { status: 'completed', generation_params: { positive_prompt: 'a lighthouse', seed: 31 } })
   t.match(service.simulator.state().generations.at(-1), { checkpoint: 'sdxl/juggernaut-xl.safetensors', seed: 31 })
 })
 
-t.test('what it cannot queue is told at once, what fails later in the job', async t => {
+t.test('jobs that it cannot queue get an error at once, later failures are in the job', async t => {
   t.equal(await submitted({ sampler_name: 'nope' }), false)
   t.equal(await submitted({ steps: 'many' }), false)
   failNext(service)

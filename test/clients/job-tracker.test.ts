@@ -30,7 +30,7 @@ t.test('the id comes with the answer, and the job has the same images', async t 
   t.match(job, { id, prompt: 'a lighthouse', status: 'Completed', images, timestamp: Number })
 })
 
-t.test('the list by address, state, time and number, newest first', async t => {
+t.test('the list filters by address, state, time and number, newest first', async t => {
   await ask('POST', '/sdapi/v1/txt2img', { json: payload({ prompt: 'a mill' }) })
   t.match((await jobs('?limit=1')), [{ prompt: 'a mill', ip: '127.0.0.1', status: 'Completed', output_paths: [String] }])
   t.equal((await jobs('?limit=0')).length, 0)
@@ -58,7 +58,7 @@ t.test('a client that lost its connection finds the job by its address', async t
   }
 })
 
-t.test('a failed job says so in both places, and an unknown one is 404', async t => {
+t.test('a failed job has its error in both places, and an unknown one is 404', async t => {
   failNext(service)
   const response = await ask('POST', '/sdapi/v1/txt2img', { json: payload({ prompt: 'a storm' }) })
   t.equal(response.status, 500)

@@ -31,7 +31,7 @@ t.test('the address is checked with an empty header, and with credentials', asyn
   t.ok((await ask('GET', '/sdapi/v1/options')).ok)
 })
 
-t.test('lists its models, chooses one and draws with it', async t => {
+t.test('lists its models, chooses one and generates with it', async t => {
   const models = await jsonOf<Fields[]>(ask('GET', '/sdapi/v1/sd-models'))
   for (const { title } of models) {
     await setModel(String(title))
@@ -41,14 +41,14 @@ t.test('lists its models, chooses one and draws with it', async t => {
   }
 })
 
-t.test('several pictures, and parameters that an administrator adds', async t => {
+t.test('several images, and parameters that an administrator adds', async t => {
   const images = await generations({ prompt: 'a castle', n: 2, negative_prompt: 'fog' },
     { cfg_scale: 5, sampler_name: 'DPM++ 2M', scheduler: 'Karras' })
   t.equal(images.length, 2)
   for (const image of images) t.strictSame(await opened(image), { format: 'png', width: 64, height: 64 })
 })
 
-t.test('what fails is an error to its user', async t => {
+t.test('a failure is an error for its user', async t => {
   failNext(service)
   await t.rejects(generations({ prompt: 'a castle' }))
   await t.rejects(generations({ prompt: 'a castle' }, { sampler_name: 'nope' }))

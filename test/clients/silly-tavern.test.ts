@@ -87,7 +87,7 @@ t.test('generates, with a second pass and a VAE as well', async t => {
   t.match(JSON.parse(String(larger.data.info)), { clip_skip: 2, infotexts: [new RegExp(`VAE: ${String(vae)}`)] })
 })
 
-t.test('the page is closed: it interrupts and hangs up, and the job stops', async t => {
+t.test('when the page is closed it interrupts and hangs up, and the job stops', async t => {
   service.simulator.setFaults([{ kind: 'slow', factor: 20, prompt: 'a long one' }])
   const controller = new AbortController()
   const long = generate({ prompt: 'a long one', steps: 150 }, controller.signal)
@@ -99,7 +99,7 @@ t.test('the page is closed: it interrupts and hangs up, and the job stops', asyn
   t.equal(service.simulator.state().generations.at(-1)?.interrupted, true)
 })
 
-t.test('a failure is 500 to its page, which never looks for images[0] then', async t => {
+t.test('a failure is 500 for its page, which then does not read images[0]', async t => {
   failNext(service)
   t.match(await generate(), { status: 500, data: { error: /shapes cannot be multiplied/ } })
   t.match(await generate({ sampler_name: 'nope' }), { status: 500, data: { error: /sampler/ } })

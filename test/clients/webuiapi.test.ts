@@ -142,7 +142,7 @@ t.test('check_extensions and every list', async t => {
   }
 })
 
-t.test('txt2img with all that it can be given', async t => {
+t.test('txt2img with all of its parameters', async t => {
   const result = await post('txt2img', txt2img({ seed: 1003, batch_size: 2, n_iter: 2 }))
   t.equal(result.images.length, 4)
   t.match(result.info, { seed: 1003, all_seeds: [1003, 1004, 1005, 1006], sampler_name: 'Euler a' })
@@ -188,7 +188,7 @@ t.test('scripts, always-on scripts, ControlNet units and extensions that the ser
   await t.rejects(post('txt2img', txt2img({ alwayson_scripts: { ADetailer: { args: [true, {}] } } })), /422/)
 })
 
-t.test('img2img, with a mask, with several pictures', async t => {
+t.test('img2img, with a mask, with several images', async t => {
   const data = `data:image/png;base64,${drawing}`
   t.equal((await post('img2img', img2img({ seed: 7 }))).images.length, 1)
   t.equal((await post('img2img', img2img({ mask: data }))).images.length, 1)
@@ -225,7 +225,7 @@ t.test('options, util_get_*, util_set_model and util_wait_for_ready', async t =>
   t.strictSame(await jsonOf(ask('POST', '/sdapi/v1/refresh-checkpoints')), null)
 })
 
-t.test('several calls at once, as with use_async, each with its own picture', async t => {
+t.test('several calls at once, as with use_async, each with its own image', async t => {
   const seeds = [1, 2, 3, 4, 5, 6]
   const results = await Promise.all(seeds.map(async seed => await post('txt2img', txt2img({ seed }))))
   t.strictSame(results.map(({ info }) => (info as Fields).seed), seeds)
@@ -253,7 +253,7 @@ t.test('ControlNet by its own routes', async t => {
     'the extension calls them controlnet_input_images and says so')
 })
 
-t.test('interrupt and skip: for a call that runs, and with nothing to do', async t => {
+t.test('interrupt and skip, of a running call and of none', async t => {
   service.simulator.setFaults([{ kind: 'slow', factor: 20, prompt: 'a long one' }])
   const long = post('txt2img', txt2img({ prompt: 'a long one', steps: 150 }))
   await running(service, long)
@@ -263,7 +263,7 @@ t.test('interrupt and skip: for a call that runs, and with nothing to do', async
   t.equal(await jsonOf<unknown>(ask('POST', '/sdapi/v1/skip')), null)
 })
 
-t.test('a failed generation raises, and so does a refused one', async t => {
+t.test('a failed generation raises, and so does a rejected one', async t => {
   failNext(service)
   await t.rejects(post('txt2img', txt2img({})), /\(500, .*shapes cannot be multiplied/)
   await t.rejects(post('txt2img', txt2img({ sampler_name: 'nope' })), /\(422, .*sampler/)
@@ -271,7 +271,7 @@ t.test('a failed generation raises, and so does a refused one', async t => {
   t.equal((await post('txt2img', txt2img({}))).images.length, 1, 'the next one is well')
 })
 
-t.test('lists while the server is away are those that it had', async t => {
+t.test('lists while the server is away are the last known ones', async t => {
   const names = ['samplers', 'sd-models', 'upscalers', 'schedulers', 'loras', 'scripts', 'embeddings', 'cmd-flags', 'sd-vae']
   const before = await Promise.all(names.map(async name => await get<unknown>(name)))
   const options = Object.keys(await get('options'))

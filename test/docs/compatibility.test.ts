@@ -16,7 +16,7 @@ async function tables (): Promise<Table[]> {
   })
 }
 
-t.test('each row of docs/compatibility.md names a test file that is there', async t => {
+t.test('each row of docs/compatibility.md names an existing test file', async t => {
   const found = await tables()
   t.strictSame([...new Set(found.map(({ title }) => title))], ['Servers', 'Clients', 'Differences that remain on purpose'])
   for (const { title, rows } of found) {
@@ -28,7 +28,7 @@ t.test('each row of docs/compatibility.md names a test file that is there', asyn
   }
 })
 
-t.test('each client that has a test file has a row', async t => {
+t.test('each client with a test file has a row', async t => {
   const rows = (await tables()).flatMap(({ rows }) => rows.map(row => row.at(-1)))
   const files = await readdir(inRepository('test', 'clients'))
   for (const file of files) {

@@ -65,7 +65,7 @@ t.test('the README stays short: at most 200 lines', async t => {
   t.ok((pages.get('README.md') ?? '').split('\n').length <= 201)
 })
 
-t.test('every file and folder that CONTRIBUTING.md names is there', async t => {
+t.test('every file and folder in CONTRIBUTING.md exists', async t => {
   const page = await readFile(inRepository('CONTRIBUTING.md'), 'utf8')
   const named = [...page.matchAll(/(?<![\w/.])(?:src|queues|plugins|schemas|test|bench|web)\/[\w./-]*\w/g)].map(([path]) => path)
   const paths = [...new Set(named)].filter(path => path !== 'test/jobs/x.test.ts')

@@ -19,7 +19,7 @@ const post = (url: string, more: { deadline?: number, reach?: 'public' | 'privat
   url: new URL(url), reach: 'private' as const, headers: { 'content-type': 'application/json' }, body: Buffer.from('{}'), deadline: 3000, ...more
 })
 
-t.test('no spelling of an address that is not public gets through, and nothing reaches the server', async t => {
+t.test('no notation of a private address passes, and nothing reaches the server', async t => {
   let connections = 0
   const victim = createServer((_request, response) => { response.end() }).on('connection', () => { connections++ })
   const port = await listen(t, victim)
@@ -43,7 +43,7 @@ t.test('no spelling of an address that is not public gets through, and nothing r
   t.equal(connections, 1)
 })
 
-t.test('addresses are sorted as the registries of IANA do', async t => {
+t.test('addresses are classified as in IANA\'s registries', async t => {
   const classes = {
     public: ['1.1.1.1', '8.8.8.8', '2606:4700:4700::1111', '::ffff:8.8.8.8', '172.15.255.255', '100.63.255.255'],
     private: ['10.1.2.3', '172.31.0.1', '192.168.0.1', '100.64.0.1', '127.9.9.9', '198.18.0.1', '192.0.2.1', '::1', 'fc00::1', '2001:db8::1', '::ffff:10.0.0.1', '64:ff9b::808:808'],
@@ -55,7 +55,7 @@ t.test('addresses are sorted as the registries of IANA do', async t => {
   }
 })
 
-t.test('a name that changes its mind, or has a bad address among good ones, is refused', async t => {
+t.test('a name that changes its address, or has a forbidden address among good ones, is rejected', async t => {
   let connections = 0
   const port = await listen(t, createServer().on('connection', () => { connections++ }))
   const answers = [['93.184.216.34'], ['127.0.0.1']]
@@ -69,7 +69,7 @@ t.test('a name that changes its mind, or has a bad address among good ones, is r
   t.equal(connections, 0)
 })
 
-t.test('settings open private networks to those who may use them, but never what is our own or forbidden', async t => {
+t.test('settings open private networks to those with the right, but never our own or forbidden addresses', async t => {
   const port = await listen(t, createServer((_request, response) => { response.end() }))
   const url = `http://127.0.0.1:${port}/`
   const allowed = async (guard: ReturnType<typeof guardOf>, at = url, reach: 'public' | 'private' = 'private') =>
@@ -96,14 +96,14 @@ t.test('settings open private networks to those who may use them, but never what
   t.notOk(await allowed(own, `http://127.0.0.1:${port + 1}/`))
 })
 
-t.test('an entry that opens nothing is told at start', async t => {
+t.test('an entry that opens nothing is reported at start', async t => {
   for (const entry of ['10.0.0.0/33', '10.0.0/8', 'http://nas.local', 'nas local', '[::1', 'nas.local:port']) {
     t.throws(() => parseSettings({ EGRESS_ALLOW: entry }), { message: /EGRESS_ALLOW .* must be a network or a name/ }, entry)
   }
   t.ok(parseSettings({ EGRESS_ALLOW: '10.0.0.0/8, 10.1.2.3:80, nas.local, nas.local:5000, fd00::/8, [fd00::1]:80' }))
 })
 
-t.test('whatever a receiver does, an attempt ends in time, small, and without harm', async t => {
+t.test('whatever a receiver does, an attempt ends in time, stays small, and does no harm', async t => {
   const guard = guardOf({ settings: open })
   const http = async (listener: RequestListener) => `http://127.0.0.1:${await listen(t, createServer(listener))}/`
   const tcp = async (talk: (socket: Socket) => void) =>

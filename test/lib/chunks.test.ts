@@ -19,18 +19,18 @@ function source (...texts: string[]) {
 
 const excess = () => new Error('too long')
 
-t.test('what fits is read to its end, exactly at the limit too', async t => {
+t.test('content within the limit is read to its end, also exactly at the limit', async t => {
   t.equal(String(await readWhole(source('ab', 'cd').chunks, 4, excess)), 'abcd')
   t.equal(String(await readWhole(source().chunks, 0, excess)), '')
 })
 
-t.test('more than the limit fails with the error that was asked for, and the rest is not read', async t => {
+t.test('more than the limit fails with the given error, and the rest is not read', async t => {
   const { seen, chunks } = source('ab', 'cd', 'ef')
   await t.rejects(readWhole(chunks, 3, excess), { message: 'too long' })
   t.same(seen, { taken: ['ab', 'cd'], closed: true })
 })
 
-t.test('chunks are passed on as they come until there are too many', async t => {
+t.test('chunks are passed on as they arrive until there are too many', async t => {
   const passed: string[] = []
   await t.rejects(async () => {
     for await (const chunk of bounded(source('ab', 'cd', 'ef').chunks, 5, excess)) passed.push(String(chunk))
@@ -38,7 +38,7 @@ t.test('chunks are passed on as they come until there are too many', async t => 
   t.same(passed, ['ab', 'cd'])
 })
 
-t.test('a beginning ends with the chunk that goes beyond the limit', async t => {
+t.test('a beginning ends with the chunk that exceeds the limit', async t => {
   const { seen, chunks } = source('ab', 'cd', 'ef')
   t.equal(String(await readBeginning(chunks, 3)), 'abcd')
   t.same(seen, { taken: ['ab', 'cd'], closed: true })

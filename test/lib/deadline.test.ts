@@ -38,7 +38,7 @@ async function collected (makers: string): Promise<string[]> {
   return JSON.parse(stdout) as string[]
 }
 
-t.test('deadlines are kept through garbage collections', async t => {
+t.test('deadlines work through garbage collections', async t => {
   const names = await collected(`
     () => createDeadline(100, gone.signal).signal,
     () => createDeadline(100).signal,
@@ -51,12 +51,12 @@ t.test('deadlines are kept through garbage collections', async t => {
 
 // Later versions of Node keep the signal.
 if (process.version.startsWith('v20.')) {
-  t.test('on Node 20 the bare form is lost', async t => {
+  t.test('on Node 20 AbortSignal.any loses its signal', async t => {
     t.same(await collected('() => AbortSignal.any([gone.signal, AbortSignal.timeout(100)])'), ['never'])
   })
 }
 
-t.test('a deadline says what ended it', async t => {
+t.test('a deadline gives the reason of its end', async t => {
   const parent = new AbortController()
   const first = createDeadline(60_000, parent.signal, undefined)
   parent.abort(new Error('the caller left'))
@@ -75,7 +75,7 @@ t.test('a deadline says what ended it', async t => {
   })
 })
 
-t.test('nothing is left behind', async t => {
+t.test('no timer or listener stays behind', async t => {
   const parent = new AbortController()
   const signals: AbortSignal[] = []
   await t.rejects(withDeadline(60_000, [parent.signal], async signal => {
@@ -99,7 +99,7 @@ t.test('nothing is left behind', async t => {
   t.equal(listenersOf(other.signal), 0, 'when it has fired')
 })
 
-t.test('a deadline may lie further off than a timer reaches', async t => {
+t.test('a deadline can be longer than the longest timer', async t => {
   for (const milliseconds of [2 ** 31, 60 * 86_400_000, Infinity]) {
     const far = createDeadline(milliseconds)
     await new Promise(resolve => { setTimeout(resolve, 5) })
@@ -108,7 +108,7 @@ t.test('a deadline may lie further off than a timer reaches', async t => {
   }
 })
 
-t.test('a deadline of no time fires', async t => {
+t.test('a deadline of zero fires', async t => {
   const deadline = createDeadline(0)
   await new Promise(resolve => { deadline.signal.addEventListener('abort', resolve) })
   t.equal(deadline.expired(), true)

@@ -73,7 +73,7 @@ function answersOf (text: string): ReadonlyArray<[what: string, pieces: readonly
 }
 
 for (const [connections, create] of clients) {
-  t.test(`a server that closes while its reader is behind ends nothing but its answer: ${connections}`, async t => {
+  t.test(`a server that closes before its reader is done ends only its own answer: ${connections}`, async t => {
     for (const [what, pieces, whole, size] of sizes.flatMap(size =>
       answersOf('x'.repeat(size)).map(answer => [...answer, size] as const))) {
       const client = create()
@@ -97,7 +97,7 @@ for (const [connections, create] of clients) {
   })
 }
 
-t.test('generations and small calls survive it too, and tell it', async t => {
+t.test('generations and small calls survive this too, and report it', async t => {
   const textWith = (image: Buffer) => JSON.stringify({ images: [image.toString('base64')], parameters: {}, info: '{}' })
   const slowly = async (until: Promise<unknown>, written: Buffer[]): Promise<ImageSink> => ({
     async write (bytes) {
@@ -136,7 +136,7 @@ t.test('generations and small calls survive it too, and tell it', async t => {
   }
 })
 
-t.test('an answer is taken no faster than it is read, and a body sent no faster than it is taken', async t => {
+t.test('an answer is read no faster than its consumer, and a body sent no faster than it is accepted', async t => {
   let sent = 0
   const url = await http(t, (_request, response) => {
     response.writeHead(200)
@@ -199,7 +199,7 @@ t.test('a request on a connection of its own is sent once, whatever happens to i
   t.equal(connected.length, 1)
 })
 
-t.test('a request ends at its signal: looking up, connecting, waiting, reading', async t => {
+t.test('a request ends at its signal: during lookup, connecting, waiting, reading', async t => {
   const reason = new Error('enough')
   const end = async (begin: (signal: AbortSignal, abort: () => void) => Promise<unknown>, what: string) => {
     const controller = new AbortController()
@@ -233,7 +233,7 @@ t.test('a request ends at its signal: looking up, connecting, waiting, reading',
   await t.rejects(slow.request({ url: silent, signal: never }), { code: 'ETIMEDOUT' }, 'connecting has a limit of its own')
 })
 
-t.test('a whole answer has a deadline and a size, and follows no redirect', async t => {
+t.test('a complete answer has a deadline and a size, and follows no redirect', async t => {
   let calls = 0
   const url = await http(t, (request, response) => {
     calls++
@@ -252,7 +252,7 @@ t.test('a whole answer has a deadline and a size, and follows no redirect', asyn
   t.equal(calls, 1)
 })
 
-t.test('the addresses that were looked at are the ones that are connected to', async t => {
+t.test('the checked addresses are those of the connection', async t => {
   const url = await http(t, (request, response) => { response.end(request.headers.host) })
   const asked: unknown[] = []
   const client = createHttpClient({
@@ -270,7 +270,7 @@ t.test('the addresses that were looked at are the ones that are connected to', a
     { message: 'nowhere.test has no address' })
 })
 
-t.test('a certificate is held to the name that was asked for, which TLS is told', async t => {
+t.test('a certificate must match the requested name, which TLS gets', async t => {
   const greeted: unknown[] = []
   const server = createHttpsServer({ key: pem('key'), cert: pem('private') }, (request, response) => {
     greeted.push((request.socket as TLSSocket).servername)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { contains, dotted, groupsOf, isNetwork, networkList, unmapped } from '../../src/lib/ip.ts'
 
-t.test('a network is an address, alone or with its bits', async t => {
+t.test('a network is an address, alone or with a prefix length', async t => {
   for (const network of ['10.0.0.0/8', '10.1.2.3', '0.0.0.0/0', '::1', 'fd00::/8', '::/0', '2001:db8::/128']) {
     t.ok(isNetwork(network), network)
   }
@@ -10,7 +10,7 @@ t.test('a network is an address, alone or with its bits', async t => {
   }
 })
 
-t.test('an address is in the networks that it belongs to, in whichever spelling', async t => {
+t.test('an address is in the networks that contain it, in any notation', async t => {
   const list = networkList(['10.0.0.0/8', '192.168.1.5', 'fd00::/8', '::1'])
   for (const inside of ['10.255.0.1', '192.168.1.5', 'fdab::1', '::1', '::ffff:10.0.0.1', '::ffff:a00:1']) {
     t.ok(contains(list, inside), inside)
@@ -20,7 +20,7 @@ t.test('an address is in the networks that it belongs to, in whichever spelling'
   }
 })
 
-t.test('an IPv4 address inside an IPv6 one is found in every spelling', async t => {
+t.test('an IPv4 address inside an IPv6 one is found in any notation', async t => {
   t.equal(unmapped('::ffff:127.0.0.1'), '127.0.0.1')
   t.equal(unmapped('::FFFF:7F00:1'), '127.0.0.1')
   t.equal(unmapped('0:0:0:0:0:ffff:c0a8:0105'), '192.168.1.5')

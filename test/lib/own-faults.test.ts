@@ -6,7 +6,7 @@ const failed = (code: string, syscall = 'connect') => Object.assign(new Error(`$
 const online = () => true
 const offline = () => false
 
-t.test('a machine that can open no connection is told from a place that takes none', async t => {
+t.test('a machine that cannot open connections differs from a server that rejects them', async t => {
   for (const code of ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL', 'ENETDOWN']) {
     t.equal(ownFaultOf(failed(code), online), code)
     t.equal(exhaustionOf(new Error('no connection', { cause: failed(code) })), code, 'within another error')
@@ -18,7 +18,7 @@ t.test('a machine that can open no connection is told from a place that takes no
   for (const error of [new Error('no answer within 5000 ms'), null, 'EMFILE']) t.equal(ownFaultOf(error, offline), null)
 })
 
-t.test('what both sides may cause is the fault of a machine without any network', async t => {
+t.test('errors with two possible causes belong to a machine without any network', async t => {
   for (const code of ['ENETUNREACH', 'EAI_AGAIN']) {
     t.equal(ownFaultOf(failed(code), offline), code)
     t.equal(ownFaultOf(failed(code), online), null)
@@ -26,7 +26,7 @@ t.test('what both sides may cause is the fault of a machine without any network'
   }
 })
 
-t.test('one of several addresses that cannot be used here says nothing about the others', async t => {
+t.test('one of several addresses that is unusable here means nothing for the others', async t => {
   const mixed = Object.assign(new AggregateError([failed('EADDRNOTAVAIL'), failed('ECONNREFUSED')]), { code: 'EADDRNOTAVAIL' })
   t.equal(ownFaultOf(mixed, online), null)
   t.match(connectionFailure(mixed, 'connecting'), { failureClass: 'server-down', code: 'connection_refused' })

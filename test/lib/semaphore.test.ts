@@ -4,7 +4,7 @@ import { createSemaphore } from '../../src/lib/semaphore.ts'
 /** Lets all pending promises settle. */
 const settled = () => new Promise(resolve => setImmediate(resolve))
 
-t.test('as many hold a slot as there are, and the others follow in the order in which they asked', async t => {
+t.test('each slot has one holder, and others follow in the order of their requests', async t => {
   const semaphore = createSemaphore(2)
   const entered: number[] = []
   const exits = [0, 1, 2, 3].map(async number => {
@@ -25,7 +25,7 @@ t.test('as many hold a slot as there are, and the others follow in the order in 
   t.equal(semaphore.waiting(), 0)
 })
 
-t.test('a slot is given back once, however often its holder says so', async t => {
+t.test('a slot is released once, however often its holder releases it', async t => {
   const semaphore = createSemaphore(1)
   const exit = await semaphore.enter()
   exit()
@@ -37,7 +37,7 @@ t.test('a slot is given back once, however often its holder says so', async t =>
   third.catch(() => {})
 })
 
-t.test('a slot that is given back goes to the first that waits, not to the next that asks', async t => {
+t.test('a released slot goes to the first that waits, not to the next request', async t => {
   const semaphore = createSemaphore(1)
   const order: string[] = []
   const exit = await semaphore.enter()
@@ -48,13 +48,13 @@ t.test('a slot that is given back goes to the first that waits, not to the next 
   t.same(order, ['waited', 'came late'])
 })
 
-t.test('work that fails gives its slot back', async t => {
+t.test('failing work releases its slot', async t => {
   const semaphore = createSemaphore(1)
   await t.rejects(semaphore.run(async () => { throw new Error('broken') }), { message: 'broken' })
   t.equal(await semaphore.run(async () => 'next'), 'next')
 })
 
-t.test('whatever waits leaves the queue with the reason of its signal, and is not given a slot later', async t => {
+t.test('a waiting request leaves the queue with the reason of its signal, and gets no slot later', async t => {
   const semaphore = createSemaphore(1)
   const exit = await semaphore.enter()
   const left = new AbortController()

@@ -49,7 +49,7 @@ t.test('a registered server is checked through the service, by alias and by addr
   t.match(byAddress.output, /^Thorough check of Main \(simulator/)
 })
 
-t.test('what cannot run says why and what helps', async t => {
+t.test('a check that cannot run says why and how to mend that', async t => {
   const none = await run(['--thorough', '--server', 'Main'], { PORT: '9' })
   t.match(none, { code: 3, output: '', errors: /No service answers at .*--service/ })
   t.match(await run(['--thorough', '--server', 'Nobody', '--service', service.url]), { code: 3, errors: /Registered: Main\. An address begins with http/ })
@@ -61,7 +61,7 @@ t.test('what cannot run says why and what helps', async t => {
   t.notMatch(refused.errors, secret)
 })
 
-t.test('words that make no sense are usage errors', async t => {
+t.test('invalid words are usage errors', async t => {
   for (const parameters of [
     ['--thorough'], ['--server', 'Main'], ['--thorough', '--server', 'Main', '--minutes', 'x'],
     ['--thorough', '--server', 'Main', '--speed', '2'], ['--thorough', '--server', 'Main', '--key', 'alone'],
@@ -69,7 +69,7 @@ t.test('words that make no sense are usage errors', async t => {
   ]) t.equal((await run(parameters)).code, 2, parameters.join(' '))
 })
 
-t.test('an address that is not registered is checked directly, and put back after kill -9', async t => {
+t.test('an unregistered address is checked directly, and put back after kill -9', async t => {
   const simulator = await startSimulator({ stepMilliseconds: 5, loadMilliseconds: 0 })
   t.teardown(simulator.close)
   const options = async () => await (await fetch(`${simulator.url}/sdapi/v1/options`)).json() as Record<string, unknown>

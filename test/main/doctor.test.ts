@@ -23,7 +23,7 @@ async function examine (config: Partial<typeof defaults>, servers: DoctorServer[
   return { code, report, levels }
 }
 
-t.test('a machine where everything works gets exit code 0', async t => {
+t.test('a machine without problems gets exit code 0', async t => {
   const redis = await startTestRedis({ persistence: 'always' })
   t.teardown(redis.stop)
   const { code, levels } = await examine({ REDIS_URL: redis.url }, [{ alias: 'Main', url: 'http://good:7860' }])
@@ -40,7 +40,7 @@ t.test('a machine where everything works gets exit code 0', async t => {
   t.equal(code, levels['disk space'] === 'problem' ? 1 : 0)
 })
 
-t.test('a server that does not answer is a problem, its password no part of the report', async t => {
+t.test('a server that does not answer is a problem, and the report does not contain its password', async t => {
   const { code, levels, report } = await examine({}, [
     { alias: 'Good', url: 'http://good:7860' }, { alias: 'Dead', url: 'http://user:hunter2@dead:7860' }
   ])
@@ -58,19 +58,19 @@ t.test('a Redis that is away is a problem, but does not hide the rest', async t 
   t.notMatch(report, 'hunter2')
 })
 
-t.test('while the service is stopped the program for its private Redis is looked for', async t => {
+t.test('while the service is stopped, the program for its private Redis is checked', async t => {
   const folder = join(t.testdir(), 'not/yet/there')
   t.match((await examine({ DATA_DIR: folder })).levels, { redis: 'fine', 'data directory': 'fine' })
   t.match(await examine({ REDIS_SERVER: 'no-such-redis' }), { code: 1, report: /no-such-redis is not in PATH/ })
 })
 
-t.test('clock and space are judged by how much harm they do', async t => {
+t.test('findings about clock and space depend on the harm they can do', async t => {
   t.same([0, -400, 2000, -60_000].map(difference => judgeClock(difference).level), ['fine', 'fine', 'warning', 'problem'])
   t.match(judgeClock(-2000).message, '2.0 s behind')
   t.same([10, 1, 0.1].map(size => judgeSpace('/data', size * 2 ** 30).level), ['fine', 'warning', 'problem'])
 })
 
-t.test('the report for people puts the remedy under what it is for', async t => {
+t.test('the report for people shows each remedy under its problem', async t => {
   t.equal(renderFindings([
     { topic: 'clock', level: 'fine', message: 'is right' },
     { topic: 'disk space', level: 'problem', message: 'is gone', remedy: 'Make room.' }

@@ -15,7 +15,7 @@ async function takenPort (t: Pick<Test, 'teardown'>): Promise<number> {
   return (other.address() as AddressInfo).port
 }
 
-t.test('an address that cannot be listened on is named with what to set', async t => {
+t.test('the error for an unavailable address names the setting', async t => {
   const port = await takenPort(t)
   await t.rejects(requireFreeAddress({ host: '127.0.0.1', port, settings, command }),
     { message: new RegExp(`Port ${port} of 127.0.0.1 is in use .* PORT=${port + 1} npm start$`) })
@@ -25,7 +25,7 @@ t.test('an address that cannot be listened on is named with what to set', async 
   await requireFreeAddress({ host: '127.0.0.1', port: await findFreePort(), settings, command })
 })
 
-t.test('a port in use ends the start before Redis and the simulator are started', async t => {
+t.test('a port in use ends the start before Redis and the simulator start', async t => {
   const port = await takenPort(t)
   const fleet = await startFleet(t)
   await t.rejects(fleet.allInOne({ PORT: String(port) }), { message: new RegExp(`is in use .*PORT=${port + 1} npm start`) })

@@ -31,7 +31,7 @@ async function sendRaw (app: FastifyInstance, lines: string[]): Promise<number> 
   return Number(/^HTTP\/1\.[01] (\d{3})/.exec(answer)?.[1])
 }
 
-t.test('a request for a foreign name reaches no route at all', async t => {
+t.test('a request for a foreign name reaches no route', async t => {
   const { app, changes } = await openDoor(connections)
   t.after(async () => await app.close())
   await app.listen({ host: '127.0.0.1', port: 0 })
@@ -100,7 +100,7 @@ t.test('a page of another origin changes nothing, in whatever way it asks', asyn
   t.ok(await accessKeys.isEmpty())
 })
 
-t.test('a page of another origin reads nothing, except what anybody may', async t => {
+t.test('a page of another origin reads only public answers', async t => {
   const { app } = await openDoor(connections)
   t.after(async () => await app.close())
   const status = async (url: string, headers: Record<string, string>) =>
@@ -118,7 +118,7 @@ t.test('a page of another origin reads nothing, except what anybody may', async 
   t.equal(await status('/who', { 'sec-fetch-site': 'none', 'sec-fetch-mode': 'navigate' }), 200)
 })
 
-t.test('programs at this machine need neither key nor special header, the own page only a mark', async t => {
+t.test('programs on this machine need neither key nor special header, our own page only a mark', async t => {
   const { app, changes } = await openDoor(connections)
   t.after(async () => await app.close())
   const post = async (headers: Record<string, string>) =>
@@ -130,7 +130,7 @@ t.test('programs at this machine need neither key nor special header, the own pa
   t.equal(changes.length, 4)
 })
 
-t.test('who is let in without credentials follows the table', async t => {
+t.test('access without credentials follows the table', async t => {
   const networks = { UI_AUTH: 'none', UI_TRUSTED_CIDRS: '192.168.1.0/24' }
   const table: Array<[Record<string, string>, string, boolean, number]> = [
     [{ UI_AUTH: 'auto' }, '127.0.0.1', false, 200],
@@ -159,7 +159,7 @@ t.test('who is let in without credentials follows the table', async t => {
   }
 })
 
-t.test('every form of credentials says who it is', async t => {
+t.test('every form of credentials identifies its client', async t => {
   const { app, accessKeys } = await openDoor(connections)
   t.after(async () => await app.close())
   const issued = await accessKeys.create({ name: 'Forge' })
@@ -209,7 +209,7 @@ t.test('every form of credentials says who it is', async t => {
   }
 })
 
-t.test('credentials that a browser adds by itself do not open the door to other pages', async t => {
+t.test('credentials that a browser adds by itself give no access to other pages', async t => {
   const { app, accessKeys, changes } = await openDoor(connections)
   t.after(async () => await app.close())
   const { accessKey: { key }, secret } = await accessKeys.create({ name: 'a' })
@@ -224,7 +224,7 @@ t.test('credentials that a browser adds by itself do not open the door to other 
   t.equal(await post({ ...keyHeaders({ key, secret }), origin: 'http://localhost:7860', 'sec-fetch-site': 'cross-site' }), 200)
 })
 
-t.test('a scope opens its routes and no other, and a route that names none needs all rights', async t => {
+t.test('a scope opens its routes and no other, and a route without one needs all rights', async t => {
   const { app, accessKeys } = await openDoor(connections)
   t.after(async () => await app.close())
   const needs: Array<[InjectOptions['method'], string, string]> = [

@@ -18,7 +18,7 @@ function callerOf ({ app }: Door) {
   }
 }
 
-t.test('a key is made, shown without its secret, changed and removed', async t => {
+t.test('a key is created, shown without its secret, changed and deleted', async t => {
   const door = await openDoor(connections)
   t.after(async () => await door.app.close())
   const call = callerOf(door)
@@ -90,7 +90,7 @@ t.test('a key is made, shown without its secret, changed and removed', async t =
   t.notMatch(JSON.stringify(after), told, 'the secret is told in no other answer')
 })
 
-t.test('what is wrong with a key is said', async t => {
+t.test('errors of a key name the field', async t => {
   const door = await openDoor(connections)
   t.after(async () => await door.app.close())
   const call = callerOf(door)
@@ -109,7 +109,7 @@ t.test('what is wrong with a key is said', async t => {
   t.ok(await door.accessKeys.isEmpty())
 })
 
-t.test('a secret is replaced at once or with grace', async t => {
+t.test('a secret is replaced at once or with a grace period', async t => {
   const door = await openDoor(connections)
   t.after(async () => await door.app.close())
   const call = callerOf(door)
@@ -130,7 +130,7 @@ t.test('a secret is replaced at once or with grace', async t => {
   t.equal((await call('POST', `${path}/${id}/rotate`, { grace_hours: 169 })).status, 400)
 })
 
-t.test('the first key is made once, and only by who may', async t => {
+t.test('the first key is created once, and only by clients with the right', async t => {
   const door = await openDoor(connections)
   t.after(async () => await door.app.close())
   const call = callerOf(door)
@@ -144,7 +144,7 @@ t.test('the first key is made once, and only by who may', async t => {
   t.match((await call('GET', `${path}/setup`, undefined, {})).body, { setup_required: false })
 })
 
-t.test('nobody gains rights by managing keys', async t => {
+t.test('no client gains rights by managing keys', async t => {
   const door = await openDoor(connections)
   t.after(async () => await door.app.close())
   const call = callerOf(door)
@@ -176,7 +176,7 @@ t.test('nobody gains rights by managing keys', async t => {
   t.equal((await call('GET', '/who', undefined, keyHeaders(owner))).status, 200)
 })
 
-t.test('a key lifts neither its own limits nor, by way of other keys, anybody’s', async t => {
+t.test('a key raises neither its own limits nor, through other keys, anybody’s', async t => {
   const door = await openDoor(connections)
   t.after(async () => await door.app.close())
   const call = callerOf(door)

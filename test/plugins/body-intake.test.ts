@@ -54,7 +54,7 @@ async function occupy (headers: Readonly<Record<string, string>>, count: number)
   return conversations.map(({ socket }) => socket)
 }
 
-t.test('a key with too much on the way is refused before its next body is read, everybody when all is full', async t => {
+t.test('a key with too many bytes in flight is rejected before its next body is read, every client if all is full', async t => {
   const busy = await occupy(one.headers, 3)
   for (const [name, path] of Object.entries(paths) as Array<[keyof typeof paths, string]>) {
     const { ended } = say(path, { ...one.headers, 'Content-Length': mebibyte })
@@ -79,7 +79,7 @@ t.test('a key with too much on the way is refused before its next body is read, 
   t.match(await (await occupy(one.headers, 1)).length, 1, 'what broke off gives its room back')
 })
 
-t.test('a caller who is refused gets the answer at once, and its connection ends', async t => {
+t.test('a rejected client gets the answer at once, and its connection ends', async t => {
   const wrong = { 'X-API-Key': 'mk_wrongwrong', 'X-API-Secret': 'x'.repeat(32) }
   const cases: Array<[what: string, path: string, headers: Record<string, string | number>, status: number]> = [
     ['no key', paths.api, { 'Content-Length': mebibyte }, 401],
@@ -99,7 +99,7 @@ t.test('a caller who is refused gets the answer at once, and its connection ends
   }
 })
 
-t.test('a caller who sends on after the answer can still read it', async t => {
+t.test('a client that continues to send after the answer can still read it', async t => {
   const body = JSON.stringify({ generation_params: { prompt: 'a'.repeat(3 * mebibyte) } })
   const { socket, ended } = say(paths.api, { 'Content-Length': body.length })
   socket.write(body.slice(0, mebibyte))
@@ -136,7 +136,7 @@ t.test('headers that trickle end the connection', async t => {
   t.pass('it ended')
 })
 
-t.test('large pictures in JSON are the same job in all interfaces, and an Idempotency-Key knows them again', async t => {
+t.test('large images in JSON are the same job in all interfaces, and an Idempotency-Key recognizes them', async t => {
   const noise = { width: 256, height: 256, channels: 3 } as const
   const png = await sharp(randomBytes(256 * 256 * 3), { raw: noise }).png().toBuffer()
   const image = png.toString('base64')
@@ -181,12 +181,12 @@ t.test('large pictures in JSON are the same job in all interfaces, and an Idempo
   t.match(await service.request('POST', paths.api, broken, one.headers), { status: 400, body: { details: { position } } })
 })
 
-t.test('parameters that no list of jobs could bear are refused', async t => {
+t.test('parameters too large for a list of jobs are rejected', async t => {
   const body = { target_server_alias: 'Main', generation_params: { prompt: 'x', alwayson_scripts: { note: { args: ['a'.repeat(1_100_000)] } } } }
   t.match(await service.request('POST', paths.api, body, one.headers), { status: 413, body: { error: 'payload_too_large', message: /beside their images/ } })
 })
 
-t.test('budgets follow the memory and let a single body pass', t => {
+t.test('limits depend on the memory and always allow a single body', t => {
   const settings = { BODY_LIMIT_MIB: 64, BODIES_MAX_MIB: 0, BODIES_PER_KEY_MIB: 0 }
   t.same(bodyBudget(settings, 4096 * mebibyte), { total: 1024 * mebibyte, perClient: 512 * mebibyte })
   t.same(bodyBudget(settings, 100 * mebibyte), { total: 72 * mebibyte, perClient: 72 * mebibyte })
@@ -195,7 +195,7 @@ t.test('budgets follow the memory and let a single body pass', t => {
   t.end()
 })
 
-t.test('a budget takes no more than it gives back', t => {
+t.test('a limit takes exactly what it releases', t => {
   const budget = createByteBudget({ total: 2 * mebibyte, perClient: mebibyte })
   const [a, b, c] = [budget.open('a'), budget.open('b'), budget.open('c')]
   a.grow(mebibyte)

@@ -55,7 +55,7 @@ async function serve (t: Test) {
 
 const file = (bytes: Buffer) => new Blob([new Uint8Array(bytes)])
 
-t.test('JSON arrives as it was written', async t => {
+t.test('JSON arrives unchanged', async t => {
   const { postJson } = await serve(t)
   const value = { a: [1, 'two', null, true, { b: '"\\[{,' }], ü: '猫', c: '\\'.repeat(200) + '"' + '['.repeat(500) }
   t.same((await postJson(JSON.stringify(value))).json.body, value)
@@ -65,7 +65,7 @@ t.test('JSON arrives as it was written', async t => {
   t.equal(((await postJson(JSON.stringify({ image }))).json.body as { image: string }).image, image)
 })
 
-t.test('JSON that is broken, too deep, too full or poisoned is refused with its place', async t => {
+t.test('JSON that is broken, too deep, too large or poisoned is rejected with its position', async t => {
   const { postJson } = await serve(t)
   const cases: Array<[given: string, sentence: RegExp]> = [
     ['{"a": x}', /expected a value at line 1, column 7/],
@@ -95,7 +95,7 @@ t.test('JSON that is broken, too deep, too full or poisoned is refused with its 
   t.match(await postJson(`"${'A'.repeat(4 * 1_048_576)}"`), { status: 413, json: { error: 'payload_too_large' } })
 })
 
-t.test('a fault is found exactly where JSON.parse refuses', t => {
+t.test('the position of an error is exactly that of JSON.parse', t => {
   const pieces = ['{', '}', '[', ']', ',', ':', '"a"', '"', '1', '-', '.5', 'e3', 'true', 'nul', ' ', '\n', '\\', '\t', '\u2028']
   const disagreements: string[] = []
   let seed = 7
@@ -117,7 +117,7 @@ t.test('a fault is found exactly where JSON.parse refuses', t => {
   t.end()
 })
 
-t.test('a form becomes the body that a JSON client sends, its files stored', async t => {
+t.test('a form becomes the body of a JSON client, with its files stored', async t => {
   const { postForm, store, texts } = await serve(t)
   const { status, json } = await postForm('/form', form => {
     form.append('prompt', '{"red"|"blue"} cat [a:b:0.5]')
@@ -153,7 +153,7 @@ t.test('a form becomes the body that a JSON client sends, its files stored', asy
   t.match(nested.json.body, { target_server_alias: 'one', generation_params: { prompt: 'cat', init_images: [String] } })
 })
 
-t.test('nobody can make up the text that stands for an upload', t => {
+t.test('no client can forge the text that stands for an upload', t => {
   const texts = createUploadTexts(randomBytes(32))
   const reference = { $media: `${'a'.repeat(64)}.png` }
   const text = texts.textOf(reference)
@@ -166,7 +166,7 @@ t.test('nobody can make up the text that stands for an upload', t => {
   t.end()
 })
 
-t.test('a form beyond its bounds is refused with the field, and leaves no draft', async t => {
+t.test('a form beyond its limits is rejected with the field, and leaves no draft', async t => {
   const { postForm, postJson, drafts } = await serve(t)
   const noise = (size: number) => file(Buffer.concat([png, randomBytes(size)]))
   const cases: Array<[who: string, code: string, sentence: RegExp, fill: (form: FormData) => void]> = [
@@ -202,7 +202,7 @@ t.test('a form beyond its bounds is refused with the field, and leaves no draft'
   t.match(await postJson('prompt=cat', 'application/x-www-form-urlencoded'), { status: 415 })
 })
 
-t.test('a client that leaves in the middle of a file leaves no draft', async t => {
+t.test('a client that leaves during a file leaves no draft', async t => {
   const { port, drafts } = await serve(t)
   const socket = connect(port, '127.0.0.1')
   socket.write('POST /form HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n' +
@@ -214,7 +214,7 @@ t.test('a client that leaves in the middle of a file leaves no draft', async t =
   t.same(await drafts(), [])
 })
 
-t.test('a client whose form is refused early can still read why', async t => {
+t.test('a client whose form is rejected early can still read the reason', async t => {
   const { port } = await serve(t)
   const socket = connect(port, '127.0.0.1')
   const bytes = Buffer.concat([

@@ -7,7 +7,7 @@ t.after(async () => await connections.close())
 const page = 'http://localhost:7860'
 const otherPeer = '192.168.1.5'
 
-t.test('a preflight is answered before anybody asks for a key', async t => {
+t.test('a preflight is answered before any key is required', async t => {
   const { app } = await openDoor(connections, { UI_AUTH: 'token' })
   t.after(async () => await app.close())
   for (const url of ['/jobs', '/api/v1/api-keys', '/undeclared', '/nowhere', '/api/v1/api-keys/some-id/rotate']) {
@@ -39,7 +39,7 @@ t.test('a preflight is answered before anybody asks for a key', async t => {
   }
 })
 
-t.test('only the exact origins of CORS_ORIGINS are told yes', async t => {
+t.test('only the exact origins of CORS_ORIGINS are allowed', async t => {
   const { app } = await openDoor(connections, { CORS_ORIGINS: 'http://localhost:7860,https://ui.example' })
   t.after(async () => await app.close())
   const allowed = async (origin: string) => {

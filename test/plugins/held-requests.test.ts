@@ -47,7 +47,7 @@ async function until (look: () => Promise<{ status: number }>, status: number): 
 }
 
 for (const [who, headers] of [['an access key', one.headers], ['an address without a key', {}]] as const) {
-  t.test(`${who} has so many streams and sockets, of all interfaces together`, async t => {
+  t.test(`${who} has a limited number of streams and sockets, of all interfaces together`, async t => {
     const stream = await listen('/api/v1/events', headers)
     const { socket } = await openSocket('/ws', headers)
     for (const path of ['/api/v1/events', `/api/v2/jobs/${jobId}/events`]) {
@@ -67,7 +67,7 @@ for (const [who, headers] of [['an access key', one.headers], ['an address witho
     t.pass('who leaves gives the place back')
   })
 
-  t.test(`${who} has so many requests that wait`, async t => {
+  t.test(`${who} has a limited number of waiting requests`, async t => {
     const end = new AbortController()
     t.teardown(() => { end.abort() })
     const waiting = fetch(`${service.url}/sdapi/v1/txt2img`, {

@@ -55,7 +55,7 @@ t.test('every line about a job has its id and that of its request, from the subm
   t.match(lines.find(isLeft), { method: 'GET', status: 200, caller: 'local' }, 'who listens has a line in the end, too')
 })
 
-t.test('no line has a secret in it, whatever is sent, goes wrong or is written by carelessness', async t => {
+t.test('no line contains a secret, in whatever request, error or careless call', async t => {
   const { lines, logger } = listeningLogger()
   const service = await startService(t, { logger, settings: { AUTH_TOKEN: 'auth-token-of-the-test' } })
   const { accessKey, secret } = await service.services.accessKeys.create({ name: 'Logged' })
@@ -81,7 +81,7 @@ t.test('no line has a secret in it, whatever is sent, goes wrong or is written b
   ]) t.notOk(text.includes(told), told)
 })
 
-t.test('an error of ours is logged whole, as err, without what the caller sent', async t => {
+t.test('an internal error is logged whole, as err, without the client\'s data', async t => {
   const { lines, logger } = listeningLogger()
   const service = await startService(t, { logger, worker: 'none' })
   const { redis } = service.services
@@ -104,7 +104,7 @@ t.test('an error of ours is logged whole, as err, without what the caller sent',
   }
 })
 
-t.test('a caller who hangs up is no error of ours', async t => {
+t.test('a client that hangs up is not an internal error', async t => {
   const { lines, logger } = listeningLogger()
   const service = await startService(t, { logger, worker: 'none' })
   const { hostname, port } = new URL(service.url)
@@ -147,7 +147,7 @@ async function until (isThere: () => boolean): Promise<void> {
   while (!isThere()) await new Promise(resolve => { setTimeout(resolve, 5) })
 }
 
-t.test('of an error, the log gets kind, message, stack, causes and facts of the system, and no text of callers', async t => {
+t.test('the log gets an error\'s kind, message, stack, causes and system facts, and no text of clients', async t => {
   const inner = Object.assign(new Error('connect ECONNREFUSED redis://:hunter2@db:6379'), {
     code: 'ECONNREFUSED', port: 6379, command: { name: 'set', args: ['a', 'hunter2'] }
   })

@@ -16,7 +16,7 @@ function valueOf (text: string, series: string): number | undefined {
   return line === undefined ? undefined : Number(line.slice(series.length + 1))
 }
 
-t.test('what happened to jobs, servers, deliveries and requests is counted', async t => {
+t.test('events of jobs, servers, deliveries and requests are counted', async t => {
   const receiver = await startReceiver(t, [service.services.webhooks.signingKeys.ownSecret])
   const done = await service.submit(quick, { webhookUrl: receiver.url })
   await service.until(done, 'completed')
@@ -45,7 +45,7 @@ t.test('what happened to jobs, servers, deliveries and requests is counted', asy
   t.notMatch(text, done, 'no job has a series of its own')
 })
 
-t.test('a server that is held or gone is told of as it is', async t => {
+t.test('a paused or absent server is reported as such', async t => {
   await service.request('POST', '/api/v1/servers', { alias: 'Gone', apiUrl: 'http://127.0.0.1:9' })
   await service.request('POST', '/api/v1/servers/Gone/pause')
   const before = String((await scrape()).body.text)
@@ -55,7 +55,7 @@ t.test('a server that is held or gone is told of as it is', async t => {
   t.notMatch(String((await scrape()).body.text), /server="Gone"/)
 })
 
-t.test('only those may read it who may', async t => {
+t.test('reading needs its right', async t => {
   const named = async (name: string, scopes: Parameters<typeof service.services.accessKeys.create>[0]['scopes']) => {
     const { accessKey, secret } = await service.services.accessKeys.create({ name, ...(scopes ? { scopes } : {}) })
     return { authorization: `Bearer ${Buffer.from(`${accessKey.key}:${secret}`).toString('base64')}` }
@@ -66,7 +66,7 @@ t.test('only those may read it who may', async t => {
   t.match(answer.headers.get('content-type'), 'text/plain')
 })
 
-t.test('the dashboard for Grafana and the alert rules ask for what there is', async t => {
+t.test('the dashboard for Grafana and the alert rules use existing series', async t => {
   const text = String((await scrape()).body.text)
   for (const file of ['grafana-dashboard.json', 'alerts.yml']) {
     const rules = await readFile(inRepository('docs/operating', file), 'utf8')
@@ -87,7 +87,7 @@ t.test('without Redis it still answers, and says so', async t => {
   redis.disconnect()
 })
 
-t.test('a process that only works tells of itself on a port of its own', async t => {
+t.test('a process with only workers serves its metrics on a port of its own', async t => {
   const status = createWorkerStatus(service.services, silentLogger)
   t.teardown(async () => await status.close())
   t.same((await status.inject('/health')).json(), { status: 'healthy' })
@@ -105,7 +105,7 @@ t.test('the dashboard shows every queue, also of servers that come later', async
   t.same(names.toSorted(), ['Downloads', 'Later', 'Main', 'Maintenance', 'Webhooks'])
 })
 
-t.test('the dashboard only shows, or gives its own page buttons that work, and no other page', async t => {
+t.test('the dashboard is read-only by default; otherwise only its own page can use its buttons', async t => {
   const press = async (one: Service, origin: string) => await one.request('PUT',
     '/dashboard/api/queues/maintenance/pause', undefined, { origin, 'sec-fetch-site': 'same-origin' })
   t.equal((await press(service, service.url)).status, 405, 'read only, as it is without a setting')

@@ -40,7 +40,7 @@ async function serve (t: Test) {
   return { ask, name, path: `/outputs/${name}`, directory }
 }
 
-t.test('a picture is served whole, to be kept and to do nothing', async t => {
+t.test('an image is served complete, cacheable and harmless', async t => {
   const { ask, path, name } = await serve(t)
   const { status, headers, body } = await ask(path)
   t.equal(status, 200)
@@ -71,7 +71,7 @@ t.test('the type follows the content, whatever the name says', async t => {
   t.equal((await ask(`/outputs/${name}`)).headers['content-type'], 'image/webp')
 })
 
-t.test('who has the picture already gets headers alone', async t => {
+t.test('a client that has the image already gets headers only', async t => {
   const { ask, path } = await serve(t)
   const { headers } = await ask(path)
   const tag = String(headers.etag)
@@ -97,7 +97,7 @@ t.test('who has the picture already gets headers alone', async t => {
   }
 })
 
-t.test('a part is served where one part is asked for', async t => {
+t.test('a part is served if one part is requested', async t => {
   const { ask, path } = await serve(t)
   const size = image.length
   const { headers } = await ask(path)
@@ -128,7 +128,7 @@ t.test('a part is served where one part is asked for', async t => {
   t.equal((await ask(path, { range: 'bytes=0-0' }, 'HEAD')).headers['content-length'], String(size))
 })
 
-t.test('nothing outside the folder comes out, and a foreign picture is not there', async t => {
+t.test('nothing outside the folder is served, and another client\'s image does not exist', async t => {
   const { ask, path, name, directory } = await serve(t)
   const link = '1f0c2a9e_2026-11-21T09-30-00-000Z_9.png'
   await symlink(join(directory, 'secret.png'), join(directory, 'outputs', link))

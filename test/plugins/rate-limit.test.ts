@@ -7,7 +7,7 @@ t.after(async () => await connections.close())
 
 const otherPeer = '192.168.1.5'
 
-t.test('a key makes sixty requests a minute and is told where it stands; others are not counted', async t => {
+t.test('a key makes sixty requests a minute and gets the counts; other clients are not counted', async t => {
   const clock = { moment: Date.parse('2026-11-21T09:00:00Z') }
   const { app, accessKeys } = await openDoor(connections, {}, () => clock.moment)
   t.after(async () => await app.close())
@@ -43,7 +43,7 @@ t.test('a key makes sixty requests a minute and is told where it stands; others 
   t.notOk('ratelimit-limit' in (await app.inject({ url: '/who' })).headers)
 })
 
-t.test('polling that is refused leaves submitting alone', async t => {
+t.test('rejected polling does not affect submissions', async t => {
   const { app, accessKeys } = await openDoor(connections, { RATE_LIMIT_PER_MINUTE: '5' }, () => 1_000_000)
   t.after(async () => await app.close())
   const { accessKey: { key }, secret } = await accessKeys.create({ name: 'poller' })
@@ -73,7 +73,7 @@ t.test('after a thousand wrong logins the right one still works, from the same a
   t.equal((await ask({ authorization: `Bearer ${adminToken}` })).statusCode, 200)
 })
 
-t.test('without Redis what is known of a key lets it read, and submissions are told to come again', async t => {
+t.test('without Redis a cached key can read, and submissions get an error with Retry-After', async t => {
   const own = await openRedis()
   const { app, accessKeys } = await openDoor(own)
   t.after(async () => {

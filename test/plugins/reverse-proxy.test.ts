@@ -44,7 +44,7 @@ async function sendRaw ({ url }: Service, lines: string[]): Promise<number> {
   return Number(/^HTTP\/1\.[01] (\d{3})/.exec(answer)?.[1])
 }
 
-t.test('behind a proxy that adds no header, a public name asks everybody for credentials, on every interface', async t => {
+t.test('behind a proxy that adds no header, a public name requires credentials on every interface', async t => {
   const redis = await startTestRedis()
   t.teardown(redis.stop)
   for (const [index, settings] of [

@@ -14,7 +14,7 @@ interface Span {
 
 interface Export { readonly resourceSpans: ReadonlyArray<{ readonly scopeSpans: ReadonlyArray<{ spans: Span[] }> }> }
 
-t.test('one trace goes from the request over the generation to the webhook, and is its caller\'s', async t => {
+t.test('one trace covers the request, the generation and the webhook, and continues its client\'s', async t => {
   const spans: Span[] = []
   const asked: string[] = []
   const last = 'webhook job.completed'
@@ -61,7 +61,7 @@ t.test('one trace goes from the request over the generation to the webhook, and 
   t.ok(asked.every(call => call === '/v1/traces home'))
 })
 
-t.test('without a collector nothing is traced, and nobody is told of any trace', async t => {
+t.test('without a collector there are no traces, and no request carries one', async t => {
   const service = await startService(t, { settings: { EGRESS_PROFILE: 'lan' } })
   const receiver = await startReceiver(t, [service.services.webhooks.signingKeys.ownSecret])
   const id = await service.submit(quick, { webhookUrl: receiver.url })

@@ -53,7 +53,7 @@ async function untilEnded (api: ApiProcess): Promise<ServerCheckView> {
   }
 }
 
-t.test('wherever the worker is killed, the next one puts everything back, and the line goes on', async t => {
+t.test('at whatever step the worker is killed, the next one puts everything back, and the queue continues', async t => {
   const fleet = await startFleet(t, { stepMilliseconds: 5 })
   const { simulator } = fleet
   const api = await fleet.api()
@@ -78,7 +78,7 @@ t.test('wherever the worker is killed, the next one puts everything back, and th
     })
   }
 
-  await t.test('a line that an operator holds stays held', async t => {
+  await t.test('a queue that an operator has paused stays paused', async t => {
     await api.request('POST', '/api/v1/servers/Main/pause', { reason: 'Mine' })
     await api.request('POST', path)
     await holdAt(simulator, 'interrupt')
@@ -121,7 +121,7 @@ const outages: Readonly<Record<string, (fleet: Fleet) => Promise<() => Promise<v
 }
 
 for (const [what, strike] of Object.entries(outages)) {
-  t.test(`Redis ${what} in the middle of a check, and nothing stays changed`, async t => {
+  t.test(`Redis ${what} during a check, and nothing stays changed`, async t => {
     const fleet = await startFleet(t, { stepMilliseconds: 5 })
     const { simulator } = fleet
     const [api] = await Promise.all([fleet.api(), fleet.worker()])

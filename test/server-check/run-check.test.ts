@@ -68,7 +68,7 @@ function levelsOf ({ report }: CheckResult): Record<string, string> {
   return levels
 }
 
-t.test('a server that behaves', async t => {
+t.test('a server without faults', async t => {
   const { report, learned, undo, findings, simulator } = await check(t)
   t.match(report, { outcome: 'finished', verdict: 'good', server: { kind: 'simulator', version: String, checkpoints: 4 } })
   t.match(learned, {
@@ -92,7 +92,7 @@ t.test('a server that knows no tasks', async t => {
   t.match(findings, { tasks: 'note', interrupt: 'good' })
 })
 
-t.test('a server whose task progress never knows our tasks, as SD.Next\'s', async t => {
+t.test('a server whose task progress never knows our tasks, like SD.Next\'s', async t => {
   const body = JSON.stringify({ active: false, queued: false, completed: false, progress: null })
   const { learned } = await check(t, {
     answer: ({ path }) => path === '/internal/progress' ? { status: 200, body } : undefined
@@ -100,7 +100,7 @@ t.test('a server whose task progress never knows our tasks, as SD.Next\'s', asyn
   t.match(learned, { tasksKnown: false, interrupts: true }, 'it is interrupted all the same')
 })
 
-t.test('a slow server gets the time to show a preview', async t => {
+t.test('a slow server gets enough time to show a preview', async t => {
   const { learned } = await check(t, {}, { stepMilliseconds: 170 })
   t.match(learned, { showsPreviews: true, interrupts: true })
 })
@@ -140,7 +140,7 @@ t.test('settings that are restored, those that are not, and those that never are
   t.match(await (await fetch(`${leaking.url}/sdapi/v1/options`)).json(), before)
 })
 
-t.test('routes by the document, or by requests that change nothing', async t => {
+t.test('routes from the server\'s document, or from requests that change nothing', async t => {
   const hidden = await check(t, {
     answer: ({ path }) => path === '/openapi.json' || path === '/sdapi/v1/interrogate'
       ? { status: 404, body: '{"detail":"Not Found"}' }
@@ -164,7 +164,7 @@ t.test('errors in each form', async t => {
   t.ok(learned.errorStyles?.includes('pydantic2'))
 })
 
-t.test('what a proxy in front of it allows', async t => {
+t.test('the limits of a proxy in front of it', async t => {
   const small = await check(t, { largestBody: 1024 * 1024, headers: { server: 'nginx/1.24' } })
   t.match(small.learned, { proxy: 'nginx' })
   const { bodyAcceptedBytes = 0, bodyRefusedBytes = 0 } = small.learned
@@ -180,7 +180,7 @@ t.test('what a proxy in front of it allows', async t => {
   t.match(long.findings, { time_limit: 'good' })
 })
 
-t.test('a server that fails, refuses us or is none', async t => {
+t.test('a server that fails, rejects us or does not exist', async t => {
   const failing = await check(t, { answer: ({ path }) => path === '/sdapi/v1/txt2img' ? { status: 500, body: '{}' } : undefined })
   t.match(failing.report, { outcome: 'broken_off', verdict: 'harm' })
   const closed = await check(t, {}, { auth: 'ann:secret' })
@@ -189,21 +189,21 @@ t.test('a server that fails, refuses us or is none', async t => {
   t.match(gone.report, { outcome: 'could_not_run', server: { kind: null } })
 })
 
-t.test('one of a kind that takes no settings', async t => {
+t.test('a server of a kind that accepts no settings', async t => {
   const { report, learned, findings } = await check(t, {}, { flavor: 'sdcpp' })
   t.match(report, { outcome: 'finished', verdict: 'good' })
   t.match(findings, { overrides: 'unknown', routes: 'note' })
   t.notOk('restoresOverrides' in learned)
 })
 
-t.test('a report has no address, prompt, or name of a checkpoint in it', async t => {
+t.test('a report contains no address, prompt or checkpoint name', async t => {
   const { report } = await check(t)
   const text = reportText(report)
   t.match(text, /this machine, port/)
   t.notMatch(text + JSON.stringify(report), /127\.0\.0\.1|grey square|dreamscape|realistic/)
 })
 
-t.test('a person who changes a setting meanwhile keeps it', async t => {
+t.test('a setting that a person changes meanwhile stays', async t => {
   const simulator = await startSimulator(simulated)
   t.teardown(simulator.close)
   const post = async (settings: object) => {

@@ -24,7 +24,7 @@ const options = async ({ simulator }: Service) =>
 
 const service = await startService(t, { simulator: { stepMilliseconds: 5 } })
 
-t.test('a server is checked while its line waits, and everything is as before', async t => {
+t.test('a server is checked while its queue waits, and everything is as before', async t => {
   const before = await options(service)
   const asked = await check(service, 'POST')
   t.equal(asked.status, 202)
@@ -47,7 +47,7 @@ t.test('a server is checked while its line waits, and everything is as before', 
   })
 })
 
-t.test('a server that an operator holds stays held', async t => {
+t.test('a server that an operator has paused stays paused', async t => {
   await service.request('POST', '/api/v1/servers/Main/pause', { reason: 'Mine' })
   await check(service, 'POST')
   t.match((await service.request('GET', '/api/v1/servers/Main')).body, { paused: true, checking: true, pause_reason: 'Mine' })
@@ -68,7 +68,7 @@ t.test('the running job ends first', async t => {
   t.match(generations[own + 1]?.taskId, /^stablequeue-check-/)
 })
 
-t.test('a person\'s generation is not mixed with, and waited for only so long', async t => {
+t.test('a check does not overlap with a person\'s generation, and waits only for a limited time', async t => {
   const { interrupts } = service.simulator.state()
   service.simulator.startBrowserJob({ steps: 2000 })
   await check(service, 'POST')
@@ -78,7 +78,7 @@ t.test('a person\'s generation is not mixed with, and waited for only so long', 
   await service.simulator.crash(0)
 })
 
-t.test('a check is cancelled, and everything is put back', async t => {
+t.test('a cancelled check puts everything back', async t => {
   const before = await options(service)
   service.simulator.setFaults([{ kind: 'hang', times: 1 }])
   await check(service, 'POST')
@@ -90,7 +90,7 @@ t.test('a check is cancelled, and everything is put back', async t => {
   t.match(await check(service, 'DELETE'), { status: 404, body: { error: 'check_not_found' } })
 })
 
-t.test('a check needs servers:admin, a server that is served, and known fields', async t => {
+t.test('a check needs servers:admin, a server with a worker, and known fields', async t => {
   const { accessKey, secret } = await service.services.accessKeys.create({ name: 'reader', scopes: ['servers:read', 'jobs:write'] })
   const headers = { 'x-api-key': accessKey.key, 'x-api-secret': secret }
   for (const method of ['POST', 'GET', 'DELETE']) {
@@ -108,7 +108,7 @@ t.test('a check needs servers:admin, a server that is served, and known fields',
   t.match(await service.request('POST', '/api/v1/servers/Off/check'), { status: 409, body: { error: 'server_not_served' } })
 })
 
-t.test('another checkpoint shows whether the selection is kept, and the former one is selected again', async t => {
+t.test('a second checkpoint shows whether the selection is kept, and the former one is selected again', async t => {
   const before = await options(service)
   await check(service, 'POST', { checkpoint: 'anime-pastel' })
   const report = await ended(service)
@@ -117,7 +117,7 @@ t.test('another checkpoint shows whether the selection is kept, and the former o
   t.notMatch(JSON.stringify(report), /anime-pastel|dreamscape|127\.0\.0\.1|grey square/)
 })
 
-t.test('a server that dies in the middle gets everything back once it answers', async t => {
+t.test('a server that dies during the check gets everything back once it answers', async t => {
   const before = await options(service)
   service.simulator.setFaults([{ kind: 'crash-mid', refuseMilliseconds: 300, times: 1, prompt: 'grey' }])
   await check(service, 'POST')

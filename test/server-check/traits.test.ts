@@ -17,7 +17,7 @@ async function check (service: Service, requestedOptions: object = {}) {
 
 const simulator = { stepMilliseconds: 5, loadMilliseconds: 0, checkpoints: ['one.safetensors', 'two.safetensors'] }
 
-t.test('where nothing is restored, the next job is sent with what the one before has changed', async t => {
+t.test('if settings are not restored, the next job also sends those that the one before changed', async t => {
   const service = await startService(t, { simulator })
   service.simulator.setRestores('none')
   t.match(await check(service), { traits: { restores_overrides: 'none' } })
@@ -32,7 +32,7 @@ t.test('where nothing is restored, the next job is sent with what the one before
     [{ 'Clip skip': 2 }, {}])
 })
 
-t.test('a check that has seen its settings restored says nothing of others', async t => {
+t.test('a check that saw its settings restored reports nothing about others', async t => {
   const service = await startService(t, { simulator })
   t.match(await check(service), { traits: { restores_overrides: 'saved' } })
   t.match(await check(service), { traits: { restores_overrides: 'saved' } })
@@ -41,7 +41,7 @@ t.test('a check that has seen its settings restored says nothing of others', asy
   t.equal(service.simulator.options().all.face_restoration, false)
 })
 
-t.test('a time limit that it found keeps jobs from being sent twice', async t => {
+t.test('a time limit that the check found prevents jobs from being sent twice', async t => {
   const service = await startService(t, { simulator })
   service.simulator.setFaults([{ kind: 'gateway-timeout', sticky: true, prompt: 'grey', afterMilliseconds: 600 }])
   const { traits } = await check(service, { minutes: 0.05 })

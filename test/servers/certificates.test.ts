@@ -26,7 +26,7 @@ async function probed (address: ServerAddress): Promise<string> {
   }
 }
 
-t.test('a certificate is trusted where its authority, its intermediate or itself was given', async t => {
+t.test('a certificate is trusted if its authority, its intermediate or itself was given', async t => {
   const selfSigned = await sendSlot(t, 'self-signed')
   const ofPrivate = await sendSlot(t, 'private')
   const chained = await sendSlot(t, 'chained', 'intermediate')
@@ -45,7 +45,7 @@ t.test('a certificate is trusted where its authority, its intermediate or itself
   for (const [baseUrl, trust] of cases) t.equal(await probed({ baseUrl, ...trust }), 'simulator', JSON.stringify(trust).slice(0, 60))
 })
 
-t.test('what is wrong with a certificate is named with its cure', async t => {
+t.test('errors of a certificate are named with their cure', async t => {
   const cases: Array<[chain: string[], trust: Partial<ServerAddress>, said: RegExp]> = [
     [['self-signed'], {}, /^certificate_self_signed: .*self-signed.*as ca of the server.*tls_verify.*"self-signed server"/],
     [['private'], {}, /^certificate_unverified: .*private authority.*as ca.*"StableQueue test root"/],
@@ -63,7 +63,7 @@ t.test('what is wrong with a certificate is named with its cure', async t => {
   }
 })
 
-t.test('http on an https port and https on an http port are named as what they are', async t => {
+t.test('http on an https port and https on an http port are named as such', async t => {
   const secure = await sendSlot(t, 'private')
   t.match(await probed({ baseUrl: `http://127.0.0.1:${secure.port}` }), /^https_expected: .*speaks https, not http.*https:\/\/127\.0\.0\.1/)
   t.match(await probed({ baseUrl: simulator.url.replace('http:', 'https:') }), /^not_https: .*speaks http, not https.*http:\/\/127\.0\.0\.1/)
@@ -77,7 +77,7 @@ t.test('http on an https port and https on an http port are named as what they a
   t.match(await probed({ baseUrl: `https://127.0.0.1:${port}` }), /^connection_lost/)
 })
 
-t.test('the list, the test of a server and the doctor say it', async t => {
+t.test('the list, the test of a server and the doctor name it', async t => {
   const { url } = await sendSlot(t, 'self-signed')
   const service = await startService(t, { servers: {} })
   await service.request('POST', '/api/v1/servers', { alias: 'Private', apiUrl: url })

@@ -11,7 +11,7 @@ const states = { readMany: async (ids: readonly string[]) => ids.map(id => state
 const order = async (checkpoint: string | null) =>
   (await readCandidates(servers, states as never, async id => id === 'plain' ? 0 : 5, checkpoint)).map(({ server }) => server.id)
 
-t.test('a checkpoint goes to a server that can load its kind, before the shortest line counts', async t => {
+t.test('a checkpoint goes to a server that can load its kind, before the shortest queue counts', async t => {
   for (const name of [null, 'dreamscape.safetensors', 'SDXL/sd_xl_base_1.0.safetensors [31e35c80fc]', 'ponyDiffusionV6XL']) {
     t.strictSame(await order(name), ['plain', 'forge'], String(name))
   }

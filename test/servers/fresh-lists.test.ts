@@ -1,7 +1,7 @@
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
 
-t.test('before a name is refused, its list is read at the server again', async t => {
+t.test('before a name is rejected, its list is read from the server again', async t => {
   const service = await startService(t, {
     simulator: { loras: ['old'], checkpoints: ['one.safetensors'], scripts: ['Comments'] }
   })
@@ -11,7 +11,7 @@ t.test('before a name is refused, its list is read at the server again', async t
     target_server_alias: 'Main', generation_params: { ...quick, ...parameters }
   })
 
-  await t.test('so that a LoRA or checkpoint that was added a moment ago is taken', async t => {
+  await t.test('so that a LoRA or checkpoint that was added a moment ago is accepted', async t => {
     await fetch(`${simulator.url}/simulator/loras`, {
       method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"loras":["old","new-one"]}'
     })
@@ -43,14 +43,14 @@ t.test('before a name is refused, its list is read at the server again', async t
     t.match(JSON.stringify(body), /new-one/, 'the inventory of all knows it')
   })
 
-  await t.test('and many bad names do not ask it more often', async t => {
+  await t.test('and many bad names do not cause more requests', async t => {
     const before = count()
     const answers = await Promise.all(Array.from({ length: 20 }, async () => await ask({ prompt: '<lora:nowhere:1>' })))
     t.ok(answers.every(({ status, body }) => status === 422 && body.error === 'model_not_found'))
     t.ok(count() - before <= 3, `${count() - before} readings`)
   })
 
-  await t.test('and a name behind # is none where the server hides comments', async t => {
+  await t.test('and a name behind # is missing if the server hides comments', async t => {
     const accepted = await ask({ prompt: 'a lighthouse # <lora:nowhere:1>\n<lora:old:1>\n#<lora:gone:1>' })
     t.equal(accepted.status, 202, JSON.stringify(accepted.body))
     t.equal((await ask({ prompt: '#red\n<lora:nowhere:1>' })).status, 422)

@@ -13,11 +13,11 @@ t.teardown(() => { redis.disconnect() })
 const store = () => createServerStateStore(redis, createKeys('sq'))
 const subject = { id: 'one', baseUrl: 'http://127.0.0.1:7860', kind: 'a1111' } as const
 
-t.test('nothing is known of a server before something was learned', async t => {
+t.test('a new server has no learned traits', async t => {
   t.match(await store().learned.read(subject), { tasksKnown: null })
 })
 
-t.test('what one process learned is known to the next, and what is learned later replaces it', async t => {
+t.test('the traits that one process learned are known to the next, and later ones replace them', async t => {
   await store().learned.learn(subject, { tasksKnown: true })
   t.match(await store().learned.read(subject), { tasksKnown: true })
   await store().learned.learn(subject, { tasksKnown: false })
@@ -37,7 +37,7 @@ t.test('another address or another kind is another server', async t => {
   t.match(await store().learned.read(subject), { tasksKnown: null }, 'a server that became another is learned again')
 })
 
-t.test('with its server, all that was learned is forgotten', async t => {
+t.test('traits are deleted with their server', async t => {
   await store().learned.learn(subject, { tasksKnown: true })
   await store().forget(subject.id)
   t.match(await store().learned.read(subject), { tasksKnown: null })

@@ -31,7 +31,7 @@ async function startNeighbour (): Promise<{ holder: LeaseHolder, kill: () => Pro
 t.equal(own.space === null, process.platform !== 'linux')
 const onLinux = own.space === null ? { skip: 'needs /proc' } : {}
 
-t.test('a lease is inherited at once from a holder that was seen to die, by one of those who saw it', onLinux, async t => {
+t.test('a lease is inherited at once from a holder that was seen to die, by one of its observers', onLinux, async t => {
   const server = await startTestRedis()
   t.teardown(server.stop)
   const redis = new Redis(server.url)
@@ -51,7 +51,7 @@ t.test('a lease is inherited at once from a holder that was seen to die, by one 
   t.match(await theirs.acquire('s', minute), { kind: 'held' })
 })
 
-t.test('only proof counts: what cannot be seen from here may live', onLinux, async t => {
+t.test('only proof counts: a holder that is invisible from here can be alive', onLinux, async t => {
   const { holder, kill } = await startNeighbour()
   t.equal(isHolderGone(writeHolder(holder), own), false)
   t.equal(isHolderGone(writeHolder(own), own), false)
@@ -96,7 +96,7 @@ async function openLeases (t: Test) {
   }
 }
 
-t.test('a lease that Redis drops while its holder renews it is not taken: the clock was set', async t => {
+t.test('a lease that Redis drops while its holder renews it is not taken: the clock was changed', async t => {
   const { redis, theirs, ours, lease, look } = await openLeases(t)
   await theirs.acquire('s', minute)
   t.match(await ours.acquire('s', minute), { kind: 'held' })
@@ -109,7 +109,7 @@ t.test('a lease that Redis drops while its holder renews it is not taken: the cl
   t.equal(await look(100), 46, 'but it is once nobody renews it')
 })
 
-t.test('a lease that Redis keeps is taken when nobody renews it', async t => {
+t.test('a lease that Redis keeps is taken if it is not renewed', async t => {
   const { redis, theirs, ours, lease, look } = await openLeases(t)
   await theirs.acquire('s', minute)
   t.match(await ours.acquire('s', minute), { kind: 'held' })
@@ -118,7 +118,7 @@ t.test('a lease that Redis keeps is taken when nobody renews it', async t => {
   t.equal(await theirs.renew('s', 1, minute), false)
 })
 
-t.test('who did not look for a while begins to watch again', async t => {
+t.test('a process that paused its observation starts it again', async t => {
   const { theirs, ours, pass, look } = await openLeases(t)
   await theirs.acquire('s', minute)
   t.match(await ours.acquire('s', minute), { kind: 'held' })
@@ -127,7 +127,7 @@ t.test('who did not look for a while begins to watch again', async t => {
   t.equal(await look(100), 60)
 })
 
-t.test('a lease that lapsed and that nobody else took goes on under its fence', async t => {
+t.test('a lease that lapsed and that no other process took continues under its fence', async t => {
   const { redis, theirs, ours, lease } = await openLeases(t)
   t.same(await theirs.acquire('s', minute), { kind: 'taken', fence: 1 })
   await redis.del(lease)
@@ -140,7 +140,7 @@ t.test('a lease that lapsed and that nobody else took goes on under its fence', 
   t.equal(await theirs.isHeld('s', 1), false)
 })
 
-t.test('whoever starts when Redis has dropped a lease takes it', async t => {
+t.test('a process that starts when Redis has dropped a lease takes it', async t => {
   const { redis, theirs, ours, lease } = await openLeases(t)
   await theirs.acquire('s', minute)
   await redis.del(lease)

@@ -82,7 +82,7 @@ function hold (): { held: Promise<void>, release: () => void } {
   return { held, release }
 }
 
-t.test('the metadata of many LoRAs is read beside the looks, and only where that is needed', async t => {
+t.test('the metadata of many LoRAs is read beside the checks, and only if needed', async t => {
   const simulator = await startSimulator({ speed: Infinity, manyLoras: many })
   t.teardown(simulator.close)
   const { control, monitor, told, inventories, passesAfter, known } = await watch(t, 'main', simulator)
@@ -112,7 +112,7 @@ t.test('the metadata of many LoRAs is read beside the looks, and only where that
   t.equal(await passesAfter(2), 4, 'a person who asks does')
 })
 
-t.test('one that was asked for during a pass follows it', async t => {
+t.test('a request during a pass starts another one after it', async t => {
   const simulator = await startSimulator({ speed: Infinity, manyLoras: many })
   t.teardown(simulator.close)
   const { control, inventories, passesAfter } = await watch(t, 'asked', simulator)
@@ -127,7 +127,7 @@ t.test('one that was asked for during a pass follows it', async t => {
   t.equal(await passesAfter(2), 2)
 })
 
-t.test('a pass that fails is not tried again at once, and takes nobody out of use', async t => {
+t.test('a failed pass is not retried at once, and makes no server unusable', async t => {
   const simulator = await startSimulator({ speed: Infinity, manyLoras: many })
   t.teardown(simulator.close)
   const { control, monitor, passesAfter, known } = await watch(t, 'failing', simulator)

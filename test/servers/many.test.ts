@@ -5,7 +5,7 @@ import { fast, startService } from '../helper.ts'
 const warnings: Error[] = []
 process.on('warning', warning => { warnings.push(warning) })
 
-t.test('one process serves a dozen servers without a warning of Node', async t => {
+t.test('one process serves a dozen servers without a warning from Node', async t => {
   const servers: Record<string, string> = {}
   for (let number = 1; number <= 12; number++) {
     const simulator = await startSimulator(fast)

@@ -55,7 +55,7 @@ const titles = async () => {
   return (await states.inventory('main'))?.checkpoints.map(({ title }) => title.replace(/ \[.*/, ''))
 }
 
-t.test('an inventory is read anew when the checkpoints are others, and not before', async t => {
+t.test('an inventory is read again if the checkpoints differ, and not before', async t => {
   t.same(await titles(), ['one.safetensors'])
   const reads = () => simulator.state().requests['GET /sdapi/v1/samplers']
   t.equal(reads(), 1)
@@ -95,7 +95,7 @@ t.test('only different errors of different requests give a server a break, and i
   t.same(told, [true, false, true])
 })
 
-t.test('a route that was missing at work is known until the server was away', async t => {
+t.test('a route that was missing at work stays known until the server was away', async t => {
   await monitor.lacks('/sdapi/v1/img2img')
   t.same(monitor.traits()?.missingRoutes, ['/sdapi/v1/img2img'])
   await monitor.check()
@@ -105,7 +105,7 @@ t.test('a route that was missing at work is known until the server was away', as
   t.match(monitor.traits(), { missingRoutes: [] })
 })
 
-t.test('what a look saw before a generation failed counts no more', async t => {
+t.test('a check from before a failed generation no longer counts', async t => {
   let isGone = false
   let isSlow = false
   let letGo = (): void => undefined
@@ -147,7 +147,7 @@ t.test('what a look saw before a generation failed counts no more', async t => {
   t.equal(restarting.usable(), false, 'no further job is sent to a server that has just gone')
 })
 
-t.test('differences have the inventory read again once each, and no more often than every 30 seconds', async t => {
+t.test('differences reload the inventory once each, and at most every 30 seconds', async t => {
   const reads = () => simulator.state().requests['GET /sdapi/v1/samplers'] ?? 0
   let now = performance.now()
   t.intercept(performance, 'now', { value: () => now })
@@ -181,7 +181,7 @@ t.test('differences have the inventory read again once each, and no more often t
   t.equal(await after('one', 'two', 'three', 'four', 'five'), 3)
 })
 
-t.test('what this machine or Redis cannot do just now makes no server offline', async t => {
+t.test('problems of this machine or Redis make no server offline', async t => {
   const seen: boolean[] = []
   let problem: Error | null = null
   const watched = createServerMonitor({
@@ -260,7 +260,7 @@ function watchServer (alias: string, times: Partial<MonitorIntervals>) {
 
 const noRoute = new GenerationFailure('server-down', 'route_missing', 'There is no such route.')
 
-t.test('a list that is empty all at once is read several times before that is believed', async t => {
+t.test('a suddenly empty list is read several times before it is believed', async t => {
   const { watching, answers, loras } = watchServer('Emptied', { inventory: 0 })
   await watching.check()
   const before = await loras()
@@ -281,7 +281,7 @@ t.test('a list that is empty all at once is read several times before that is be
   t.same(seen, [before, before, before, before, before, 0])
 })
 
-t.test('a server that comes back without what it had is not used until it has that, nor held for ever', async t => {
+t.test('a server that returns without its lists is not used until it has them, nor paused for ever', async t => {
   const start = { known: 300, unknown: 300 }
   for (const path of ['/sdapi/v1/loras', '/controlnet/model_list', '/sdapi/v1/samplers']) {
     const { watching, answers } = watchServer(`Back${path.length}`, { start })
@@ -303,7 +303,7 @@ t.test('a server that comes back without what it had is not used until it has th
   }
 })
 
-t.test('a server of which nothing is known is held until its kind has what it mounts last', async t => {
+t.test('a new server waits until its kind has the parts that it mounts last', async t => {
   const { watching, answers } = watchServer('Unknown', {})
   answers.set('/sdapi/v1/loras', noRoute)
   t.match(await watching.check(), { reachable: 'no', lastError: /LoRAs/ })
@@ -311,7 +311,7 @@ t.test('a server of which nothing is known is held until its kind has what it mo
   t.match(await watching.check(), { reachable: 'yes' })
 })
 
-t.test('an error that may come of a start holds the server back, three times at the most', async t => {
+t.test('an error that can be caused by a start pauses the server, at most three times', async t => {
   const { watching } = watchServer('Early', { whileDown: 10 })
   const failure = new GenerationFailure('request', 'request_failed', 'IndexError: list assignment index out of range')
   t.equal(await watching.stillStarts(failure), false, 'nothing has started yet')
@@ -323,7 +323,7 @@ t.test('an error that may come of a start holds the server back, three times at 
   t.same([await watching.stillStarts(failure), watching.usable()], [false, true])
 })
 
-t.test('routes that only take POST are looked for once per start', async t => {
+t.test('routes that only accept POST are checked once per start', async t => {
   const { watching } = watchServer('Routes', { inventory: 0 })
   simulator.reset()
   for (let round = 0; round < 4; round++) await watching.check()

@@ -69,17 +69,17 @@ async function start (t: Test, flavor: 'a1111' | 'forge') {
 }
 
 for (const flavor of ['a1111', 'forge'] as const) {
-  t.test(`what the options of ${flavor} cost a job`, async t => {
+  t.test(`the cost of ${flavor}'s options for a job`, async t => {
     const { simulator, run, titleOf } = await start(t, flavor)
     const one = titleOf('one')
     const two = titleOf('two')
     await run()
 
-    await t.test('nothing where it names its checkpoint and no setting', async t => {
+    await t.test('nothing if it names its checkpoint and no setting', async t => {
       for (const title of [one, two, two, one]) t.strictSame((await run({ checkpoint: title })).requests, none)
     })
 
-    await t.test('one reading and one change the first time that a setting is overridden, then nothing', async t => {
+    await t.test('one read and one write the first time that a setting is overridden, then nothing', async t => {
       t.strictSame((await run({ checkpoint: one, settings: clipSkip })).requests, { reads: 1, changes: 1 })
       for (const title of [one, two]) {
         t.strictSame((await run({ checkpoint: title, settings: clipSkip })).requests, none)
@@ -87,7 +87,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
       t.strictSame((await run({ checkpoint: one })).requests, none)
     })
 
-    await t.test('one reading where it names no checkpoint, and then it is sent with the selected one', async t => {
+    await t.test('one read if it names no checkpoint, and then it is sent with the selected one', async t => {
       for (const settings of [{}, clipSkip]) {
         t.match(await run({ settings }), { requests: { reads: 1, changes: 0 }, checkpoint: 'one', used: 'one' })
       }
@@ -95,7 +95,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
       t.match(await run(), { requests: { reads: 1, changes: 0 }, checkpoint: 'two', used: 'two', warnings: [] })
     })
 
-    await t.test('nothing for the settings of a person, which leave marks in every picture', async t => {
+    await t.test('nothing for a person\'s settings, which show in every image', async t => {
       await simulator.changeOptions({ CLIP_stop_at_last_layers: 3 })
       t.match(await run(), { warnings: [] })
       for (const title of [one, two]) {

@@ -4,7 +4,7 @@ import { createProxyLimit } from '../../src/jobs/judge-failure.ts'
 const workload = (evaluations: number) => ({ evaluations, megapixels: evaluations / 4, checkpoint: '' })
 const late = (seconds: number, evaluations: number) => ({ seconds, needed: 270, workload: workload(evaluations) })
 
-t.test('a time limit that a thorough check found is believed at once, until an answer takes longer', t => {
+t.test('a time limit that a thorough check found applies at once, until an answer takes longer', t => {
   let checked: number | null = 60
   const limit = createProxyLimit({ seconds: () => checked, raised () { checked = null } })
   t.equal(limit.gaveUp(late(20, 50)), false, 'that was another reason')
@@ -19,7 +19,7 @@ t.test('a time limit that a thorough check found is believed at once, until an a
   t.end()
 })
 
-t.test('a time limit is believed once a proxy gave up twice after as long', t => {
+t.test('a time limit applies after a proxy gave up twice after the same time', t => {
   let clock = 0
   const limit = createProxyLimit(undefined, () => clock)
   t.equal(limit.gaveUp(late(60, 50)), false)

@@ -20,7 +20,7 @@ const lookUp = async (host: string) =>
 const checked = async (url: string, ...allow: string[]) =>
   await createServerReach(allow, lookUp).check(url, 'apiUrl').then(() => 'taken', (error: Error) => error.message)
 
-t.test('no spelling of a link-local or metadata address is taken, and everything of a home or office is', async t => {
+t.test('no notation of a link-local or metadata address is accepted, and every address of a home or office is', async t => {
   for (const url of [...metadata, 'http://metadata.test']) t.match(await checked(url), /SERVERS_ALLOW/, url)
   for (const url of [
     'http://127.0.0.1:7860', 'http://localhost:7860', 'http://0.0.0.0:7860', 'http://0:7860', 'http://[::]:7860',
@@ -41,13 +41,13 @@ t.test('SERVERS_ALLOW opens addresses, networks and names', async t => {
   t.throws(() => parseSettings({ SERVERS_ALLOW: '10.0.0.0/33' }), { message: /SERVERS_ALLOW .* must be a network or a name/ })
 })
 
-t.test('a name is looked at again when it is called, and leads to no other address than it was looked at', async t => {
+t.test('a name is checked again at each call, and leads only to the checked address', async t => {
   const reach = createServerReach([], lookUp)
   t.same(await reach.resolve({ host: 'gpu.local', port: 7860 }), [{ address: '192.168.1.20', family: 4 }])
   await t.rejects(reach.resolve({ host: 'metadata.test', port: 80 }), { name: 'AddressNotAllowed' })
 })
 
-t.test('no route and no setting registers such a server; one that is there stays, and says why it cannot be used', async t => {
+t.test('no route and no setting registers such a server; an existing one stays, and says why it is unusable', async t => {
   const service = await startService(t, { servers: { Before: 'http://169.254.169.254:7860' }, worker: 'none' })
   const request = async (method: string, path: string, body: object) => await service.request(method, `/api/v1/servers${path}`, body)
   for (const body of [{ apiUrl: 'http://169.254.169.254' }, { apiUrl: 'http://[::ffff:169.254.169.254]' }]) {
@@ -69,7 +69,7 @@ t.test('no route and no setting registers such a server; one that is there stays
   t.equal(registry.byAlias('Other'), undefined)
 })
 
-t.test('with the setting such a server is called', async t => {
+t.test('with the setting such a server works', async t => {
   const service = await startService(t, {
     servers: { Link: 'http://169.254.169.254:9' }, settings: { SERVERS_ALLOW: '169.254.169.254' }
   })

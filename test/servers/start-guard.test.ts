@@ -100,7 +100,7 @@ async function askUntil (client: A1111Client, ...codes: string[]): Promise<{ cod
   }
 }
 
-t.test('a server that takes the very first connection is asked at once', async t => {
+t.test('a server that accepts the very first connection gets requests at once', async t => {
   const server = await createListener()
   await server.open()
   t.teardown(server.close)
@@ -108,7 +108,7 @@ t.test('a server that takes the very first connection is asked at once', async t
   t.equal(await ask(client(server.url)), 'answered')
 })
 
-t.test('one that has refused is only connected to, and asked when it has taken connections for long enough', async t => {
+t.test('a server that has refused gets only connections, and requests once it has accepted them for long enough', async t => {
   const server = await createListener()
   t.teardown(server.close)
   const { client, connects } = createProcess(createLocalStartNotes())
@@ -134,7 +134,7 @@ async function untilStarting (client: A1111Client): Promise<GenerationFailure> {
   }
 }
 
-t.test('one that dies again while it starts begins anew', async t => {
+t.test('a server that dies again while it starts begins again', async t => {
   const server = await createListener()
   t.teardown(server.close)
   const { client } = createProcess(createLocalStartNotes())
@@ -149,7 +149,7 @@ t.test('one that dies again while it starts begins anew', async t => {
   t.ok(took >= waitMs * 0.9, `${took} ms`)
 })
 
-t.test('a connection that was lost counts as a refusal, although the next is taken', async t => {
+t.test('a lost connection counts as a refusal, although the next is accepted', async t => {
   const server = await createListener()
   await server.open(({ url }) => url === '/lost' ? 0 : 200)
   t.teardown(server.close)
@@ -164,7 +164,7 @@ t.test('a connection that was lost counts as a refusal, although the next is tak
   t.ok(took > waitMs / 2)
 })
 
-t.test('all processes know it, and connect no more often than one', async t => {
+t.test('all processes share this knowledge, and together connect no more often than one', async t => {
   const redisServer = await startTestRedis()
   t.teardown(redisServer.stop)
   const redis = new Redis(redisServer.url)
@@ -199,7 +199,7 @@ t.test('all processes know it, and connect no more often than one', async t => {
   t.same(server.requests, [])
 })
 
-t.test('without Redis each process knows what it has seen itself', async t => {
+t.test('without Redis each process uses its own observations', async t => {
   const gone = new Redis('redis://127.0.0.1:1', { lazyConnect: true, maxRetriesPerRequest: 0, retryStrategy: () => null })
   gone.on('error', () => {})
   const hanging: StartNotes = createStartNotes(gone, createKeys('sq'))
@@ -214,7 +214,7 @@ t.test('without Redis each process knows what it has seen itself', async t => {
   t.match(await askUntil(asking, 'answered'), { code: 'answered' })
 })
 
-t.test('what forwards connections and finds nobody behind it is no server that takes them', async t => {
+t.test('a proxy that accepts connections without a server behind it does not count as a server', async t => {
   const server = await createListener()
   t.teardown(server.close)
   const target = Number(new URL(server.url).port)
@@ -240,7 +240,7 @@ t.test('what forwards connections and finds nobody behind it is no server that t
   t.match(await askUntil(asking, 'answered'), { code: 'answered' })
 })
 
-t.test('behind a proxy that says that its server is away, one request is made each while', async t => {
+t.test('behind a proxy that says that its server is away, there is one request per interval', async t => {
   let status = 200
   const proxy = await createListener()
   await proxy.open(() => status)
@@ -265,7 +265,7 @@ t.test('behind a proxy that says that its server is away, one request is made ea
   t.match(await askUntil(asking, 'answered'), { code: 'answered' })
 })
 
-t.test('a single request that a proxy could not get an answer for keeps no other away', async t => {
+t.test('one request without an answer from a proxy does not block others', async t => {
   const proxy = await createListener()
   await proxy.open(({ url }) => url === '/heavy' ? 502 : 200)
   t.teardown(proxy.close)
@@ -276,7 +276,7 @@ t.test('a single request that a proxy could not get an answer for keeps no other
   t.match(await asking.postJson('/sdapi/v1/interrupt', {}), {})
 })
 
-t.test('an https address is connected to without a greeting', async t => {
+t.test('an https address gets a connection without a handshake', async t => {
   const heard: Buffer[] = []
   const port = await freePort()
   const { client } = createProcess(createLocalStartNotes(), 5000)
@@ -291,7 +291,7 @@ t.test('an https address is connected to without a greeting', async t => {
   t.same(heard, [])
 })
 
-t.test('whoever watches a server learns at once that it went away, and nothing of connections that are not used', async t => {
+t.test('watchers of a server learn at once that it went away, and idle connections are ignored', async t => {
   // A watched connection keeps no process running.
   const running = setInterval(() => {}, 1000)
   t.teardown(() => { clearInterval(running) })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createSuspicions, normaliseWords } from '../../src/servers/suspicions.ts'
 
-t.test('only different errors of different requests, one after the other, speak against a server', t => {
+t.test('only different errors of different requests in a row make a server suspected', t => {
   const suspicions = createSuspicions()
   const note = (request: string, words: string) => suspicions.note({ request, words })
   t.equal(note('a', 'one'), 'first')
@@ -15,7 +15,7 @@ t.test('only different errors of different requests, one after the other, speak 
   t.end()
 })
 
-t.test('what the same request has met before is its own fault, and takes nothing from what others met', t => {
+t.test('an error that the same request has had before is its own fault, and keeps what others had', t => {
   const suspicions = createSuspicions()
   const note = (request: string, words: string) => suspicions.note({ request, words })
   t.equal(note('script', 'did not find zebra at 0x7f12'), 'first')
@@ -29,7 +29,7 @@ t.test('what the same request has met before is its own fault, and takes nothing
   t.end()
 })
 
-t.test('numbers, addresses, ids and files are no part of what an error says', t => {
+t.test('numbers, addresses, ids and files are not part of an error\'s identity', t => {
   const same = [
     'Tried to allocate 2.25 GiB at 0x7fe1 for task(ab12cd), see /tmp/gradio/xy.log [4, 64]',
     'tried to allocate 512 MiB at 0x0001 for task(99zz00), see /tmp/a.log [1, 64]'

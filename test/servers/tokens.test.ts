@@ -21,7 +21,7 @@ const generate = async (alias: string) => {
 
 const headers = { 'CF-Access-Client-Id': 'app.access', 'cf-access-client-secret': 'header-secret-1', Cookie: 'auth=cookie-secret' }
 
-t.test('headers and bearer go to their server with every request, are sealed and never shown', async t => {
+t.test('headers and bearer are sent with every request to their server, are sealed and never shown', async t => {
   const byHeaders = await startGate(t, service.simulator.url, ({ 'cf-access-client-secret': secret }) => secret === 'header-secret-1')
   const byBearer = await startGate(t, service.simulator.url, ({ authorization }) => authorization === 'Bearer bearer-secret-1')
   const answers = [
@@ -59,7 +59,7 @@ t.test('headers and bearer go to their server with every request, are sealed and
   }
 })
 
-t.test('what is left out stays, null removes, and another address drops it', async t => {
+t.test('missing fields stay, null removes, and another address discards them', async t => {
   const sendSlot = await startGate(t, service.simulator.url, ({ 'x-token': token }) => token === 'gate-token')
   const other = await startGate(t, service.simulator.url, () => true)
   await add({ alias: 'Kept', apiUrl: sendSlot.url, headers: { 'X-Token': 'gate-token' }, ca: pem('root'), tls_verify: false })
@@ -84,7 +84,7 @@ t.test('what is left out stays, null removes, and another address drops it', asy
   t.notMatch(JSON.stringify(other.seen), /gate-token|pass-word|authorization/i)
 })
 
-t.test('what a header cannot be is refused with its field', async t => {
+t.test('an invalid header is rejected with its field', async t => {
   const apiUrl = service.simulator.url
   const cases: Array<[body: object, field: string]> = [
     ...['Host', 'content-length', 'Connection', 'Transfer-Encoding', 'TE', 'Upgrade', 'Keep-Alive', 'Proxy-Authorization',
@@ -115,7 +115,7 @@ t.test('what a header cannot be is refused with its field', async t => {
   t.equal((await service.request('GET', `${servers}/Refused`)).status, 404)
 })
 
-t.test('nothing follows a redirect', async t => {
+t.test('no request follows a redirect', async t => {
   const victim = await startGate(t, service.simulator.url, () => true)
   let asked = 0
   const server = createServer((request, response) => {
@@ -138,7 +138,7 @@ t.test('nothing follows a redirect', async t => {
   t.equal(victim.seen.length, 0)
 })
 
-t.test('tokens that were added to a server of the settings stay over a start', async t => {
+t.test('tokens added to a server of the settings survive a start', async t => {
   const { registry, config, reach } = service.services
   const settings = { ...config, SERVERS: ['Set=http://127.0.0.1:9'] }
   await registerFromSettings(registry, settings, reach)

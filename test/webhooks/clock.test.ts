@@ -143,7 +143,7 @@ async function receive (respond: (count: number, response: Parameters<RequestLis
 const isGenuine = ({ id, timestamp, signature, body }: Taken) =>
   new Webhook(signingKeys.ownSecret).sign(id, new Date(timestamp * 1000), body) === signature
 
-t.test('a receiver that is down for ten minutes gets its event at the first slot after that', async t => {
+t.test('a receiver that is down for ten minutes gets its event at the next attempt', async t => {
   const placeholder = createServer().listen(0, '127.0.0.1')
   await once(placeholder, 'listening')
   const { port } = placeholder.address() as AddressInfo
@@ -170,7 +170,7 @@ t.test('a receiver that is down for ten minutes gets its event at the first slot
   t.ok(taken.every(isGenuine))
 })
 
-t.test('one that stays down is given up after 27 hours and a half, and gets the event on demand later', async t => {
+t.test('deliveries to a receiver that stays down end after 27.5 hours, and can be sent again later', async t => {
   const { taken, url } = await receive((count, response) => { response.writeHead(count < 10 ? 500 : 200).end() })
   const id = await send(url)
   const { delivery, offsets } = await playOut(id)
@@ -184,7 +184,7 @@ t.test('one that stays down is given up after 27 hours and a half, and gets the 
   t.equal(new Set(taken.map(({ body }) => body.toString())).size, 1)
 })
 
-t.test('a machine that can open no connection uses no attempt, and holds nothing against the receiver', async t => {
+t.test('a machine that cannot open connections uses no attempt, and does not blame the receiver', async t => {
   const { taken, url } = await receive((_count, response) => { response.writeHead(204).end() })
   const named = url.replace('127.0.0.1', 'localhost')
   for (const [code, syscall] of [['EMFILE', 'connect'], ['ENFILE', 'connect'], ['ENETDOWN', 'connect'], ['EBUSY', 'getaddrinfo']] as const) {
@@ -205,7 +205,7 @@ t.test('a machine that can open no connection uses no attempt, and holds nothing
   t.equal(taken.length, 4)
 })
 
-t.test('one that asks for time gets it', async t => {
+t.test('a receiver\'s Retry-After is respected', async t => {
   const { url } = await receive((count, response) => {
     if (count === 1) response.writeHead(429, { 'retry-after': '120' }).end()
     else if (count === 2) response.writeHead(503, { 'retry-after': new Date(clockTime + 3_600_000).toUTCString() }).end()
@@ -217,7 +217,7 @@ t.test('one that asks for time gets it', async t => {
   t.ok(Math.abs((offsets[2] ?? 0) - (120 + 3600)) <= 1, `${offsets[2]} seconds`)
 })
 
-t.test('one that is gone is asked once, and one that redirects in a circle once for each attempt', async t => {
+t.test('a receiver that answers 410 gets one request, and one with circular redirects one per attempt', async t => {
   const gone = await receive((_count, response) => { response.writeHead(410).end() })
   t.match((await playOut(await send(gone.url))).delivery, { state: 'failed', attempts: 1, reason: /410/ })
   t.equal(gone.taken.length, 1)
@@ -263,7 +263,7 @@ t.test('whatever a receiver sends, its attempt ends in time and little of it is 
   }
 })
 
-t.test('hundreds of events for a black hole hold up none of those for a good receiver', async t => {
+t.test('hundreds of events to a black hole do not delay those to a good receiver', async t => {
   let inside = 0
   let maxInside = 0
   const hole = await receive((_count, response) => {

@@ -54,7 +54,7 @@ t.test('a crash after any step of the relay leads to the same one event', async 
   }
 })
 
-t.test('an event that tells of a job is as the job was then, even when the job is tried again or deleted since', async t => {
+t.test('an event contains the job as it was then, even if the job is retried or deleted since', async t => {
   const receiver = await startReceiver(t)
   const retried = await service.submit(quick, { webhookUrl: receiver.url })
   const deleted = await service.submit(quick, { webhookUrl: receiver.url })
@@ -71,7 +71,7 @@ t.test('an event that tells of a job is as the job was then, even when the job i
   await service.request('POST', '/api/v1/servers/Main/resume')
 })
 
-t.test('a receiver that never answers holds neither a server nor other receivers', async t => {
+t.test('a receiver that never answers delays neither a server nor other receivers', async t => {
   const worker = await startWorker(services)
   const hole = await startReceiver(t, () => {})
   const good = await startReceiver(t)

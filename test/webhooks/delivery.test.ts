@@ -53,7 +53,7 @@ interface DeliveryBody {
   readonly attempts: number
 }
 
-t.test('events of a job arrive signed, in full, and their images can be fetched without a key', async t => {
+t.test('events of a job arrive signed and complete, and their images need no key', async t => {
   const receiver = await startReceiver(t)
   const key = await makeKey()
   const accepted = await submitAs(key.headers, {
@@ -89,7 +89,7 @@ t.test('events of a job arrive signed, in full, and their images can be fetched 
   t.equal(forged.status, 401)
 })
 
-t.test('a delivery is tried again under the same id, and every attempt is on record without secrets', async t => {
+t.test('a delivery is retried under the same id, and every attempt is recorded without secrets', async t => {
   const receiver = await startReceiver(t, (request, response, count) => {
     if (count < 3) response.writeHead(500).end(`no, ${request.headers['x-webhook-key']} ${request.headers['webhook-signature']}`)
     else response.writeHead(200).end('ok')
@@ -145,7 +145,7 @@ async function everythingInRedis (): Promise<string> {
   return texts.join('\n')
 }
 
-t.test('what the receiver says decides what happens next', async t => {
+t.test('the receiver\'s answer decides about the next attempt', async t => {
   const since = new Date().toISOString()
   let connections = 0
   const victim = createServer(() => { connections++ })
@@ -182,7 +182,7 @@ t.test('what the receiver says decides what happens next', async t => {
   t.equal(all.body.count, 8, 'all that failed in a time span go out again')
 })
 
-t.test('a receiver that is gone gets nothing until a test arrives there', async t => {
+t.test('a receiver that answered 410 gets nothing until a test arrives there', async t => {
   const receiver = await startReceiver(t, (_request, response) => { response.writeHead(410).end() })
   const first = await submitAs({}, { webhookUrl: receiver.url })
   await receiver.until(1)
@@ -225,7 +225,7 @@ t.test('a key has a secret of its own, rotated with overlap, and a default endpo
   t.match(blocked, { status: 422, body: { error: 'webhook_url_blocked', message: /webhooks:private/ } })
 })
 
-t.test('every route that takes a job takes all that can be said of webhooks, in both spellings', async t => {
+t.test('every route that accepts a job accepts all fields of webhooks, in both spellings', async t => {
   const camel = {
     webhookUrl: 'https://example.org/hook', webhookKey: 'k', webhookAuth: 'signature', webhookEvents: ['job.failed'], webhookImages: 'none', webhookFormat: 'standard', metadata: { order: 7 }
   }
@@ -251,7 +251,7 @@ t.test('every route that takes a job takes all that can be said of webhooks, in 
   }
 })
 
-t.test('what can never be delivered is refused at submission', async t => {
+t.test('an event that can never be delivered is rejected at submission', async t => {
   const url = 'https://example.org/hook'
   const simulator = service.simulator.url
   const cases: Array<[Record<string, unknown>, string]> = [
@@ -278,7 +278,7 @@ t.test('what can never be delivered is refused at submission', async t => {
   t.equal(odd.webhook_signing_secret, `whsec_${Buffer.from('猫').toString('base64')}`)
 })
 
-t.test('progress is told while it is news, and a base64 event has its images inside', async t => {
+t.test('progress is sent while it is current, and a base64 event contains its images', async t => {
   service.simulator.setFaults([{ kind: 'slow', factor: 30, prompt: 'a slow one' }])
   const receiver = await startReceiver(t)
   await service.request('POST', '/api/v2/generate', {
@@ -298,7 +298,7 @@ t.test('progress is told while it is news, and a base64 event has its images ins
   t.notOk((await everythingInRedis()).includes(image?.base64?.slice(0, 100) ?? ''), 'which never enter Redis')
 })
 
-t.test('failure and cancellation are told, in the format that old receivers know too', async t => {
+t.test('failure and cancellation are sent, in the format of old receivers too', async t => {
   const receiver = await startReceiver(t)
   const done = await submitAs({}, { webhookUrl: receiver.url, webhookFormat: 'legacy', webhookKey: 'k' })
   const [legacy] = await receiver.until(1) as [Received]
@@ -315,7 +315,7 @@ t.test('failure and cancellation are told, in the format that old receivers know
   await service.request('POST', '/api/v1/servers/Main/resume')
 })
 
-t.test('no secret of any of these tests is in Redis, logs, errors, the dashboard or what can be asked for', async t => {
+t.test('no secret of these tests is in Redis, logs, errors, the dashboard or any answer', async t => {
   const receiver = await startReceiver(t, (_request, response) => { response.writeHead(500).end() })
   const key = await makeKey({ webhook_url: `${receiver.url}?token=default-query`, webhook_key: 'default-endpoint-key' })
   const answers: unknown[] = []

@@ -107,7 +107,7 @@ async function send (url: string, { id, sequence, seconds = Date.now() / 1000, s
 }
 
 for (const [name, language] of Object.entries(languages)) {
-  t.test(`the receiver in ${name} takes each event once, the newest only, and nothing that is not genuine`, async t => {
+  t.test(`the receiver in ${name} accepts each event once, the newest only, and nothing forged`, async t => {
     const { error } = spawnSync(language.program, language.probe, { env: environment })
     if (error !== undefined) {
       const sentence = `${language.program} is not on this machine, so its receiver was not run`

@@ -11,7 +11,7 @@ import { newMasterKey, openRedis } from '../access/door.ts'
 const connections = await openRedis()
 t.after(async () => await connections.close())
 
-t.test('signatures are those of the reference libraries', async t => {
+t.test('signatures equal those of the reference libraries', async t => {
   const fixed = [
     {
       key: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', id: 'msg_p5jXN8AQM9LWM0D4loKWxJek', timestamp: 1614265330, body: '{"test": 2432232314}', expected: 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE='
@@ -47,7 +47,7 @@ t.test('signatures are those of the reference libraries', async t => {
   }
 })
 
-t.test('an event has one id, whoever makes it', async t => {
+t.test('an event has one id, whichever process makes it', async t => {
   t.match(eventId('a', 'job.completed', 1), /^evt_[a-z2-7]{26}$/)
   t.equal(eventId('a', 'job.completed', 1), eventId('a', 'job.completed', 1))
   t.equal(new Set([
@@ -55,7 +55,7 @@ t.test('an event has one id, whoever makes it', async t => {
   ]).size, 4)
 })
 
-t.test('attempts spread over 27 hours and a half, and wait for whoever asks for it', async t => {
+t.test('attempts spread over 27.5 hours, and wait longer if the receiver asks for it', async t => {
   const schedule = parseSchedule('5s,30s,5m,30m,2h,5h,10h,10h')
   const waits = [1, 2, 3, 4, 5, 6, 7, 8].map(failures => nextDelay(schedule, failures, 0, () => 0.5) ?? 0)
   t.equal(waits.reduce((sum, wait) => sum + wait, 0), 99_335_000)
@@ -80,7 +80,7 @@ t.test('attempts spread over 27 hours and a half, and wait for whoever asks for 
   t.equal(shownBodyOf(Buffer.from('you said s3cret'), ['s3cret', '']), 'you said ***')
 })
 
-t.test('an endpoint that keeps failing is left alone for longer and longer, and one success forgives it', async t => {
+t.test('an endpoint that keeps failing gets longer and longer pauses, and one success resets them', async t => {
   let timestamp = 1_000_000
   const endpoints = createEndpoints(connections.redis, connections.keySpace(),
     { perKey: 3, perEndpoint: 2, slotLifetime: 20_000 }, () => timestamp)
@@ -115,7 +115,7 @@ t.test('an endpoint that keeps failing is left alone for longer and longer, and 
   t.match(await attempt('success'), { kind: 'enter' })
 })
 
-t.test('slots hold over processes, for each endpoint and each key, and those of the dead come free', async t => {
+t.test('slots apply across processes, for each endpoint and each key, and those of dead processes become free', async t => {
   let timestamp = 1_000_000
   const endpoints = createEndpoints(connections.redis, connections.keySpace(),
     { perKey: 3, perEndpoint: 2, slotLifetime: 20_000 }, () => timestamp)
@@ -130,7 +130,7 @@ t.test('slots hold over processes, for each endpoint and each key, and those of 
   t.equal(await enter('c', 'one'), 'enter')
 })
 
-t.test('whoever leaves an endpoint sees to who has waited longest there, or for the same key', async t => {
+t.test('a released slot goes to the delivery that has waited longest at this endpoint or for this key', async t => {
   let timestamp = 1_000_000
   const endpoints = createEndpoints(connections.redis, connections.keySpace(),
     { perKey: 2, perEndpoint: 1, slotLifetime: 20_000 }, () => timestamp++)
