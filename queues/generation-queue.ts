@@ -15,8 +15,6 @@ export interface GenerationData {
   readonly run: number
 }
 
-export const generationEntryName = 'generate'
-
 /** The name of a server's queue, as the dashboard shows it. */
 function generationQueueName (serverId: string): string {
   return `generation-${serverId}`
@@ -82,25 +80,10 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
     return found
   }
 
-  const optionsOf = (entry: QueueEntry, delayMs = 0) => ({
-    priority: entry.lane,
-    attempts: 1,
-    delay: delayMs,
-    removeOnComplete: { age: 3600, count: 200 },
-    removeOnFail: { age: 86_400, count: 200 }
-  })
-
   return {
     queue,
     open: () => [...queues.values()],
     entriesLua,
-    async add (entry, { delayMs = 0 } = {}) {
-      await queue(entry.serverId).add(generationEntryName, { jobId: entry.id, run: entry.run },
-        { ...optionsOf(entry, delayMs), jobId: entryId(entry) })
-    },
-    async remove (entry) {
-      await queue(entry.serverId).remove(entryId(entry))
-    },
     async pause (serverId) {
       await queue(serverId).pause()
     },

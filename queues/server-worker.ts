@@ -278,7 +278,6 @@ export async function startServerWorker (
       checksDueAt = performance.now() + checksInterval
       lookAtChecks()
     }
-    await store.enterLate(serverId)
     await shortenDelays(queues.queue(serverId), connection)
     if (performance.now() < repairDueAt) return
     repairDueAt = performance.now() + repairInterval

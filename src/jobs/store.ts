@@ -9,9 +9,9 @@ import {
   firstLane, indexKey, type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission,
   laneOf, laneOfReturn, packSubmission, parseJob
 } from './job.ts'
-import { createQueueEntries, type QueueEntry, type QueuePort } from './queue-entries.ts'
+import { type QueueEntry, type QueuePort, readEntries } from './queue-entries.ts'
 import {
-  endJob, forgetOutput, loadQueueScripts, moveJob, noteProgress, removeJob, retryJob, returnJob, startJob
+  endJob, forgetOutput, loadQueueScripts, noteProgress, removeJob, startJob
 } from './scripts/index.ts'
 import type { Subscription } from './webhook-request.ts'
 import { packWorkload, workloadOf } from './workload.ts'
@@ -66,8 +66,6 @@ export interface JobStore {
   running (serverId: string): Promise<Job[]>
   /** The entries that BullMQ's queue must hold for the jobs from index `from` to `to` of a server's queue. */
   entries (serverId: string, from: number, to: number): Promise<QueueEntry[]>
-  /** Adds missing queue entries of jobs that entered a queue seconds ago and got none because of a crash. */
-  enterLate (serverId: string): Promise<void>
 
   /** `lease_lost`: the lease under this fence is over; another process serves the server. */
   start (claim: RunClaim, fence: number): Promise<'started' | 'superseded' | 'lease_lost'>
@@ -178,7 +176,7 @@ export function tooManyWaiting (waiting: number, most: number | undefined): Serv
 /** The only module that reads and writes job records. */
 export function createJobStore (dependencies: JobStoreDependencies): JobStore {
   const { redis, keys, queue, commandLimit, waitingPerKey } = dependencies
-  const { createJob, cancelJob } = loadQueueScripts(queue.entriesLua)
+  const { createJob, cancelJob, returnJob, retryJob, moveJob } = loadQueueScripts(queue.entriesLua)
   const prefix: [string] = [keys.key('')]
   const clock = createRedisClock(redis)
   const jobKey = (id: string) => keys.key('job', id)
@@ -198,7 +196,8 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     return job
   }
 
-  const { enter, between, enterLate } = createQueueEntries({ redis, keys, queue, find })
+  const between = async (serverId: string, from: number, to: number) =>
+    await readEntries(redis, keys, serverId, from, to)
 
   async function readMany (ids: readonly string[]): Promise<Job[]> {
     if (ids.length === 0) return []
@@ -212,20 +211,16 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     })
   }
 
-  /** Gives a waiting job a new position and a new queue entry, then removes the old entry. */
+  /** Gives a waiting job a new position and a new queue entry instead of the old one. */
   async function enterAgain (
     { id }: Pick<Job, 'id'>,
     { serverId, lane, expectedRun, priority }: Move
   ): Promise<void> {
     const answer = await moveJob(redis, prefix, [id, serverId, lane, expectedRun ?? '', priority ?? ''])
     if (answer[0] === 'gone') throw notFound(id)
-    if (answer[0] === 'superseded' || answer[0] === 'there') return
     if (answer[0] === 'not_pending') {
       throw invalid(id, answer[1], `Job ${id} is not waiting in the queue; it is ${answer[1]}.`)
     }
-    const [, newRun, oldRun, oldServer, newLane] = answer
-    await enter({ id, run: newRun, serverId, lane: Number(newLane) })
-    await queue.remove({ id, run: Number(oldRun), serverId: oldServer })
   }
 
   /** The jobs of a queue that are ahead of a position and have the same lane as the job there, in their order. */
@@ -314,7 +309,6 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
       return await readMany(await redis.zrange(indexKey(keys, { serverId, status: 'processing' }), '0', '-1'))
     },
     entries: between,
-    enterLate,
     async start ({ id, run: number, serverId, owner }, fence) {
       const [answer] = await startJob(redis, prefix, [id, number, serverId, owner, fence])
       return answer === 'started' || answer === 'lease_lost' ? answer : 'superseded'
@@ -334,12 +328,9 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
       const lane = laneOfReturn(job.lane)
       const history = attempts.length === 0 ? '' : stringifyJson([...job.attempts, ...attempts])
       const last = attempts.at(-1)?.error ?? job.attempts.at(-1)?.error ?? sentTooOften
-      const answer = await returnJob(redis, prefix, [claim.id, claim.run, claim.owner, lane, usedAttempts, crashes,
-        history, disposition, maxAttempts, stringifyJson(last), fence ?? ''])
-      if (answer[0] === 'returned') {
-        await enter({ id: claim.id, run: Number(answer[1]), serverId: claim.serverId, lane }, { delayMs })
-      }
-      return answer[0]
+      const [answer] = await returnJob(redis, prefix, [claim.id, claim.run, claim.owner, lane, usedAttempts, crashes,
+        history, disposition, maxAttempts, stringifyJson(last), fence ?? '', Math.ceil(delayMs)])
+      return answer
     },
     async cancel (id) {
       const answer = await cancelJob(redis, prefix, [id])
@@ -349,14 +340,12 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     },
     async retry (id) {
       const job = await get(id)
-      const lane = laneOf(job.priority)
-      const answer = await retryJob(redis, prefix, [id, lane, waitingPerKey ?? ''])
+      const answer = await retryJob(redis, prefix, [id, laneOf(job.priority), waitingPerKey ?? ''])
       if (answer[0] === 'gone') throw notFound(id)
       if (answer[0] === 'full') throw tooManyWaiting(answer[1], waitingPerKey)
       if (answer[0] === 'active') {
         throw invalid(id, answer[1], `Only a failed or cancelled job can be retried; job ${id} is ${answer[1]}.`)
       }
-      await enter({ id, run: answer[1], serverId: job.serverId, lane })
     },
     async runNow (id) {
       const job = await get(id)

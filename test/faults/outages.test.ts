@@ -2,10 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startTestRedis } from '../redis.ts'
 import { quick, startService } from '../helper.ts'
-import { endJob, noteProgress, returnJob, startJob } from '../../src/jobs/scripts/index.ts'
+import { entriesLua } from '../../queues/generation-queue.ts'
+import { endJob, loadQueueScripts, noteProgress, startJob } from '../../src/jobs/scripts/index.ts'
 import { checkInvariants } from './invariants.ts'
 import { startFleet, untilAllEnded } from './processes.ts'
 import { startRedisProxy } from './redis-proxy.ts'
+
+const { returnJob } = loadQueueScripts(entriesLua)
 
 t.test('a lost answer of Redis loses neither a job nor its images', async t => {
   const redis = await startTestRedis()

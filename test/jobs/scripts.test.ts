@@ -2,8 +2,8 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { entriesLua } from '../../queues/generation-queue.ts'
 import {
-  countImages, endJob, forgetOutput, loadQueueScripts, matchImages, matchText, moveJob, noteProgress, readQueue,
-  removeJob, retryJob, returnJob, startJob
+  countImages, endJob, forgetOutput, loadQueueScripts, matchImages, matchText, noteProgress, readQueue, removeJob,
+  startJob
 } from '../../src/jobs/scripts/index.ts'
 import { startTestRedis } from '../redis.ts'
 
@@ -17,7 +17,7 @@ t.teardown(() => {
   listener.disconnect()
 })
 
-const { createJob, cancelJob } = loadQueueScripts(entriesLua)
+const { createJob, cancelJob, returnJob, retryJob, moveJob } = loadQueueScripts(entriesLua)
 
 type ArgsOf<Of> = Of extends (redis: Redis, keys: never, args: Readonly<infer Args>) => unknown ? Args : never
 type CreateArgs = ArgsOf<typeof createJob>
@@ -49,6 +49,7 @@ interface GiveBack {
   readonly disposition?: 'answers' | 'gone' | 'unsent' | 'stopped'
   readonly allowed?: number
   readonly fence?: number | ''
+  readonly delay?: number
 }
 
 /** One service's keys. */
@@ -67,7 +68,7 @@ function world (prefix: string) {
   const giveBack = async (more: GiveBack = {}) => {
     const given = { run: 1, owner, lane: 5, disposition: 'answers' as const, allowed: 3, fence: '' as const, ...more }
     return await returnJob(redis, keys, [id, given.run, given.owner, given.lane, 1, 1, '[{}]', given.disposition, given.allowed,
-      failure, given.fence])
+      failure, given.fence, given.delay ?? 0])
   }
   return { prefix, keys, create, start, end, giveBack }
 }
@@ -125,8 +126,10 @@ interface After {
   readonly webhook?: readonly string[]
   /** Jobs in the queue of server `one`, in their order. */
   readonly queue?: readonly string[]
-  /** Names of entries that are expected. */
-  readonly expected?: readonly string[]
+  /** Names of the entries in BullMQ's queue of the job's server, in their order. No worker takes any here. */
+  readonly entries?: readonly string[]
+  /** Names of those that wait for a delay first. */
+  readonly delayed?: readonly string[]
   readonly outputs?: readonly string[]
 }
 
@@ -176,7 +179,11 @@ async function check (t: Test, rows: readonly Row[]): Promise<void> {
       t.same((await redis.xrange(`${prefix}events`, '-', '+')).slice(events).map(([, values]) => values[1]), after.events ?? [])
       t.same((await redis.xrange(`${prefix}webhook-outbox`, '-', '+')).slice(webhooks).map(([, values]) => values[1]),
         after.webhook ?? [])
-      if (after.expected !== undefined) t.same(await redis.zrange(`${prefix}entering:${record.server}`, '0', '-1'), after.expected)
+      const [entries, delayed] = await Promise.all(['prioritized', 'delayed'].map(async state =>
+        await redis.zrange(`${prefix}bull:generation-${record.server}:${state}`, '0', '-1')))
+      if (record.status === 'pending') t.ok([entries, delayed].flat().includes(`${id}_${record.run}`), 'its run has an entry')
+      if (after.entries !== undefined) t.same(entries, after.entries)
+      t.same(delayed, after.delayed ?? [])
       if (after.outputs !== undefined) t.same((await redis.hkeys(`${prefix}outputs`)).toSorted(), after.outputs)
     })
   }
@@ -307,7 +314,7 @@ t.test('return-job', async t => {
   await check(t, [
     ['none', 'is gone', giveBack(), ['superseded'], { record: null }],
     ['pending', 'does not run', giveBack(), ['superseded']],
-    ['processing', 'waits again, where it was', giveBack(), ['returned', '2'], {
+    ['processing', 'waits again, where it was', giveBack(), ['returned'], {
       record: {
         status: 'pending',
         run: '2',
@@ -322,27 +329,29 @@ t.test('return-job', async t => {
       },
       events: ['returned'],
       queue: [id],
-      expected: [`${id}_2`]
+      entries: [`${id}_1`, `${id}_2`]
     }],
-    ['processing', 'in another lane', giveBack({ lane: 4 }), ['returned', '2'],
+    ['processing', 'after a delay', giveBack({ delay: 60_000 }), ['returned'],
+      { record: { status: 'pending', run: '2' }, events: ['returned'], entries: [`${id}_1`], delayed: [`${id}_2`] }],
+    ['processing', 'in another lane', giveBack({ lane: 4 }), ['returned'],
       { record: { lane: '4', place: '4000000000002' }, events: ['returned'] }],
-    ['processing', 'its server died', giveBack({ disposition: 'gone', allowed: 1 }), ['returned', '2'],
+    ['processing', 'its server died', giveBack({ disposition: 'gone', allowed: 1 }), ['returned'],
       { record: { deaths: '1', sends: '1', status: 'pending' }, events: ['returned'] }],
-    ['processing', 'it was not sent', giveBack({ disposition: 'unsent', allowed: 1 }), ['returned', '2'],
+    ['processing', 'it was not sent', giveBack({ disposition: 'unsent', allowed: 1 }), ['returned'],
       { record: { sends: '0', status: 'pending' }, events: ['returned'] }],
-    ['processing', 'it was stopped in order', giveBack({ disposition: 'stopped', allowed: 1 }), ['returned', '2'],
+    ['processing', 'it was stopped in order', giveBack({ disposition: 'stopped', allowed: 1 }), ['returned'],
       { record: { sends: '0', status: 'pending' }, events: ['returned'] }],
     ['processing', 'it was sent as often as allowed', giveBack({ allowed: 1 }), ['spent'], {
-      record: { status: 'failed', error: failure, place: null, run: '1' }, events: ['failed'], webhook: ['job.failed'], expected: []
+      record: { status: 'failed', error: failure, place: null, run: '1' }, events: ['failed'], webhook: ['job.failed'], entries: [`${id}_1`]
     }],
     ['processing', 'another owner', giveBack({ owner: 'other' }), ['superseded']],
     ['processing', 'another run', giveBack({ run: 2 }), ['superseded']],
-    ['processing', 'by the holder of the lease', giveBack({ fence }), ['returned', '2'],
+    ['processing', 'by the holder of the lease', giveBack({ fence }), ['returned'],
       { record: { status: 'pending' }, events: ['returned'] }],
     ['processing', 'by a former holder of the lease', giveBack({ fence: 6 }), ['lease_lost']],
     ['cancelling', 'is cancelled', giveBack(), ['cancelled'],
       { record: { status: 'cancelled', place: null }, events: ['cancelled'], webhook: ['job.cancelled'] }],
-    ['returned', 'the same claim again', giveBack(), ['returned', '2']],
+    ['returned', 'the same claim again', giveBack(), ['returned']],
     ['spent', 'the same claim again', giveBack({ allowed: 1 }), ['spent']],
     ['stopped', 'the same claim again', giveBack(), ['cancelled']],
     ['completed', 'has ended', giveBack(), ['superseded']]
@@ -354,7 +363,7 @@ t.test('cancel-job', async t => {
   await check(t, [
     ['none', 'is gone', cancel, ['gone'], { record: null }],
     ['pending', 'ends', cancel, ['cancelled'],
-      { record: { status: 'cancelled', cancel: /^\d+$/, ended: /^\d+$/, place: null }, events: ['cancelled'], webhook: ['job.cancelled'] }],
+      { record: { status: 'cancelled', cancel: /^\d+$/, ended: /^\d+$/, place: null }, events: ['cancelled'], webhook: ['job.cancelled'], entries: [] }],
     ['returned', 'ends, as its second run', cancel, ['cancelled'],
       { record: { status: 'cancelled' }, events: ['cancelled'], webhook: ['job.cancelled'] }],
     ['processing', 'is asked to stop', cancel, ['requested'], { record: { status: 'processing', cancel: /^\d+$/ } }],
@@ -390,14 +399,14 @@ t.test('retry-job', async t => {
     ['pending', 'waits', retry(), ['active', 'pending']],
     ['processing', 'runs', retry(), ['active', 'processing']],
     ['completed', 'is done', retry(), ['active', 'completed']],
-    ['failed', 'waits again', retry(), ['entered', 2, 'one', 1], {
-      record: { status: 'pending', run: '2', firstRun: '2', lane: '3', ...cleared }, events: ['accepted'], expected: [`${id}_2`], queue: [id]
+    ['failed', 'waits again', retry(), ['entered'], {
+      record: { status: 'pending', run: '2', firstRun: '2', lane: '3', ...cleared }, events: ['accepted'], entries: [`${id}_2`, `${id}_1`], queue: [id]
     }],
-    ['cancelled', 'waits again', retry(), ['entered', 2, 'one', 1],
-      { record: { status: 'pending', run: '2', ...cleared }, events: ['accepted'], expected: [`${id}_2`] }],
-    ['spent', 'waits again', retry(), ['entered', 2, 'one', 1], { record: { status: 'pending', ...cleared }, events: ['accepted'] }],
+    ['cancelled', 'waits again', retry(), ['entered'],
+      { record: { status: 'pending', run: '2', ...cleared }, events: ['accepted'], entries: [`${id}_2`] }],
+    ['spent', 'waits again', retry(), ['entered'], { record: { status: 'pending', ...cleared }, events: ['accepted'] }],
     ['failed', 'its key has too many waiting', retry(0), ['full', 0]],
-    ['failed', 'its key has room', retry(1), ['entered', 2, 'one', 1], { record: { status: 'pending' }, events: ['accepted'] }]
+    ['failed', 'its key has room', retry(1), ['entered'], { record: { status: 'pending' }, events: ['accepted'] }]
   ])
 })
 
@@ -411,20 +420,20 @@ t.test('move-job', async t => {
   }
   await check(t, [
     ['none', 'is gone', move(), ['gone'], { record: null }],
-    ['pending', 'only a new run', move(), ['moved', 2, '1', 'one', '5'],
-      { record: { run: '2', place: '5000000000001' }, events: ['moved'], expected: [`${id}_2`], queue: [id] }],
-    ['pending', 'another lane and priority', move({ lane: 7, priority: 3 }), ['moved', 2, '1', 'one', '7'],
+    ['pending', 'only a new run', move(), ['moved'],
+      { record: { run: '2', place: '5000000000001' }, events: ['moved'], entries: [`${id}_2`], queue: [id] }],
+    ['pending', 'another lane and priority', move({ lane: 7, priority: 3 }), ['moved'],
       { record: { lane: '7', priority: '3', place: '7000000000002' }, events: ['moved'] }],
-    ['pending', 'another server', move({ server: 'two' }), ['moved', 2, '1', 'one', '5'],
-      { record: { server: 'two', run: '2' }, events: ['moved'], expected: [`${id}_2`], queue: [] }],
-    ['pending', 'the run that waits', move({ run: 1 }), ['moved', 2, '1', 'one', '5'], { record: { run: '2' }, events: ['moved'] }],
+    ['pending', 'another server', move({ server: 'two' }), ['moved'],
+      { record: { server: 'two', run: '2' }, events: ['moved'], entries: [`${id}_2`], queue: [] }],
+    ['pending', 'the run that waits', move({ run: 1 }), ['moved'], { record: { run: '2' }, events: ['moved'] }],
     ['pending', 'another run', move({ run: 2 }), ['superseded']],
     ['pending', 'to the front, where it is', move({ lane: 'first' }), ['there']],
-    ['pending', 'to the front, past another', behind(4, { lane: 'first' }), ['moved', 2, '1', 'one', '3'],
+    ['pending', 'to the front, past another', behind(4, { lane: 'first' }), ['moved'],
       { record: { lane: '3' }, events: ['accepted', 'moved'], queue: [id, 'other'] }],
-    ['pending', 'to the front, past one of the first lane', behind(1, { lane: 'first' }), ['moved', 2, '1', 'one', '1'],
+    ['pending', 'to the front, past one of the first lane', behind(1, { lane: 'first' }), ['moved'],
       { record: { lane: '1' }, events: ['accepted', 'moved'] }],
-    ['pending', 'to the front of an empty queue', move({ server: 'two', lane: 'first' }), ['moved', 2, '1', 'one', '4'],
+    ['pending', 'to the front of an empty queue', move({ server: 'two', lane: 'first' }), ['moved'],
       { record: { server: 'two', lane: '4' }, events: ['moved'] }],
     ['processing', 'runs', move({ server: 'two' }), ['not_pending', 'processing']],
     ['completed', 'has ended', move(), ['not_pending', 'completed']]

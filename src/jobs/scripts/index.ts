@@ -29,8 +29,22 @@ export function loadQueueScripts (queueEntries: string) {
       group: string, size: number
     ], ['created', position: number, createdAt: number] | ['exists'] | ['late'] | ['full', waiting: number]>(
       'create-job', externals),
+
     cancelJob: load<[id: string], ['cancelled' | 'requested'] | ['ended', EndStatus] | ['gone']>(
-      'cancel-job', externals)
+      'cancel-job', externals),
+
+    returnJob: load<[
+      id: string, run: number, owner: string, lane: number, used: 0 | 1, crashes: 0 | 1, attempts: string,
+      disposition: 'answers' | 'gone' | 'unsent' | 'stopped', allowed: number, error: string, fence: number | '',
+      delay: number
+    ], ['returned' | 'cancelled' | 'spent' | 'superseded' | 'lease_lost']>('return-job', externals),
+
+    retryJob: load<[id: string, lane: number, most: number | ''],
+      ['entered'] | ['active', JobStatus] | ['full', waiting: number] | ['gone']>('retry-job', externals),
+
+    moveJob: load<[
+      id: string, server: string, lane: number | 'first', run: number | '', priority: number | ''
+    ], ['moved' | 'there' | 'superseded' | 'gone'] | ['not_pending', JobStatus]>('move-job', externals)
   }
 }
 
@@ -44,19 +58,6 @@ export const endJob = load<[
   id: string, run: number, owner: string, status: EndStatus, result: string, error: string, attempts: string,
   ...outputs: string[]
 ], ['ended', EndStatus] | ['superseded']>('end-job')
-
-export const returnJob = load<[
-  id: string, run: number, owner: string, lane: number, used: 0 | 1, crashes: 0 | 1, attempts: string,
-  disposition: 'answers' | 'gone' | 'unsent' | 'stopped', allowed: number, error: string, fence: number | ''
-], ['returned', run: string] | ['cancelled' | 'spent' | 'superseded' | 'lease_lost']>('return-job')
-
-export const retryJob = load<[id: string, lane: number, most: number | ''],
-  ['entered', run: number, server: string, position: number] | ['active', JobStatus] | ['full', waiting: number] |
-  ['gone']>('retry-job')
-
-export const moveJob = load<[id: string, server: string, lane: number | 'first', run: number | '', priority: number | ''],
-  ['moved', run: number, oldRun: string, oldServer: string, lane: string] | ['not_pending', JobStatus] |
-  ['there'] | ['superseded'] | ['gone']>('move-job')
 
 export const removeJob = load<[id: string, ...outputs: string[]],
   ['removed'] | ['active', JobStatus] | ['gone']>('remove-job')

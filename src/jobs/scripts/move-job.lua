@@ -1,5 +1,5 @@
 --[[
-  Gives a waiting job another server, another lane, or only a new run, which makes its former queue entry void.
+  Gives a waiting job another server, another lane, or only a new run, and replaces its queue entry.
 
   KEYS[1]  common beginning of every key
   ARGV[1]  id of the job
@@ -8,13 +8,13 @@
   ARGV[4]  run that must wait, or '' for any
   ARGV[5]  new priority, or ''
 
-  Answers { 'moved', new run, old run, old server, lane } | { 'there' } | { 'not_pending', status } |
-    { 'superseded' } | { 'gone' }
+  Answers { 'moved' } | { 'there' } | { 'not_pending', status } | { 'superseded' } | { 'gone' }
 ]]
 --- @include "../../events/scripts/publish"
 --- @include "includes/record"
 --- @include "includes/indexes"
 --- @include "includes/queue"
+--- @include "includes/entry"
 local id, server, lane, expected, priority = unpack(ARGV)
 local job = readJob(id)
 if not job then return { 'gone' } end
@@ -31,11 +31,12 @@ local run = job.run + 1
 local score = lane == job.lane and job.place or nextScore(lane)
 redis.call('ZREM', queueKey(job.server), id)
 redis.call('ZADD', queueKey(server), score, id)
-expectEntry(server, id, run)
+removeRunEntry(job.server, id, job.run)
+addRunEntry(server, id, run, lane, 0)
 if server ~= job.server then
   leaveIndexes(id, job.key, job.server, 'pending')
   enterIndexes(id, job.arrival, job.key, server, 'pending')
 end
 redis.call('HSET', jobKey(id), 'server', server, 'lane', lane, 'place', score, 'run', run, 'updated', milliseconds())
 publish('moved', id, server, job.key, 'pending', { position = positionOf(server, id), from = job.server })
-return { 'moved', run, job.run, job.server, lane }
+return { 'moved' }

@@ -1,17 +1,18 @@
 --[[
-  Puts a failed or cancelled job into the queue again, as if it were new.
+  Puts a failed or cancelled job into the queue again, with a new queue entry, as if it were new.
 
   KEYS[1]  common beginning of every key
   ARGV[1]  id of the job
   ARGV[2]  lane
   ARGV[3]  how many jobs of its access key can wait, or ''
 
-  Answers { 'entered', new run, server, position } | { 'active', status } | { 'full', waiting jobs } | { 'gone' }
+  Answers { 'entered' } | { 'active', status } | { 'full', waiting jobs } | { 'gone' }
 ]]
 --- @include "../../events/scripts/publish"
 --- @include "includes/record"
 --- @include "includes/indexes"
 --- @include "includes/queue"
+--- @include "includes/entry"
 --- @include "includes/waiting-limit"
 local id, lane, most = unpack(ARGV)
 local job = readJob(id)
@@ -25,8 +26,7 @@ redis.call('HDEL', jobKey(id), 'ended', 'started', 'cancel', 'error', 'result', 
 redis.call('HSET', jobKey(id), 'status', 'pending', 'run', run, 'firstRun', run, 'lane', lane, 'place', score,
   'updated', moment)
 redis.call('ZADD', queueKey(job.server), score, id)
-expectEntry(job.server, id, run)
+addRunEntry(job.server, id, run, lane, 0)
 changeStatus(id, job.arrival, job.key, job.server, job.status, 'pending')
-local position = positionOf(job.server, id)
-publish('accepted', id, job.server, job.key, 'pending', { position = position })
-return { 'entered', run, job.server, position }
+publish('accepted', id, job.server, job.key, 'pending', { position = positionOf(job.server, id) })
+return { 'entered' }

@@ -1,7 +1,7 @@
 --[[
-  Returns a running job to the queue, ahead of its class. A job that was sent as often as allowed, which is the
-  allowed attempts and once more for each time that its server died, fails instead. The same claim gets the same answer
-  again.
+  Returns a running job to the queue, ahead of its class, with a new queue entry. A job that was sent as often as
+  allowed, which is the allowed attempts and once more for each time that its server died, fails instead. The same claim
+  gets the same answer again.
 
   KEYS[1]   common beginning of every key
   ARGV[1]   id of the job
@@ -15,21 +15,23 @@
   ARGV[9]   allowed attempts
   ARGV[10]  error of a job that fails here, JSON
   ARGV[11]  fence of the lease, or '' if the run itself returns the job
+  ARGV[12]  delay of its entry, in milliseconds
 
-  Answers { 'returned', new run } | { 'cancelled' } | { 'spent' } | { 'superseded' } | { 'lease_lost' }
+  Answers { 'returned' } | { 'cancelled' } | { 'spent' } | { 'superseded' } | { 'lease_lost' }
 ]]
 --- @include "../../events/scripts/publish"
 --- @include "includes/record"
 --- @include "includes/indexes"
 --- @include "includes/queue"
+--- @include "includes/entry"
 --- @include "includes/lease"
 --- @include "includes/webhook"
 --- @include "includes/end-data"
-local id, run, owner, lane, used, crashes, attempts, fate, allowed, failure, fence = unpack(ARGV)
+local id, run, owner, lane, used, crashes, attempts, fate, allowed, failure, fence, delay = unpack(ARGV)
 local job = readJob(id)
 if not job or job.owner ~= owner then return { 'superseded' } end
 local following = string.format('%.0f', run + 1)
-if job.status == 'pending' and job.run == following then return { 'returned', following } end
+if job.status == 'pending' and job.run == following then return { 'returned' } end
 if job.run ~= run then return { 'superseded' } end
 if job.status == 'cancelled' then return { 'cancelled' } end
 if job.status == 'failed' then return { 'spent' } end
@@ -63,7 +65,7 @@ end
 local score = lane == job.lane and job.place or nextScore(lane)
 redis.call('HSET', jobKey(id), 'status', 'pending', 'lane', lane, 'place', score, 'run', following)
 redis.call('ZADD', queueKey(job.server), score, id)
-expectEntry(job.server, id, following)
+addRunEntry(job.server, id, following, lane, delay)
 changeStatus(id, job.arrival, job.key, job.server, 'processing', 'pending')
 publish('returned', id, job.server, job.key, 'pending', { position = positionOf(job.server, id) })
-return { 'returned', following }
+return { 'returned' }
