@@ -1,4 +1,4 @@
-import { type Static, type TProperties, type TSchema, Type } from '@sinclair/typebox'
+import { type Static, type StringOptions, type TProperties, type TSchema, Type } from '@sinclair/typebox'
 import { SeedNumber } from './kit.ts'
 
 /**
@@ -79,10 +79,13 @@ export const record = (description: string, example: Record<string, unknown>, fa
 const seed = (description: string, example: number, facts: FieldFacts) => Type.Optional(SeedNumber(
   `${description} From 0 to 18446744073709551615, as number or text.`, { minimum: -1, ...row('', example, facts) }))
 
-const examplePng = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
-const Image = Type.Unsafe<string | { readonly $media: string }>(Type.String({
+export const examplePng = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
+/** A text on the wire; inside, an image that was uploaded is a reference. */
+export const ImageText = (options: StringOptions) =>
+  Type.Unsafe<string | { readonly $media: string }>(Type.String({ [factsKey]: { isImage: true }, ...options }))
+const Image = ImageText({
   description: 'PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP as base64 or data URL; no address.', examples: [examplePng]
-}))
+})
 const image = (description: string) =>
   Type.Optional(Type.Unsafe<Static<typeof Image>>({ ...Image, ...row(description, examplePng, { isImage: true }) }))
 /** The same field elsewhere in A1111's model. */

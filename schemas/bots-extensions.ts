@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { examplePng, ImageText } from './a1111-fields.ts'
 import { Nullable, StringEnum } from './kit.ts'
 
 const names = (description: string, examples: string[]) =>
@@ -38,11 +39,9 @@ export const PreprocessSettings = Type.Object({
   server: Type.Optional(Nullable(Type.String({ maxLength: 64 }), { description: 'Alias of the server that is to do it.', examples: ['Main'] }))
 })
 
-const examplePng = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
-
 export const PreprocessRequest = Type.Object({
-  file: Type.String({ description: 'The picture. In a form: a file.', examples: [examplePng] }),
-  mask: Type.Optional(Nullable(Type.String(), { description: 'Mask, for inpaint preprocessors.', examples: [examplePng] })),
+  file: ImageText({ description: 'The picture. In a form: a file.', examples: [examplePng] }),
+  mask: Type.Optional(Nullable(ImageText({}), { description: 'Mask, for inpaint preprocessors.', examples: [examplePng] })),
   ...PreprocessSettings.properties
 }, { $id: 'PreprocessRequest', description: 'A picture to make a control map of.' })
 export type PreprocessRequest = Static<typeof PreprocessRequest>

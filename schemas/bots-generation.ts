@@ -1,4 +1,5 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
+import { examplePng, ImageText } from './a1111-fields.ts'
 import { Inline, Nullable, SeedNumber, WithDefaults } from './kit.ts'
 import { RegionalConfig } from './bots-extensions.ts'
 import { webhookFields } from './webhook.ts'
@@ -20,11 +21,10 @@ const flag = (description: string, value: boolean) =>
 const perhaps = <Schema extends TSchema>(schema: Schema, description: string, example: unknown) =>
   Nullable(schema, { description, default: null, examples: [example] })
 
-const examplePng = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
 const imageText = { maxLength: 400_000_000 }
-const image = (description: string) => perhaps(Type.String(imageText), description, examplePng)
+const image = (description: string) => perhaps(ImageText(imageText), description, examplePng)
 const images = (description: string) =>
-  perhaps(Type.Array(Type.String(imageText), { maxItems: 10 }), description, [examplePng])
+  perhaps(Type.Array(ImageText(imageText), { maxItems: 10 }), description, [examplePng])
 
 /** LoRAs as clients list them; `src/a1111/lora-tags` reads every one of these shapes. */
 const loras = Nullable(Type.Unknown(), {

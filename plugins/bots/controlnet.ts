@@ -64,7 +64,7 @@ const controlNet: FastifyPluginAsync = async app => {
     const { file, mask, processor, preprocessor, ...settings } = readFields(PreprocessRequest, given)
     return await service.preprocess({
       image: await imageReader.open(file, 'file'),
-      mask: typeof mask === 'string' ? await imageReader.open(mask, 'mask') : null,
+      mask: mask === undefined || mask === null ? null : await imageReader.open(mask, 'mask'),
       module: processor ?? preprocessor ?? 'canny',
       resolution: settings.processor_res ?? 512,
       thresholdA: settings.threshold_a ?? null,

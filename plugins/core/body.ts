@@ -127,7 +127,7 @@ export default fp<BodyOptions>(async (app, { config, store, storage, texts }) =>
 
 async function wholeText (chunks: AsyncIterable<Buffer>, most: number): Promise<PartedJson> {
   const bytes = await readWhole(chunks, most, () => textTooLarge(most))
-  return { bytes, whole: () => bytes.toString('utf8'), broken: false }
+  return { bytes, whole: () => bytes.toString('utf8'), broken: false, parts: new Map() }
 }
 
 /** The parser of forms throws plain errors for a body that is no form. */

@@ -67,7 +67,7 @@ export function retryAfter ({ status, details }: ServiceError): { 'retry-after'?
 
 function validationError ({ validation = [], validationContext }: Partial<FastifyError>): ServiceError {
   // If a value can also be null or of another shape, the other shapes' complaints are noise.
-  const specific = validation.filter(({ keyword, params }) => keyword !== 'anyOf' && params.type !== 'null')
+  const specific = validation.filter(({ keyword, params }) => keyword !== 'anyOf' && keyword !== 'if' && params.type !== 'null')
   const fields = (specific.length > 0 ? specific : validation).slice(0, maxFields)
     .map(problem => describe(problem, validationContext ?? 'body'))
     .filter(({ field }, index, all) => all.findIndex(other => other.field === field) === index)

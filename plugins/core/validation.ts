@@ -1,8 +1,12 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import ajvCompiler from '@fastify/ajv-compiler'
+import type { TObject, TSchema } from '@sinclair/typebox'
 import fastJsonStringify, { type Schema } from 'fast-json-stringify'
 import type { FastifyServerOptions } from 'fastify'
+import { namesOf } from '../../schemas/a1111-fields.ts'
+import { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { withExactIntegers } from '../../src/lib/exact-json.ts'
+import { isUploadedImage } from '../../src/lib/media-types.ts'
 
 /**
  * Compiling schemas with Ajv and fast-json-stringify takes most of a start, and most routes are not called soon. So a
@@ -69,10 +73,10 @@ type ValidatorCompiler = ReturnType<BuildValidator>
  */
 const validatorsFor = onceForNames((externalSchemas): ValidatorCompiler => {
   const validators = (customOptions: { coerceTypes: false | 'array', useDefaults: boolean, allErrors: boolean }) => {
-    const named = withSeedsOfAnySize(externalSchemas) as Parameters<BuildValidator>[0]
+    const named = withSeedsOfAnySize(withUploads(externalSchemas)) as Parameters<BuildValidator>[0]
     const compiler = onceAsked(() => ajvCompiler()(named, {
       // verbose: the schema that refuses an unknown field knows the names that it takes.
-      customOptions: { ...customOptions, removeAdditional: false, strict: false, verbose: true }
+      customOptions: { ...customOptions, keywords: [uploaded], removeAdditional: false, strict: false, verbose: true }
     }))
     return onceFor(schema =>
       compiler()({ schema: withSeedsOfAnySize(schema) } as Parameters<ValidatorCompiler>[0]))
@@ -125,6 +129,24 @@ function withSeedsOfAnySize (schema: unknown): unknown {
   if (typeof schema !== 'object' || schema === null) return schema
   if (Reflect.get(schema, 'format') === 'uint64') return {}
   return Object.fromEntries(Object.entries(schema).map(([name, part]) => [name, withSeedsOfAnySize(part)]))
+}
+
+/** Holds for an image that was uploaded. */
+const uploaded = { keyword: 'uploaded', validate: (_schema: true, value: unknown) => isUploadedImage(value) }
+const imageNames = new Set<string>(namesOf(A1111Parameters.properties, ({ isImage }) => isImage === true))
+
+/** The schemas with generation parameters that also take images that were uploaded: inside, these are no text. */
+function withUploads ({ GenerationParameters: parameters, ...others }: NamedSchemas): NamedSchemas {
+  if (parameters === undefined) return others
+  const { properties, ...rest } = parameters as TObject
+  const fields = Object.entries(properties)
+    .map(([name, field]) => [name, imageNames.has(name) ? orUploaded(field) : field])
+  return { ...others, GenerationParameters: { ...rest, properties: Object.fromEntries(fields) as object } }
+}
+
+function orUploaded ({ items, ...field }: TSchema): object {
+  const ofItems = items === undefined ? {} : { items: orUploaded(items as TSchema) }
+  return { if: { uploaded: true }, else: { ...field, ...ofItems } }
 }
 
 /** Those of the schemas that one refers to, directly or through others. */

@@ -3,6 +3,8 @@ import { factsOf } from '../../schemas/a1111-fields.ts'
 import type { Warning } from '../../schemas/generation-parameters.ts'
 import { type Sentence, ServiceError } from '../lib/errors.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
+import { objectOf } from '../lib/json-values.ts'
+import { isUploadedImage } from '../lib/media-types.ts'
 import { largestSeed, readInteger } from '../lib/seeds.ts'
 
 /** The rule of a field's value. */
@@ -14,6 +16,8 @@ export interface FieldRule {
   readonly usual?: readonly [least: number, most: number]
   /** Maximum length: of a text in characters, of a list in items. */
   readonly longest?: number
+  /** It holds an image, or a list of them. */
+  readonly isImage?: true
 }
 
 export type FieldRules = ReadonlyMap<string, FieldRule>
@@ -26,6 +30,7 @@ export function fieldRules (schema: TObject): FieldRules {
       minimum: field.minimum,
       maximum: field.maximum,
       usual: factsOf(field).range,
+      isImage: factsOf(field).isImage,
       longest: field.maxLength ?? field.maxItems
     }),
     ...(field.format === 'uint64' ? { kind: 'seed', maximum: largestSeed } as const : {})
@@ -56,7 +61,7 @@ export function picked (values: Readonly<Record<string, unknown>>, names: readon
 }
 
 export function isRecord (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  return objectOf(value) !== null
 }
 
 /** Whether a value is unset: absent, null or blank text. */
@@ -82,7 +87,7 @@ export function invalidField (field: string, sentence: Sentence): ServiceError {
  * @throws ServiceError `invalid_field_value` naming the field and the allowed values
  */
 export function readValue (field: string, value: unknown, rule: FieldRule): unknown {
-  const read = readers[rule.kind](value, rule)
+  const read = readers[rule.kind](isUploadedImage(value) && rule.isImage !== true ? String(value) : value, rule)
   if (read !== undefined) return read
   throw invalidField(field, name => `${name} is ${shown(value)}, but must be ${allowed(rule)}.`)
 }
@@ -95,9 +100,9 @@ const readers: Readonly<Record<FieldRule['kind'], (value: unknown, rule: FieldRu
   seed: (value, rule) => inRange(readInteger(value), rule),
   number: (value, rule) => inRange(asNumber(value), rule),
   boolean: asFlag,
-  string: (value, rule) => typeof value === 'string' && isShortEnough(value, rule) ? value : undefined,
+  string: (value, rule) => isUploadedImage(value) || (typeof value === 'string' && isShortEnough(value, rule)) ? value : undefined,
   array: (value, rule) => {
-    const list = Array.isArray(value) ? value : typeof value === 'string' ? [value] : undefined
+    const list = Array.isArray(value) ? value : typeof value === 'string' || isUploadedImage(value) ? [value] : undefined
     return list !== undefined && isShortEnough(list, rule) ? list : undefined
   },
   object: value => isRecord(value) ? value : undefined

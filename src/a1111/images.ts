@@ -1,7 +1,7 @@
 import { namesOf } from '../../schemas/a1111-fields.ts'
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { withFloatsOf } from '../lib/exact-json.ts'
-import { isMediaReference, type MediaReference } from '../lib/media-types.ts'
+import { isMediaReference, isUploadedImage, type MediaReference, type UploadedImage } from '../lib/media-types.ts'
 import { invalidField, isRecord } from './field-values.ts'
 
 type Parameters = Readonly<Record<string, unknown>>
@@ -21,6 +21,10 @@ const imageFields = new Set<string>(namesOf(A1111Parameters.properties, ({ isIma
 const unitImageFields = new Set([
   'image', 'input_image', 'mask', 'mask_image', 'effective_region_mask', 'ipadapter_input', 'images'
 ])
+/** Names of images in requests of bots. */
+const botImageField = /^(?:file|init_image|images?(?:\d|\[\d\]))$/
+/** Arguments of scripts can be images at any place. */
+const scriptFields = new Set(['alwayson_scripts', 'script_args'])
 /** Base64 of the first bytes of PNG, JPEG, WebP (as RIFF), GIF, TIFF in both orders, BMP, and AVIF or HEIC. */
 const base64Start =
   /^(?:iVBORw0KGgo|\/9j\/|UklGR|R0lGOD|SUkqA|TU0AK|Qk[0-3][\w+/]{5}AAAA|AAAA[\w+/]{2}Z0eX[ABC][\w+/])/
@@ -50,6 +54,13 @@ function walk (
   }
 }
 
+/** Whether an image belongs at this place of a request, in the words of any interface. */
+export function isImagePlace (path: ReadonlyArray<string | number>): boolean {
+  const names = path.filter(key => typeof key === 'string')
+  return names.some(name => imageFields.has(name) || unitImageFields.has(name) || botImageField.test(name)) ||
+    path.slice(0, -1).some(key => scriptFields.has(String(key)))
+}
+
 /** Whether a dotted name belongs to a field that holds only images, or to a part of one. */
 export function isImageLocation (field: string): boolean {
   return imageFields.has(field.split('.')[0] ?? '')
@@ -72,23 +83,24 @@ const onlyBase64 = /^(?!\/\/)[a-z0-9+/_-]+=*$/i
  */
 export function refuseImageAddresses (parameters: Parameters): void {
   visitImages(parameters, ({ field, image }) => {
+    if (isUploadedImage(image)) return
     const start = typeof image === 'string' ? image.slice(0, 300).replace(/\s+/g, '') : ''
     if (/^data:image\//i.test(start) || onlyBase64.test(start)) return
     throw invalidField(field, name => `${name} must be base64 or a data URL of an image; addresses and paths are not fetched.`)
   })
 }
 
-/** The parameters with every base64 image replaced by a reference. Images are handled one after another. */
+/** The parameters with every image of the request replaced by a reference. Images are handled one after another. */
 export async function replaceImages (
-  parameters: Parameters, store: (base64: string, field: string) => Promise<MediaReference>
+  parameters: Parameters, store: (image: string | UploadedImage, field: string) => Promise<MediaReference>
 ): Promise<Record<string, unknown>> {
   return await withImages(parameters, async ({ image, field }) =>
-    typeof image === 'string' ? await store(image, field) : image)
+    typeof image === 'string' || isUploadedImage(image) ? await store(image, field) : image)
 }
 
-/** The parameters with every reference replaced by the base64 of its image. */
+/** The parameters with every reference replaced by its image, as base64 or as a request has it. */
 export async function insertImages (
-  parameters: Parameters, load: (reference: MediaReference) => Promise<string>
+  parameters: Parameters, load: (reference: MediaReference) => Promise<string | UploadedImage>
 ): Promise<Record<string, unknown>> {
   return await withImages(parameters, async ({ image }) => typeof image === 'string' ? image : await load(image))
 }

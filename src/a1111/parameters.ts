@@ -1,6 +1,7 @@
 import { img2imgFields, namesOf } from '../../schemas/a1111-fields.ts'
 import { A1111Parameters, type Warning } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../lib/errors.ts'
+import { isUploadedImage } from '../lib/media-types.ts'
 import {
   fieldsOf, fieldsOfInfotext, type GivenFields, type Hints, rawInfotext, type TranslatedFields, translateFields,
   understood
@@ -256,7 +257,7 @@ function unknownWarning (unknown: readonly UnknownField[]): Warning {
 
 function checkTexts (field: string, list: unknown): void {
   if (!Array.isArray(list)) return
-  const wrong = list.findIndex(item => typeof item !== 'string')
+  const wrong = list.findIndex(item => typeof item !== 'string' && !isUploadedImage(item))
   if (wrong !== -1) throw invalidField(`${field}.${wrong}`, name => `${name} must be text.`)
 }
 

@@ -45,12 +45,16 @@ const fieldsOf: Readonly<Record<Mode, TProperties>> = {
 export function generationModel (mode: Mode, flavor: 'a1111' | 'forge' | 'sdnext'): Model {
   const fields = Object.entries(fieldsOf[mode]).filter(([, field]) => flavor === 'forge' || factsOf(field).only !== 'forge')
   return Object.fromEntries(inOrder(fields).map(([name, field]) => {
-    const { hasTexts, isStrict, isFallbackWhole, fallback = null, img2imgFallback = fallback } = factsOf(field)
+    const { hasTexts, isStrict, isFallbackWhole, isImage, fallback = null, img2imgFallback = fallback } = factsOf(field)
     const kind = hasTexts === true ? 'strings' : kinds[String(field.type)] ?? 'any'
     const ofMode = mode === 'img2img' ? img2imgFallback : fallback
     const ofFlavor = flavor === 'sdnext' ? sdnextFallbacks[name] ?? ofMode : ofMode
     const read = isStrict === true ? strict(kind, ofFlavor) : optional(kind, ofFlavor)
-    return [name, isFallbackWhole === true ? { ...read, isFallbackWhole } : read]
+    return [name, {
+      ...read,
+      ...(isFallbackWhole === true ? { isFallbackWhole } : {}),
+      ...(isImage === true && kind === 'string' ? { isImage } : {})
+    }]
   }))
 }
 

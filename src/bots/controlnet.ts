@@ -11,6 +11,7 @@ import type { PassThrough } from '../sdapi/pass-through.ts'
 import type { UpstreamClients } from '../sdapi/upstream-clients.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
+import type { RequestImage } from './images.ts'
 
 /** An image to make a control map of. */
 export interface PreprocessRequest {
@@ -153,14 +154,14 @@ async function isImage (text: string): Promise<boolean> {
   return await sharp(Buffer.from(text, 'base64')).metadata().then(() => true, () => false)
 }
 
-/** Images of the request itself: base64, or references of uploads. */
+/** Images of the request itself. */
 export interface RequestImages {
   /** For each unit without an image of its own. */
-  readonly image?: string | null
+  readonly image?: RequestImage | null
   /** For the units in their order; units that are left out or null use the one above. */
-  readonly images?: ReadonlyArray<string | null>
+  readonly images?: ReadonlyArray<RequestImage | null>
   /** For units whose preprocessor regenerates a part. */
-  readonly mask?: string | null
+  readonly mask?: RequestImage | null
   /** Whether the request starts from an image, which then serves a unit without one. */
   readonly startsFromImage?: boolean
 }

@@ -6,17 +6,17 @@ import { imageFormatOf, imageFormats } from '../media/image-header.ts'
 import { type MediaStore, wholeOutput } from '../media/store.ts'
 import type { UploadTexts } from '../media/uploads.ts'
 import { resultImages } from './job-view.ts'
-import type { Size } from './images.ts'
+import type { RequestImage, Size } from './images.ts'
 
 /** Existing images: sent along, or made by a job. */
 export interface FinishedImages {
   /**
-   * As texts that refer to images in a submission.
+   * As images of a request.
    * @throws ServiceError `missing_required_field`, `job_not_found`, or `invalid_field_value` for an index too high
    */
   find (
     wanted: Pick<BotUpscaleRequest, 'image' | 'job_id' | 'image_index'>, keyId: string | null
-  ): Promise<string[]>
+  ): Promise<RequestImage[]>
 }
 
 export interface FinishedImagesDependencies {
@@ -29,11 +29,11 @@ export interface FinishedImagesDependencies {
 const maxImages = 16
 
 export function createFinishedImages ({ store, media, texts }: FinishedImagesDependencies): FinishedImages {
-  async function asInput (name: string): Promise<string> {
+  async function asInput (name: string): Promise<RequestImage> {
     const bytes = await wholeOutput(media, name)
     const format = imageFormatOf(bytes)
     if (format === null) throw new ServiceError('image_not_found', 'The picture cannot be read any more.')
-    return texts.textOf(await media.putInput(bytes, imageFormats[format].extension))
+    return texts.imageOf(await media.putInput(bytes, imageFormats[format].extension))
   }
 
   return {
@@ -49,7 +49,7 @@ export function createFinishedImages ({ store, media, texts }: FinishedImagesDep
       if (wanted.length === 0) {
         throw new ServiceError('invalid_field_value', `The job has ${images.length} finished pictures.`, { field: 'image_index' })
       }
-      const found: string[] = []
+      const found: RequestImage[] = []
       for (const { name } of wanted) found.push(await asInput(name))
       return found
     }

@@ -4,6 +4,7 @@ import { invalidField, isRecord } from '../a1111/field-values.ts'
 import { nearest } from '../a1111/names.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { narrowInteger, stringifyJson } from '../lib/exact-json.ts'
+import { isUploadedImage } from '../lib/media-types.ts'
 import { readInteger, type Seed, seedAfter } from '../lib/seeds.ts'
 
 type Fields = Readonly<Record<string, unknown>>
@@ -142,7 +143,7 @@ function variationLabel (variation: Fields, index: number): string {
 const longestLabel = 60
 
 function textOf (value: unknown): string {
-  return typeof value === 'string' ? value : stringifyJson(value) ?? ''
+  return typeof value === 'string' || isUploadedImage(value) ? String(value) : stringifyJson(value) ?? ''
 }
 
 function shortened (text: string): string {

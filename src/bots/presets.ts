@@ -160,7 +160,7 @@ export function createPresets (
     look,
     async copy (user, reference, name) {
       const origin = await look(user, reference)
-      const config = await images.show(origin.config)
+      const config = await images.use(origin.config)
       return await create(user, { name: name ?? origin.name, description: origin.description, config }, origin.id)
     },
     async sharedWithAll (search, offset, limit) {

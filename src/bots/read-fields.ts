@@ -1,5 +1,7 @@
 import type { Static, TObject, TSchema } from '@sinclair/typebox'
+import { factsOf } from '../../schemas/a1111-fields.ts'
 import { isRecord } from '../a1111/field-values.ts'
+import { isUploadedImage } from '../lib/media-types.ts'
 import { isSeed, largestSeed, readInteger } from '../lib/seeds.ts'
 import { describeUnknownField, type UnknownField } from '../a1111/unknown-fields.ts'
 import { ValidationFailure, type ValidationDetail } from '../fastapi/errors.ts'
@@ -85,6 +87,9 @@ function readValue (field: TSchema, value: unknown, location: Location, details:
   const choices = field.anyOf as TSchema[] | undefined
   if (choices !== undefined) return readChoice(choices, value, location, details)
   if (field.type === undefined) return value
+  if (isUploadedImage(value)) {
+    return factsOf(field).isImage === true ? value : readValue(field, String(value), location, details)
+  }
   const kind = kinds[String(field.type)]
   if (kind === undefined) return value
   if (value === null) {

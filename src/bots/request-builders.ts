@@ -6,13 +6,14 @@ import type { Warning } from '../../schemas/generation-parameters.ts'
 import { invalidField, isRecord } from '../a1111/field-values.ts'
 import { ValidationFailure } from '../fastapi/errors.ts'
 import { pydantic2 } from '../fastapi/pydantic2.ts'
+import { isUploadedImage } from '../lib/media-types.ts'
 import { controlNetUnits, type RequestImages } from './controlnet.ts'
 import { checkEnlargement, faceParameters, type FinishedImages, upscaleParameters } from './finished.ts'
 import { defaultPixels, widened } from './outpaint.ts'
 import {
   hiresParameters, imageParameters, loraTags, type Said, says, sizeParameters, defaultParameters
 } from './parameters.ts'
-import type { ImageReader, Size } from './images.ts'
+import type { ImageReader, RequestImage, Size } from './images.ts'
 import { readFields, validationDetail } from './read-fields.ts'
 import { regionalScript } from './regional.ts'
 import type { CompleteRequest, GenerationKind } from './request.ts'
@@ -150,7 +151,7 @@ async function fromImage (
 }
 
 /** The requested size, else the image's own up to the size at which models work well. */
-async function imageSize (image: string, asked: Size, said: Said, { imageReader, maxPixels }: BuilderSources) {
+async function imageSize (image: RequestImage, asked: Size, said: Said, { imageReader, maxPixels }: BuilderSources) {
   const own = await imageReader.sizeOf(image, 'image')
   if (!says(said, 'width') && !says(said, 'height')) {
     return { size: sizeParameters(own, Math.min(defaultPixels, maxPixels)).size, warnings: [] }
@@ -161,11 +162,11 @@ async function imageSize (image: string, asked: Size, said: Said, { imageReader,
 }
 
 /** For each unit the image that is named after it, else the one at its position in the list. */
-function unitImages (fields: BotControlNetRequest): Array<string | null> {
+function unitImages (fields: BotControlNetRequest): Array<RequestImage | null> {
   const named = new Map(Object.entries(fields))
   return Array.from({ length: maxUnits }, (_, index) => {
     const own = named.get(`image${index}`)
-    return typeof own === 'string' ? own : fields.images?.[index] ?? null
+    return typeof own === 'string' || isUploadedImage(own) ? own : fields.images?.[index] ?? null
   })
 }
 
@@ -182,7 +183,7 @@ function withScript (given: Given, title: string, args: readonly unknown[]): Giv
 }
 
 /** @throws ValidationFailure */
-function needed (image: string | null, field: string, said: Said): string {
+function needed (image: RequestImage | null, field: string, said: Said): RequestImage {
   if (image !== null) return image
   throw new ValidationFailure([validationDetail(['body', field], said, pydantic2.missing)])
 }

@@ -182,13 +182,13 @@ function userIdOf (kind: GenerationKind, fields: BotCall['fields']): string {
 async function presetOf (user: BotUser, { preset_id: reference }: BotCall['fields'], sources: RequestSources) {
   if (typeof reference !== 'string' || reference === '') return {}
   const { config } = await sources.presets.use(user, reference)
-  return await sources.keptImages.show(config)
+  return await sources.keptImages.use(config)
 }
 
 /** The session's ControlNet units if the request has none: those that have an image, or get the request's. */
 async function sessionUnits (session: Session, laid: Said, { keptImages }: RequestSources) {
   if (says(laid, 'controlnet_units') || session.units.length === 0) return { said: {}, warnings: [] }
-  const { units } = await keptImages.show({ units: session.units }) as { units: ReadonlyArray<Said> }
+  const { units } = await keptImages.use({ units: session.units }) as { units: ReadonlyArray<Said> }
   const usable = units.filter(unit => says(unit, 'image') || says(laid, 'image'))
   const warnings = usable.length === units.length
     ? []

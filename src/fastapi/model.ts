@@ -1,4 +1,5 @@
 import { noteFloat, parseJsonText } from '../lib/exact-json.ts'
+import { isUploadedImage } from '../lib/media-types.ts'
 import { type ValidationDetail, ValidationFailure } from './errors.ts'
 
 /** The type of a field of a request model. `strings` is a list of strings, `choice` one of `choices`. */
@@ -17,6 +18,8 @@ interface Field {
   readonly atLeast?: number
   readonly above?: number
   readonly atMost?: number
+  /** A text that is an image, and can be an uploaded one. */
+  readonly isImage?: true
 }
 
 export type Model = Readonly<Record<string, Field>>
@@ -135,8 +138,10 @@ export function readModel (
 }
 
 function readField (
-  dialect: Dialect, field: Field, value: unknown, location: readonly string[], details: ValidationDetail[]
+  dialect: Dialect, field: Field, given: unknown, location: readonly string[], details: ValidationDetail[]
 ): unknown {
+  if (isUploadedImage(given) && (field.isImage === true || field.kind === 'any')) return given
+  const value = isUploadedImage(given) ? String(given) : given
   const complain = (at: ReadonlyArray<string | number>, what: unknown, problem: Parameters<Dialect['render']>[2]): void => {
     details.push(dialect.render(at, what, problem))
   }

@@ -31,7 +31,7 @@ import type { Subscription, WebhookRequest } from './webhook-request.ts'
 /** Input images of jobs: equal ones are stored once, and deleted with the last job that uses them. */
 export interface InputImages {
   /** @throws ServiceError `invalid_image` or `payload_too_large` naming the field */
-  keep (base64: string, field: string): Promise<MediaReference>
+  keep (image: string | MediaReference, field: string): Promise<MediaReference>
   /** The bytes of one of the job's images, by its name. @throws ServiceError `image_not_found` */
   ofJob (job: Pick<Job, 'submission'>, name: string): Promise<Buffer>
   /** A job with these parameters was deleted. */
@@ -43,7 +43,7 @@ export interface InputImagesDependencies {
   readonly keys: Keys
   readonly media: MediaStore
   readonly limits: ImageLimits
-  /** Recognises the marks of images that were uploaded as files. */
+  /** Recognises images that are stored already. */
   readonly texts: UploadTexts
 }
 
@@ -62,8 +62,8 @@ export function createInputImages ({ redis, keys, media, limits, texts }: InputI
   }
 
   return {
-    async keep (base64, field) {
-      const reference = texts.referenceOf(base64) ?? await store(base64, field)
+    async keep (image, field) {
+      const reference = texts.referenceOf(image) ?? await store(String(image), field)
       await redis.hincrby(usesKey, reference.$media, 1)
       return reference
     },
@@ -304,7 +304,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       request, server, normalised, compatibility, webhook, jobs
     }, id, seed, group = request.bulkId ?? id) {
       const given = seed === undefined ? compatibility.parameters : { ...compatibility.parameters, seed }
-      const parameters = await replaceImages(given, async (text, field) => await inputs.keep(text, field))
+      const parameters = await replaceImages(given, inputs.keep)
       const warnings = [
         ...normalised.warnings, ...compatibility.warnings, ...webhook?.warnings ?? [], ...request.warnings ?? []
       ]
@@ -365,7 +365,7 @@ function checkMetadata (metadata: unknown): void {
 
 function refuseHugeParameters (parameters: Readonly<Record<string, unknown>>): void {
   let images = 0
-  visitImages(parameters, ({ image }) => { images += typeof image === 'string' ? image.length : 0 })
+  visitImages(parameters, ({ image }) => { images += String(image).length })
   const characters = JSON.stringify(parameters).length - images
   if (characters <= maxParameterCharacters) return
   throw new ServiceError('payload_too_large', `The parameters have ${characters} characters beside their images; ` +

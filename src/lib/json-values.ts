@@ -1,9 +1,12 @@
+import { isUploadedImage } from './media-types.ts'
+
 /** Reads parsed JSON of unknown form: each function returns a harmless value for a missing one. */
 export type JsonObject = Readonly<Record<string, unknown>>
 
-/** Null unless the value is an object and no list. */
+/** Null unless the value is an object and no list. An uploaded image is none: its client sent a text. */
 export function objectOf (value: unknown): JsonObject | null {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? value as JsonObject : null
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value) && !isUploadedImage(value)
+  return isObject ? value as JsonObject : null
 }
 
 /** The value's fields; none unless it is an object. */

@@ -176,7 +176,11 @@ export interface PartedJson {
   whole (): string
   /** Whether something is wrong with a part that is elsewhere. */
   readonly broken: boolean
+  /** Values of the parts, by the strings in their places. Such a string is random, so that no client knows it. */
+  readonly parts: ReadonlyMap<string, object>
 }
+
+const noParts: PartedJson['parts'] = new Map()
 
 /**
  * The value of an untrusted JSON text: nothing too deep, too many-valued or aimed at prototypes passes.
@@ -185,7 +189,9 @@ export interface PartedJson {
  * @throws ServiceError `malformed_request`
  */
 export function parseJson (subject: string, given: Buffer | PartedJson, bounds: JsonBounds = requestBounds): unknown {
-  const { bytes, whole, broken } = Buffer.isBuffer(given) ? { bytes: given, whole: null, broken: false } : given
+  const { bytes, whole, broken, parts } = Buffer.isBuffer(given)
+    ? { bytes: given, whole: null, broken: false, parts: noParts }
+    : given
   const plain = withoutMark(bytes)
   const excess = findJsonExcess(plain, bounds)
   if (excess !== null) {
@@ -205,7 +211,22 @@ export function parseJson (subject: string, given: Buffer | PartedJson, bounds: 
   }
   const poisoned = findPoison(value)
   if (poisoned !== null) throw malformed(`${subject} has a field named ${poisoned}, which is not allowed; leave it out.`)
+  if (parts.size > 0) insertParts(value, parts)
   return value
+}
+
+/** Puts each part into its place. The value as a whole is none. */
+function insertParts (value: unknown, parts: PartedJson['parts']): void {
+  const open = [value]
+  while (open.length > 0) {
+    const next = open.pop()
+    if (typeof next !== 'object' || next === null) continue
+    for (const [name, inner] of Object.entries(next) as Array<[string, unknown]>) {
+      const part = typeof inner === 'string' ? parts.get(inner) : undefined
+      if (part !== undefined) Reflect.set(next, name, part)
+      else if (typeof inner === 'object') open.push(inner)
+    }
+  }
 }
 
 /** @param position of the bracket that opens one level too many, in bytes from 0 */

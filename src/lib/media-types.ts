@@ -12,6 +12,30 @@ export function isMediaReference (value: unknown): value is MediaReference {
   return typeof value === 'object' && value !== null && typeof (value as MediaReference).$media === 'string'
 }
 
+/**
+ * An image of a request that went into the store while the request arrived. No JSON makes one, and a copy of one is
+ * none, so clients cannot name images of others.
+ */
+export interface UploadedImage extends MediaReference {
+  /** The text with which clients can send the image again. */
+  toString (): string
+  /** The same: answers and fingerprints of requests have it in place of the image. */
+  toJSON (): string
+}
+
+const uploadedImages = new WeakSet<object>()
+
+/** @param text the text with which clients can send the image again */
+export function uploadedImage ({ $media }: MediaReference, text: string): UploadedImage {
+  const image = Object.freeze({ $media, toString: () => text, toJSON: () => text })
+  uploadedImages.add(image)
+  return image
+}
+
+export function isUploadedImage (value: unknown): value is UploadedImage {
+  return typeof value === 'object' && value !== null && uploadedImages.has(value)
+}
+
 /** Whether it moves, so that one file holds many images. */
 export function isMoving (mime: string): boolean {
   return mime.startsWith('video/') || mime === 'image/gif'

@@ -1,7 +1,9 @@
-import { looksLikeImage } from '../a1111/images.ts'
+import { randomBytes } from 'node:crypto'
+import { isImagePlace, looksLikeImage } from '../a1111/images.ts'
 import { createJsonStreamFilter, type JsonPath, type StreamFilterRefusals } from '../a1111/json-stream-filter.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { type PartedJson, requestBounds, tooDeep } from '../lib/json.ts'
+import type { UploadedImage } from '../lib/media-types.ts'
 import { createBase64Decoder } from './base64.ts'
 import { type ImageLimits, notBase64, withoutDataUrlHead } from './images.ts'
 import type { MediaStore } from './store.ts'
@@ -35,12 +37,13 @@ const longestCutEscape = 5
 const headLength = 512
 
 /**
- * Reads JSON as it arrives, and replaces each large image in it by the reference of an upload. Strings of more than 64
- * KiB that begin like images go decoded into the store.
+ * Reads JSON as it arrives, and replaces each large image in it by an uploaded one. Strings of more than 64 KiB that
+ * begin like images go decoded into the store. Where no image belongs, the text of the upload takes its place.
  * @throws ServiceError `invalid_image`, `payload_too_large`, `storage_full`, `malformed_request`; errors of the chunks
  */
 export async function siftJson (chunks: AsyncIterable<Buffer>, options: SiftOptions): Promise<PartedJson> {
   const gaps: Gap[] = []
+  const parts = new Map<string, UploadedImage>()
   let path: JsonPath = []
   let gap: Gap = { at: 0, placed: 0, length: 0, fault: null }
   let image: OpenImage | null = null
@@ -69,7 +72,7 @@ export async function siftJson (chunks: AsyncIterable<Buffer>, options: SiftOpti
           const fault = await image?.write(event.text) ?? null
           if (fault !== null) gap.fault = { ...fault, at: at + fault.at }
         } else {
-          const text = gap.fault === null ? Buffer.from(await image?.end() ?? '') : Buffer.alloc(0)
+          const text = Buffer.from(gap.fault === null && image !== null ? placeFor(await image.end()) : '')
           if (gap.fault !== null) await image?.abort()
           image = null
           streamFilter.put(text)
@@ -81,7 +84,15 @@ export async function siftJson (chunks: AsyncIterable<Buffer>, options: SiftOpti
     await image?.abort().catch(() => {}) // the first error is the one that counts
   }
   const bytes = streamFilter.kept()
-  return { bytes, whole: () => refilled(bytes, gaps), broken: gaps.some(({ fault }) => fault !== null) }
+  return { bytes, whole: () => refilled(bytes, gaps), broken: gaps.some(({ fault }) => fault !== null), parts }
+
+  /** JSON text in place of the image: its own, or one that only this body knows. */
+  function placeFor (uploaded: UploadedImage): string {
+    if (!isImagePlace(path)) return String(uploaded)
+    const place = `upload ${randomBytes(16).toString('hex')}`
+    parts.set(place, uploaded)
+    return place
+  }
 }
 
 const refusals: StreamFilterRefusals = {
@@ -99,7 +110,7 @@ export function textTooLarge (most: number): ServiceError {
 interface OpenImage extends Pick<UploadSink, 'abort'> {
   /** Takes the next JSON text; returns bytes that are invalid in a JSON string, and their position in the text. */
   write (text: Buffer): Promise<{ at: number, text: string } | null>
-  end (): Promise<string>
+  end (): Promise<UploadedImage>
 }
 
 async function openImage (field: string, options: SiftOptions): Promise<OpenImage> {

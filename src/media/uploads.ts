@@ -3,17 +3,19 @@ import { commonFields, img2imgFields, namesOf } from '../../schemas/a1111-fields
 import { nearest } from '../a1111/names.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { parseJson } from '../lib/json.ts'
-import type { MediaReference } from '../lib/media-types.ts'
+import { isUploadedImage, type MediaReference, uploadedImage, type UploadedImage } from '../lib/media-types.ts'
 import { imageFormats } from './image-header.ts'
 import { checkDecodable, checkImageHeader, type ImageLimits, imageTooLarge, storedFormat } from './images.ts'
 import { isInputName } from './output-formats.ts'
 import type { MediaStore } from './store.ts'
 
-/** Replaces base64 for an image that was uploaded as a file and is stored already. */
+/** Stands for a stored image where clients see it, and can send it again in place of base64. */
 export interface UploadTexts {
   textOf (reference: MediaReference): string
-  /** Null for every text that this service did not write itself. */
-  referenceOf (text: string): MediaReference | null
+  /** The image as a part of a request. */
+  imageOf (reference: MediaReference): UploadedImage
+  /** Null for a text that this service did not write itself, and an object that it did not make. */
+  referenceOf (image: string | MediaReference): MediaReference | null
 }
 
 const grammar = /^data:image\/upload,([0-9a-f]{64}\.[a-z]{3,4})\.([\w-]{43})$/
@@ -21,15 +23,19 @@ const grammar = /^data:image\/upload,([0-9a-f]{64}\.[a-z]{3,4})\.([\w-]{43})$/
 /**
  * A plain reference in a request could be a guess at another client's image, so only references with this service's own
  * mark are valid.
- * Clients get presets with such texts (`KeptImages.show`) and send them again, so the mark must stand in JSON.
+ * Clients get presets with such texts (`KeptImages.show`) and send them again, so the mark must stand in JSON. Between
+ * the parser of a request and the record of its job, an image is an `UploadedImage`.
  * @param secret known to every process that serves the same clients
  */
 export function createUploadTexts (secret: Buffer): UploadTexts {
   const mark = (name: string) => createHmac('sha256', secret).update(`upload:${name}`).digest()
+  const textOf = ({ $media: name }: MediaReference) => `data:image/upload,${name}.${mark(name).toString('base64url')}`
   return {
-    textOf: ({ $media: name }) => `data:image/upload,${name}.${mark(name).toString('base64url')}`,
-    referenceOf (text) {
-      const [, name = '', given = ''] = text.length < 200 ? grammar.exec(text) ?? [] : []
+    textOf,
+    imageOf: reference => uploadedImage(reference, textOf(reference)),
+    referenceOf (image) {
+      if (typeof image !== 'string') return isUploadedImage(image) ? { $media: image.$media } : null
+      const [, name = '', given = ''] = image.length < 200 ? grammar.exec(image) ?? [] : []
       if (!isInputName(name)) return null
       return timingSafeEqual(Buffer.from(given, 'base64url'), mark(name)) ? { $media: name } : null
     }
@@ -65,8 +71,8 @@ export interface UploadOptions {
 export interface UploadSink {
   /** @throws ServiceError `payload_too_large`, `storage_full` */
   write (bytes: Buffer): Promise<void>
-  /** Its reference from now on. @throws ServiceError `invalid_image`, `storage_full` */
-  end (): Promise<string>
+  /** @throws ServiceError `invalid_image`, `storage_full` */
+  end (): Promise<UploadedImage>
   abort (): Promise<void>
 }
 
@@ -89,7 +95,7 @@ export async function openUpload (
     },
     async end () {
       await sink.end()
-      return texts.textOf(await sink.finished)
+      return texts.imageOf(await sink.finished)
     },
     abort: sink.abort
   }
@@ -117,7 +123,7 @@ const jsonType = /^application\/json\b/i
 export async function collectMultipart (parts: AsyncIterable<FormPart>, options: UploadOptions): Promise<Fields> {
   const { limits, imagesIn, files: fileFields = imageFields } = options
   const fields = new Map<string, unknown[]>()
-  const images = new Map<string, string[]>()
+  const images = new Map<string, UploadedImage[]>()
   let files = 0
   let total = 0
   let textLength = 0
@@ -133,7 +139,7 @@ export async function collectMultipart (parts: AsyncIterable<FormPart>, options:
     }
   }
 
-  async function storeImage (field: string, file: AsyncIterable<Buffer>): Promise<string> {
+  async function storeImage (field: string, file: AsyncIterable<Buffer>): Promise<UploadedImage> {
     if (++files > limits.count) throw tooMuch(`One job can have at most ${limits.count} images (IMAGES_PER_JOB).`, field)
     const sink = await openUpload(field, options)
     try {
@@ -190,7 +196,8 @@ function fileField (name: string, fileFields: FileFields): string {
 }
 
 function withImages (
-  body: Fields, images: ReadonlyMap<string, readonly string[]>, imagesIn: string | undefined, fileFields: FileFields
+  body: Fields, images: ReadonlyMap<string, readonly UploadedImage[]>, imagesIn: string | undefined,
+  fileFields: FileFields
 ): Fields {
   if (images.size === 0) return body
   if (imagesIn !== undefined) {
@@ -200,17 +207,17 @@ function withImages (
     }
     return { ...body, [imagesIn]: withImages({ ...inner }, images, undefined, fileFields) }
   }
-  const placed = [...images].map(([name, texts]) => {
+  const placed = [...images].map(([name, list]) => {
     if (Object.hasOwn(body, name)) {
       throw new ServiceError('invalid_field_value', `${name} is both a file and a field; send one of them.`, {
         field: name
       })
     }
-    if (fileFields[name] === 'many') return [name, texts]
-    if (texts.length > 1) {
-      throw new ServiceError('invalid_field_value', `${name} must be one file, not ${texts.length}.`, { field: name })
+    if (fileFields[name] === 'many') return [name, list]
+    if (list.length > 1) {
+      throw new ServiceError('invalid_field_value', `${name} must be one file, not ${list.length}.`, { field: name })
     }
-    return [name, texts[0]]
+    return [name, list[0]]
   })
   return { ...body, ...Object.fromEntries(placed) as Fields }
 }

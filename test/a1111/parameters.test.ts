@@ -312,7 +312,7 @@ t.test('images in the parameters become references and come back', async t => {
   const before = JSON.stringify(parameters)
   const kept = new Map<string, string>()
   const stored = await replaceImages(parameters, async (image, field) => {
-    kept.set(`${field}.png`, image)
+    kept.set(`${field}.png`, String(image))
     return { $media: `${field}.png` }
   })
   t.equal(JSON.stringify(parameters), before, 'the original is untouched')

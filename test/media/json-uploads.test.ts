@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
 import { parseJson } from '../../src/lib/json.ts'
+import { isUploadedImage, uploadedImage } from '../../src/lib/media-types.ts'
 import { siftJson } from '../../src/media/json-uploads.ts'
 import { createMediaStore } from '../../src/media/store.ts'
 import { createUploadTexts } from '../../src/media/uploads.ts'
@@ -63,6 +64,58 @@ t.test('large images are stored while the text arrives, at whatever position it 
     }
   }
   t.equal((await inputs()).length, 1, 'equal pictures are kept once')
+})
+
+t.test('an image is a reference where images belong, and elsewhere the text that clients can send again', async t => {
+  const { read, bytesOf } = await open(t)
+  const value = await read(JSON.stringify({
+    generation_params: { init_images: [base64], mask: base64, prompt: base64, raw_payload: { mask: base64 } },
+    alwayson_scripts: { controlnet: { args: [{ input_image: base64 }, base64] } },
+    script_args: [base64],
+    controlnet_units: [{ image: base64 }],
+    image7: base64,
+    metadata: { preview: base64 },
+    script_name: base64
+  })) as Record<string, unknown>
+  const found: string[] = []
+  const texts: string[] = []
+  const walk = (inner: unknown, path: string): void => {
+    if (isUploadedImage(inner)) found.push(path)
+    else if (typeof inner === 'string') texts.push(path)
+    else for (const [name, one] of Object.entries(inner as object)) walk(one, path === '' ? name : `${path}.${name}`)
+  }
+  walk(value, '')
+  t.same(found, [
+    'generation_params.init_images.0', 'generation_params.mask', 'generation_params.raw_payload.mask',
+    'alwayson_scripts.controlnet.args.0.input_image', 'alwayson_scripts.controlnet.args.1', 'script_args.0',
+    'controlnet_units.0.image', 'image7'
+  ])
+  t.same(texts, ['generation_params.prompt', 'metadata.preview', 'script_name'])
+  t.same(await Promise.all([value.image7, value.script_name].map(bytesOf)), [png, png])
+  t.equal(JSON.stringify(value.image7), JSON.stringify(value.script_name), 'answers show both alike')
+  t.equal(await read(JSON.stringify(base64)), value.script_name, 'a body that is no object holds no image')
+})
+
+t.test('no client can make up a reference', async t => {
+  const { read, sift } = await open(t)
+  const one = await sift(JSON.stringify({ mask: base64 }))
+  const [place = ''] = one.parts.keys()
+  const two = await sift(JSON.stringify({ mask: base64, image: place, [place]: 1, init_images: [`${place} `] }))
+  t.ok(one.bytes.includes(place))
+  t.ok([...two.parts.keys()].every(other => other !== place), 'each body has places of its own')
+  t.strictSame(Object.entries(parseJson('The body', two) as object).filter(([name]) => name !== 'mask'), [
+    ['image', place], [place, 1], ['init_images', [`${place} `]]
+  ], 'the place of another body is a text')
+
+  const image = (parseJson('The body', one) as { mask: object }).mask
+  t.ok(isUploadedImage(image))
+  const copies = [{ ...image }, { $media: Reflect.get(image, '$media') as string }, Object.create(image), JSON.parse(JSON.stringify(image))]
+  for (const copy of copies) t.notOk(isUploadedImage(copy))
+  const json = '{"mask":{"$media":"a.png","toJSON":"x","toString":"y"},"image":["upload 00"]}'
+  t.strictSame(await read(json), JSON.parse(json))
+  const texts = createUploadTexts(randomBytes(32))
+  t.equal(texts.referenceOf({ $media: 'a.png' }), null)
+  t.strictSame(texts.referenceOf(uploadedImage({ $media: 'a.png' }, '')), { $media: 'a.png' }, 'a record gets the plain reference')
 })
 
 t.test('the same text gives the same value, however the network splits it', async t => {
