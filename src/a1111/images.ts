@@ -23,7 +23,7 @@ const unitImageFields = new Set([
 ])
 /** Names of images in requests of bots. */
 const botImageField = /^(?:file|init_image|images?(?:\d|\[\d\]))$/
-/** Arguments of scripts can be images at any place. */
+/** Fields with arguments of scripts; those without a name can be images. */
 const scriptFields = new Set(['alwayson_scripts', 'script_args'])
 /** Base64 of the first bytes of PNG, JPEG, WebP (as RIFF), GIF, TIFF in both orders, BMP, and AVIF or HEIC. */
 const base64Start =
@@ -58,7 +58,7 @@ function walk (
 export function isImagePlace (path: ReadonlyArray<string | number>): boolean {
   const names = path.filter(key => typeof key === 'string')
   return names.some(name => imageFields.has(name) || unitImageFields.has(name) || botImageField.test(name)) ||
-    path.slice(0, -1).some(key => scriptFields.has(String(key)))
+    (typeof path.at(-1) === 'number' && names.some(name => scriptFields.has(name)))
 }
 
 /** Whether a dotted name belongs to a field that holds only images, or to a part of one. */

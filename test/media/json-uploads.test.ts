@@ -70,7 +70,7 @@ t.test('an image is a reference where images belong, and elsewhere the text that
   const { read, bytesOf } = await open(t)
   const value = await read(JSON.stringify({
     generation_params: { init_images: [base64], mask: base64, prompt: base64, raw_payload: { mask: base64 } },
-    alwayson_scripts: { controlnet: { args: [{ input_image: base64 }, base64] } },
+    alwayson_scripts: { controlnet: { args: [{ input_image: base64, model: base64 }, base64] } },
     script_args: [base64],
     controlnet_units: [{ image: base64 }],
     image7: base64,
@@ -90,7 +90,7 @@ t.test('an image is a reference where images belong, and elsewhere the text that
     'alwayson_scripts.controlnet.args.0.input_image', 'alwayson_scripts.controlnet.args.1', 'script_args.0',
     'controlnet_units.0.image', 'image7'
   ])
-  t.same(texts, ['generation_params.prompt', 'metadata.preview', 'script_name'])
+  t.same(texts, ['generation_params.prompt', 'alwayson_scripts.controlnet.args.0.model', 'metadata.preview', 'script_name'])
   t.same(await Promise.all([value.image7, value.script_name].map(bytesOf)), [png, png])
   t.equal(JSON.stringify(value.image7), JSON.stringify(value.script_name), 'answers show both alike')
   t.equal(await read(JSON.stringify(base64)), value.script_name, 'a body that is no object holds no image')
