@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -161,18 +160,21 @@ export function client (url: string, services: Pick<Services, 'redisUrl' | 'keys
 }
 
 /**
- * Tries again at every notice that the jobs give, until there is an answer; and twice a second, since some things that
- * are waited for follow a notice, and notices are lost while Redis is away.
+ * Retries after every notice about jobs until there is an answer. Also retries twice a second, because some changes
+ * follow their notice, and no notice arrives while Redis is away.
  */
 export async function onNotices<Found> (
-  { redisUrl, keys }: Pick<Services, 'redisUrl' | 'keys'>, look: () => Promise<Found | undefined>
+  { redisUrl, keys }: Pick<Services, 'redisUrl' | 'keys'>, find: () => Promise<Found | undefined>
 ): Promise<Found> {
+  let wake = () => {}
   const subscriber = new Redis(redisUrl, { maxRetriesPerRequest: null })
+  // One listener for the whole wait: one per retry would leave those that no notice removes.
+  subscriber.on('message', () => { wake() }).on('error', () => {})
   try {
     await subscriber.subscribe(keys.channel('jobs'))
     for (;;) {
-      const notice = once(subscriber, 'message')
-      const found = await look()
+      const notice = new Promise<void>(resolve => { wake = resolve })
+      const found = await find()
       if (found !== undefined) return found
       await Promise.race([notice, sleep(500)])
     }
