@@ -102,7 +102,7 @@ export interface WebhookRelayDependencies {
 }
 
 /** How often to look for lost notices and lost queue entries, in milliseconds. */
-const sweepInterval = 30_000
+const recheckInterval = 30_000
 const page = 100
 
 /**
@@ -143,7 +143,7 @@ export async function startWebhookRelay (dependencies: WebhookRelayDependencies)
   }
 
   /** Gives a new entry to every pending delivery that the queue has lost, and deletes old ones. */
-  async function sweep (): Promise<void> {
+  async function recheck (): Promise<void> {
     await drain()
     for (let offset = 0; !closing.signal.aborted; offset += page) {
       const ids = await deliveries.pending(offset, page)
@@ -167,12 +167,12 @@ export async function startWebhookRelay (dependencies: WebhookRelayDependencies)
   subscriber.on('message', onMessage)
   subscriber.on('ready', onReady)
   await subscriber.subscribe(channel)
-  let sweeping: Promise<void> = sweep()
-  settle(sweeping)
+  let rechecking: Promise<void> = recheck()
+  settle(rechecking)
   const timer = setInterval(() => {
-    sweeping = sweeping.catch(() => undefined).then(sweep)
-    settle(sweeping)
-  }, sweepInterval)
+    rechecking = rechecking.catch(() => undefined).then(recheck)
+    settle(rechecking)
+  }, recheckInterval)
 
   return {
     drain,
@@ -181,7 +181,7 @@ export async function startWebhookRelay (dependencies: WebhookRelayDependencies)
       clearInterval(timer)
       subscriber.off('message', onMessage)
       subscriber.off('ready', onReady)
-      await Promise.allSettled([draining, sweeping])
+      await Promise.allSettled([draining, rechecking])
     }
   }
 }

@@ -11,7 +11,8 @@ import { administrator, anonymous, mayDo, type Principal, type Scope } from '../
 import type { Bucket, FailedLogins } from '../../src/access/rate-limit.ts'
 import { matchesToken, readCookie, sessionCookieName, type Sessions, type Tickets } from '../../src/access/sessions.ts'
 import {
-  type Caller, isNavigation, isSafe, isTrustedByAddress, type PageRequest, refuseForeignPage, refuseUnmarkedChange,
+  type RequestOrigin, isNavigation, isSafe, isTrustedByAddress, type PageRequest,
+  refuseForeignPage, refuseUnmarkedChange,
   type TrustRules
 } from '../../src/access/trust.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
@@ -135,7 +136,7 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
    */
   async function dropInCredentials (request: FastifyRequest): Promise<A1111Credentials> {
     const { headers } = request
-    const isFree = options.asksForToken !== true && isTrustedByAddress(trust, callerOf(request))
+    const isFree = options.asksForToken !== true && isTrustedByAddress(trust, originOf(request))
     if (!isFree) return parseA1111Credentials(headers)
     const credentials = parseUnaskedCredentials(headers)
     const isOurs = mayBeOurs(credentials) || await matchesAnything(credentials)
@@ -200,7 +201,7 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     refuseForeignPage(page, [])
     const session = readCookie(request.headers.cookie, sessionCookieName(request.socket.localPort ?? 0))
     if (session !== null && await sessions.isOpen(session)) return administrator('session')
-    if (isTrustedByAddress(trust, callerOf(request))) {
+    if (isTrustedByAddress(trust, originOf(request))) {
       if (unmarked !== true || request.headers.origin === undefined) refuseUnmarkedChange(page)
       return administrator('local')
     }
@@ -218,7 +219,7 @@ function isDropIn ({ routeOptions }: FastifyRequest): boolean {
   return routeOptions.config.credentials === 'a1111'
 }
 
-function callerOf (request: FastifyRequest): Caller {
+function originOf (request: FastifyRequest): RequestOrigin {
   return {
     peer: request.socket.remoteAddress,
     client: request.ip,

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { stringifyKeepingFloats } from '../../src/lib/exact-json.ts'
 import type { Config } from '../../src/config/settings.ts'
-import { callerOf } from '../../src/sdapi/callers.ts'
+import { clientOf } from '../../src/sdapi/clients.ts'
 
 /** Names the server for the request. */
 export const serverHeader = 'x-stablequeue-server'
@@ -28,8 +28,8 @@ export type AnswerMode =
 const longestWaitSeconds = 3600
 
 /** The drop-in's view of the client. */
-export function callerOfRequest (request: FastifyRequest): string {
-  return callerOf(request.principal, request.ip)
+export function clientOfRequest (request: FastifyRequest): string {
+  return clientOf(request.principal, request.ip)
 }
 
 /** Alias of the server that the client or its key names; empty for the best one. */

@@ -8,7 +8,7 @@ import { fieldsOf } from '../../src/lib/json-values.ts'
 import {
   endedTask, idleProgress, liveProgress, recordedProgress, runningTask, unknownTask, waitingProgress, waitingTask
 } from '../../src/sdapi/progress.ts'
-import { callerOfRequest, sendJson, targetOf } from './call.ts'
+import { clientOfRequest, sendJson, targetOf } from './call.ts'
 
 const reading = { access: { scope: 'jobs:read', bucket: 'status' } } as const
 const writing = { access: { scope: 'jobs:write' } } as const
@@ -18,10 +18,10 @@ const writing = { access: { scope: 'jobs:write' } } as const
  * oldest running job, else its oldest waiting one, since to the client both are a call in progress.
  */
 const control: FastifyPluginAsync = async app => {
-  const { callerJobs, upstream, optionsService: options, jobStore: store, registry } = app
+  const { clientJobs, upstream, optionsService: options, jobStore: store, registry } = app
 
   async function current (request: FastifyRequest): Promise<Job | null> {
-    return (await callerJobs.active(callerOfRequest(request)))[0] ?? null
+    return (await clientJobs.active(clientOfRequest(request)))[0] ?? null
   }
 
   app.get('/progress', {
@@ -50,7 +50,7 @@ const control: FastifyPluginAsync = async app => {
   }, async (request, reply) => {
     const job = await current(request)
     if (job !== null) {
-      await callerJobs.interrupt(job.id)
+      await clientJobs.interrupt(job.id)
       await store.cancel(job.id).catch(ignoring('job_operation_invalid', 'job_not_found'))
     }
     return sendJson(reply, {})
@@ -77,7 +77,7 @@ const control: FastifyPluginAsync = async app => {
       summary: 'A server\'s options',
       description: 'Those of the best server, or of the named one, with the caller\'s own on top.'
     }
-  }, async (request, reply) => sendJson(reply, await options.show(callerOfRequest(request), targetOf(request))))
+  }, async (request, reply) => sendJson(reply, await options.show(clientOfRequest(request), targetOf(request))))
 
   app.post('/options', {
     config: writing,
@@ -89,7 +89,7 @@ const control: FastifyPluginAsync = async app => {
         'jobs; what cannot belong to a job has no effect.'
     }
   }, async (request, reply) => {
-    await options.change(callerOfRequest(request), targetOf(request), fieldsOf(request.body))
+    await options.change(clientOfRequest(request), targetOf(request), fieldsOf(request.body))
     return sendJson(reply, null)
   })
 }
@@ -105,16 +105,16 @@ const progressQuery = {
 
 /** Requests of A1111's own page: the client's own tasks, by their `force_task_id` or by job id. */
 export const internal: FastifyPluginAsync = async app => {
-  const { callerJobs, callerTasks, shortIds, upstream, jobStore: store, registry } = app
+  const { clientJobs, clientTasks, shortIds, upstream, jobStore: store, registry } = app
 
   app.post('/internal/progress', { config, schema }, async (request, reply) => {
     const { id_task: name, ...asked } = readModel(pydantic1, progressQuery, request.body)
     const requested = mayDo(request.principal, 'images:read') ? asked : { ...asked, live_preview: false }
-    const caller = callerOfRequest(request)
-    const named = await callerTasks.find(caller, String(name))
+    const client = clientOfRequest(request)
+    const named = await clientTasks.find(client, String(name))
     const id = named ?? await shortIds.resolve(String(name))
     const job = named === null
-      ? (await callerJobs.active(caller)).find(active => active.id === id) ?? null
+      ? (await clientJobs.active(client)).find(active => active.id === id) ?? null
       : await store.find(id)
     if (job === null) return sendJson(reply, unknownTask)
     if (job.status === 'pending') {
@@ -127,7 +127,7 @@ export const internal: FastifyPluginAsync = async app => {
   })
 
   app.get('/internal/pending-tasks', { config, schema }, async (request, reply) => {
-    const waiting = (await callerJobs.active(callerOfRequest(request))).filter(({ status }) => status === 'pending')
+    const waiting = (await clientJobs.active(clientOfRequest(request))).filter(({ status }) => status === 'pending')
     return sendJson(reply, { size: waiting.length, tasks: waiting.map(({ id }) => id) })
   })
 }

@@ -15,7 +15,7 @@ import { type AnswerOptions, blanksUntil, generationAnswer } from '../../src/sda
 import { type GenerationCall, readGenerationCall } from '../../src/sdapi/request.ts'
 import { breakOff, disconnectSignal } from '../core/held-requests.ts'
 import {
-  answerMode, type BasePath, callerOfRequest, earlyPreference, isProxyClient, prefersEarly, sendJson, serverHeader,
+  answerMode, type BasePath, clientOfRequest, earlyPreference, isProxyClient, prefersEarly, sendJson, serverHeader,
   targetOf
 } from './call.ts'
 
@@ -78,7 +78,7 @@ const answerHeaders = Type.Object({
 /** POST txt2img and img2img: A1111's own answer when the images are ready, or 202 for clients that do not wait. */
 const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, keepAnswer }) => {
   const {
-    config, submitter, jobStore: store, media, states, ownOptions: own, callerJobs, callerTasks, outcomes, shortIds,
+    config, submitter, jobStore: store, media, states, ownOptions: own, clientJobs, clientTasks, outcomes, shortIds,
     pause
   } = app
 
@@ -101,8 +101,8 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
 
   async function generate (mode: DrawingMode, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
     const gone = disconnectSignal(reply)
-    const caller = callerOfRequest(request)
-    const call = readGenerationCall(mode, request.body, await own.read(caller))
+    const client = clientOfRequest(request)
+    const call = readGenerationCall(mode, request.body, await own.read(client))
     const asked = readAskedWebhook(request)
     const answer = answerMode(request, {
       path, byToken: isProxyClient(request, config), byWebhook: asked.webhook !== null
@@ -129,7 +129,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
   async function submit (
     call: GenerationCall, { webhook, metadata }: AskedWebhook, request: FastifyRequest, reply: FastifyReply
   ): Promise<string> {
-    const caller = callerOfRequest(request)
+    const client = clientOfRequest(request)
     const autoTag = fieldsOf(fieldsOf(request.body).meta).auto_tag === true
     const checked = await submitter.check({
       target: targetOf(request),
@@ -150,12 +150,12 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
       ...(metadata === undefined ? {} : { metadata })
     })
     const id = newJobId()
-    const origin = config.TRACKER_ENABLED ? { shortId: await shortIds.claim(id), caller, ip: request.ip } : null
+    const origin = config.TRACKER_ENABLED ? { shortId: await shortIds.claim(id), caller: client, ip: request.ip } : null
     const tracked = origin === null ? checked : { ...checked, request: { ...checked.request, dropIn: origin } }
     await submitter.accept(tracked, id)
     // The job is accepted: a failure of the aids for finding it must not deny that.
     await Promise.all([
-      callerJobs.add(caller, id), call.taskId === null ? undefined : callerTasks.note(caller, call.taskId, id)
+      clientJobs.add(client, id), call.taskId === null ? undefined : clientTasks.note(client, call.taskId, id)
     ]).catch(error => { request.log.warn({ job: id, err: error }, 'the job is not noted for its caller') })
     if (origin !== null) reply.header('x-job-id', origin.shortId)
     return id

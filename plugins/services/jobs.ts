@@ -5,7 +5,7 @@ import { type Bulks, createBulks, createManyJobs, type ManyJobs } from '../../sr
 import { createJobNotices, createJobWait, type JobNotices, type JobWait } from '../../src/jobs/notices.ts'
 import { removeJob } from '../../src/jobs/retention.ts'
 import { createSubmitter, type Submitter } from '../../src/jobs/submit.ts'
-import { createShortIds, type ShortIds } from '../../src/sdapi/callers.ts'
+import { createShortIds, type ShortIds } from '../../src/sdapi/clients.ts'
 import { createJobViews, type JobViews } from '../api/job-views.ts'
 import { createModelViews, type ModelViews } from '../api/model-views.ts'
 import { decorateAll } from './process.ts'

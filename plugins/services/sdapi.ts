@@ -1,12 +1,12 @@
 import fp from 'fastify-plugin'
 import { type Pause, realPause } from '../../src/sdapi/answer.ts'
 import { createBackgroundTasks, type BackgroundTasks } from '../../src/sdapi/background-tasks.ts'
-import { type CallerJobs, createCallerJobs } from '../../src/sdapi/callers.ts'
+import { type ClientJobs, createClientJobs } from '../../src/sdapi/clients.ts'
 import { createJobSearch, type JobSearch } from '../../src/sdapi/job-search.ts'
 import { createOptionsService, createOwnOptions, type OptionsService, type OwnOptionsStore } from '../../src/sdapi/options.ts'
 import { createOutcomes, type Outcomes } from '../../src/sdapi/outcome.ts'
 import { createPassThrough, type PassThrough } from '../../src/sdapi/pass-through.ts'
-import { type CallerTasks, createCallerTasks } from '../../src/sdapi/progress.ts'
+import { type ClientTasks, createClientTasks } from '../../src/sdapi/progress.ts'
 import {
   createLastKnown, createUpstreamClients, readWhenReachable, type UpstreamClients
 } from '../../src/sdapi/upstream-clients.ts'
@@ -17,8 +17,8 @@ interface SdapiServices {
   readonly upstream: UpstreamClients
   readonly ownOptions: OwnOptionsStore
   readonly optionsService: OptionsService
-  readonly callerJobs: CallerJobs
-  readonly callerTasks: CallerTasks
+  readonly clientJobs: ClientJobs
+  readonly clientTasks: ClientTasks
   readonly outcomes: Outcomes
   readonly jobSearch: JobSearch
   readonly backgroundTasks: BackgroundTasks
@@ -52,14 +52,14 @@ export default fp<SdapiServicesOptions>(async (app, { pause = realPause }) => {
 
   const backgroundTasks = createBackgroundTasks(app.downloads, app.florence)
   const ownOptions = createOwnOptions(redis, keys)
-  const callerJobs = createCallerJobs(redis, keys, store)
+  const clientJobs = createClientJobs(redis, keys, store)
   decorateAll<SdapiServices>(app, {
     upstream,
     ownOptions,
     optionsService: createOptionsService({ upstream, own: ownOptions, registry, states }),
-    callerJobs,
-    callerTasks: createCallerTasks(redis, keys),
-    outcomes: createOutcomes({ notices: app.notices, media, callerJobs, stopping: app.stopping }),
+    clientJobs,
+    clientTasks: createClientTasks(redis, keys),
+    outcomes: createOutcomes({ notices: app.notices, media, clientJobs, stopping: app.stopping }),
     jobSearch: createJobSearch(jobList, backgroundTasks),
     backgroundTasks,
     passThrough: createPassThrough({

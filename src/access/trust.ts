@@ -25,7 +25,7 @@ export interface TrustSettings {
 }
 
 /** Origin of a request. */
-export interface Caller {
+export interface RequestOrigin {
   /** Address at the other end of the socket. */
   readonly peer: string | undefined
   /** Address in the forwarding headers, as far as TRUSTED_PROXIES vouch for it; else the peer. */
@@ -87,25 +87,25 @@ function publicName ({ PUBLIC_HOSTS, PUBLIC_URL }: TrustSettings): string | null
 }
 
 /** Whether the client has full rights by its address, without any credentials. */
-export function isTrustedByAddress (rules: TrustRules, caller: Caller): boolean {
+export function isTrustedByAddress (rules: TrustRules, origin: RequestOrigin): boolean {
   if (rules.mode === 'token') return false
-  if (!isForwarded(caller)) {
+  if (!isForwarded(origin)) {
     return rules.mode === 'loopback'
-      ? isLoopback(caller.peer) && isThisMachine(hostOf(caller))
-      : contains(rules.trustedNetworks, caller.peer)
+      ? isLoopback(origin.peer) && isThisMachine(hostOf(origin))
+      : contains(rules.trustedNetworks, origin.peer)
   }
   // Only X-Forwarded-For of a known proxy names the client behind it.
-  return rules.mode === 'networks' && String(caller.headers['x-forwarded-for'] ?? '').trim() !== '' &&
-    contains(rules.trustedProxies, caller.peer) && contains(rules.trustedNetworks, caller.client)
+  return rules.mode === 'networks' && String(origin.headers['x-forwarded-for'] ?? '').trim() !== '' &&
+    contains(rules.trustedProxies, origin.peer) && contains(rules.trustedNetworks, origin.client)
 }
 
 /** nginx adds no header by itself, but speaks HTTP/1.0 by default; browsers and libraries speak 1.1. */
-export function isForwarded ({ headers, httpVersion }: Pick<Caller, 'headers' | 'httpVersion'>): boolean {
+export function isForwarded ({ headers, httpVersion }: Pick<RequestOrigin, 'headers' | 'httpVersion'>): boolean {
   return httpVersion === '1.0' || Object.keys(headers).some(name => forwardingHeader.test(name.replaceAll('_', '-')))
 }
 
 /** The name or address in the Host header, without port. */
-function hostOf ({ headers }: Caller): string {
+function hostOf ({ headers }: RequestOrigin): string {
   return typeof headers.host === 'string' ? headers.host.replace(/:\d+$/, '') : ''
 }
 

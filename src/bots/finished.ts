@@ -62,14 +62,14 @@ export function createFinishedImages ({ store, media, texts }: FinishedImagesDep
  * @throws ServiceError `missing_required_field` for one side without the other, `invalid_field_value`
  */
 export function checkEnlargement (
-  { width, height, scale }: Pick<BotUpscaleRequest, 'width' | 'height' | 'scale'>, pictures: readonly Size[], most: number
+  { width, height, scale }: Pick<BotUpscaleRequest, 'width' | 'height' | 'scale'>, images: readonly Size[], most: number
 ): void {
   if ((width === null) !== (height === null)) {
     throw new ServiceError('missing_required_field', 'Say width and height, or the scale alone.', {
       field: width === null ? 'width' : 'height'
     })
   }
-  for (const own of pictures) {
+  for (const own of images) {
     // for a given size it is upscaled until both sides fit, and then cropped
     const factor = width === null || height === null ? scale : Math.max(width / own.width, height / own.height)
     const large = { width: Math.round(own.width * factor), height: Math.round(own.height * factor) }

@@ -47,10 +47,10 @@ export async function widened (
   const across = side(info.width, asked.left, asked.right, scale)
   const down = side(info.height, asked.top, asked.bottom, scale)
   const sides = { left: across.before, right: across.after, top: down.before, bottom: down.after }
-  const picture = sharp(data, { raw: { width: info.width, height: info.height, channels: info.channels } })
+  const extended = sharp(data, { raw: { width: info.width, height: info.height, channels: info.channels } })
     .resize(across.inner, down.inner, { fit: 'fill' })
   // sharp widens before it resizes, so the steps go through a buffer
-  const inner = await picture.png().toBuffer()
+  const inner = await extended.png().toBuffer()
   const image = await sharp(inner).extend({ ...sides, extendWith: 'copy' }).png().toBuffer()
   const size = { width: across.inner + across.before + across.after, height: down.inner + down.before + down.after }
   const kept = keptPart(size, sides, overlap)

@@ -83,11 +83,11 @@ export const requestBuilders: Readonly<Record<GenerationKind, RequestBuilder>> =
   },
   async controlnet (request, sources) {
     const fields = readFields(BotControlNetRequest, request.said)
-    const pictures = { image: fields.image, images: unitImages(fields), mask: fields.mask }
+    const requestImages = { image: fields.image, images: unitImages(fields), mask: fields.mask }
     if (fields.init_image === null) {
       const { size, warnings } = sizeParameters(fields, sources.maxPixels)
       const given = { ...usual(fields, request), ...size, ...hiresParameters(fields), mode: 'txt2img' }
-      return { given: withUnits(given, fields.controlnet_units, pictures), warnings }
+      return { given: withUnits(given, fields.controlnet_units, requestImages), warnings }
     }
     const { size, warnings } = await imageSize(fields.init_image, fields, request.said, sources)
     const given = {
@@ -97,7 +97,7 @@ export const requestBuilders: Readonly<Record<GenerationKind, RequestBuilder>> =
       init_images: [fields.init_image],
       denoising_strength: fields.denoising_strength
     }
-    const units = withUnits(given, fields.controlnet_units, { ...pictures, startsFromImage: true })
+    const units = withUnits(given, fields.controlnet_units, { ...requestImages, startsFromImage: true })
     return { given: units, warnings }
   },
   async regional (request, { maxPixels }) {
@@ -146,8 +146,8 @@ async function fromImage (
   const image = needed(fields.image, 'image', request.said)
   const { size, warnings } = await imageSize(image, fields, request.said, sources)
   const given = { ...usual(fields, request), ...size, ...imageParameters(fields) }
-  const pictures = { image, mask: fields.mask, startsFromImage: true }
-  return { given: withUnits(given, fields.controlnet_units, pictures), warnings }
+  const requestImages = { image, mask: fields.mask, startsFromImage: true }
+  return { given: withUnits(given, fields.controlnet_units, requestImages), warnings }
 }
 
 /** The requested size, else the image's own up to the size at which models work well. */
@@ -170,8 +170,8 @@ function unitImages (fields: BotControlNetRequest): Array<RequestImage | null> {
   })
 }
 
-function withUnits (given: Given, units: readonly BotControlNetUnit[], pictures: RequestImages): Given {
-  const args = controlNetUnits(units, pictures)
+function withUnits (given: Given, units: readonly BotControlNetUnit[], requestImages: RequestImages): Given {
+  const args = controlNetUnits(units, requestImages)
   return args.length === 0 ? given : withScript(given, 'ControlNet', args)
 }
 

@@ -33,8 +33,8 @@ type SettingSource = typeof settingSources[number]
 export type SettingSources = Readonly<Record<SettingName, SettingSource>>
 
 /** @param layers values by source; empty ones count as missing, as they do when settings are read */
-export function sourcesOf (layers: Readonly<Partial<Record<SettingSource, Environment>>>): SettingSources {
-  const of = (name: string) => settingSources.find(source => isGiven(layers[source] ?? {}, name)) ?? 'default'
+export function sourcesOf (values: Readonly<Partial<Record<SettingSource, Environment>>>): SettingSources {
+  const of = (name: string) => settingSources.find(source => isGiven(values[source] ?? {}, name)) ?? 'default'
   return Object.fromEntries(Object.keys(Settings.properties).map(name => [name, of(name)])) as SettingSources
 }
 

@@ -73,12 +73,12 @@ export function florenceDelivery (task: FlorenceTask, link: string | null): NewD
 export interface FlorenceService {
   readonly store: FlorenceStore
   /** @throws ServiceError naming the field, `missing_required_field` in async-proxy's words */
-  order (body: unknown, by: FlorenceCaller): Promise<FlorenceTask>
+  order (body: unknown, by: FlorenceClient): Promise<FlorenceTask>
   /** False if it has finished. */
   cancel (id: string): Promise<boolean>
 }
 
-export interface FlorenceCaller {
+export interface FlorenceClient {
   readonly keyId: string | null
   readonly webhook: WebhookRequest | null
   /** Where the client reached us. */

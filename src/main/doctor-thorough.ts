@@ -68,7 +68,7 @@ async function checkAddressDirectly (
       alias: null,
       baseUrl: address.baseUrl,
       redisVersion: null,
-      wishes: { checkpoint, minutes: options.minutes },
+      requested: { checkpoint, minutes: options.minutes },
       client,
       calls,
       control,

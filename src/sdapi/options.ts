@@ -16,23 +16,23 @@ export type OwnOptions = Readonly<Record<string, unknown>>
 
 /** Changes of POST /options: the client's own defaults, never a server. */
 export interface OwnOptionsStore {
-  read (caller: string): Promise<OwnOptions>
+  read (client: string): Promise<OwnOptions>
   /** A value of undefined returns to the server's setting. */
-  write (caller: string, changes: Readonly<Record<string, unknown>>): Promise<void>
+  write (client: string, changes: Readonly<Record<string, unknown>>): Promise<void>
 }
 
 export function createOwnOptions (redis: Redis, keys: Keys): OwnOptionsStore {
-  const optionsKey = (caller: string) => keys.key('drop-in', 'options', caller)
+  const optionsKey = (client: string) => keys.key('drop-in', 'options', client)
   return {
-    async read (caller) {
-      const stored = await redis.hgetall(optionsKey(caller))
+    async read (client) {
+      const stored = await redis.hgetall(optionsKey(client))
       return Object.fromEntries(Object.entries(stored).map(([name, text]) => [name, parseJsonText(text) as unknown]))
     },
-    async write (caller, changes) {
+    async write (client, changes) {
       const transaction = redis.multi()
       for (const [name, value] of Object.entries(changes)) {
-        if (value === undefined) transaction.hdel(optionsKey(caller), name)
-        else transaction.hset(optionsKey(caller), name, stringifyJson(value))
+        if (value === undefined) transaction.hdel(optionsKey(client), name)
+        else transaction.hset(optionsKey(client), name, stringifyJson(value))
       }
       await transaction.exec()
     }
@@ -42,13 +42,13 @@ export function createOwnOptions (redis: Redis, keys: Keys): OwnOptionsStore {
 /** GET and POST /options for one client. */
 export interface OptionsService {
   /** The server's options overridden by the client's own. */
-  show (caller: string, target: string): Promise<Record<string, unknown>>
+  show (client: string, target: string): Promise<Record<string, unknown>>
   /**
    * Stores the differences from the options that the client has read, as far as a job can use them; the rest has no
    * effect. Clients send the whole object back with one field changed.
    * @throws PythonError as A1111: RuntimeError for an unknown checkpoint, KeyError for an unknown option
    */
-  change (caller: string, target: string, wanted: JsonObject): Promise<void>
+  change (client: string, target: string, wanted: JsonObject): Promise<void>
 }
 
 export interface OptionsServiceDependencies {
@@ -72,8 +72,8 @@ export function createOptionsService ({ upstream, own, registry, states }: Optio
     return null
   }
 
-  async function show (caller: string, target: string): Promise<Record<string, unknown>> {
-    const [server, mine] = await Promise.all([upstream.options(target), own.read(caller)])
+  async function show (client: string, target: string): Promise<Record<string, unknown>> {
+    const [server, mine] = await Promise.all([upstream.options(target), own.read(client)])
     const isHashUnknown = server[loadedHash] === ''
     const title = textOf(mine.sd_model_checkpoint) ?? (isHashUnknown ? textOf(server.sd_model_checkpoint) : null)
     const hash = title === null ? null : (await checkpointNamed(title))?.sha256 ?? null
@@ -82,8 +82,8 @@ export function createOptionsService ({ upstream, own, registry, states }: Optio
 
   return {
     show,
-    async change (caller, target, wanted) {
-      const [server, shown] = await Promise.all([upstream.options(target), show(caller, target)])
+    async change (client, target, wanted) {
+      const [server, shown] = await Promise.all([upstream.options(target), show(client, target)])
       const changes: Record<string, unknown> = {}
       const isEcho = Object.keys(wanted).length > Object.keys(shown).length / 2
       for (const [name, value] of Object.entries(wanted)) {
@@ -98,7 +98,7 @@ export function createOptionsService ({ upstream, own, registry, states }: Optio
           throw new PythonError('KeyError', `'${name}'`)
         }
       }
-      if (Object.keys(changes).length > 0) await own.write(caller, changes)
+      if (Object.keys(changes).length > 0) await own.write(client, changes)
     }
   }
 

@@ -7,7 +7,7 @@ import { anySignal, withDeadline } from '../lib/deadline.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { MediaStore } from '../media/store.ts'
 import { checkImages } from './answer.ts'
-import type { CallerJobs } from './callers.ts'
+import type { ClientJobs } from './clients.ts'
 
 /** An error as A1111 1.10.1 answers it. */
 export interface A1111Error {
@@ -96,17 +96,17 @@ export interface Outcomes {
 export interface OutcomesDependencies {
   readonly notices: Pick<JobNotices, 'ended'>
   readonly media: MediaStore
-  readonly callerJobs: Pick<CallerJobs, 'wasInterrupted'>
+  readonly clientJobs: Pick<ClientJobs, 'wasInterrupted'>
   /** Fires when the service begins to stop. */
   readonly stopping: AbortSignal
 }
 
-export function createOutcomes ({ notices, media, callerJobs, stopping }: OutcomesDependencies): Outcomes {
+export function createOutcomes ({ notices, media, clientJobs, stopping }: OutcomesDependencies): Outcomes {
   async function check (job: Job): Promise<Job> {
     if (job.status === 'failed') throw errorOfJob(job)
     const isEmpty = (job.result?.images ?? []).length === 0
     // To the client that did not interrupt its call, an answer without images is a failure.
-    if (job.status === 'cancelled' && isEmpty && !await callerJobs.wasInterrupted(job.id)) {
+    if (job.status === 'cancelled' && isEmpty && !await clientJobs.wasInterrupted(job.id)) {
       throw new PythonError('InterruptedError', 'The job was cancelled before it made an image.')
     }
     await checkImages(media, job).catch(asLost('FileNotFoundError', 'An image of this job is missing in the storage.'))

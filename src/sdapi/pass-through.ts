@@ -80,6 +80,6 @@ export function createPassThrough (dependencies: PassThroughDependencies): PassT
 export function refuseAddresses (body: unknown): void {
   const { image, imageList, controlnet_input_images: inputs, controlnet_masks: masks } = fieldsOf(body)
   const files = Array.isArray(imageList) ? imageList.map(file => fieldsOf(file).data) : []
-  const images = [image, files, inputs, masks].flat().filter(picture => typeof picture === 'string')
+  const images = [image, files, inputs, masks].flat().filter(value => typeof value === 'string')
   refuseImageAddresses({ init_images: images })
 }

@@ -74,21 +74,21 @@ export async function liveProgress (client: A1111Client, job: Job, skipImage: st
 }
 
 /** The clients' names of their own generations, in `force_task_id`. */
-export interface CallerTasks {
-  note (caller: string, taskId: string, jobId: string): Promise<void>
+export interface ClientTasks {
+  note (client: string, taskId: string, jobId: string): Promise<void>
   /** Id of the job; null if this client has used no such name. */
-  find (caller: string, taskId: string): Promise<string | null>
+  find (client: string, taskId: string): Promise<string | null>
 }
 
 /** In seconds; longer than any client watches a generation. */
 const remembered = 86_400
 const longestName = 200
 
-export function createCallerTasks (redis: Redis, keys: Keys): CallerTasks {
-  const taskKey = (caller: string, taskId: string) => keys.key('drop-in', 'task', caller, taskId.slice(0, longestName))
+export function createClientTasks (redis: Redis, keys: Keys): ClientTasks {
+  const taskKey = (client: string, taskId: string) => keys.key('drop-in', 'task', client, taskId.slice(0, longestName))
   return {
-    async note (caller, taskId, jobId) { await redis.set(taskKey(caller, taskId), jobId, 'EX', remembered) },
-    find: async (caller, taskId) => await redis.get(taskKey(caller, taskId))
+    async note (client, taskId, jobId) { await redis.set(taskKey(client, taskId), jobId, 'EX', remembered) },
+    find: async (client, taskId) => await redis.get(taskKey(client, taskId))
   }
 }
 

@@ -24,7 +24,7 @@ export interface CheckOptions {
 
 /** The findings of a check so far. Each step adds to them. */
 export interface CheckFacts {
-  readonly wishes: CheckOptions
+  readonly requested: CheckOptions
   traits: ServerTraits | null
   version: string | null
   checkpoints: number | null
@@ -42,7 +42,7 @@ export interface CheckFacts {
 
 export function noFacts (requestedOptions: CheckOptions): CheckFacts {
   return {
-    wishes: requestedOptions,
+    requested: requestedOptions,
     traits: null,
     version: null,
     checkpoints: null,

@@ -27,7 +27,7 @@ export interface CheckDependencies {
   readonly alias: string | null
   readonly baseUrl: string
   readonly redisVersion: string | null
-  readonly wishes: CheckOptions
+  readonly requested: CheckOptions
   readonly client: A1111Client
   readonly calls: RawCalls
   /** Probes and interrupts, while this process serves the server. */
@@ -94,7 +94,7 @@ export function waitingSteps (): ServerCheckStep[] {
  */
 export async function runCheck (dependencies: CheckDependencies): Promise<CheckResult> {
   const {
-    id, client, calls, control, undo, cancelled, lost, wishes: requestedOptions, onSteps, log, limits = defaultLimits
+    id, client, calls, control, undo, cancelled, lost, requested: requestedOptions, onSteps, log, limits = defaultLimits
   } = dependencies
   const startedAt = Date.now()
   const facts = noFacts(requestedOptions)

@@ -191,7 +191,7 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
       alias: server().alias,
       baseUrl,
       redisVersion: await redisVersion(),
-      wishes: check.wishes,
+      requested: check.wishes,
       client,
       calls,
       control,

@@ -45,7 +45,7 @@ export type Compatibility =
 
 export type EndpointOutcome = 'success' | 'failure' | 'gone' | 'none'
 
-type Caller = Pick<Delivery, 'id' | 'round' | 'endpoint' | 'keyId' | 'shownUrl'>
+type SlotUser = Pick<Delivery, 'id' | 'round' | 'endpoint' | 'keyId' | 'shownUrl'>
 
 /** Target of a delivery, and its access key. */
 export type Receiver = Pick<Delivery, 'endpoint' | 'keyId'>
@@ -55,11 +55,11 @@ export interface Endpoints {
    * Takes a slot of the endpoint and one of its key; after entering, the caller must leave. A caller that gets `busy`
    * is recorded as waiting.
    */
-  enter (caller: Caller): Promise<Compatibility>
+  enter (delivery: SlotUser): Promise<Compatibility>
   /** The caller that has waited longest for a slot there, if one is free now; it is returned once. */
   takeWaiting (receiver: Receiver): Promise<WebhookEntry | null>
   /** @param calm whether it asked for fewer calls: then it gets one at a time for a minute */
-  leave (caller: Caller, outcome: EndpointOutcome, pace: 'usual' | 'calm'): Promise<void>
+  leave (delivery: SlotUser, outcome: EndpointOutcome, pace: 'usual' | 'calm'): Promise<void>
   /** Null if nothing was sent there lately. */
   find (id: string): Promise<Endpoint | null>
   /** @throws ServiceError `endpoint_not_found` */

@@ -11,7 +11,7 @@ const otherPeer = '192.168.1.5'
 type Method = 'GET' | 'POST' | 'PUT' | 'DELETE'
 
 /** Sends requests from another machine, by default with the admin token. */
-function callerOf ({ app }: Door) {
+function clientOf ({ app }: Door) {
   return async (method: Method, url: string, payload?: object, headers: Record<string, string> = { authorization: `Bearer ${adminToken}` }) => {
     const answer = await app.inject({ method, url, headers, remoteAddress: otherPeer, ...(payload && { payload }) })
     return { status: answer.statusCode, headers: answer.headers, body: answer.json() }
@@ -21,7 +21,7 @@ function callerOf ({ app }: Door) {
 t.test('a key is created, shown without its secret, changed and deleted', async t => {
   const door = await openDoor(connections)
   t.after(async () => await door.app.close())
-  const call = callerOf(door)
+  const call = clientOf(door)
 
   const made = await call('POST', path, { name: '  Forge  ', description: 'Big machine' })
   t.equal(made.status, 201)
@@ -93,7 +93,7 @@ t.test('a key is created, shown without its secret, changed and deleted', async 
 t.test('errors of a key name the field', async t => {
   const door = await openDoor(connections)
   t.after(async () => await door.app.close())
-  const call = callerOf(door)
+  const call = clientOf(door)
   const wrong: Array<[object, string, string]> = [
     [{}, 'missing_required_field', 'name'],
     [{ name: '' }, 'invalid_field_value', 'name'],
@@ -112,7 +112,7 @@ t.test('errors of a key name the field', async t => {
 t.test('a secret is replaced at once or with a grace period', async t => {
   const door = await openDoor(connections)
   t.after(async () => await door.app.close())
-  const call = callerOf(door)
+  const call = clientOf(door)
   const { body: { api_key: { id, key }, secret: first } } = await call('POST', path, { name: 'a' })
   const works = async (secret: string) => (await call('GET', '/who', undefined, keyHeaders({ key, secret }))).status === 200
 
@@ -133,7 +133,7 @@ t.test('a secret is replaced at once or with a grace period', async t => {
 t.test('the first key is created once, and only by clients with the right', async t => {
   const door = await openDoor(connections)
   t.after(async () => await door.app.close())
-  const call = callerOf(door)
+  const call = clientOf(door)
   t.match(await call('GET', `${path}/setup`, undefined, {}), { status: 200, body: { success: true, setup_required: true } })
   t.equal((await call('POST', `${path}/setup`, undefined, {})).status, 401, 'an installation without keys is not open')
   const made = await Promise.all([call('POST', `${path}/setup`), call('POST', `${path}/setup`, { name: 'Mine' })])
@@ -147,7 +147,7 @@ t.test('the first key is created once, and only by clients with the right', asyn
 t.test('no client gains rights by managing keys', async t => {
   const door = await openDoor(connections)
   t.after(async () => await door.app.close())
-  const call = callerOf(door)
+  const call = clientOf(door)
   const issue = async (...scopes: Scope[]) => (await call('POST', path, { name: scopes.join(), scopes })).body
   const ordinary = await issue('jobs:read')
   const manager = await issue('keys:admin', 'jobs:read')
@@ -179,7 +179,7 @@ t.test('no client gains rights by managing keys', async t => {
 t.test('a key raises neither its own limits nor, through other keys, anybody’s', async t => {
   const door = await openDoor(connections)
   t.after(async () => await door.app.close())
-  const call = callerOf(door)
+  const call = clientOf(door)
   const { accessKeys } = door
   const issued = await accessKeys.create({
     name: 'manager', scopes: ['keys:admin', 'jobs:read', 'jobs:write', 'images:read', 'models:read', 'servers:read'], ratePerMinute: 30

@@ -17,7 +17,7 @@ const simulated: SimulatorOptions = { stepMilliseconds: 5, loadMilliseconds: 0 }
 /** A check of a simulator behind a proxy that makes it odd. */
 async function check (
   t: Pick<Test, 'teardown'>, odd: Oddities = {}, options: SimulatorOptions = {},
-  more: Partial<Pick<CheckDependencies, 'wishes' | 'cancelled' | 'limits'>> = {}
+  more: Partial<Pick<CheckDependencies, 'requested' | 'cancelled' | 'limits'>> = {}
 ) {
   const simulator = await startSimulator({ ...simulated, ...options })
   t.teardown(simulator.close)
@@ -39,7 +39,7 @@ async function checkAddress (
       alias: 'Main',
       baseUrl: url,
       redisVersion: '7.0.0',
-      wishes: { checkpoint: null, minutes: null },
+      requested: { checkpoint: null, minutes: null },
       client,
       calls,
       control: createTaskControl(client, async () => true),
@@ -171,11 +171,11 @@ t.test('the limits of a proxy in front of it', async t => {
   t.ok(Number(bodyAcceptedBytes) <= 1024 * 1024 && Number(bodyRefusedBytes) > 1024 * 1024, `${bodyAcceptedBytes} to ${bodyRefusedBytes}`)
   t.match(small.findings, { body_limit: 'harm' })
 
-  const short = await check(t, { gatewayTimeout: 700 }, {}, { wishes: { checkpoint: null, minutes: 0.1 } })
+  const short = await check(t, { gatewayTimeout: 700 }, {}, { requested: { checkpoint: null, minutes: 0.1 } })
   t.match(short.findings, { time_limit: 'harm' })
   t.ok(Number(short.learned.timeLimitSeconds) >= 0.6, String(short.learned.timeLimitSeconds))
   t.ok(short.simulator.state().interrupts > 1, 'what went on behind it is stopped')
-  const long = await check(t, {}, {}, { wishes: { checkpoint: null, minutes: 0.02 } })
+  const long = await check(t, {}, {}, { requested: { checkpoint: null, minutes: 0.02 } })
   t.match(long.learned, { timeLimitSeconds: null })
   t.match(long.findings, { time_limit: 'good' })
 })

@@ -93,7 +93,7 @@ interface LongCall {
 
 /** Finds whether a proxy waits as long as a generation takes; without `minutes` it only uses earlier findings. */
 export async function findTimeLimit (session: CheckSession, facts: CheckFacts): Promise<void> {
-  const { minutes } = facts.wishes
+  const { minutes } = facts.requested
   if (minutes === null) {
     throw new NotFoundOut('Only a longer generation shows a time limit; set minutes (--minutes) to run one. Answers got through after ' +
       `up to ${facts.longestAnswerSeconds.toFixed(1)} s.`)

@@ -173,7 +173,7 @@ const setting = 'sd_model_checkpoint'
 
 /** Finds whether the selected checkpoint is selected again after a generation that names another one. */
 export async function findSelection (session: CheckSession, facts: CheckFacts): Promise<void> {
-  const { checkpoint } = facts.wishes
+  const { checkpoint } = facts.requested
   if (checkpoint === null) throw new NotFoundOut('No other checkpoint is loaded unless one is named (--checkpoint).')
   const selected = textOf((await readOptions(session.calls, session.signal))[setting])
   if (selected === null) throw new NotFoundOut('The server does not report which checkpoint is selected.')

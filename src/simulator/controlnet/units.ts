@@ -8,18 +8,18 @@ import type { ServerProcess } from '../server-process.ts'
 import { findModule, models, type Module } from './lists.ts'
 
 /** A preprocessor's map of an image: lines, light and dark, or the image itself. */
-export function drawMap (picture: Bitmap, label: string): Bitmap {
-  if (/^none$/i.test(label)) return picture
-  if (label.startsWith('invert')) return mapPixels(picture, value => 255 - value)
-  if (/^(depth|normal|seg)/.test(label)) return shade(picture)
-  return detectEdges(picture)
+export function drawMap (bitmap: Bitmap, label: string): Bitmap {
+  if (/^none$/i.test(label)) return bitmap
+  if (label.startsWith('invert')) return mapPixels(bitmap, value => 255 - value)
+  if (/^(depth|normal|seg)/.test(label)) return shade(bitmap)
+  return detectEdges(bitmap)
 }
 
 /** White lines between different neighbouring pixels. */
-function detectEdges (picture: Bitmap): Bitmap {
-  const { width, height } = picture
+function detectEdges (bitmap: Bitmap): Bitmap {
+  const { width, height } = bitmap
   const map = createBitmap(width, height)
-  const at = (x: number, y: number): number => brightness(picture, Math.min(x, width - 1), Math.min(y, height - 1))
+  const at = (x: number, y: number): number => brightness(bitmap, Math.min(x, width - 1), Math.min(y, height - 1))
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {
       const here = at(x, y)
@@ -30,12 +30,12 @@ function detectEdges (picture: Bitmap): Bitmap {
   return map
 }
 
-function shade (picture: Bitmap): Bitmap {
-  const { width, height } = picture
+function shade (bitmap: Bitmap): Bitmap {
+  const { width, height } = bitmap
   const map = createBitmap(width, height)
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {
-      map.data.fill(Math.round(brightness(picture, x, y) / 3), (y * width + x) * 3, (y * width + x) * 3 + 3)
+      map.data.fill(Math.round(brightness(bitmap, x, y) / 3), (y * width + x) * 3, (y * width + x) * 3 + 3)
     }
   }
   return map
@@ -47,8 +47,8 @@ function brightness ({ width, data }: Bitmap, x: number, y: number): number {
   return (data[offset] as number) + (data[offset + 1] as number) + (data[offset + 2] as number)
 }
 
-function mapPixels (picture: Bitmap, change: (value: number) => number): Bitmap {
-  return { ...picture, data: Buffer.from(picture.data.map(change)) }
+function mapPixels (bitmap: Bitmap, change: (value: number) => number): Bitmap {
+  return { ...bitmap, data: Buffer.from(bitmap.data.map(change)) }
 }
 
 /** A unit that is switched on, as its extension understood it. */
@@ -171,7 +171,7 @@ export interface ControlNet {
   /** Its maps behind the images: one for each unit, two with hires fix; none if it failed. */
   readonly maps: readonly Bitmap[]
   /** The controlled image, whose lines show through; unchanged if nothing controls. */
-  apply (picture: Bitmap): Bitmap
+  apply (bitmap: Bitmap): Bitmap
 }
 
 /** How strongly a unit of weight 1 shows. */
@@ -192,7 +192,7 @@ export async function runControlNet (
     `ControlNet ${index}`, `Module: ${unit.module}, Model: ${unit.model}, Weight: ${unit.weight}`
   ]))
   const loaded = faults.has('script-error') ? null : await loadUnits(units, request, family)
-  if (loaded === null) return { extraParameters, maps: [], apply: picture => picture }
+  if (loaded === null) return { extraParameters, maps: [], apply: bitmap => bitmap }
   const sizes = [
     { width: plan.imageWidth, height: plan.imageHeight },
     ...plan.hires === null ? [] : [{ width: plan.hires.width, height: plan.hires.height }]
@@ -200,7 +200,7 @@ export async function runControlNet (
   return {
     extraParameters,
     maps: sizes.flatMap(size => loaded.filter(({ isShown }) => isShown).map(({ map }) => resizeBitmap(map, size))),
-    apply: picture => loaded.reduce((drawn, { map, weight }) => showThrough(drawn, map, weight * strength), picture)
+    apply: bitmap => loaded.reduce((drawn, { map, weight }) => showThrough(drawn, map, weight * strength), bitmap)
   }
 }
 
@@ -228,14 +228,14 @@ async function loadUnits (
     const module = findModule(family, unit.module)
     const source = unit.image ?? firstImage(request)
     if (module === undefined || source === null || !hasModel(unit, module, family)) return null
-    const picture = await decoded(source)
+    const bitmap = await decoded(source)
     const mask = unit.mask === null ? null : await decoded(unit.mask)
-    if (picture === null || (unit.mask !== null && mask === null)) return null
+    if (bitmap === null || (unit.mask !== null && mask === null)) return null
     const isMaskFitting = mask === null || family === 'forge' ||
-      (mask.width === picture.width && mask.height === picture.height)
+      (mask.width === bitmap.width && mask.height === bitmap.height)
     if (!isMaskFitting || (module.needsMask && mask === null)) return null
     loaded.push({
-      map: drawMap(picture, module.label), isShown: unit.showsMap && module.makesMap, weight: unit.weight
+      map: drawMap(bitmap, module.label), isShown: unit.showsMap && module.makesMap, weight: unit.weight
     })
   }
   return loaded
@@ -262,12 +262,12 @@ async function decoded (image: string): Promise<Bitmap | null> {
   }
 }
 
-function showThrough (picture: Bitmap, map: Bitmap, share: number): Bitmap {
-  const fitting = resizeBitmap(map, picture)
-  const data = Buffer.from(picture.data)
+function showThrough (bitmap: Bitmap, map: Bitmap, share: number): Bitmap {
+  const fitting = resizeBitmap(map, bitmap)
+  const data = Buffer.from(bitmap.data)
   for (let index = 0; index < data.length; index += 1) {
     const from = data[index] as number
     data[index] = from + ((fitting.data[index] as number) - from) * Math.min(1, share)
   }
-  return { ...picture, data }
+  return { ...bitmap, data }
 }

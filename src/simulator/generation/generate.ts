@@ -133,13 +133,13 @@ async function readInitImages (server: ServerProcess, request: GenerationRequest
     if (typeof image !== 'string') throw new HttpException(500, 'Invalid encoded image')
     return await readSource(server.options, image)
   }
-  const pictures = []
-  for (const image of request.init_images ?? []) pictures.push(await decodeImage(await read(image), size))
+  const bitmaps = []
+  for (const image of request.init_images ?? []) bitmaps.push(await decodeImage(await read(image), size))
   const mask = request.mask ? await decodeImage(await read(request.mask), size) : null
   if (mask !== null && request.inpainting_mask_invert) {
     mask.data.forEach((value, index) => { mask.data[index] = 255 - value })
   }
-  return { pictures, mask }
+  return { bitmaps, mask }
 }
 
 /**
@@ -170,7 +170,7 @@ async function withOverrides<Result> (
 /** A finished generation, before its images are encoded. */
 export interface Generation {
   /** Grid first if there is one, then the images, then ControlNet's maps. */
-  readonly pictures: readonly Bitmap[]
+  readonly bitmaps: readonly Bitmap[]
   /** One for each image. */
   readonly infotexts: readonly string[]
   readonly info: Record<string, unknown>
@@ -262,7 +262,7 @@ async function make (
   const { faults, init } = context
   await useWrongCheckpoint(server, faults.get('wrong-checkpoint'))
   const asked = faults.has('wrong-seed') ? { ...request, seed: seedAfter(request.seed ?? 0, 1000) } : request
-  const planned = planGeneration(server, asked, context.mode, init?.pictures.length ?? 1)
+  const planned = planGeneration(server, asked, context.mode, init?.bitmaps.length ?? 1)
   const plan = faults.has('wrong-size') ? withOtherSize(planned) : planned
   const controlNet = await runControlNet(server, request, { plan, faults })
   const regional = runRegionalPrompter(server, request, faults)
@@ -272,11 +272,11 @@ async function make (
   const marks = optionMarks(server.options, request)
   Object.assign(record, { checkpoint: file.name, seed: plan.seeds[0] ?? null, marks })
   const effects = { regionsOf: regional.regionsOf, control: controlNet.apply }
-  const { pictures } = await runJob(server, plan, { init, effects, faults, record })
-  record.imageCount = pictures.length
+  const { bitmaps } = await runJob(server, plan, { init, effects, faults, record })
+  record.imageCount = bitmaps.length
   const { maps } = controlNet
   const isGridWanted = request.save_images || plan.isGridForced
-  return assemble(server, plan, file, { pictures, maps, marks: record.marks, isGridWanted })
+  return assemble(server, plan, file, { bitmaps, maps, marks: record.marks, isGridWanted })
 }
 
 function withOtherSize (plan: Plan): Plan {
@@ -287,7 +287,7 @@ function withOtherSize (plan: Plan): Plan {
 function assemble (
   server: ServerProcess, plan: Plan, file: CheckpointFile,
   made: {
-    readonly pictures: readonly Bitmap[]
+    readonly bitmaps: readonly Bitmap[]
     readonly maps: readonly Bitmap[]
     readonly marks: GenerationRecord['marks']
     readonly isGridWanted: boolean
@@ -300,10 +300,10 @@ function assemble (
   const textFor = (index: number): string => writeInfotext(plan, index, checkpoint, {
     marks: made.marks, version: version ?? 'SD.Next'
   })
-  const isAlone = plan.isGridAlone && made.pictures.length > 0
-  const hasGrid = isAlone || (made.isGridWanted && made.pictures.length > 1 && options.get('return_grid') === true)
-  const shown = isAlone ? [] : made.pictures
-  const images = hasGrid ? [arrangeGrid(made.pictures), ...shown] : [...shown]
+  const isAlone = plan.isGridAlone && made.bitmaps.length > 0
+  const hasGrid = isAlone || (made.isGridWanted && made.bitmaps.length > 1 && options.get('return_grid') === true)
+  const shown = isAlone ? [] : made.bitmaps
+  const images = hasGrid ? [arrangeGrid(made.bitmaps), ...shown] : [...shown]
   const texts = shown.map((_, index) => textFor(index))
   const infotexts = hasGrid ? [textFor(0), ...texts] : texts
   const info = describeGeneration(plan, checkpoint, {
@@ -315,7 +315,7 @@ function assemble (
     faceModel: made.marks['Face restoration'] ?? null
   })
   return {
-    pictures: [...images, ...made.maps],
+    bitmaps: [...images, ...made.maps],
     infotexts: [...infotexts, ...made.maps.map(() => textFor(0))],
     info
   }

@@ -41,7 +41,7 @@ async function runSteps (server: ServerProcess, plan: Plan, pass: Pass): Promise
 
 export interface JobResult {
   /** Finished images in order; fewer than planned when interrupted. */
-  readonly pictures: readonly Bitmap[]
+  readonly bitmaps: readonly Bitmap[]
 }
 
 /**
@@ -58,7 +58,7 @@ export async function runJob (
   }
 ): Promise<JobResult> {
   const { state, machine } = server
-  const pictures: Bitmap[] = []
+  const bitmaps: Bitmap[] = []
   state.jobCount = plan.iterations * (plan.hires === null ? 1 : 2)
 
   for (let iteration = 0; iteration < plan.iterations; iteration += 1) {
@@ -80,11 +80,11 @@ export async function runJob (
       effects: context.effects,
       isNoise: machine.settings.noise || context.faults.has('noise')
     })
-    pictures.push(...await runIteration(server, plan, painter, context.faults))
+    bitmaps.push(...await runIteration(server, plan, painter, context.faults))
     nextPass(state)
   }
   if (state.interrupted) context.record.interrupted = true
-  return { pictures }
+  return { bitmaps }
 }
 
 async function runIteration (

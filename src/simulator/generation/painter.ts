@@ -25,21 +25,21 @@ function blend (start: Bitmap, drawn: Bitmap, { strength, mask }: Blend): Bitmap
 
 /** An image of random bytes that no codec can compress, for tests with big answers; seeded like any other. */
 function drawNoise (width: number, height: number, seed: number): Bitmap {
-  const picture = createBitmap(width, height)
+  const bitmap = createBitmap(width, height)
   let state = (seed ^ 0x9E3779B9) >>> 0 || 1
-  const { data } = picture
+  const { data } = bitmap
   for (let index = 0; index < data.length; index += 1) {
     state ^= state << 13
     state ^= state >>> 17
     state ^= state << 5
     data[index] = state & 255
   }
-  return picture
+  return bitmap
 }
 
 /** Start images of img2img, already in the size of the job. */
 export interface InitImages {
-  readonly pictures: readonly Bitmap[]
+  readonly bitmaps: readonly Bitmap[]
   /** White for pixels that can change. */
   readonly mask: Bitmap | null
 }
@@ -93,28 +93,28 @@ export function createPainter (
     if (isNoise) return drawNoise(size.width, size.height, seed)
     const prompt = plan.prompts[index] ?? ''
     const drawn = await drawScene({ ...size, prompt, seed, model, noise })
-    const start = init?.pictures[index % init.pictures.length]
+    const start = init?.bitmaps[index % init.bitmaps.length]
     if (init === null || start === undefined) return drawn
     const how: Blend = { strength: plan.denoisingStrength ?? 0.75, mask: init.mask }
     return blend(start, drawn, how)
   }
 
   async function paint (size: Size, noise: number): Promise<Bitmap[]> {
-    const pictures: Bitmap[] = []
-    for (const index of indexes) pictures.push(effects.control(await paintOne(index, size, noise)))
-    return pictures
+    const bitmaps: Bitmap[] = []
+    for (const index of indexes) bitmaps.push(effects.control(await paintOne(index, size, noise)))
+    return bitmaps
   }
 
   return {
     paint,
     async preview (size, noise) {
       const small = { width: Math.max(1, size.width / 4), height: Math.max(1, size.height / 4) }
-      const pictures: Bitmap[] = []
+      const bitmaps: Bitmap[] = []
       for (const index of indexes) {
         const scene = { ...small, prompt: plan.prompts[index] ?? '', seed: seedOf(plan, index), model, noise }
-        pictures.push(await drawScene(scene))
+        bitmaps.push(await drawScene(scene))
       }
-      return await encodePng(arrangeGrid(pictures))
+      return await encodePng(arrangeGrid(bitmaps))
     }
   }
 }

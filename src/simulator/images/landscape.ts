@@ -156,7 +156,7 @@ export async function drawLandscape (scene: Scene): Promise<Bitmap> {
   const palette = choosePalette(scene.prompt, scene.model)
   const sky = createSky(scene, palette, random)
   const ridges = createRidges(scene, palette, random)
-  const picture = createBitmap(width, height)
+  const bitmap = createBitmap(width, height)
   const grain = createRandom(hashText(`${scene.seed} grain`))
   const roughness = 3 + scene.noise * 320
   const clarity = 1 - scene.noise * 0.75
@@ -170,14 +170,14 @@ export async function drawLandscape (scene: Scene): Promise<Bitmap> {
       for (let channel = 0; channel < 3; channel += 1) {
         const start = from[channel] as number
         const value = 128 + (start + ((to[channel] as number) - start) * share - 128) * clarity + speck
-        picture.data[offset + channel] = value < 0 ? 0 : value > 255 ? 255 : value
+        bitmap.data[offset + channel] = value < 0 ? 0 : value > 255 ? 255 : value
       }
     }
     if (performance.now() < sliceEnd) continue
     await nextTurn()
     sliceEnd = performance.now() + sliceMilliseconds
   }
-  return picture
+  return bitmap
 }
 
 function shadeAt (

@@ -5,13 +5,13 @@ export const media = ['gif', 'mp4', 'webm', 'avif', 'webp', 'unknown', 'path'] a
 export type Medium = typeof media[number]
 
 /** The images as other media, base64; videos have a true header and no frames. */
-export async function encodeMedia (pictures: readonly Buffer[], wanted: readonly Medium[]): Promise<string[]> {
-  const [first = Buffer.alloc(0)] = pictures
-  const { width = 0, height = 0 } = pictures.length === 0 ? {} : await sharp(first).metadata()
+export async function encodeMedia (bitmaps: readonly Buffer[], wanted: readonly Medium[]): Promise<string[]> {
+  const [first = Buffer.alloc(0)] = bitmaps
+  const { width = 0, height = 0 } = bitmaps.length === 0 ? {} : await sharp(first).metadata()
   return await Promise.all(wanted.map(async medium => {
     switch (medium) {
-      case 'gif': return base64(await (pictures.length > 1
-        ? sharp([...pictures], { join: { animated: true } })
+      case 'gif': return base64(await (bitmaps.length > 1
+        ? sharp([...bitmaps], { join: { animated: true } })
         : sharp(first)).gif().toBuffer())
       case 'avif': return base64(await sharp(first).avif({ effort: 0 }).toBuffer())
       case 'webp': return base64(await sharp(first).webp().toBuffer())

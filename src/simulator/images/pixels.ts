@@ -22,27 +22,27 @@ export function paste (target: Bitmap, source: Bitmap, left: number, top: number
 }
 
 /** Pictures of one size side by side, in as many rows as A1111's grid has: the rounded root of their number. */
-export function arrangeGrid (pictures: readonly Bitmap[]): Bitmap {
-  const [first] = pictures
+export function arrangeGrid (bitmaps: readonly Bitmap[]): Bitmap {
+  const [first] = bitmaps
   if (first === undefined) return createBitmap(1, 1)
-  const rows = Math.min(Math.round(Math.sqrt(pictures.length)), pictures.length)
-  const columns = Math.ceil(pictures.length / rows)
+  const rows = Math.min(Math.round(Math.sqrt(bitmaps.length)), bitmaps.length)
+  const columns = Math.ceil(bitmaps.length / rows)
   const grid = createBitmap(columns * first.width, rows * first.height)
-  for (const [index, picture] of pictures.entries()) {
-    paste(grid, picture, (index % columns) * first.width, Math.floor(index / columns) * first.height)
+  for (const [index, bitmap] of bitmaps.entries()) {
+    paste(grid, bitmap, (index % columns) * first.width, Math.floor(index / columns) * first.height)
   }
   return grid
 }
 
 /** The bitmap in another size, each pixel from the nearest one. */
-export function resizeBitmap (picture: Bitmap, size: { readonly width: number, readonly height: number }): Bitmap {
-  if (picture.width === size.width && picture.height === size.height) return picture
+export function resizeBitmap (bitmap: Bitmap, size: { readonly width: number, readonly height: number }): Bitmap {
+  if (bitmap.width === size.width && bitmap.height === size.height) return bitmap
   const result = createBitmap(size.width, size.height)
   for (let y = 0; y < size.height; y += 1) {
-    const row = Math.floor(y * picture.height / size.height) * picture.width
+    const row = Math.floor(y * bitmap.height / size.height) * bitmap.width
     for (let x = 0; x < size.width; x += 1) {
-      const from = (row + Math.floor(x * picture.width / size.width)) * 3
-      picture.data.copy(result.data, (y * size.width + x) * 3, from, from + 3)
+      const from = (row + Math.floor(x * bitmap.width / size.width)) * 3
+      bitmap.data.copy(result.data, (y * size.width + x) * 3, from, from + 3)
     }
   }
   return result

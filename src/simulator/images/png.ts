@@ -16,13 +16,13 @@ const smallBytes = 65_536
  * PNG texts, and because A1111's answers are recognised by theirs. Big bitmaps are compressed off the main thread.
  */
 export async function encodePng (
-  picture: Bitmap, texts: Readonly<Record<string, string>> = {}, level = 4
+  bitmap: Bitmap, texts: Readonly<Record<string, string>> = {}, level = 4
 ): Promise<Buffer> {
-  const rows = filterRows(picture)
+  const rows = filterRows(bitmap)
   const pixels = rows.length < smallBytes ? deflateSync(rows, { level }) : await compress(rows, { level })
   const header = Buffer.alloc(13)
-  header.writeUInt32BE(picture.width, 0)
-  header.writeUInt32BE(picture.height, 4)
+  header.writeUInt32BE(bitmap.width, 0)
+  header.writeUInt32BE(bitmap.height, 4)
   header.set([8, 2, 0, 0, 0], 8)
   return Buffer.concat([
     signature,

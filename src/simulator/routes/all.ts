@@ -113,8 +113,8 @@ async function renderPoses (body: unknown): Promise<Record<string, unknown>> {
   if (!Array.isArray(body) || body.length === 0) return { info: 'No pose data detected.' }
   const images: string[] = []
   for (const pose of body as Array<Record<string, unknown>>) {
-    const picture = createBitmap(Number(pose.canvas_width) || 512, Number(pose.canvas_height) || 512)
-    images.push((await encodePng(picture)).toString('base64'))
+    const bitmap = createBitmap(Number(pose.canvas_width) || 512, Number(pose.canvas_height) || 512)
+    images.push((await encodePng(bitmap)).toString('base64'))
   }
   return { images, info: 'Success' }
 }

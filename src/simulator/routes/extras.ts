@@ -156,8 +156,8 @@ async function enlarge (input: Bitmap, body: Readonly<Record<string, unknown>>, 
 }
 
 /** What a model makes of a picture. */
-async function sharpened (picture: Bitmap): Promise<Bitmap> {
-  return { ...picture, data: await raw(picture).sharpen({ sigma: 2, m1: 6, m2: 6 }).raw().toBuffer() }
+async function sharpened (bitmap: Bitmap): Promise<Bitmap> {
+  return { ...bitmap, data: await raw(bitmap).sharpen({ sigma: 2, m1: 6, m2: 6 }).raw().toBuffer() }
 }
 
 function raw ({ data, width, height }: Bitmap): Sharp {

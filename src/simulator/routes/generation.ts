@@ -31,10 +31,10 @@ function readFormat (option: unknown): ImageFormat {
 
 /** Encodes an image with its infotext inside, as PNG text or EXIF user comment; `pngLevel` is zlib's, 0 to 9. */
 async function encodeImage (
-  picture: Bitmap, format: ImageFormat, infotext: string, pngLevel: number
+  bitmap: Bitmap, format: ImageFormat, infotext: string, pngLevel: number
 ): Promise<Buffer> {
-  if (format === 'png') return await encodePng(picture, { parameters: infotext }, pngLevel)
-  const { data, width, height } = picture
+  if (format === 'png') return await encodePng(bitmap, { parameters: infotext }, pngLevel)
+  const { data, width, height } = bitmap
   const image = sharp(data, { raw: { width, height, channels: 3 } })
   const exif = writeUserComment(infotext)
   if (format === 'jpeg') return insertIntoJpeg(await image.jpeg({ quality: 80 }).toBuffer(), exif)
@@ -63,8 +63,8 @@ async function writeAnswer (
   const isNoise = server.machine.settings.noise || faults.has('noise')
   const images: Buffer[] = []
   if (request.send_images) {
-    for (const [index, picture] of generation.pictures.entries()) {
-      images.push(await encodeImage(picture, format, generation.infotexts[index] ?? '', isNoise ? 0 : 4))
+    for (const [index, bitmap] of generation.bitmaps.entries()) {
+      images.push(await encodeImage(bitmap, format, generation.infotexts[index] ?? '', isNoise ? 0 : 4))
     }
   }
   const others = await otherMedia(images, request, server.machine.settings.scripts, faults)

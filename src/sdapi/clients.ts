@@ -7,15 +7,15 @@ import type { JobStore } from '../jobs/store.ts'
 import type { Keys } from '../lib/keys.ts'
 
 /** The drop-in's identity of a client, where A1111 knows only one user: the access key, else the address. */
-export function callerOf ({ kind, keyId }: Pick<Principal, 'kind' | 'keyId'>, ip: string): string {
+export function clientOf ({ kind, keyId }: Pick<Principal, 'kind' | 'keyId'>, ip: string): string {
   return keyId === null ? `${kind}@${ip}` : `key:${keyId}`
 }
 
 /** The unfinished jobs of each client: the subjects of progress, interrupt and skip. */
-export interface CallerJobs {
-  add (caller: string, jobId: string): Promise<void>
+export interface ClientJobs {
+  add (client: string, jobId: string): Promise<void>
   /** Running jobs before waiting ones, each oldest first. */
-  active (caller: string): Promise<Job[]>
+  active (client: string): Promise<Job[]>
   /** Records that the client interrupts its own job. */
   interrupt (jobId: string): Promise<void>
   wasInterrupted (jobId: string): Promise<boolean>
@@ -24,18 +24,18 @@ export interface CallerJobs {
 /** An unread list is deleted after this, in seconds: no job lives longer unseen. */
 const lifetime = 7 * 86_400
 
-export function createCallerJobs (redis: Redis, keys: Keys, store: Pick<JobStore, 'readMany'>): CallerJobs {
-  const listKey = (caller: string) => keys.key('drop-in', 'jobs', caller)
+export function createClientJobs (redis: Redis, keys: Keys, store: Pick<JobStore, 'readMany'>): ClientJobs {
+  const listKey = (client: string) => keys.key('drop-in', 'jobs', client)
   const interruptKey = (jobId: string) => keys.key('drop-in', 'interrupted', jobId)
   return {
-    async add (caller, jobId) {
-      await redis.multi().zadd(listKey(caller), Date.now(), jobId).expire(listKey(caller), lifetime).exec()
+    async add (client, jobId) {
+      await redis.multi().zadd(listKey(client), Date.now(), jobId).expire(listKey(client), lifetime).exec()
     },
-    async active (caller) {
-      const ids = await redis.zrange(listKey(caller), '0', '-1')
+    async active (client) {
+      const ids = await redis.zrange(listKey(client), '0', '-1')
       const jobs = (await store.readMany(ids)).filter(({ status }) => !hasEnded(status))
       const gone = ids.filter(id => !jobs.some(job => job.id === id))
-      if (gone.length > 0) await redis.zrem(listKey(caller), ...gone)
+      if (gone.length > 0) await redis.zrem(listKey(client), ...gone)
       const running = jobs.filter(({ status }) => status === 'processing')
       return [...running, ...jobs.filter(({ status }) => status === 'pending')]
     },
