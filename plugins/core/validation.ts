@@ -1,4 +1,3 @@
-import { setImmediate as turn } from 'node:timers/promises'
 import ajvCompiler from '@fastify/ajv-compiler'
 import type { TObject, TSchema } from '@sinclair/typebox'
 import fastJsonStringify, { type Schema } from 'fast-json-stringify'
@@ -9,8 +8,8 @@ import { withExactIntegers } from '../../src/lib/exact-json.ts'
 import { isUploadedImage } from '../../src/lib/media-types.ts'
 
 /**
- * Compiling schemas with Ajv and fast-json-stringify takes most of a start, and most routes are not called soon. So a
- * schema is compiled at first use, once in a process, or by `compileWaiting` soon after a start.
+ * Compiling schemas with Ajv and fast-json-stringify would take most of a start and a quarter of the memory, and most
+ * routes are never called in a process. So a schema is compiled at first use, once in a process.
  */
 
 /** Compilations that were not needed yet. */
@@ -41,15 +40,11 @@ function onceFor<Value> (make: (object: object) => Value): (object: object) => (
 }
 
 /**
- * Compiles the rest, and lets requests run after each.
+ * Compiles the rest, which tests check.
  * @throws Error of the first schema that cannot be compiled
  */
-export async function compileWaiting (signal?: AbortSignal): Promise<void> {
-  for (const compile of waiting) {
-    if (signal?.aborted === true) return
-    compile()
-    await turn()
-  }
+export function compileWaiting (): void {
+  for (const compile of waiting) compile()
 }
 
 type Compilers = NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>
@@ -73,13 +68,33 @@ type ValidatorCompiler = ReturnType<BuildValidator>
  */
 const validatorsFor = onceForNames((externalSchemas): ValidatorCompiler => {
   const validators = (customOptions: { coerceTypes: false | 'array', useDefaults: boolean, allErrors: boolean }) => {
-    const named = withSeedsOfAnySize(withUploads(externalSchemas)) as Parameters<BuildValidator>[0]
-    const compiler = onceAsked(() => ajvCompiler()(named, {
-      // verbose: the schema that refuses an unknown field knows the names that it takes.
-      customOptions: { ...customOptions, keywords: [uploaded], removeAdditional: false, strict: false, verbose: true }
-    }))
-    return onceFor(schema =>
-      compiler()({ schema: withSeedsOfAnySize(schema) } as Parameters<ValidatorCompiler>[0]))
+    const compiler = onceAsked(() => {
+      const schemas = withUploads(externalSchemas)
+      const add: { one?: (named: object) => void } = {}
+      const compile = ajvCompiler()({}, {
+        // verbose: the schema that refuses an unknown field knows the names that it takes. Tests check the schemas.
+        customOptions: {
+          ...customOptions,
+          keywords: [uploaded],
+          removeAdditional: false,
+          strict: false,
+          verbose: true,
+          meta: false,
+          validateSchema: false
+        },
+        onCreate: ajv => { add.one = named => { ajv.addSchema(named) } }
+      })
+      const added = new Set<string>()
+      // Ajv reads each named schema that it gets: hence only those that the schema refers to.
+      return (schema: object) => {
+        for (const [name, named] of Object.entries(reachableFrom(schema, schemas))) {
+          if (!added.has(name)) add.one?.(withSeedsOfAnySize(named) as object)
+          added.add(name)
+        }
+        return compile(withSeedsOfAnySize({ schema }) as Parameters<ValidatorCompiler>[0])
+      }
+    })
+    return onceFor(schema => compiler()(schema))
   }
   const asGiven = validators({ coerceTypes: false, useDefaults: false, allErrors: true })
   const converting = validators({ coerceTypes: 'array', useDefaults: true, allErrors: true })
@@ -149,16 +164,14 @@ function orUploaded ({ items, ...field }: TSchema): object {
   return { if: { uploaded: true }, else: { ...field, ...ofItems } }
 }
 
-/** Those of the schemas that one refers to, directly or through others. */
+/** Those of the schemas that one refers to or contains, directly or through others. */
 function reachableFrom (schema: unknown, schemas: NamedSchemas): Record<string, unknown> {
   const found = new Map<string, unknown>()
   function visit (part: unknown): void {
     if (typeof part !== 'object' || part === null) return
     for (const [name, value] of Object.entries(part)) {
-      if (name !== '$ref' || typeof value !== 'string') {
-        visit(value)
-        continue
-      }
+      visit(value)
+      if ((name !== '$ref' && name !== '$id') || typeof value !== 'string') continue
       const id = value.split('#')[0] ?? ''
       if (found.has(id) || !(id in schemas)) continue
       found.set(id, schemas[id])

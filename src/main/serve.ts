@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import closeWithGrace from 'close-with-grace'
 import type { Logger } from 'pino'
-import { compileWaiting } from '../../plugins/core/validation.ts'
 import { adminTokenNotice, loadAdminToken } from '../access/sessions.ts'
 import { createTrustRules } from '../access/trust.ts'
 import type { Config } from '../config/settings.ts'
@@ -183,9 +182,6 @@ async function start (
     const { address, notice } = await listen(services, log, closers)
     const facts = { address, notice, redis: redis.description, servers: services.registry.list() }
     if (!signal.aborted) process.stdout.write(banner(facts))
-    compileWaiting(signal).catch(error => {
-      log.error({ err: error }, 'a schema cannot be compiled; requests to its route will fail')
-    })
   } else {
     if (config.WORKER_PORT > 0) await serveStatus(services, log, closers)
     log.info({ servers: services.registry.list().map(({ alias }) => alias) }, 'worker is up')

@@ -17,7 +17,7 @@ const own = operations.filter(({ path, tags = [] }) =>
 const nameOf = ({ method, path }: Operation) => `${method} ${path}`
 
 t.test('every schema compiles, also those that no request has used yet', async t => {
-  await t.resolves(compileWaiting())
+  t.doesNotThrow(compileWaiting)
 })
 
 t.test('the document is valid OpenAPI and describes the served routes', async t => {
