@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs'
+import * as nodeModule from 'node:module'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -10,7 +11,8 @@ import { buildProblem, nodeProblem, prepareBuild, prepareDependencies, redisProb
  * process, so that it gets the signals.
  */
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const entryPoint = join(root, 'dist/src/main/cli.js')
+/** The bundle loads in a third of the time of the single modules, which are all that the compiler alone writes. */
+const entryPoints = ['dist/bundle/src/main/cli.js', 'dist/src/main/cli.js'].map(path => join(root, path))
 // stderr, because commands such as `doctor --json` write their result to stdout.
 const say = sentence => process.stderr.write(`${sentence}\n`)
 
@@ -23,12 +25,16 @@ try {
   const unsuitable = nodeProblem() ?? redisProblem(process.argv.slice(2), process.env, process.cwd())
   if (unsuitable) throw new Error(unsuitable)
   if (existsSync(join(root, 'tsconfig.json'))) await prepare()
-  if (!existsSync(entryPoint)) throw new Error(`${entryPoint} is missing: this installation is incomplete.`)
+  if (!entryPoints.some(existsSync)) throw new Error(`${entryPoints[1]} is missing: this installation is incomplete.`)
 } catch (error) {
   say(error.message)
   process.exit(1)
 }
-const { main } = await import(pathToFileURL(entryPoint))
+// Lines of stack traces are those of the sources.
+process.setSourceMapsEnabled(true)
+// From Node 22.1 on. It needs a folder that it can write to, and does without it otherwise.
+nodeModule.enableCompileCache?.()
+const { main } = await import(pathToFileURL(entryPoints.find(existsSync)))
 await main(process.argv.slice(2))
 
 function end (signal) {

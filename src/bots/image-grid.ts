@@ -1,5 +1,6 @@
-import sharp, { type OverlayOptions } from 'sharp'
+import type { OverlayOptions } from 'sharp'
 import type { Job } from '../jobs/job.ts'
+import sharp from '../lib/sharp.ts'
 import { type MediaStore, wholeOutput } from '../media/store.ts'
 import type { Batch } from './batches.ts'
 import { resultImages } from './job-view.ts'

@@ -1,6 +1,6 @@
-import sharp from 'sharp'
 import { insertImages, refuseImageAddresses, replaceImages } from '../a1111/images.ts'
 import type { InputImages } from '../jobs/submit.ts'
+import sharp from '../lib/sharp.ts'
 import { checkImage, type ImageLimits } from '../media/images.ts'
 import type { MediaStore } from '../media/store.ts'
 import type { MediaReference } from '../lib/media-types.ts'

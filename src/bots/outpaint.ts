@@ -1,4 +1,4 @@
-import sharp from 'sharp'
+import sharp from '../lib/sharp.ts'
 import type { Size } from './images.ts'
 
 /** Models and VAEs need multiples of this. */

@@ -1,7 +1,7 @@
-import sharp from 'sharp'
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import type { Log } from '../lib/logging.ts'
 import { isMediaReference, isMoving, type StoredImage } from '../lib/media-types.ts'
+import sharp from '../lib/sharp.ts'
 import { type MediaStore, wholeOutput } from '../media/store.ts'
 import type { JobSubmission } from './job.ts'
 

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { Redis } from 'ioredis'
-import sharp from 'sharp'
 import type { A1111Client } from '../a1111/client.ts'
 import type { SmallCallOptions } from '../a1111/small-calls.ts'
 import { fieldsOf } from '../lib/json-values.ts'
 import type { Keys } from '../lib/keys.ts'
+import sharp from '../lib/sharp.ts'
 import type { Job } from './job.ts'
 import type { PreviewMessage, PreviewRequest } from './previews.ts'
 

@@ -21,11 +21,7 @@ import { findRunningServer } from '../redis/private/server.ts'
 import { createServerReach, parseServerUrl } from '../servers/address.ts'
 import { serversOfSettings } from '../servers/discover.ts'
 import { openServices, type Services } from '../services/services.ts'
-import { parseSimulatorArguments, simulatorHelp } from '../simulator/settings.ts'
-import { startSimulator } from '../simulator/simulator.ts'
 import { doctorOptions, readDoctorOptions } from './doctor-options.ts'
-import { runThoroughDoctor } from './doctor-thorough.ts'
-import { runDoctor } from './doctor.ts'
 import { type Parts, serve } from './serve.ts'
 
 const usage = `Usage:
@@ -220,11 +216,13 @@ async function run ([command = 'help', ...rest]: readonly string[]): Promise<voi
 }
 
 async function simulate (argv: readonly string[]): Promise<void> {
+  const { parseSimulatorArguments, simulatorHelp } = await import('../simulator/settings.ts')
   const { help: wantsHelp, ...options } = parseSimulatorArguments([...argv])
   if (wantsHelp) {
     process.stdout.write(`${simulatorHelp}\n`)
     return
   }
+  const { startSimulator } = await import('../simulator/simulator.ts')
   const simulator = await startSimulator(options)
   process.stdout.write(`Simulator: ${simulator.url}\n`)
   simulator.died.then(() => {
@@ -273,6 +271,7 @@ async function doctor (argv: readonly string[]): Promise<void> {
   const format = values.json ? 'json' : 'text'
   const wanted = readDoctorOptions(values, config)
   if (wanted !== null) {
+    const { runThoroughDoctor } = await import('./doctor-thorough.ts')
     const cancelled = new AbortController()
     process.once('SIGINT', () => { cancelled.abort() })
     process.once('SIGTERM', () => { cancelled.abort() })
@@ -290,6 +289,7 @@ async function doctor (argv: readonly string[]): Promise<void> {
     })
     return
   }
+  const { runDoctor } = await import('./doctor.ts')
   // Kept open, as it knows which servers are starting.
   const services = await openKnown(config)
   const servers = knownServers(config, services).map(({ alias, address }) => ({ alias, url: address.baseUrl, address }))

@@ -14,7 +14,6 @@ import { findLocalServer, registerAs, registerFromSettings } from '../servers/di
 import type { Server } from '../servers/registry.ts'
 import { createServerService } from '../servers/server-service.ts'
 import { forgetServer, type Services, openServices } from '../services/services.ts'
-import { startSimulator } from '../simulator/simulator.ts'
 import { createApp } from './app.ts'
 import { createWorkerStatus, startWorker } from './worker.ts'
 
@@ -241,6 +240,7 @@ async function provideServer (services: Services, closers: Closers): Promise<voi
   if (other !== undefined) {
     for (const simulator of simulators) await service.remove(simulator, 'move', other.alias)
   } else if (config.SIMULATOR === 'auto') {
+    const { startSimulator } = await import('../simulator/simulator.ts')
     const simulator = await startSimulator({})
     closers.push({ what: 'simulator', close: simulator.close })
     await registerAs(registry, 'Simulator', { baseUrl: simulator.url }, 'simulator')

@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { Worker } from 'node:worker_threads'
-import sharp from 'sharp'
 import type { Config } from '../config/settings.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { createSemaphore } from '../lib/semaphore.ts'
+import sharp from '../lib/sharp.ts'
 import { Base64Fault, decodeBase64 } from './base64.ts'
 import type { Bitmap, BitmapRequest } from './bitmap-thread.ts'
 import {

@@ -4,11 +4,11 @@ import { type FileHandle, open, readdir, readFile, rename, rm, writeFile } from 
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import sharp from 'sharp'
 import { corruptImage } from '../a1111/failures.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { StoredImage } from '../lib/media-types.ts'
 import { createSemaphore } from '../lib/semaphore.ts'
+import sharp from '../lib/sharp.ts'
 import {
   asStorageError, createFileSink, type DraftFile, type FileSink, flushFolder, hasCode, prepareDraftFolder, present,
   requireFolder, storing, untouched

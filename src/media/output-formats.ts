@@ -1,4 +1,4 @@
-import sharp from 'sharp'
+import sharp from '../lib/sharp.ts'
 import { type ByteSource, type ImageExtension, imageFormatOf, imageFormats, readImageHeader } from './image-header.ts'
 
 /** Formats in a server's `images`: images, and the videos of scripts such as AnimateDiff. */

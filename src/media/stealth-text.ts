@@ -1,6 +1,6 @@
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
-import sharp from 'sharp'
+import sharp from '../lib/sharp.ts'
 
 const unzipped = promisify<Buffer, object, Buffer>(gunzip)
 

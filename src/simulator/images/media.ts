@@ -1,4 +1,4 @@
-import sharp from 'sharp'
+import sharp from '../../lib/sharp.ts'
 
 /** Media other than images in a server's answer. */
 export const media = ['gif', 'mp4', 'webm', 'avif', 'webp', 'unknown', 'path'] as const

@@ -1,5 +1,5 @@
-import sharp from 'sharp'
 import { HttpException } from '../../fastapi/errors.ts'
+import sharp from '../../lib/sharp.ts'
 
 /** An RGB bitmap in memory, three bytes a pixel, rows from the top. */
 export interface Bitmap {

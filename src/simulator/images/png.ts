@@ -1,6 +1,6 @@
 import { promisify } from 'node:util'
 import { crc32, deflate, deflateSync } from 'node:zlib'
-import sharp from 'sharp'
+import sharp from '../../lib/sharp.ts'
 import { withoutTrailing } from '../../lib/text.ts'
 import type { Bitmap } from './pixels.ts'
 
