@@ -11,7 +11,7 @@ COPY plugins plugins
 COPY queues queues
 COPY schemas schemas
 COPY web web
-RUN npm run build && rm -f dist/.tsbuildinfo && find dist -name '*.map' -delete
+RUN npm run build && rm -f dist/.tsbuildinfo && find dist -name '*.map' -not -path 'dist/bundle/*' -delete
 
 FROM base AS dependencies
 RUN npm ci --omit=dev && npm cache clean --force
@@ -31,7 +31,9 @@ COPY --from=dependencies /app/node_modules node_modules
 COPY --from=build /app/dist dist
 # Without tsconfig.json the launcher neither installs nor builds.
 COPY src/launch.mjs src/prepare.mjs src/
-ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data NODE_COMPILE_CACHE=/app/compile-cache
+# Fills the cache of compiled code.
+RUN node src/launch.mjs --version
 USER node
 VOLUME /data
 EXPOSE 3000

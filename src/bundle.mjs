@@ -65,9 +65,10 @@ export async function bundle (entryPoints, folder, packages = []) {
 /** A source map of lines, not columns: Node reads it at every start, and takes a tenth of the memory. */
 function linesOf (text) {
   const map = JSON.parse(text)
-  const lines = decode(map.mappings).map(segments => segments.filter(([, source, line], at) =>
-    at === 0 || segments[at - 1][1] !== source || segments[at - 1][2] !== line))
-  return JSON.stringify({ ...map, names: [], mappings: encode(lines.map(segments => segments.map(segment => segment.slice(0, 4)))) })
+  const lines = decode(map.mappings).map(segments => segments
+    .filter(([, source, line], at) => at === 0 || segments[at - 1][1] !== source || segments[at - 1][2] !== line)
+    .map(segment => segment.slice(0, 4)))
+  return JSON.stringify({ ...map, names: [], mappings: encode(lines) })
 }
 
 function readModules ({ onLoad }) {

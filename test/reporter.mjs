@@ -112,7 +112,7 @@ export default class Reporter extends Transform {
 
 /** Maps the path of a compiled test to its source file. */
 function sourceOf (name) {
-  return name.replace(/^dist\/(test\/.*)\.js$/, '$1.ts')
+  return name.replace(/^dist\/(?:bundled-tests\/)?(test\/.*)\.js$/, '$1.ts')
 }
 
 function indent (text) {
