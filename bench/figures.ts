@@ -2,6 +2,11 @@ import * as blocked from './figures/blocked.ts'
 import * as cancel from './figures/cancel.ts'
 import * as eta from './figures/eta.ts'
 import * as failover from './figures/failover.ts'
+import * as fleetChanges from './figures/fleet/changes.ts'
+import * as fleetEta from './figures/fleet/eta.ts'
+import * as fleetMixed from './figures/fleet/mixed.ts'
+import * as fleetShares from './figures/fleet/shares.ts'
+import * as fleetSpeeds from './figures/fleet/speeds.ts'
 import * as gap from './figures/gap.ts'
 import * as images from './figures/images.ts'
 import * as latency from './figures/latency.ts'
@@ -37,5 +42,10 @@ export const figures: Readonly<Record<string, Figure>> = {
   webhooks,
   blocked,
   eta,
-  listeners
+  listeners,
+  'fleet:mixed': fleetMixed,
+  'fleet:speeds': fleetSpeeds,
+  'fleet:shares': fleetShares,
+  'fleet:changes': fleetChanges,
+  'fleet:eta': fleetEta
 }

@@ -7,18 +7,22 @@ import { renderTable, type Row } from './table.ts'
 
 const say = (text: string) => { process.stderr.write(`${text}\n`) }
 
-/** Measures the figures of these names, or all, and prints one table. Answers the exit code of the process. */
+/**
+ * Measures the figures of these names, or all, and prints one table. A name such as `fleet` means all of `fleet:…`.
+ * Answers the exit code of the process.
+ */
 export async function main (names: readonly string[]): Promise<number> {
-  const unknown = names.filter(name => !(name in figures))
+  const isMeant = (figure: string, name: string) => figure === name || figure.startsWith(`${name}:`)
+  const unknown = names.filter(name => !Object.keys(figures).some(figure => isMeant(figure, name)))
   if (unknown.length > 0) {
     say(`There is no figure ${unknown.join(', ')}. These exist:\n`)
-    for (const [name, { about }] of Object.entries(figures)) say(`  ${name.padEnd(12)} ${about}`)
+    for (const [name, { about }] of Object.entries(figures)) say(`  ${name.padEnd(16)} ${about}`)
     return 2
   }
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })
   }
-  const wanted = Object.entries(figures).filter(([name]) => names.length === 0 || names.includes(name))
+  const wanted = Object.entries(figures).filter(([name]) => names.length === 0 || names.some(one => isMeant(name, one)))
   const rows: Row[] = []
   let failed = 0
   const shares: number[] = []

@@ -5,19 +5,25 @@ export interface Caller {
   /** The answer, parsed. @throws Error unless the status is 2xx */
   get (path: string): Promise<unknown>
   post (path: string, body?: unknown): Promise<unknown>
+  put (path: string, body: unknown): Promise<unknown>
+  patch (path: string, body: unknown): Promise<unknown>
   close (): Promise<void>
 }
 
-export function createCaller (url: string): Caller {
+/** @param credentials headers of every request */
+export function createCaller (url: string, credentials: Readonly<Record<string, string>> = {}): Caller {
   const pool = new Pool(url, { connections: 64 })
 
-  async function call (method: 'GET' | 'POST', path: string, body?: unknown): Promise<unknown> {
+  async function call (method: 'GET' | 'POST' | 'PUT' | 'PATCH', path: string, body?: unknown): Promise<unknown> {
     const answer = await pool.request({
       method,
       path,
       ...(body === undefined
-        ? {}
-        : { headers: { 'content-type': 'application/json' }, body: typeof body === 'string' ? body : JSON.stringify(body) })
+        ? { headers: credentials }
+        : {
+            headers: { ...credentials, 'content-type': 'application/json' },
+            body: typeof body === 'string' ? body : JSON.stringify(body)
+          })
     })
     const text = await answer.body.text()
     if (answer.statusCode >= 300) throw new Error(`${method} ${path}: ${answer.statusCode} ${text.slice(0, 300)}`)
@@ -27,6 +33,8 @@ export function createCaller (url: string): Caller {
   return {
     get: path => call('GET', path),
     post: (path, body) => call('POST', path, body),
+    put: (path, body) => call('PUT', path, body),
+    patch: (path, body) => call('PATCH', path, body),
     close: () => pool.destroy()
   }
 }
