@@ -5,6 +5,7 @@ import * as failover from './figures/failover.ts'
 import * as fleetChanges from './figures/fleet/changes.ts'
 import * as fleetEta from './figures/fleet/eta.ts'
 import * as fleetMixed from './figures/fleet/mixed.ts'
+import * as fleetScale from './figures/fleet/scale.ts'
 import * as fleetShares from './figures/fleet/shares.ts'
 import * as fleetSpeeds from './figures/fleet/speeds.ts'
 import * as gap from './figures/gap.ts'
@@ -47,5 +48,6 @@ export const figures: Readonly<Record<string, Figure>> = {
   'fleet:speeds': fleetSpeeds,
   'fleet:shares': fleetShares,
   'fleet:changes': fleetChanges,
-  'fleet:eta': fleetEta
+  'fleet:eta': fleetEta,
+  'fleet:scale': fleetScale
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Job } from '../../src/jobs/job.ts'
+import type { QueuePort } from '../../src/jobs/queue-entries.ts'
 import { createJobStore, type JobStore, type RunClaim } from '../../src/jobs/store.ts'
 import { createKeys } from '../../src/lib/keys.ts'
 import { repeat } from './caller.ts'
@@ -20,9 +21,14 @@ export interface Filling {
 
 const inFlight = 256
 
-/** Fills Redis with records like that of a job, through the same scripts as ever. Waits for no disk meanwhile. */
-export async function fill (redis: Redis, like: Job, filling: Filling): Promise<void> {
-  const store = createJobStore({ redis, keys: createKeys('sq'), queue: recordsOnly })
+/**
+ * Fills Redis with records like that of a job, through the same scripts as ever. Waits for no disk meanwhile.
+ * @param queue gets the entries of the jobs; without one they have none, which is right where they have ended
+ */
+export async function fill (
+  redis: Redis, like: Job, filling: Filling, queue: QueuePort = recordsOnly
+): Promise<void> {
+  const store = createJobStore({ redis, keys: createKeys('sq'), queue })
   await redis.config('SET', 'appendfsync', 'no')
   const fences = new Map<string, number>()
   for (const serverId of filling.serverIds) fences.set(serverId, await fenceOf(redis, serverId))

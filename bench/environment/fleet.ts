@@ -2,7 +2,7 @@ import { createCaller, type Caller } from './caller.ts'
 import { startChild } from './child.ts'
 import { type Environment, withEnvironment } from './environment.ts'
 import type { FleetGeneration, FleetServer, FleetTimes } from './fleet-process.ts'
-import { startService, type ServiceProcess } from './service.ts'
+import { launchService, startService } from './service.ts'
 import { until } from './until.ts'
 
 /** A job of a trace. */
@@ -27,7 +27,6 @@ export interface AcceptedJob extends FleetJob {
 export interface Fleet {
   readonly environment: Environment
   readonly caller: Caller
-  readonly service: ServiceProcess
   readonly times: FleetTimes
   readonly servers: readonly FleetServer[]
   /** One after the other, so that they arrive in this order. */
@@ -44,6 +43,8 @@ export interface Fleet {
   unfinished (): Promise<number>
   /** Until no job waits or runs. */
   finished (): Promise<void>
+  /** Stops the service in order and starts it anew, at another address; resolves when it has been started. */
+  restart (): Promise<void>
 }
 
 export interface FleetOptions {
@@ -69,9 +70,10 @@ export async function withFleet<Outcome> (
     const add = async (server: FleetServer) => await child.ask<string>('add', { ...server, ...times })
     const urls: Record<string, string> = {}
     for (const server of servers) urls[server.alias] = await add(server)
-    const service = await startService(environment, {
+    const options = {
       command: 'start', servers: urls, settings: { LOG_LEVEL: 'warn', QUEUE_LIMIT_PER_KEY: '1000000' }
-    })
+    } as const
+    const service = await startService(environment, options)
     const { caller } = service
     for (const alias of Object.keys(urls)) await keepSelection(caller, alias)
     const callers = await createKeys(environment, caller, service.url, shares)
@@ -85,7 +87,6 @@ export async function withFleet<Outcome> (
     return await work({
       environment,
       caller,
-      service,
       times,
       servers,
       async submit (jobs) {
@@ -109,7 +110,11 @@ export async function withFleet<Outcome> (
       ran: () => child.ask('ran'),
       forget: () => child.ask('forget'),
       unfinished,
-      finished: () => until(async () => await unfinished() === 0, 'all jobs have ended', patience)
+      finished: () => until(async () => await unfinished() === 0, 'all jobs have ended', patience),
+      async restart () {
+        await service.stop()
+        await launchService(environment, options)
+      }
     })
   })
 }

@@ -94,7 +94,7 @@ export function overtakesOf (jobs: readonly TraceJob[], order: readonly Placed[]
 
 /**
  * Jain's index of the rates at which shares were served, 1 where all are equal. A share's rate is its work by the time
- * it took, for as long as it had work and another share had too: whoever is alone takes nothing from anybody.
+ * it took, for as long as it had work and another share had too: a share that is alone takes nothing from others.
  */
 export function fairness (jobs: readonly ReplayedJob[]): number {
   const shares = [...new Set(jobs.map(({ job }) => job.share))]

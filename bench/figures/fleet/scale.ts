@@ -1,0 +1,185 @@
+import type { JobView } from '../../../schemas/job.ts'
+import { entriesLua } from '../../../queues/generation-queue.ts'
+import type { Job } from '../../../src/jobs/job.ts'
+import { fill } from '../../environment/fill.ts'
+import { type Fleet, withFleet } from '../../environment/fleet.ts'
+import { makeOrdinaryJob } from '../../environment/ordinary-job.ts'
+import { until } from '../../environment/until.ts'
+import { asRatio, inMilliseconds, median, now } from '../../statistics.ts'
+import type { Row } from '../../table.ts'
+
+export const about = 'cost of each step with 100,000 waiting jobs, beside the same with 100'
+
+const few = 100
+const some = 1000
+const many = 100_000
+/** A step may take so many times as long with many as with few. */
+const most = 2
+const times = 30
+const moves = 5
+/** A move is slow where each job before the other one moves too. */
+const movedBefore = 1000
+/** Generations over which the scripts are timed. */
+const generations = 60
+/**
+ * SHA-1 of the script by which a server takes a job out of the pool: `.sha` of what `loadScript` gives. Null in a
+ * version in which each job waits at its server.
+ */
+const claimScript: string | null = null
+/** Milliseconds in Redis of one claim. */
+const claimGoals = new Map([[some, 0.2], [many, 1]])
+const alias = 'Main'
+const checkpoint = 'checkpoint-0.safetensors'
+
+/** Milliseconds of each step. */
+interface Steps {
+  readonly submit: number
+  readonly cancel: number
+  readonly move: number
+  readonly restart: number
+}
+
+/** Milliseconds of scripts in Redis. */
+interface ScriptTimes {
+  readonly waiting: number
+  /** Median of one claim; null where there are no claims. */
+  readonly claim: number | null
+  /** All scripts, divided by the generations. */
+  readonly perGeneration: number
+}
+
+export async function measure (): Promise<Row[]> {
+  const like = await makeSmallJob()
+  const scripts: ScriptTimes[] = []
+  const withFew = await withWaiting(like, [few], scripts)
+  const withMany = await withWaiting(like, [some, many], scripts)
+  const steps = {
+    submit: 'submitting a job', cancel: 'cancelling one', move: 'moving one', restart: 'restart to first generation'
+  }
+  return [
+    ...(Object.keys(steps) as Array<keyof Steps>).map((step): Row => ({
+      figure: `fleet: ${steps[step]}, ${many.toLocaleString('en')} waiting`,
+      measured: inMilliseconds(withMany[step]),
+      limit: `${few} waiting ${inMilliseconds(withFew[step])}`,
+      ratio: asRatio(withMany[step], withFew[step]),
+      goal: `≤ ${most} times`,
+      ok: withMany[step] <= most * withFew[step]
+    })),
+    ...scripts.map(scriptRow)
+  ]
+}
+
+/** Of 64 x 64 pixels, so that the picture takes no time. */
+async function makeSmallJob (): Promise<Job> {
+  const job = await makeOrdinaryJob()
+  const parameters = { ...job.submission.parameters, width: 64, height: 64, steps: 4 }
+  return { ...job, submission: { ...job.submission, parameters } }
+}
+
+/** Times the scripts at those of these numbers of waiting jobs that have a goal, and the steps at the last one. */
+async function withWaiting (like: Job, counts: readonly number[], scripts: ScriptTimes[]): Promise<Steps> {
+  const servers = [{ alias, speed: 1, checkpoints: [checkpoint] }]
+  return await withFleet({ servers, times: { step: 20, load: 0 } }, async fleet => {
+    await fleet.pause([alias])
+    let waiting = 0
+    for (const count of counts) {
+      await fillUp(fleet, like, count - waiting)
+      waiting = count
+      if (claimGoals.has(count)) scripts.push(await timeScripts(fleet, count))
+    }
+    const steps = {
+      submit: await timeEach(times, async () => {
+        await fleet.submit([{ steps: 4, checkpoint, server: alias }])
+      }),
+      cancel: await timeCancels(fleet),
+      move: await timeMoves(fleet)
+    }
+    return { ...steps, restart: await timeRestart(fleet) }
+  })
+}
+
+async function fillUp ({ environment: { redis }, caller }: Fleet, like: Job, count: number): Promise<void> {
+  const { id } = await caller.get(`/api/v1/servers/${alias}`) as { id: string }
+  await fill(redis, like, {
+    count, serverIds: [id], keyIds: [null], endOf: () => 'pending', promptOf: () => ''
+  }, { entriesLua })
+}
+
+async function timeEach (count: number, work: (index: number) => Promise<void>): Promise<number> {
+  const found: number[] = []
+  for (let index = 0; index < count; index++) {
+    const began = now()
+    await work(index)
+    found.push(now() - began)
+  }
+  return median(found)
+}
+
+async function idsFrom ({ caller }: Fleet, offset: number, count: number): Promise<string[]> {
+  const query = `status=pending&order=asc&offset=${offset}&limit=${count}`
+  const { jobs } = await caller.get(`/api/v2/jobs?${query}`) as { jobs: JobView[] }
+  return jobs.map(({ id }) => id)
+}
+
+async function timeCancels (fleet: Fleet): Promise<number> {
+  const ids = await idsFrom(fleet, few / 2, times)
+  return await timeEach(ids.length, async index => { await fleet.caller.post(`/api/v2/jobs/${ids[index]}/cancel`) })
+}
+
+async function timeMoves (fleet: Fleet): Promise<number> {
+  const waiting = await fleet.unfinished()
+  const [other] = await idsFrom(fleet, Math.min(movedBefore, Math.floor(waiting / 2)), 1)
+  const ids = await idsFrom(fleet, waiting - moves, moves)
+  return await timeEach(ids.length, async index => {
+    await fleet.caller.patch(`/api/v2/jobs/${ids[index]}`, { before: other })
+  })
+}
+
+/** From the start of the process to the begin of the first generation. */
+async function timeRestart (fleet: Fleet): Promise<number> {
+  await fleet.resume([alias])
+  await until(async () => (await fleet.ran()).length > 0, 'a generation has begun')
+  await fleet.restart()
+  const started = Date.now()
+  const began = async () => (await fleet.ran()).find(({ began }) => began > started)?.began
+  await until(async () => await began() !== undefined, 'a generation has begun after the restart', 300_000)
+  return (await began() ?? NaN) - started
+}
+
+/** Lets the server run some of the jobs, while Redis notes how long each script takes. */
+async function timeScripts (fleet: Fleet, waiting: number): Promise<ScriptTimes> {
+  const { environment: { redis } } = fleet
+  await fleet.forget()
+  await redis.config('SET', 'slowlog-max-len', 100_000)
+  await redis.config('SET', 'slowlog-log-slower-than', 0)
+  await redis.slowlog('RESET')
+  await fleet.resume([alias])
+  const ran = async () => (await fleet.ran()).length
+  await until(async () => await ran() >= generations, 'some jobs have begun', 300_000)
+  await redis.config('SET', 'slowlog-log-slower-than', -1)
+  const count = await ran()
+  await fleet.pause([alias])
+  await until(async () => (await fleet.ran()).every(({ ended }) => ended !== null), 'none runs any more')
+  await fleet.forget()
+  const entries = await redis.slowlog('GET', 100_000) as Array<[id: number, at: number, microseconds: number, words: string[]]>
+  const calls = entries.filter(([, , , [command]]) => command?.toLowerCase() === 'evalsha')
+  const claims = calls.filter(([, , , [, sha]]) => sha === claimScript)
+  return {
+    waiting,
+    claim: claimScript === null ? null : median(claims.map(([, , microseconds]) => microseconds / 1000)),
+    perGeneration: calls.reduce((sum, [, , microseconds]) => sum + microseconds / 1000, 0) / count
+  }
+}
+
+function scriptRow ({ waiting, claim, perGeneration }: ScriptTimes): Row {
+  const goal = claimGoals.get(waiting) ?? NaN
+  const all = `all scripts of a generation ${inMilliseconds(perGeneration)}`
+  return {
+    figure: `fleet: one claim in Redis, ${waiting.toLocaleString('en')} waiting`,
+    measured: claim === null ? `no claims in this version, ${all}` : `${inMilliseconds(claim)}, ${all}`,
+    limit: '',
+    ratio: '',
+    goal: `≤ ${goal} ms`,
+    ok: claim === null ? null : claim <= goal
+  }
+}
