@@ -71,7 +71,7 @@ export async function withFleet<Outcome> (
     const urls: Record<string, string> = {}
     for (const server of servers) urls[server.alias] = await add(server)
     const options = {
-      command: 'start', servers: urls, settings: { LOG_LEVEL: 'warn', QUEUE_LIMIT_PER_KEY: '1000000' }
+      command: 'start', servers: urls, settings: { QUEUE_LIMIT_PER_KEY: '1000000' }
     } as const
     const service = await startService(environment, options)
     const { caller } = service
