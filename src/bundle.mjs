@@ -14,8 +14,10 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 /** Packages that are native, look for files beside them, or are loaded only where they are needed. */
 const outside = [
   'sharp', 'msgpackr-extract', 'pino', 'pino-pretty', 'thread-stream', 'sanitize-html', '@bull-board/ui',
-  '@fastify/swagger-ui', '@opentelemetry/*'
+  '@opentelemetry/exporter-trace-otlp-http', '@opentelemetry/resources', '@opentelemetry/sdk-trace-base'
 ]
+/** A package that looks for files beside its modules: inside, these learn their folder in another way. */
+const withFiles = '@fastify/swagger-ui'
 /** Age from which no process that started with a former bundle still loads a part of it, in milliseconds. */
 const forgottenAfter = 3_600_000
 /** For CommonJS modules, and the folder `dist` of the installation. */
@@ -74,13 +76,24 @@ function linesOf (text) {
 function readModules ({ onLoad }) {
   onLoad({ filter: /\.ts$/ }, async ({ path }) => {
     const compiled = relative(root, path).replaceAll('\\', '/').replace(/\.ts$/, '.js')
-    const text = await readFile(path, 'utf8')
-    return { contents: text.replaceAll('import.meta.url', `(bundledDist + '${compiled}')`), loader: 'ts' }
+    const text = (await readFile(path, 'utf8'))
+      // A package that is loaded at once belongs inside.
+      .replace(/createRequire\(import\.meta\.url\)\((?=')/g, 'require(')
+      .replaceAll('import.meta.url', `(bundledDist + '${compiled}')`)
+    return { contents: text, loader: 'ts' }
   })
   onLoad({ filter: /node_modules.*\.[cm]?js$/ }, async ({ path }) => {
-    const text = await readFile(path, 'utf8')
-    return { contents: `${text.replace(/^\/\/# sourceMappingURL=.*$/gm, '')}\n${withoutMap}`, loader: 'js' }
+    const text = (await readFile(path, 'utf8')).replace(/^\/\/# sourceMappingURL=.*$/gm, '')
+    return { contents: `${folderOf(path)}${text}\n${withoutMap}`, loader: 'js' }
   })
+}
+
+/** The line that tells a module of `withFiles` its folder. */
+function folderOf (path) {
+  const [, within] = path.replaceAll('\\', '/').split(`/node_modules/${withFiles}/`)
+  if (within === undefined) return ''
+  const toFolder = join('..', dirname(within)).replaceAll('\\', '/')
+  return `const __dirname = require('node:path').resolve(require.resolve('${withFiles}/package.json'), '${toFolder}');`
 }
 
 async function removeFormer (folder, current) {
