@@ -120,7 +120,7 @@ export const ServerView = Type.Object({
   version: Nullable(Type.String(), { description: 'As the server reports it.' }),
   health: ServerHealth,
   health_since: Nullable(Timestamp('Since when its health is what it is.')),
-  checked_at: Nullable(Timestamp('When it was last checked.')),
+  checked_at: Nullable(Timestamp('When it was last checked, to the minute.')),
   last_error: Nullable(Type.String(), { description: 'What went wrong last, in words.' }),
   loaded_checkpoint: Nullable(Type.String(), { description: 'Title of the checkpoint it has loaded.' }),
   waiting: Type.Integer({ minimum: 0, description: 'Jobs in its queue.' }),

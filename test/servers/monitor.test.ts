@@ -6,7 +6,7 @@ import { GenerationFailure } from '../../src/a1111/types.ts'
 import { createKeys } from '../../src/lib/keys.ts'
 import { createServerMonitor, type MonitorIntervals } from '../../src/servers/monitor.ts'
 import { createServerStateStore } from '../../src/servers/state-store.ts'
-import type { Server } from '../../src/servers/registry.ts'
+import type { Server, ServerState } from '../../src/servers/registry.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { silentLogger } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
@@ -54,6 +54,22 @@ const titles = async () => {
   await monitor.check()
   return (await states.inventory('main'))?.checkpoints.map(({ title }) => title.replace(/ \[.*/, ''))
 }
+
+t.test('a state that differs only in the time of the check is stored once a minute', async t => {
+  const state = {
+    reachable: 'yes', since: 1, lastError: null, traits: null, inventoryReadAt: 1, baseUrl: simulator.url, checkedAt: 1_000_000
+  } as const
+  const stored = async (change: Partial<ServerState>) => {
+    await states.write('idle', { ...state, ...change })
+    return await states.read('idle')
+  }
+  t.same(await stored({}), state)
+  t.match(await stored({ checkedAt: 1_059_000 }), { checkedAt: 1_000_000 })
+  t.match(await stored({ checkedAt: 1_060_000 }), { checkedAt: 1_060_000 })
+  t.match(await stored({ checkedAt: 1_061_000, lastError: 'gone' }), { checkedAt: 1_061_000, lastError: 'gone' })
+  t.match(await stored({ checkedAt: 1_062_000 }), { checkedAt: 1_062_000, lastError: null }, 'a test stored another one')
+  t.match(await stored({ checkedAt: 900_000 }), { checkedAt: 900_000 }, 'the clock was set back')
+})
 
 t.test('an inventory is read again if the checkpoints differ, and not before', async t => {
   t.same(await titles(), ['one.safetensors'])
