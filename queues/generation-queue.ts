@@ -1,6 +1,7 @@
-import { createRequire } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DelayedError, type Job as QueueJob, Queue, WaitingError, Worker } from 'bullmq'
+// @ts-expect-error -- BullMQ's declarations are beside the other build only
+import * as bullScripts from 'bullmq/dist/cjs/scripts/index.js'
 import type { Redis } from 'ioredis'
 import type { QueueEntry, QueuePort } from '../src/jobs/queue-entries.ts'
 import type { RunOutcome } from '../src/jobs/run-generation.ts'
@@ -24,17 +25,14 @@ export function entryId (entry: Pick<QueueEntry, 'id' | 'run'>): string {
   return `${entry.id}_${entry.run}`
 }
 
-/**
- * BullMQ's own scripts, which it does not export. `scripts/queue-entries.lua` calls them as it does; a test compares
- * the entries with those of `Queue.add`.
- */
-const bullScripts = createRequire(import.meta.url)('bullmq/dist/cjs/scripts/index.js') as
+/** BullMQ's own scripts. It does not export them, but a test compares what ours do with `Queue.add`. */
+const { addPrioritizedJob, addDelayedJob, removeJob } = bullScripts as
   Readonly<Record<'addPrioritizedJob' | 'addDelayedJob' | 'removeJob', { readonly content: string }>>
 
 export const entriesLua = readLua(new URL('scripts/queue-entries.lua', import.meta.url), {
-  addPrioritizedJob: bullScripts.addPrioritizedJob.content,
-  addDelayedJob: bullScripts.addDelayedJob.content,
-  removeJob: bullScripts.removeJob.content
+  addPrioritizedJob: addPrioritizedJob.content,
+  addDelayedJob: addDelayedJob.content,
+  removeJob: removeJob.content
 })
 
 export interface GenerationQueues extends QueuePort {
