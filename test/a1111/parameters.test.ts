@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from '../property.ts'
 import t from 'tap'
+import { forgeExtensionParameters } from '../clients/bodies.ts'
 import { A1111Parameters, GenerationParameters } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { fieldRules } from '../../src/a1111/field-values.ts'
@@ -44,24 +45,7 @@ function refusal (given: unknown): { code: string, field: unknown, message: stri
 }
 
 t.test('the fields of real clients become A1111\'s field names', async t => {
-  const forgeExtension = {
-    positive_prompt: 'A beautiful landscape',
-    negative_prompt: '',
-    width: 512,
-    height: 512,
-    steps: 20,
-    cfg_scale: 7.0,
-    sampler_name: 'Euler',
-    seed: -1,
-    batch_size: 1,
-    n_iter: 1,
-    restore_faces: false,
-    checkpoint_name: '',
-    enable_hr: false,
-    hr_scale: 2.0,
-    hr_upscaler: 'Latent',
-    denoising_strength: 0.7
-  }
+  const forgeExtension = { ...forgeExtensionParameters, negative_prompt: '', width: 512, height: 512, steps: 20 }
   const table: ClientCase[] = [{
     who: 'Forge extension',
     body: forgeExtension,

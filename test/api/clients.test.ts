@@ -1,33 +1,15 @@
 import t from 'tap'
+import { forgeExtensionParameters } from '../clients/bodies.ts'
 import { startService, type JsonBody } from '../helper.ts'
 import { keyHeaders } from './access-key.ts'
 
 const service = await startService(t)
 const { headers } = await keyHeaders(service)
 
-/** The Forge extension's body for its known fields, in its own order. */
-const extensionParameters = {
-  positive_prompt: 'A beautiful landscape',
-  negative_prompt: 'blurry',
-  width: 64,
-  height: 64,
-  steps: 2,
-  cfg_scale: 7.0,
-  sampler_name: 'Euler',
-  seed: -1,
-  batch_size: 1,
-  n_iter: 1,
-  restore_faces: false,
-  checkpoint_name: '',
-  enable_hr: false,
-  hr_scale: 2.0,
-  hr_upscaler: 'Latent',
-  denoising_strength: 0.7
-}
 const extensionBody = {
   app_type: 'forge',
   target_server_alias: 'Main',
-  generation_params: extensionParameters,
+  generation_params: forgeExtensionParameters,
   source_info: 'forge_extension_v1.0.0'
 }
 
@@ -98,7 +80,7 @@ t.test('a server with the name `default` gets the jobs for `default`', async t =
 })
 
 t.test('a checkpoint by the path of another operating system is found', async t => {
-  const parameters = { ...extensionParameters, checkpoint_name: 'sdxl\\juggernaut-xl.safetensors' }
+  const parameters = { ...forgeExtensionParameters, checkpoint_name: 'sdxl\\juggernaut-xl.safetensors' }
   const { body } = await service.request('POST', '/api/v2/generate', { ...extensionBody, generation_params: parameters }, headers)
   const job = await service.until(String(body.mobilesd_job_id), 'completed', 'failed')
   t.equal(job.status, 'completed')

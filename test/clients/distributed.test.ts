@@ -1,5 +1,6 @@
 import t from 'tap'
 import { startService } from '../helper.ts'
+import { secondPass } from './bodies.ts'
 import {
   asking, basic, drawing, failNext, jsonOf, listsRead, opened, running, serverGone, type Fields, type Generation
 } from './http.ts'
@@ -68,17 +69,7 @@ const payload = (more: Fields = {}) => ({
   all_prompts: null,
   paste_to: null,
   comments: {},
-  enable_hr: false,
-  hr_scale: 2,
-  hr_upscaler: 'Latent',
-  hr_second_pass_steps: 0,
-  hr_resize_x: 0,
-  hr_resize_y: 0,
-  hr_checkpoint_name: null,
-  hr_sampler_name: null,
-  hr_scheduler: null,
-  hr_prompt: '',
-  hr_negative_prompt: '',
+  ...secondPass,
   force_task_id: null,
   latent_scale_mode: null,
   alwayson_scripts: {},

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { startService } from '../helper.ts'
+import { forgeExtensionParameters } from './bodies.ts'
 import { asking, failNext, jsonOf, serverGone, type Fields } from './http.ts'
 
 /** StableQueue-Forge-Extension: servers by alias, jobs with 202, and a script of its own that tests the connection. */
@@ -7,24 +8,7 @@ const service = await startService(t, { settings: { JOB_ATTEMPTS: '1', UI_AUTH: 
 const { accessKey, secret } = await service.services.accessKeys.create({ name: 'Forge', scopes: ['jobs:write', 'jobs:read', 'servers:read'] })
 const ask = asking(service, { 'X-API-Key': accessKey.key, 'X-API-Secret': secret })
 
-const parameters = {
-  positive_prompt: 'a lighthouse',
-  negative_prompt: 'blurry',
-  width: 64,
-  height: 64,
-  steps: 3,
-  cfg_scale: 7,
-  sampler_name: 'Euler',
-  seed: -1,
-  batch_size: 1,
-  n_iter: 1,
-  restore_faces: false,
-  checkpoint_name: '',
-  enable_hr: false,
-  hr_scale: 2,
-  hr_upscaler: 'Latent',
-  denoising_strength: 0.7
-}
+const parameters = { ...forgeExtensionParameters, positive_prompt: 'a lighthouse', steps: 3 }
 
 /** Only 202 is success; the id is under the oldest of its names. */
 async function submitted (more: Fields = {}): Promise<string | false> {

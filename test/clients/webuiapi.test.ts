@@ -1,5 +1,6 @@
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
+import { webuiapiDefaults, webuiapiTxt2img } from './bodies.ts'
 import {
   asking, basic, drawing, failNext, jsonOf, listsRead, opened, running, serverGone, type Fields, type Generation
 } from './http.ts'
@@ -34,60 +35,7 @@ function infoOf (json: Fields): unknown {
 const post = async (name: string, json: unknown, headers: Record<string, string> = {}) =>
   await toResult(ask('POST', `/sdapi/v1/${name}`, { json, headers }))
 
-/** Fields that the library sends by default. */
-const common = {
-  styles: [],
-  seed: -1,
-  subseed: -1,
-  subseed_strength: 0,
-  seed_resize_from_h: 0,
-  seed_resize_from_w: 0,
-  batch_size: 1,
-  n_iter: 1,
-  steps: 20,
-  cfg_scale: 7,
-  width: 512,
-  height: 512,
-  restore_faces: false,
-  tiling: false,
-  do_not_save_samples: false,
-  do_not_save_grid: false,
-  negative_prompt: '',
-  eta: 1,
-  s_churn: 0,
-  s_tmax: 0,
-  s_tmin: 0,
-  s_noise: 1,
-  override_settings: {},
-  override_settings_restore_afterwards: true,
-  sampler_name: 'Euler a',
-  scheduler: 'automatic',
-  sampler_index: 'Euler a',
-  script_name: null,
-  script_args: [],
-  send_images: true,
-  save_images: false,
-  alwayson_scripts: {}
-}
-const txt2img = (more: Fields) => ({
-  enable_hr: false,
-  hr_scale: 2,
-  hr_upscaler: 'Latent',
-  hr_second_pass_steps: 0,
-  hr_resize_x: 0,
-  hr_resize_y: 0,
-  hr_checkpoint_name: null,
-  hr_sampler_name: null,
-  hr_scheduler: null,
-  hr_prompt: '',
-  hr_negative_prompt: '',
-  denoising_strength: 0.7,
-  firstphase_width: 0,
-  firstphase_height: 0,
-  ...common,
-  ...quick,
-  ...more
-})
+const txt2img = (more: Fields) => webuiapiTxt2img({ ...quick, ...more })
 const img2img = (more: Fields) => ({
   init_images: [`data:image/png;base64,${drawing}`],
   resize_mode: 0,
@@ -100,7 +48,7 @@ const img2img = (more: Fields) => ({
   initial_noise_multiplier: 1,
   image_cfg_scale: 1.5,
   include_init_images: false,
-  ...common,
+  ...webuiapiDefaults,
   ...quick,
   ...more
 })

@@ -1,4 +1,4 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { quick } from '../helper.ts'
 import { checkInvariants } from './invariants.ts'
 import { startFleet, type Fleet } from './processes.ts'
@@ -21,6 +21,13 @@ t.test('a service that gets a signal to stop', async t => {
     accepted.push(...ids)
     return ids
   }
+  /** Starts the next worker, which must finish these jobs. */
+  async function finishWithNext (t: Test, ...ids: readonly string[]) {
+    const next = await fleet.worker()
+    for (const id of ids) t.equal((await api.until(id, 'completed', 'failed')).status, 'completed')
+    await checkInvariants(t, accepted, fleet)
+    return next
+  }
   const generationsOf = (id: string) => fleet.simulator.state().generations.filter(({ taskId }) => taskId === id)
 
   await t.test('returns a running job, which is first in the queue again and finishes after the next start', async t => {
@@ -38,9 +45,7 @@ t.test('a service that gets a signal to stop', async t => {
     t.same(waiting.map(({ status, queue_position: place }) => [status, place]),
       [['pending', 1], ['pending', 2], ['pending', 3]])
     t.same(waiting[0]?.attempts, [], 'a stop is no failed attempt')
-    const next = await fleet.worker()
-    for (const id of ids) t.equal((await api.until(id, 'completed', 'failed')).status, 'completed')
-    await checkInvariants(t, accepted, fleet)
+    const next = await finishWithNext(t, ...ids)
     next.signal('SIGINT')
     t.same(await next.ended, { code: 0, signal: null }, 'Ctrl-C does the same')
   })
@@ -56,9 +61,7 @@ t.test('a service that gets a signal to stop', async t => {
     t.comment(`stopped after ${Date.now() - asked} ms`)
     t.equal((await api.job(id)).status, 'pending')
     fleet.simulator.setFaults([])
-    const next = await fleet.worker()
-    t.equal((await api.until(id, 'completed', 'failed')).status, 'completed')
-    await checkInvariants(t, accepted, fleet)
+    const next = await finishWithNext(t, id)
     next.signal('SIGTERM')
     await next.ended
   })
@@ -73,9 +76,7 @@ t.test('a service that gets a signal to stop', async t => {
     worker.signal('SIGTERM')
     t.match(await worker.ended, { signal: null })
     fleet.simulator.setFaults([])
-    const next = await fleet.worker()
-    t.equal((await api.until(id, 'completed', 'failed')).status, 'completed')
-    await checkInvariants(t, accepted, fleet)
+    const next = await finishWithNext(t, id)
     next.signal('SIGTERM')
     await next.ended
   })
@@ -91,10 +92,8 @@ t.test('a service that gets a signal to stop', async t => {
     t.same(await Promise.all([worker.ended, other.ended]), [{ code: 0, signal: null }, { code: 0, signal: null }])
     t.comment(`stopped after ${Date.now() - asked} ms`)
     await fleet.redis.restart()
-    const next = await fleet.worker()
-    t.equal((await api.until(id, 'completed', 'failed')).status, 'completed')
+    const next = await finishWithNext(t, id)
     t.match(generationsOf(id), [{ interrupted: true }, { interrupted: false }])
-    await checkInvariants(t, accepted, fleet)
     next.signal('SIGTERM')
     await next.ended
   })

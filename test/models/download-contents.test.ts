@@ -1,35 +1,18 @@
 import { createHash } from 'node:crypto'
-import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import t from 'tap'
 import { safeFilename } from '../../src/models/download-service.ts'
 import { startService, type JsonBody } from '../helper.ts'
 import { folderWith, safetensors } from './files.ts'
+import { type Handler, startSource } from './source.ts'
 
 const shaOf = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 const fileOf = (seed: number) => Buffer.concat([safetensors({}, seed), Buffer.alloc(200_000, seed)])
 
-type Handler = (request: IncomingMessage, response: ServerResponse) => void
-
 t.test('a download is the promised file, or a clear failure', async t => {
-  const handlers = new Map<string, Handler>()
-  const asked: IncomingMessage[] = []
-  const server = createServer((request, response) => {
-    asked.push(request)
-    const handler = handlers.get(decodeURIComponent(request.url ?? ''))
-    if (handler === undefined) response.writeHead(404).end('{}')
-    else handler(request, response)
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { url, handlers } = await startSource(t)
   const folder = await folderWith(t, {})
   const service = await startService(t, {
     settings: { LORA_DIR: folder, CIVITAI_BASE_URL: `${url}/api/v1`, CIVITAI_INTERVAL_SECONDS: '0.01', HUGGINGFACE_BASE_URL: url }

@@ -1,38 +1,15 @@
 import { createHash } from 'node:crypto'
-import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { listenTo } from '../events/listener.ts'
 import { startService, type JsonBody } from '../helper.ts'
 import { folderWith, safetensors } from './files.ts'
+import { startSource } from './source.ts'
 
 const file = Buffer.concat([safetensors({}, 7), Buffer.alloc(300_000, 3)])
 const sha256 = createHash('sha256').update(file).digest('hex')
-
-type Handler = (request: IncomingMessage, response: ServerResponse) => void
-
-/** A server whose answers a test sets by path. */
-async function startSource (t: Pick<Test, 'teardown'>) {
-  const handlers = new Map<string, Handler>()
-  const requests: Array<{ path: string, range: string | undefined, authorization: string | undefined }> = []
-  const server = createServer((request, response) => {
-    const path = request.url ?? ''
-    requests.push({ path, range: request.headers.range, authorization: request.headers.authorization })
-    const handler = handlers.get(path)
-    if (handler === undefined) response.writeHead(404).end('{}')
-    else handler(request, response)
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, handlers, requests }
-}
 
 /** The whole file, or the part that Range requests. */
 function serve (request: IncomingMessage, response: ServerResponse): void {

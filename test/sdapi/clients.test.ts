@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import t from 'tap'
+import { webuiapiTxt2img } from '../clients/bodies.ts'
 import { onNotices, quick, startService, type Service } from '../helper.ts'
 import { base64, call, newKey, type Fields, type Generation } from './client.ts'
 
@@ -26,50 +27,9 @@ t.test('webuiapi: reads lists at its start, sets a model, sends every field, dec
   const other = models.find(({ model_name: name }) => name === 'anime-pastel')
   t.match(await call(service, 'POST', '/sdapi/v1/options', { sd_model_checkpoint: other?.title }, auth), { status: 200, json: null })
   t.equal((await call(service, 'GET', '/sdapi/v1/options', undefined, auth)).json.sd_model_checkpoint, other?.title)
-  const payload = {
-    enable_hr: false,
-    hr_scale: 2,
-    hr_upscaler: 'Latent',
-    hr_second_pass_steps: 0,
-    hr_resize_x: 0,
-    hr_resize_y: 0,
-    denoising_strength: 0.7,
-    firstphase_width: 0,
-    firstphase_height: 0,
-    prompt: 'cute squirrel',
-    styles: [],
-    seed: 1003,
-    subseed: -1,
-    subseed_strength: 0,
-    seed_resize_from_h: 0,
-    seed_resize_from_w: 0,
-    batch_size: 2,
-    n_iter: 1,
-    steps: 4,
-    cfg_scale: 7,
-    width: 64,
-    height: 64,
-    restore_faces: false,
-    tiling: false,
-    do_not_save_samples: false,
-    do_not_save_grid: false,
-    negative_prompt: 'ugly',
-    eta: 1,
-    s_churn: 0,
-    s_tmax: 0,
-    s_tmin: 0,
-    s_noise: 1,
-    override_settings: {},
-    override_settings_restore_afterwards: true,
-    sampler_name: 'Euler a',
-    sampler_index: 'Euler a',
-    scheduler: 'automatic',
-    script_name: null,
-    script_args: [],
-    send_images: true,
-    save_images: false,
-    alwayson_scripts: {}
-  }
+  const payload = webuiapiTxt2img({
+    prompt: 'cute squirrel', negative_prompt: 'ugly', seed: 1003, batch_size: 2, steps: 4, width: 64, height: 64
+  })
   const { status, json } = await call<Generation>(service, 'POST', '/sdapi/v1/txt2img', payload, auth)
   t.equal(status, 200, JSON.stringify(json).slice(0, 300))
   t.equal(json.images.length, 2)
