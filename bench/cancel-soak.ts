@@ -27,7 +27,7 @@ interface Soak {
   readonly cancels: number
   readonly seed: number
   /** Whether the server distinguishes tasks. */
-  readonly tasks: 'told apart' | 'alike'
+  readonly tasks: 'distinguished' | 'alike'
 }
 
 /** @returns the exit code: 0 if only cancelled generations were interrupted, and nothing is inconsistent */
@@ -36,7 +36,7 @@ export async function main (parameters: readonly string[]): Promise<number> {
     process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })
   }
   const [cancels = '1000', seed = '7'] = parameters.filter(parameter => !parameter.startsWith('--'))
-  const tasks = parameters.includes('--nowebui') ? 'alike' : 'told apart'
+  const tasks = parameters.includes('--nowebui') ? 'alike' : 'distinguished'
   return await withEnvironment(async environment => await soak(environment, {
     cancels: Number(cancels), seed: Number(seed), tasks
   }))
@@ -50,7 +50,7 @@ function stepsOf (chance: number): number {
 async function soak (environment: Environment, { cancels, seed, tasks }: Soak): Promise<number> {
   const random = createRandom(seed)
   const simulator = await startSimulator({
-    stepMilliseconds: 20, loadMilliseconds: 0, internalProgress: tasks === 'told apart'
+    stepMilliseconds: 20, loadMilliseconds: 0, internalProgress: tasks === 'distinguished'
   })
   environment.onClose(simulator.close)
   const service = await startService(environment, { command: 'start', servers: { Main: simulator.url } })

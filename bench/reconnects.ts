@@ -119,6 +119,6 @@ async function run (environment: Environment, wanted: number, random: () => numb
   const resets = listeners.reduce((sum, listener) => sum + listener.resets, 0)
   process.stdout.write(`${made()} reconnects of ${listenerCount} listeners, ${restarts} restarts of the API, ` +
     `${ended.length} jobs, ${ended.length * listenerCount} ends to hear:\n` +
-    `missed ${missed}, told twice ${twice}, told to read anew ${resets}\n`)
+    `missed ${missed}, sent twice ${twice}, resets ${resets}\n`)
   return missed === 0 && twice === 0 ? 0 : 1
 }

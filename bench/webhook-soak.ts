@@ -26,7 +26,12 @@ const settings = {
   EGRESS_PROFILE: 'lan', WEBHOOK_TIMEOUT_SECONDS: '2', WEBHOOK_RETRY_SCHEDULE: Array(30).fill('300ms').join()
 }
 
-interface Told { readonly ids: Set<string>, readonly bodies: Set<string>, readonly types: Set<string>, count: number }
+interface Received {
+  readonly ids: Set<string>
+  readonly bodies: Set<string>
+  readonly types: Set<string>
+  count: number
+}
 
 /** @returns the exit code: 0 where no event was lost and none came as two different ones */
 export async function main ([killCount = '60', seed = '7']: readonly string[]): Promise<number> {
@@ -87,7 +92,7 @@ async function soak (environment: Environment, killCount: number, random: () => 
       workers[index] = await startWorker()
       kills.worker++
     }
-    process.stderr.write(`kill ${kills.worker + kills.api}: ${accepted.length} jobs accepted, ${receiver.told.size} told of\n`)
+    process.stderr.write(`kill ${kills.worker + kills.api}: ${accepted.length} jobs accepted, ${receiver.received.size} delivered\n`)
   }
   over.abort()
   await submitting
@@ -98,13 +103,13 @@ async function soak (environment: Environment, killCount: number, random: () => 
   const traces = { look: environment.redis, keys, dataDirectory: environment.folder }
   const problems = await findProblems(accepted, traces)
   const jobs = await readJobs(traces)
-  const lost = [...jobs.keys()].filter(id => !receiver.told.has(id))
-  const doubled = [...receiver.told.values()].filter(({ ids, bodies }) => ids.size > 1 || bodies.size > 1)
-  const wrong = [...jobs.values()].filter(({ id, status }) => receiver.told.get(id)?.types.has(`job.${status}`) === false)
-  const deliveries = [...receiver.told.values()].reduce((sum, { count }) => sum + count, 0)
+  const lost = [...jobs.keys()].filter(id => !receiver.received.has(id))
+  const doubled = [...receiver.received.values()].filter(({ ids, bodies }) => ids.size > 1 || bodies.size > 1)
+  const wrong = [...jobs.values()].filter(({ id, status }) => receiver.received.get(id)?.types.has(`job.${status}`) === false)
+  const deliveries = [...receiver.received.values()].reduce((sum, { count }) => sum + count, 0)
   process.stdout.write([
     `kills: ${kills.worker} of workers, ${kills.api} of the API`,
-    `jobs accepted: ${accepted.length}; in Redis: ${jobs.size}; told of: ${receiver.told.size}, in ${deliveries} deliveries`,
+    `jobs accepted: ${accepted.length}; in Redis: ${jobs.size}; delivered: ${receiver.received.size}, in ${deliveries} deliveries`,
     `events lost: ${lost.length}`,
     `different events for one end: ${doubled.length}`,
     `events that do not say what the job is: ${wrong.length}`,
@@ -117,7 +122,7 @@ async function soak (environment: Environment, killCount: number, random: () => 
 
 /** Takes most events, and fails at some before or after it has noted them. */
 async function startReceiver (environment: Environment, webhook: Webhook, random: () => number) {
-  const told = new Map<string, Told>()
+  const received = new Map<string, Received>()
   let forged = 0
   const server = createServer((request, response) => {
     text(request).then(body => {
@@ -129,12 +134,12 @@ async function startReceiver (environment: Environment, webhook: Webhook, random
       const chance = random()
       if (chance < 0.1) return response.writeHead(500).end()
       const { type, data: { id } } = JSON.parse(body) as { type: string, data: { id: string } }
-      const known: Told = told.get(id) ?? { ids: new Set(), bodies: new Set(), types: new Set(), count: 0 }
+      const known: Received = received.get(id) ?? { ids: new Set(), bodies: new Set(), types: new Set(), count: 0 }
       known.ids.add(String(request.headers['webhook-id']))
       known.bodies.add(body)
       known.types.add(type)
       known.count++
-      told.set(id, known)
+      received.set(id, known)
       return chance < 0.2 ? response.destroy() : response.writeHead(204).end()
     }).catch(() => { response.destroy() })
   }).listen(0, '127.0.0.1')
@@ -143,5 +148,5 @@ async function startReceiver (environment: Environment, webhook: Webhook, random
     server.closeAllConnections()
     server.close()
   })
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`, told, forged: () => forged }
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`, received, forged: () => forged }
 }

@@ -21,7 +21,7 @@ interface Reply {
   readonly error?: string
 }
 
-/** Starts a module as a child that is ended with the ground. */
+/** Starts a module as a child that ends with the environment. */
 export function startChild (
   environment: Pick<Environment, 'onClose'>, module: URL, parameters: readonly string[], options: ForkOptions = {}
 ): Child {

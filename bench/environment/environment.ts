@@ -19,7 +19,7 @@ export const silentLogger = pino({ level: 'silent' })
 
 const open = new Set<() => Promise<void>>()
 
-/** Gives the work a ground and clears it away afterwards, whatever happens. */
+/** Runs the work in an environment and removes that afterwards, also after an error. */
 export async function withEnvironment<Outcome> (
   work: (environment: Environment) => Promise<Outcome>
 ): Promise<Outcome> {

@@ -25,7 +25,7 @@ export interface ServiceOptions {
 const commandLine = new URL('./service-process.js', import.meta.url)
 const watch = new URL('./watch-process.js', import.meta.url)
 
-/** Starts the product; does not wait until it is up. Its log goes into the ground's folder. */
+/** Starts the product; does not wait until it is up. Its log goes into the environment's folder. */
 export async function launchService (
   environment: Environment, { command, servers, settings = {} }: ServiceOptions
 ): Promise<ServiceProcess> {

@@ -340,12 +340,12 @@ t.test('a slow answer is read to its end, one byte at a time', async t => {
 })
 
 t.test('the server counts as done when its answer begins, not while it keeps a proxy awake or makes an error', async t => {
-  const told: string[] = []
+  const reported: string[] = []
   let finish = (): void => {}
   const { client } = await start(t, (_request, response) => {
     response.writeHead(200, { 'content-type': 'application/json' })
     response.write('\n ')
-    told.push('blank')
+    reported.push('blank')
     finish = () => {
       response.write(completeAnswer.slice(0, 20))
       finish = () => { response.end(completeAnswer.slice(20)) }
@@ -354,17 +354,17 @@ t.test('the server counts as done when its answer begins, not while it keeps a p
   })
   await client.generate('txt2img', '{}', options({
     onAnswering () {
-      told.push('answer')
+      reported.push('answer')
       finish()
     }
   }))
-  t.same(told, ['blank', 'answer'], 'told once, with most of the answer still to come')
+  t.same(reported, ['blank', 'answer'], 'reported once, with most of the answer still to come')
 
   const failing = await start(t, (_request, response) => { answer(response, 500, { error: 'RuntimeError' }) })
-  await failureOf(failing.client.generate('txt2img', '{}', options({ onAnswering: () => told.push('error') })))
+  await failureOf(failing.client.generate('txt2img', '{}', options({ onAnswering: () => reported.push('error') })))
   const proxied = await start(t, (_request, response) => { page(response, 200) })
-  await failureOf(proxied.client.generate('txt2img', '{}', options({ onAnswering: () => told.push('page') })))
-  t.same(told, ['blank', 'answer'])
+  await failureOf(proxied.client.generate('txt2img', '{}', options({ onAnswering: () => reported.push('page') })))
+  t.same(reported, ['blank', 'answer'])
 })
 
 t.test('an answer is read to its end although its connection ended before', async t => {

@@ -245,7 +245,7 @@ t.test('the master key and the admin token are created once, for their owner onl
   if (first === undefined) return
   t.match(adminTokenNotice(first, 'http://h:1'), `http://h:1/#token=${first.token}`)
   const later = await loadAdminToken(settings)
-  t.notMatch(adminTokenNotice(later, 'http://h:1'), first.token, 'it is told only once')
+  t.notMatch(adminTokenNotice(later, 'http://h:1'), first.token, 'it is shown only once')
   t.match(await loadAdminToken({ ...settings, ADMIN_TOKEN: 'given' }), { token: 'given', created: false })
 })
 

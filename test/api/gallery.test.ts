@@ -154,8 +154,8 @@ t.test('many images come as one zip, with their parameters', async t => {
   for (const name of names) {
     t.ok(entries.get(name)?.content.equals((await bytesOf(`/outputs/${name}`)).body), name)
   }
-  const told = entries.get(`${names[2]}.json`)
-  t.match(JSON.parse(String(inflateRawSync(told?.content ?? ''))), {
+  const entry = entries.get(`${names[2]}.json`)
+  t.match(JSON.parse(String(inflateRawSync(entry?.content ?? ''))), {
     filename: names[2], seed: Number, checkpoint: /^anime-pastel/, generation_params: { prompt: 'a blue house', steps: 2 }
   })
 

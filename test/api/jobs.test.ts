@@ -152,23 +152,23 @@ t.test('a waiting job changes its priority and its position, and the queue follo
   await request('POST', '/api/v1/servers/Main/pause')
   const ids: Record<string, string> = {}
   for (const name of ['one', 'two', 'three', 'four', 'five']) ids[name] = await service.submit({ ...quick, prompt: name })
-  const inLine = async () => {
+  const waitingJobs = async () => {
     const { body } = await request('GET', '/api/v2/jobs?status=pending&server=Main&order=line')
     return (body.jobs as Array<{ generation_params: { prompt: string } }>).map(job => job.generation_params.prompt)
   }
   const change = async (name: string, body: object) => await request('PATCH', `/api/v2/jobs/${ids[name]}`, body)
 
   t.match(await change('four', { before: ids.two }), { status: 200, body: { job: { queue_position: 2 } } })
-  t.strictSame(await inLine(), ['one', 'four', 'two', 'three', 'five'])
+  t.strictSame(await waitingJobs(), ['one', 'four', 'two', 'three', 'five'])
   t.match(await change('three', { priority: 9 }), { status: 200, body: { job: { queue_position: 1, priority: 9 } } })
   await request('POST', `/api/v2/jobs/${ids.five}/run-now`)
   t.match(await request('POST', `/api/v2/jobs/${ids.two}/run-now`), { body: { job: { queue_position: 1 } } },
-    'the first in line is whoever was moved there last')
-  t.strictSame(await inLine(), ['two', 'five', 'three', 'one', 'four'])
+    'the job moved last is the first in the queue')
+  t.strictSame(await waitingJobs(), ['two', 'five', 'three', 'one', 'four'])
   t.match(await change('one', { before: ids.five }), { body: { job: { queue_position: 2 } } })
   t.match(await change('two', { priority: 1 }), { body: { job: { queue_position: 5 } } })
   const expected = ['one', 'five', 'three', 'four', 'two']
-  t.strictSame(await inLine(), expected)
+  t.strictSame(await waitingJobs(), expected)
   const page = await request('GET', '/api/v2/jobs?status=pending&server=Main&order=line&limit=2&offset=1')
   t.match(page.body, { total: 5, count: 2, jobs: [{ id: ids.five }, { id: ids.three }] })
 

@@ -113,10 +113,10 @@ t.test('the drop-in\'s generations list all of A1111\'s fields, and the examples
   for (const mode of ['txt2img', 'img2img'] as const) {
     const path = `/sdapi/v1/${mode}`
     const schema = resolve(operations.find(operation => operation.path === path)?.bodies['application/json'] ?? {})
-    const told = Object.keys(schema.properties ?? {})
+    const documented = Object.keys(schema.properties ?? {})
     const known = [...Object.keys(generationModel(mode, 'forge')), ...Object.keys(webhookFields), 'meta']
-    t.strictSame(known.filter(name => !told.includes(name)), [], 'what it takes is told')
-    t.strictSame(told.filter(name => !known.includes(name)), [], 'and nothing else')
+    t.strictSame(known.filter(name => !documented.includes(name)), [], 'accepted fields are documented')
+    t.strictSame(documented.filter(name => !known.includes(name)), [], 'and nothing else')
     t.strictSame([schema.required, schema.additionalProperties], [undefined, true])
     for (const example of schema.examples as unknown[]) {
       t.match(await service.request('POST', `${path}?async=1`, example), { status: 202, body: { uuid: String } })
@@ -155,12 +155,12 @@ t.test('for any input the answer is a documented one, and never an internal erro
         ...(payload === undefined ? {} : { payload: JSON.stringify(payload), headers: { 'content-type': type } })
       })
       const declared = responses[answer.statusCode]
-      const told = `${method} ${url} answers ${answer.statusCode} ${answer.body.slice(0, 500)}`
-      if (answer.statusCode >= 500 && answer.statusCode !== 502) throw new Error(told)
-      if (declared === undefined) throw new Error(`${told}, which is not documented`)
+      const documented = `${method} ${url} answers ${answer.statusCode} ${answer.body.slice(0, 500)}`
+      if (answer.statusCode >= 500 && answer.statusCode !== 502) throw new Error(documented)
+      if (declared === undefined) throw new Error(`${documented}, which is not documented`)
       const schema = declared.content?.['application/json']?.schema
       const fault = schema === undefined || answer.body === '' ? null : faultOf(schema, answer.json())
-      if (fault !== null) throw new Error(`${told}: ${fault}`)
+      if (fault !== null) throw new Error(`${documented}: ${fault}`)
     }), { numRuns: 6, seed: 20_261_121, endOnFailure: true, includeErrorInReport: true })
     t.pass(nameOf(operation))
   }

@@ -69,7 +69,7 @@ t.test('init images and masks can be base64, data URLs or files', async t => {
     t.match([images[0], mask], [{ $media: /\.png$/ }, { $media: /\.png$/ }], 'kept beside the record')
     const kept = await fetch(`${service.url}/api/v2/jobs/${job.id}/inputs/${images[0]?.$media}`)
     t.match(Object.fromEntries(kept.headers), { 'content-type': 'image/png', 'cache-control': /private, .*immutable/ })
-    t.ok(image.equals(Buffer.from(await kept.arrayBuffer())), 'whoever may see the job gets it back')
+    t.ok(image.equals(Buffer.from(await kept.arrayBuffer())), 'clients with the right to see the job get it back')
     t.match(service.simulator.state().generations.find(({ taskId }) => taskId === job.id), { mode: 'img2img' })
   }
   t.equal(answers[3]?.body.priority, 7, 'numbers of forms are read')
@@ -118,7 +118,7 @@ t.test('errors come before anything is queued, by field, with the most similar n
   }
   for (const steps of [0, '0']) {
     const { body } = await post(withParameters({ ...quick, steps }))
-    t.match(body.message, /^generation_params\.steps /, 'the same words whoever found it')
+    t.match(body.message, /^generation_params\.steps /, 'the same words from each check')
   }
   const after = await idle.request('GET', '/api/v2/jobs?limit=1')
   t.equal(after.body.total, before.body.total)

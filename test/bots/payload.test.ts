@@ -96,8 +96,8 @@ const cases: readonly Case[] = [
       }
     }
   },
-  { what: 'an image from a picture', route: 'img2img', request: { image }, path: img2img, a1111: started },
-  { what: 'a part drawn anew', route: 'inpaint', request: { image, mask }, path: img2img, a1111: { ...started, ...masked } },
+  { what: 'an image from an image', route: 'img2img', request: { image }, path: img2img, a1111: started },
+  { what: 'an inpainted part', route: 'inpaint', request: { image, mask }, path: img2img, a1111: { ...started, ...masked } },
   {
     what: 'a control map',
     route: 'controlnet',
@@ -150,7 +150,7 @@ const cases: readonly Case[] = [
     }
   })),
   {
-    what: 'a larger picture',
+    what: 'an extended image',
     route: 'upscale',
     request: { image, scale: 3 },
     path: '/sdapi/v1/extra-batch-images',

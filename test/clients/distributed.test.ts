@@ -86,13 +86,13 @@ async function part (json: Fields, mode: Mode = 'txt2img'): Promise<Generation> 
 
 /** How it adds the images to its own gallery. */
 function injected ({ images, parameters, info }: Generation): Array<{ seed: number, subseed: number, text: string }> {
-  const told = JSON.parse(info) as Record<'all_seeds' | 'all_subseeds', number[]> & Record<'seed' | 'subseed', number> &
+  const parsed = JSON.parse(info) as Record<'all_seeds' | 'all_subseeds', number[]> & Record<'seed' | 'subseed', number> &
     { infotexts: string[] }
   const many = Number(parameters.batch_size) * Number(parameters.n_iter) > 1
   return images.map((_, index) => ({
-    seed: Number(many ? told.all_seeds[index] : told.seed),
-    subseed: Number(many ? told.all_subseeds[index] : told.subseed),
-    text: String(told.infotexts[index])
+    seed: Number(many ? parsed.all_seeds[index] : parsed.seed),
+    subseed: Number(many ? parsed.all_subseeds[index] : parsed.subseed),
+    text: String(parsed.infotexts[index])
   }))
 }
 

@@ -26,7 +26,7 @@ t.test('over reconnects, restarts and other processes no end is missed, and none
   const isDone = () => jobIds.every(id => heard.some(({ kind, job_id: of }) => kind === 'completed' && of === id))
 
   /** Listens at one address until it is disconnected, and keeps the last id, as a browser does. */
-  async function hearAt (url: string, work: () => Promise<void>): Promise<void> {
+  async function listenAt (url: string, work: () => Promise<void>): Promise<void> {
     const listener = await listenTo(`${url}/api/v1/events?kinds=accepted,started,completed,failed`,
       lastEventId === '' ? {} : { 'Last-Event-ID': lastEventId })
     await listener.untilKind('ready')
@@ -41,11 +41,11 @@ t.test('over reconnects, restarts and other processes no end is missed, and none
   for (let round = 0; round < 12; round++) {
     const submit = async () => { jobIds.push(await service.submit(quick)) }
     if (round % 2 === 0) {
-      await hearAt(service.url, submit)
+      await listenAt(service.url, submit)
     } else {
       const app = await createApp({ services, logger: silentLogger, tokens: [] })
       const url = await app.listen({ host: '127.0.0.1', port: 0 })
-      await hearAt(url, async () => {
+      await listenAt(url, async () => {
         await submit()
         await app.close()
       })
@@ -53,7 +53,7 @@ t.test('over reconnects, restarts and other processes no end is missed, and none
     // Without any listener.
     await submit()
   }
-  while (!isDone()) await hearAt(service.url, async () => { await service.until(jobIds.at(-1) ?? '', 'completed') })
+  while (!isDone()) await listenAt(service.url, async () => { await service.until(jobIds.at(-1) ?? '', 'completed') })
   for (const id of jobIds) {
     t.strictSame(heard.filter(event => event.job_id === id).map(({ kind }) => kind), ['accepted', 'started', 'completed'])
   }
@@ -68,7 +68,7 @@ t.test('events during a process\' disconnection from Redis arrive when it is bac
   proxy.cut()
   const missed = await service.submit(quick)
   await service.until(missed, 'completed')
-  proxy.mend()
+  proxy.repair()
   await listener.until(({ kind, job_id: id }) => kind === 'completed' && id === missed)
   const next = await service.submit(quick)
   await listener.until(({ kind, job_id: id }) => kind === 'completed' && id === next)
@@ -79,6 +79,6 @@ t.test('events during a process\' disconnection from Redis arrive when it is bac
   proxy.cut()
   for (let count = 0; count < 3; count++) await service.until(await service.submit(quick), 'completed')
   await service.services.redis.xtrim(service.services.keys.key('events'), 'MAXLEN', 1)
-  proxy.mend()
+  proxy.repair()
   await listener.untilKind('reset')
 })

@@ -58,8 +58,8 @@ t.test('filters narrow a stream; the error for an invalid one names its field', 
 t.test('a key gets events of its own jobs, of servers if its scopes include them, and none once it is disabled', async t => {
   const own = await keyHeaders(service)
   const other = await keyHeaders(service, { scopes: ['jobs:read'] })
-  const overseer = await keyHeaders(service, { scopes: ['jobs:read', 'jobs:read:all'] })
-  const hearers = await Promise.all([own, other, overseer].map(async ({ headers }) => {
+  const manager = await keyHeaders(service, { scopes: ['jobs:read', 'jobs:read:all'] })
+  const listeners = await Promise.all([own, other, manager].map(async ({ headers }) => {
     const listener = await listenTo(everything, headers)
     t.teardown(listener.close)
     await listener.untilKind('ready')
@@ -73,7 +73,7 @@ t.test('a key gets events of its own jobs, of servers if its scopes include them
   const server = await registry.update(registry.require('Main').id, { paused: true })
   await registry.update(server.id, { paused: false })
   await service.until(ours, 'completed')
-  const [owner, thirdParty, all] = hearers
+  const [owner, thirdParty, all] = listeners
   await all?.until(({ job_id: id, kind }) => id === ours && kind === 'completed')
   await owner?.untilKind('server-resumed')
   t.same(about(owner?.events ?? [], ours), [])
@@ -87,10 +87,10 @@ t.test('a key gets events of its own jobs, of servers if its scopes include them
     [404, 'job_not_found', `/api/v1/jobs/${theirs}/events`, other.headers],
     [404, 'job_not_found', '/api/v2/jobs/none/events', {}]
   ] as const) {
-    const { status: given, body: told } = await service.request('GET', path, undefined, headers)
-    t.strictSame([given, told.error], [status, code], path)
+    const { status: given, body: answer } = await service.request('GET', path, undefined, headers)
+    t.strictSame([given, answer.error], [status, code], path)
   }
-  const byKey = await listenTo(`${everything}?key=${own.id}&lastEventId=0`, overseer.headers)
+  const byKey = await listenTo(`${everything}?key=${own.id}&lastEventId=0`, manager.headers)
   t.teardown(byKey.close)
   await byKey.until(({ job_id: id, kind }) => id === theirs && kind === 'completed')
   t.ok(byKey.events.every(event => event.kind === 'ready' || event.api_key_id === own.id))
@@ -124,7 +124,7 @@ t.test('one job: a snapshot first, its end last, however late a client asks', as
 
   for (const knowing of [early, late]) {
     const again = await fetch(ofJob(jobId), { headers: { 'Last-Event-ID': knowing.lastEventId() } })
-    t.equal(again.status, 204, 'who knows the end is told to stop')
+    t.equal(again.status, 204, 'a client that has the end gets 204')
   }
   const started = early.events.find(({ kind }) => kind === 'started')
   const between = await listenTo(ofJob(jobId), { 'Last-Event-ID': String(started?.id) })

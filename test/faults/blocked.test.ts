@@ -147,7 +147,7 @@ t.test('a job that still runs behind a proxy ends at its own deadline', async t 
 })
 
 t.test('a route that is missing at work is a capability that the server lacks, until it is restarted', async t => {
-  const redraw = async () => await service.request('POST', '/api/v2/generate', {
+  const submitAgain = async () => await service.request('POST', '/api/v2/generate', {
     ...atMain, generation_params: { ...quick, init_images: [image] }
   })
   const changed = async () => { await services.registry.update(serverId, { jobTimeoutSeconds: null }) }
@@ -155,19 +155,19 @@ t.test('a route that is missing at work is a capability that the server lacks, u
   const restarted = async () => { await simulator.restart({ refuseMilliseconds: 4000 }) }
   for (const [fault, remedy] of [[{ status: 404 }, changed], [{ status: 405, page: true }, restarted]] as const) {
     simulator.setFaults([{ kind: 'missing-route', path: '/sdapi/v1/img2img', method: 'POST', ...fault, ...sticky }])
-    const accepted = await untilStatus(redraw, 202)
+    const accepted = await untilStatus(submitAgain, 202)
     const id = String(accepted.body.job_id)
     t.match(await end(id), {
       status: 'failed', error: { code: 'server_capability', message: /Main does not offer \/sdapi\/v1\/img2img/ }, attempts: [{}]
     })
     t.equal((await services.store.get(id)).sends, 1)
-    t.match(await untilStatus(redraw, 422), { body: { error: 'server_capability' } }, 'no further one is accepted')
+    t.match(await untilStatus(submitAgain, 422), { body: { error: 'server_capability' } }, 'no further one is accepted')
     t.match(await end(await service.submit(quick)), { status: 'completed' }, 'what it offers is done')
     t.match((await view()).health, /online|busy/)
     simulator.setFaults([])
     await remedy()
   }
-  t.match(await end(String((await untilStatus(redraw, 202)).body.job_id)), { status: 'completed' })
+  t.match(await end(String((await untilStatus(submitAgain, 202)).body.job_id)), { status: 'completed' })
 })
 
 t.test('a route that is missing from the start is known before any job', async t => {

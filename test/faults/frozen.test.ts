@@ -57,7 +57,7 @@ t.test('workers that freeze', async t => {
     await until(() => generationsOf(fleet, third).length > 0)
     // after an outage it looks for unfinished work at once, otherwise twice a minute
     proxy.cut()
-    proxy.mend()
+    proxy.repair()
     for (const id of ids) await api.until(id, 'completed', 'failed', 'cancelled')
     t.same(ids.map(id => generationsOf(fleet, id).map(({ interrupted }) => interrupted)),
       [[true, false], [false], [false]])

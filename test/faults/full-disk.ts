@@ -8,7 +8,7 @@ type Call = 'open' | 'write' | 'read'
 export interface FaultyDisk {
   /** From now on each of these calls on a path that contains `part` fails with this error. */
   fail (errno: string, calls: readonly Call[], part: string): void
-  mend (): void
+  repair (): void
 }
 
 /** Every module of this process sees the change, since it calls Node's own functions by their names. */
@@ -43,6 +43,6 @@ export function createFaultyDisk (t: Pick<Test, 'teardown'>): FaultyDisk {
   })
   return {
     fail (errno, calls, part) { fault = { errno, calls, part } },
-    mend () { fault = null }
+    repair () { fault = null }
   }
 }

@@ -119,7 +119,7 @@ t.test('api and worker processes', async t => {
     const other = await fleet.worker()
     proxy.cut()
     await other.printed(/generation started/)
-    proxy.mend()
+    proxy.repair()
     await cutOff.printed(/another process serves/)
     await allEnd(api, [first, second, third])
     t.same([first, second, third].map(id => generationsOf(fleet, id).length), [2, 1, 1])

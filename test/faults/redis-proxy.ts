@@ -19,7 +19,7 @@ export interface RedisProxy extends TestRedis {
   lost (): number
   /** Closes every connection and accepts no new one until it is repaired. */
   cut (): void
-  mend (): void
+  repair (): void
 }
 
 /** @param socketPath where the real Redis listens */
@@ -96,6 +96,6 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
       isCut = true
       for (const socket of open) socket.destroy()
     },
-    mend () { isCut = false }
+    repair () { isCut = false }
   }
 }

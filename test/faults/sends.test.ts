@@ -41,7 +41,7 @@ t.test('a job that loses its worker or server again and again is sent as often a
   t.match(await service.job(id), { status: 'failed', error: { code: 'worker_lost' } })
   t.equal(await store.position(await store.get(id)), null)
   t.equal((await service.request('POST', `/api/v2/jobs/${id}/retry`)).status, 200)
-  t.equal(await sendOn(id, times(10, 'answers')), 3, 'a retry by hand begins anew')
+  t.equal(await sendOn(id, times(10, 'answers')), 3, 'a retry by hand starts from zero')
 })
 
 t.test('a server that died allows one more generation; a send that never arrived, or was stopped in order, does not count', async t => {

@@ -23,7 +23,7 @@ const jobKinds = [
 
 t.test('a job on a server that was still starting is sent again, and uses no attempt', async t => {
   // Without the lists that are mounted last, nothing shows that its scripts are not ready.
-  const service = await startService(t, { worker: 'none', simulator: { controlNet: false, mountMilliseconds: 60_000 } })
+  const service = await startService(t, { worker: 'none', simulator: { controlNet: false, mountMilliseconds: 600_000 } })
   const { simulator, services } = service
   const [server] = services.registry.list()
   await services.states.write(server?.id ?? '', {

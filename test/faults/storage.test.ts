@@ -96,7 +96,7 @@ t.test('a full disk pauses every server, charges no job and keeps arriving image
     ['ENOSPC', ['write']], ['EDQUOT', ['write']], ['EIO', ['write']], ['EROFS', ['open']], ['EACCES', ['open']], ['EMFILE', ['open']]
   ] as const) {
     await t.test(errno, async t => {
-      await checkFault(t, service, errno, () => { disk.fail(errno, calls, join(outputs, '.drafts')) }, disk.mend)
+      await checkFault(t, service, errno, () => { disk.fail(errno, calls, join(outputs, '.drafts')) }, disk.repair)
     })
   }
   await t.test('the folder is moved away', async t => {
@@ -126,7 +126,7 @@ t.test('an image that is unreadable for the moment, and a quota that only an ima
     disk.fail('EMFILE', ['read'], join('media', 'inputs'))
     const id = await service.submit({ ...quick, init_images: [image] })
     await untilReady(service, 503)
-    disk.mend()
+    disk.repair()
     for (const one of [id, other]) t.match(await service.until(one, 'completed', 'failed'), { status: 'completed', attempts: [] })
     t.equal(service.simulator.state().generations.length, 2)
   })
@@ -146,7 +146,7 @@ t.test('an image that is unreadable for the moment, and a quota that only an ima
     while (service.services.storage.last() === null) await sleep(10)
     t.equal((await service.request('POST', `/api/v2/jobs/${id}/cancel`)).status, 200)
     t.equal((await service.until(id, 'cancelled', 'completed', 'failed')).status, 'cancelled')
-    disk.mend()
+    disk.repair()
     await untilReady(service, 200)
   })
   await t.test('a worker that stops meanwhile returns its job, and another generates it', async t => {
@@ -156,7 +156,7 @@ t.test('an image that is unreadable for the moment, and a quota that only an ima
     while (service.services.storage.last() === null) await sleep(10)
     await service.worker?.close()
     t.match(await service.job(id), { status: 'pending' })
-    disk.mend()
+    disk.repair()
     const next = await startWorker(service.services, { whileUp: 1000, whileDown: 50, inventory: 1000 })
     t.teardown(next.close)
     t.equal((await service.until(id, 'completed', 'failed')).status, 'completed')

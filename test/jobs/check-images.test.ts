@@ -61,7 +61,7 @@ t.test('images are compared by their visible content', async t => {
   const patch = await sharp({ create: { width: 6, height: 6, channels: 3, background: '#fff' } }).png().toBuffer()
   const restored = await sharp(drawing).composite([{ input: patch, left: 20, top: 14 }]).png().toBuffer()
   const jpeg = async (bytes: Buffer) => await sharp(bytes).jpeg({ quality: 92 }).toBuffer()
-  t.same(await judged(drawing, restored, upstream), [], 'a small face that was drawn anew')
+  t.same(await judged(drawing, restored, upstream), [], 'a small face that was restored')
   t.same(await judged(drawing, await jpeg(restored), upstream), [], 'the same, as a JPEG')
   t.same(await judged(drawing, await jpeg(drawing), upstream), ['faces_not_restored'], 'a JPEG of the same picture')
   t.same(await judged(drawing, restored, { upscaler_1: 'None' }), [], 'nothing was asked for')
@@ -72,7 +72,7 @@ t.test('images are compared by their visible content', async t => {
   for (const kernel of ['lanczos3', 'cubic', 'nearest'] as const) {
     t.same(await judged(drawing, await resize(drawing, kernel), model), ['not_upscaled'], kernel)
   }
-  t.same(await judged(grey, await resize(grey, 'cubic'), model), [], 'where there is nothing to see nothing can be told')
+  t.same(await judged(grey, await resize(grey, 'cubic'), model), [], 'without details nothing is recognizable')
   t.same(await judged(drawing, drawing, model), ['different_size'], 'as small as it was')
   const blended = { ...model, upscaler_2: 'Lanczos', extras_upscaler_2_visibility: 1 }
   t.same(await judged(drawing, await resize(drawing, 'lanczos3'), blended), [], 'resized by the second upscaler, as asked')

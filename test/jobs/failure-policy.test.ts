@@ -14,25 +14,25 @@ const ranOut = (server: string): JobAttempt => ({
   run: 1, server, startedAt: 0, endedAt: 1, error: { code: 'out_of_memory', message: '', failureClass: 'out-of-memory' }
 })
 
-const told = (code: string, server: string, message = 'what happened'): JobAttempt => ({
+const attempt = (code: string, server: string, message = 'what happened'): JobAttempt => ({
   run: 3, server, startedAt: 0, endedAt: 1, error: { code, message, failureClass: 'passing' }
 })
 
 /** A job that was sent as often as allowed is not sent again; neither is one that got the same error twice. */
 const further = [
   ['a firewall', failure('blocked', 'forbidden'), fresh, { kind: 'give-back', usedAttempts: 1, elsewhere: true }],
-  ['a firewall again', failure('blocked', 'forbidden'), { ...fresh, attempts: [told('forbidden', 'Main')] },
+  ['a firewall again', failure('blocked', 'forbidden'), { ...fresh, attempts: [attempt('forbidden', 'Main')] },
     { kind: 'fail', code: 'forbidden', elsewhere: true }],
-  ['a firewall of another server', failure('blocked', 'forbidden'), { ...fresh, attempts: [told('forbidden', 'Other')] },
+  ['a firewall of another server', failure('blocked', 'forbidden'), { ...fresh, attempts: [attempt('forbidden', 'Other')] },
     { kind: 'give-back' }],
-  ['an error again', failure('passing', 'server_error'), { ...fresh, attempts: [told('server_error', 'Main')] }, { kind: 'fail' }],
-  ['an error of another server', failure('passing', 'server_error'), { ...fresh, attempts: [told('server_error', 'Other')] },
+  ['an error again', failure('passing', 'server_error'), { ...fresh, attempts: [attempt('server_error', 'Main')] }, { kind: 'fail' }],
+  ['an error of another server', failure('passing', 'server_error'), { ...fresh, attempts: [attempt('server_error', 'Other')] },
     { kind: 'fail' }],
-  ['another error', failure('passing', 'server_error'), { ...fresh, attempts: [told('server_error', 'Main', 'else')] },
+  ['another error', failure('passing', 'server_error'), { ...fresh, attempts: [attempt('server_error', 'Main', 'else')] },
     { kind: 'give-back' }],
   ['an error of an earlier life', failure('passing', 'server_error'),
-    { ...fresh, firstRun: 4, attempts: [told('server_error', 'Main')] }, { kind: 'give-back' }],
-  ['answers that break off', failure('passing', 'truncated_answer'), { ...fresh, attempts: [told('truncated_answer', 'Main')] },
+    { ...fresh, firstRun: 4, attempts: [attempt('server_error', 'Main')] }, { kind: 'give-back' }],
+  ['answers that break off', failure('passing', 'truncated_answer'), { ...fresh, attempts: [attempt('truncated_answer', 'Main')] },
     { kind: 'give-back' }],
   ['memory at the last send', failure('out-of-memory', 'out_of_memory'), { ...fresh, sends: 2, deaths: 0 },
     { kind: 'fail', elsewhere: false, message: /Try/ }],
@@ -41,7 +41,7 @@ const further = [
   ['one that another job has found broken', failure('server-down', 'cuda_poisoned'),
     { ...fresh, usedAttempts: 2, sends: 2, foundBroken: true }, { kind: 'give-back', usedAttempts: 0, elsewhere: true }],
   ['the same for the fourth time', failure('server-down', 'cuda_poisoned'),
-    { ...fresh, foundBroken: true, attempts: [1, 2, 3].map(() => told('cuda_poisoned', 'Main')) },
+    { ...fresh, foundBroken: true, attempts: [1, 2, 3].map(() => attempt('cuda_poisoned', 'Main')) },
     { kind: 'give-back', usedAttempts: 1 }],
   ['a missing route', failure('request', 'server_capability'), fresh, { kind: 'fail', elsewhere: true }]
 ] as const

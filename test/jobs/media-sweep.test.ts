@@ -117,7 +117,7 @@ t.test('nothing is deleted while folder and Redis can belong to different instal
     await createMediaStore({ directory: join(t.testdirName, name) })))
   if (empty === undefined || strange === undefined) throw new Error('no stores')
   t.same(await sweepMedia({ ...services, otherTexts, media: empty }, Date.now()), { outputs: 0, inputs: 0 },
-    'an empty folder belongs to whoever comes first')
+    'an empty folder belongs to the first that uses it')
   await writeFile(join(t.testdirName, 'strange', 'outputs', '12345678_2026-01-01T00-00-00-000Z_0.png'), 'of another service')
   t.equal(await sweepMedia({ ...services, otherTexts, media: strange }, Date.now() + 1000), null, 'nobody here knows any of these images')
   t.match(await sweep(Date.now() + 1000), { outputs: 1 })

@@ -52,8 +52,8 @@ t.test('seeds of 64 bits', async t => {
     t.match(lastSent(service), `"seed":${seed},`)
     const made = await post(service, '/sdapi/v1/txt2img', `${JSON.stringify(quick).slice(0, -1)},"seed":${seed}}`)
     const [image = ''] = made.json.images as string[]
-    const told = await post(service, '/api/v1/read-parameters', JSON.stringify({ image }))
-    t.match(told.text, `"seed":"${seed}"`)
+    const parameters = await post(service, '/api/v1/read-parameters', JSON.stringify({ image }))
+    t.match(parameters.text, `"seed":"${seed}"`)
     const info = await post(service, '/sdapi/v1/png-info', JSON.stringify({ image }))
     t.match(info.text, seed)
 

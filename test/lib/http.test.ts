@@ -193,7 +193,7 @@ t.test('a request on a connection of its own is sent once, whatever happens to i
   await t.rejects(client.request({ url, signal: never }), { code: 'UND_ERR_SOCKET' }, 'a GET neither')
   await settled()
   t.equal(requests, 2)
-  t.same(connected, ['127.0.0.1'], 'told once the connection stands')
+  t.same(connected, ['127.0.0.1'], 'reported when the connection is there')
   await t.rejects(client.request({ url: new URL('http://127.0.0.1:1/'), signal: never }, () => connected.push('none')),
     { code: 'ECONNREFUSED' })
   t.equal(connected.length, 1)

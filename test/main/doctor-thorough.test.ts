@@ -21,14 +21,14 @@ function start (folder: string, parameters: readonly string[], settings: Readonl
   child.stdout.on('data', chunk => { output += String(chunk) })
   child.stderr.on('data', chunk => {
     errors += String(chunk)
-    child.emit('told')
+    child.emit('printed')
   })
   const ended = once(child, 'close').then(([code]) => ({ code: Number(code), output, errors }))
   return {
     child,
     ended,
-    async told (pattern: RegExp) {
-      while (!pattern.test(errors)) await Promise.race([once(child, 'told'), ended])
+    async printed (pattern: RegExp) {
+      while (!pattern.test(errors)) await Promise.race([once(child, 'printed'), ended])
     }
   }
 }
@@ -95,9 +95,9 @@ t.test('an unregistered address is checked directly, and put back after kill -9'
 t.test('Ctrl-C cancels and puts everything back', async t => {
   service.simulator.setFaults([{ kind: 'hang', prompt: 'grey', times: 1 }])
   const asked = start(folder, ['--thorough', '--server', 'Main', '--service', service.url, '--json'])
-  await asked.told(/How it words errors: done/)
+  await asked.printed(/How it words errors: done/)
   asked.child.kill('SIGINT')
-  await asked.told(/Cancelling/)
+  await asked.printed(/Cancelling/)
   service.simulator.setFaults([])
   const { code, output } = await asked.ended
   t.equal(code, 4)

@@ -32,7 +32,7 @@ async function storeOutput (store: MediaStore, bytes: Buffer, index = 0) {
   return await sink.finished
 }
 
-t.test('equal inputs are kept once, whoever uploads them', async t => {
+t.test('equal inputs are kept once, also from different clients', async t => {
   const directory = t.testdir()
   const store = await createMediaStore({ directory })
   const references = await Promise.all(Array.from({ length: 8 }, () => store.putInput(red, 'png')))

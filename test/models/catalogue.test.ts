@@ -92,8 +92,8 @@ t.test('the catalogue of two servers', async t => {
       previewAvailable: false,
       previewPath: null
     })
-    const lonely = (await listed(service, 'server=two&type=checkpoint')).models
-    t.same(lonely.map(({ path }) => path).sort(), ['anime-pastel.safetensors', 'only/here.safetensors'])
+    const ofTwo = (await listed(service, 'server=two&type=checkpoint')).models
+    t.same(ofTwo.map(({ path }) => path).sort(), ['anime-pastel.safetensors', 'only/here.safetensors'])
   })
 
   t.test('finds a model by id, file name, title and url-encoded path', async t => {

@@ -173,7 +173,7 @@ t.test('requests are one a second over all processes', async t => {
   const sorted = waits.map(Number).sort((one, other) => one - other)
   t.equal(sorted[0], 0)
   t.ok(sorted.every((wait, index) => wait > index * 10_000 - 5000 && wait <= index * 10_000), String(sorted))
-  t.equal(await processes[0]?.take(1000), null, 'who would wait too long is told so')
+  t.equal(await processes[0]?.take(1000), null, 'a wait beyond the limit ends at once')
   await processes[1]?.hold(100_000)
   t.ok(Number(await processes[0]?.take(1_000_000)) > 90_000, 'a pause that one was asked for holds all')
 })

@@ -113,7 +113,7 @@ t.test('a checkpoint has the server\'s title in every spelling', async t => {
   const [{ hash_sha256: sha256, id }] = list as unknown as [JsonBody]
   t.match((await service.request('POST', '/api/v1/checkpoint-verify', { civitai_version_id: String(sha256).toUpperCase() })).body,
     { interpreted_as: 'model_hash', available: true, match_type: 'sha256', model_info: { id } })
-  t.equal((await service.request('POST', '/api/v1/servers/Main/test')).status, 200, 'the server is read anew')
+  t.equal((await service.request('POST', '/api/v1/servers/Main/test')).status, 200, 'the server is read again')
   t.match((await service.request('GET', '/api/v1/debug/models-cache')).body,
     { success: true, by_type: { checkpoint: 4 }, on_disk: 0, hashed: 2, servers: [{ alias: 'Main' }] })
 })

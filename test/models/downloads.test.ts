@@ -195,10 +195,10 @@ t.test('downloads', async t => {
     t.match((await service.request('GET', `/api/v1/downloads/${id}`)).body, { download: { status: 'completed' } },
       'the attempt that was cancelled, and had not ended, is not taken for the new one')
 
-    const told = listener.events.filter(({ data }) => data.download_id === id).map(({ kind }) => kind)
-    t.same(told.filter(kind => kind !== 'download-progress'),
+    const kinds = listener.events.filter(({ data }) => data.download_id === id).map(({ kind }) => kind)
+    t.same(kinds.filter(kind => kind !== 'download-progress'),
       ['download-added', 'download-cancelled', 'download-added', 'download-completed'], 'listeners hear of it')
-    t.ok(told.includes('download-progress'))
+    t.ok(kinds.includes('download-progress'))
     t.match(await listener.until(({ kind, data }) => kind === 'download-completed' && data.download_id === id),
       { job_id: null, data: { filename: 'slow.safetensors', type: 'lora', status: 'completed', bytes_received: file.length } })
     t.match((await service.request('POST', '/api/v1/downloads/cleanup')).body, { deletedCount: 0 })

@@ -147,28 +147,28 @@ t.test('counted tags stay few, and the frequent ones are right', t => {
 })
 
 const lora = (name: string, path = `/srv/Lora/${name}.safetensors`) => ({ name, alias: name, path })
-const told = (digit: string, tag: string) =>
+const withTag = (digit: string, tag: string) =>
   factsFromServer({ sshs_model_hash: hashOf(digit), ss_tag_frequency: { f: { [tag]: 9 } } })
 
 t.test('LoRAs of several servers', async t => {
-  type Told = readonly [ReturnType<typeof lora>, ReturnType<typeof told>]
-  const joined = (...servers: ReadonlyArray<readonly Told[]>) =>
+  type Reported = readonly [ReturnType<typeof lora>, ReturnType<typeof withTag>]
+  const joined = (...servers: ReadonlyArray<readonly Reported[]>) =>
     atOnce(joinModels([], servers.flatMap((entries, index) => modelsReported(`server-${index}`,
       inventoryOf({ loras: entries.map(([entry]) => entry) }),
       new Map(entries.map(([entry, facts]) => [entry.path, facts]))))))
   const hashes = (models: ReturnType<typeof joined>) =>
     models.map(({ tensorHashes, reported }) => [[...tensorHashes].join(), reported.length])
 
-  t.strictSame(hashes(joined([[lora('x'), told('a', 'one')]], [[lora('x'), null]])), [['aaaaaaaaaaaa', 2]],
+  t.strictSame(hashes(joined([[lora('x'), withTag('a', 'one')]], [[lora('x'), null]])), [['aaaaaaaaaaaa', 2]],
     'are one where one server tells nothing')
-  t.strictSame(hashes(joined([[lora('x'), null]], [[lora('x'), told('a', 'one')]])), [['aaaaaaaaaaaa', 2]], 'whichever it is')
-  t.strictSame(hashes(joined([[lora('x'), told('a', 'one')]], [[lora('renamed'), told('a', 'one')]])),
+  t.strictSame(hashes(joined([[lora('x'), null]], [[lora('x'), withTag('a', 'one')]])), [['aaaaaaaaaaaa', 2]], 'whichever it is')
+  t.strictSame(hashes(joined([[lora('x'), withTag('a', 'one')]], [[lora('renamed'), withTag('a', 'one')]])),
     [['aaaaaaaaaaaa', 2]], 'or where it has another name')
-  t.strictSame(hashes(joined([[lora('x'), told('a', 'one')]], [[lora('x'), told('b', 'two')]])).sort(),
+  t.strictSame(hashes(joined([[lora('x'), withTag('a', 'one')]], [[lora('x'), withTag('b', 'two')]])).sort(),
     [['aaaaaaaaaaaa', 1], ['bbbbbbbbbbbb', 1]], 'are two where files of one name differ')
-  t.equal(joined([[lora('x'), told('a', 'one')]], [[lora('x'), told('b', 'two')]], [[lora('x'), null]]).length, 3,
+  t.equal(joined([[lora('x'), withTag('a', 'one')]], [[lora('x'), withTag('b', 'two')]], [[lora('x'), null]]).length, 3,
     'of which a third takes no side')
-  const copies = [[lora('x'), told('a', 'one')], [lora('copy'), told('a', 'one')]] as const
+  const copies = [[lora('x'), withTag('a', 'one')], [lora('copy'), withTag('a', 'one')]] as const
   t.strictSame(hashes(joined(copies, [copies[1]])).sort(),
     [['aaaaaaaaaaaa', 1], ['aaaaaaaaaaaa', 2]],
     'and copies at one server stay apart, each with its like elsewhere')

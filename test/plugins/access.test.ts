@@ -241,7 +241,7 @@ t.test('a scope opens its routes and no other, and a route without one needs all
     }
   }
   const unknown = await app.inject({ url: '/nowhere', remoteAddress: otherPeer })
-  t.equal(unknown.statusCode, 404, 'that a route does not exist is told to anybody')
+  t.equal(unknown.statusCode, 404, 'every client can learn that a route does not exist')
 })
 
 t.test('the admin token opens a session, whose cookie serves our own pages only', async t => {

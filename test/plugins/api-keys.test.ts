@@ -54,7 +54,7 @@ t.test('a key is created, shown without its secret, changed and deleted', async 
   t.equal(made.headers.location, `${path}/${id}`)
 
   t.equal((await call('GET', '/who', undefined, keyHeaders({ key, secret }))).status, 200)
-  const { secret: told, webhook_secret: signs, ...shown } = made.body.api_key
+  const { secret: issuedSecret, webhook_secret: signs, ...shown } = made.body.api_key
   const used = { ...shown, usage_count: 1, last_used: String, last_used_at: String }
   t.match((await call('GET', `${path}/${id}`)).body, { success: true, api_key: used })
   t.match((await call('GET', path)).body, { success: true, count: 1, api_keys: [used] })
@@ -87,7 +87,7 @@ t.test('a key is created, shown without its secret, changed and deleted', async 
   const after = await Promise.all([call('GET', path), call('GET', '/who', undefined, keyHeaders({ key, secret }))])
   t.match(signs, /^whsec_/)
   t.notMatch(JSON.stringify(after), signs)
-  t.notMatch(JSON.stringify(after), told, 'the secret is told in no other answer')
+  t.notMatch(JSON.stringify(after), issuedSecret, 'no other answer contains the secret')
 })
 
 t.test('errors of a key name the field', async t => {

@@ -75,10 +75,10 @@ t.test('no line contains a secret, in whatever request, error or careless call',
 
   const text = JSON.stringify(lines)
   t.match(text, 'written without thought')
-  for (const told of [
+  for (const forbidden of [
     secret, 'in-the-query', 'wrong-token-that-nobody-knows', 'server-password', 'auth-token-of-the-test', 'careless',
     'not-an-image'
-  ]) t.notOk(text.includes(told), told)
+  ]) t.notOk(text.includes(forbidden), forbidden)
 })
 
 t.test('an internal error is logged whole, as err, without the client\'s data', async t => {

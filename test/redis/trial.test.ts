@@ -53,14 +53,14 @@ t.test('the doctor and the start name a replica, a node of a cluster and a user 
     const { redis, admin } = await open(t)
     const path = new URL(redis.url).searchParams.get('path') ?? ''
     const url = `unix://app:secret@${path}`
-    for (const [rules, told] of [
+    for (const [rules, pattern] of [
       [['~other:*', '&*', '+@all'], /has no right to use SET on keys \{sq\}:\*/],
       [['~{sq}:*', 'resetchannels', '+@all'], /has no right to use PUBLISH on channels \{sq\}:\*/],
       [['~{sq}:*', '&*', '+@all', '-@stream'], /has no right to use XADD on keys/]
     ] as const) {
       await admin.acl('SETUSER', 'app', 'reset', 'on', '>secret', ...rules)
       const { code, report, started } = await examine(t, url)
-      for (const text of [report, started]) t.match(text, told)
+      for (const text of [report, started]) t.match(text, pattern)
       t.match(report, /ACL SETUSER <name> ~\{sq\}:\* &\{sq\}:\* \+@all[^]*REDIS_PREFIX/)
       t.notMatch(report + started, 'secret')
       t.equal(code, 1)

@@ -144,9 +144,9 @@ t.test('meta.auto_tag tags the first image, and the webhook contains the tags in
   const { status, json } = await call(service, 'POST', '/sdapi/v1/txt2img',
     { ...quick, seed: 0, meta: { auto_tag: true }, ...hook }, asProxy)
   t.equal(status, 202)
-  const [told] = await receiver.until(1, ({ event }) => event.uuid === json.uuid)
-  t.equal(told?.headers['x-webhook-key'], 'secret-of-the-client')
-  t.match(told?.event, {
+  const [delivered] = await receiver.until(1, ({ event }) => event.uuid === json.uuid)
+  t.equal(delivered?.headers['x-webhook-key'], 'secret-of-the-client')
+  t.match(delivered?.event, {
     uuid: json.uuid,
     job_status: 'completed',
     progress: 1,
@@ -186,8 +186,8 @@ t.test('Florence answers questions about images that StableQueue fetches for it'
     imageUrl: `${address}/picture.png`, task: 'Caption', prompt: 'short', webhookUrl: `${receiver.url}/hook`
   })
   t.equal(status, 202, JSON.stringify(json))
-  const [told] = await receiver.until(1, ({ event }) => event.uuid === json.uuid)
-  t.match(told?.event, { job_status: 'completed', progress: 1, images: [png], info: 'a small square', seed: null, tags: null })
+  const [delivered] = await receiver.until(1, ({ event }) => event.uuid === json.uuid)
+  t.match(delivered?.event, { job_status: 'completed', progress: 1, images: [png], info: 'a small square', seed: null, tags: null })
   t.match(await ended(json.uuid), { job_status: 'completed', progress: 1, images: [png], info: 'a small square' })
   const lifetime = await service.services.redis.ttl(service.services.keys.key('florence', String(json.uuid)))
   t.ok(lifetime > 86_000 && lifetime <= 86_400, `kept for a day: ${lifetime} s`)
@@ -255,8 +255,8 @@ t.test('without Florence and without a tagger, the error says that none is confi
   const { json: { uuid } } = await call(plain, 'POST', '/sdapi/v1/txt2img', {
     ...quick, meta: { auto_tag: true }, webhookUrl: listener.url
   })
-  const [told] = await listener.until(1, ({ event }) => event.uuid === uuid)
-  t.match(told?.event, { job_status: 'completed', tags: null })
+  const [delivered] = await listener.until(1, ({ event }) => event.uuid === uuid)
+  t.match(delivered?.event, { job_status: 'completed', tags: null })
   const { warnings } = await plain.job(String(uuid))
   t.match(warnings, [{ code: 'no_tagger', message: /TAGGER_URL/, field: 'meta.auto_tag' }])
   const { body } = await plain.request('POST', '/sdapi/v1/txt2img?async=1', { ...quick, meta: { auto_tag: false } })

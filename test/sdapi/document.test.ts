@@ -61,7 +61,7 @@ t.test('and every rejection', async t => {
     const operation = ofA1111.find(one => one.method === method && one.path === url.split('?')[0])
     const answer = await service.request(method, url, body)
     t.ok(answer.status >= 400, url)
-    const told = operation?.responses.default?.content?.['application/json']?.schema ?? { not: {} }
-    t.equal(faultOf(told, answer.body), null, url)
+    const described = operation?.responses.default?.content?.['application/json']?.schema ?? { not: {} }
+    t.equal(faultOf(described, answer.body), null, url)
   }
 })

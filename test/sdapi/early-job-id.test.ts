@@ -103,7 +103,7 @@ t.test('with one service', async t => {
       t.match(found.json, { id: answer.jobId, status: 'Completed', images: [/^iVBORw0KGgo/] })
     }
     const answer = await open(service, '/sdapi/v1/txt2img', quick, early)
-    t.match(JSON.parse(await answer.text()), { images: [/^iVBORw0KGgo/], info: String }, 'and whoever stays gets them')
+    t.match(JSON.parse(await answer.text()), { images: [/^iVBORw0KGgo/], info: String }, 'and clients that stay get them')
   })
 
   await t.test('a failure after the early id aborts the transfer, and both ids report it', async t => {
@@ -229,19 +229,19 @@ t.test('with one service', async t => {
 
 t.test('while an early answer waits, a blank follows every 15 seconds, so that proxies do not cut it off', async t => {
   const asked: number[] = []
-  let goOn = () => {}
+  let resume = () => {}
   const service = await startService(t, {
     worker: 'none',
     async pause (milliseconds) {
       asked.push(milliseconds)
-      await new Promise<void>(resolve => { goOn = resolve })
+      await new Promise<void>(resolve => { resume = resolve })
     }
   })
   const answer = await open(service, '/sdapi/v1/txt2img', quick, early)
   t.equal(await answer.piece(), ' ', 'at once')
   for (let blank = 1; blank <= 3; blank++) {
     const next = answer.piece()
-    goOn()
+    resume()
     t.equal(await next, ' ')
     t.ok(asked.length >= blank && asked.every(milliseconds => milliseconds === 15_000), asked.join())
   }

@@ -114,7 +114,7 @@ t.test('names that no server has are rejected in A1111\'s shape, or left out if 
     t.strictSame(Object.keys(body), ['error', 'detail', 'body', 'errors'])
     t.match(body.detail, /nope/)
   }
-  for (const [request, told] of [
+  for (const [request, detail] of [
     [{ ...recorded, override_settings: { sd_model_checkpoint: 'dreamscape-v9' } }, /dreamscape-v8/],
     [{ ...recorded, prompt: '<lora:nowhere:1>' }, /nowhere/],
     [{ ...recorded, override_settings: { api_enable_requests: true } }, /api_enable_requests/]
@@ -122,7 +122,7 @@ t.test('names that no server has are rejected in A1111\'s shape, or left out if 
     const { status, body } = await strict.request('POST', '/sdapi/v1/txt2img', request)
     t.equal(status, 422, JSON.stringify(request))
     t.strictSame(Object.keys(body), ['error', 'detail', 'body', 'errors'])
-    t.match(body.detail, told)
+    t.match(body.detail, detail)
   }
   const files = { ...recorded, override_settings: { samples_format: 'jpg', outdir_samples: '/etc' } }
   const drawn = await strict.request('POST', '/sdapi/v1/txt2img', files)

@@ -111,9 +111,9 @@ t.test('the drop-in in front of an A1111', async t => {
       const what = `${path} ${JSON.stringify(fields).slice(0, 100)}`
       t.equal(here.status, there.status, what)
       const { info: said = '{}', ...rest } = here.json as { info?: string }
-      const { info: told = '{}', ...others } = there.json as { info?: string }
+      const { info: infoText = '{}', ...others } = there.json as { info?: string }
       t.same(rest, others, what)
-      const { job_timestamp: _then, all_subseeds: _drawn, subseed: _one, ...known } = JSON.parse(told) as Fields
+      const { job_timestamp: _then, all_subseeds: _drawn, subseed: _one, ...known } = JSON.parse(infoText) as Fields
       t.match(JSON.parse(said), known, `${what}: info`)
     }
   })

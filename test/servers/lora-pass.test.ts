@@ -10,7 +10,7 @@ import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts
 import { silentLogger } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
 
-/** Looks only when it is told to, and reads the inventory each time. */
+/** Checks only on request, and reads the inventory each time. */
 const intervals = { whileUp: 3_600_000, whileDown: 3_600_000, inventory: 0 }
 /** More than is read with an inventory. */
 const many = { count: 30, metadataBytes: 100_000 }
@@ -28,7 +28,7 @@ async function watch (t: Test, id: string, simulator: Simulator) {
     held: Promise.resolve(), failure: null as Error | null, away: null as Error | null, passes: 0, ended: 0
   }
   const client = createA1111Client({ baseUrl: simulator.url })
-  const told: boolean[] = []
+  const reported: boolean[] = []
   const monitor = createServerMonitor({
     server: () => ({ id, alias: id, address: { baseUrl: simulator.url } }) as Server,
     client: {
@@ -52,7 +52,7 @@ async function watch (t: Test, id: string, simulator: Simulator) {
     states,
     log: silentLogger,
     intervals,
-    onUsable: async usable => { told.push(usable) }
+    onUsable: async usable => { reported.push(usable) }
   })
   t.teardown(async () => {
     await monitor.close()
@@ -64,7 +64,7 @@ async function watch (t: Test, id: string, simulator: Simulator) {
   return {
     control,
     monitor,
-    told,
+    reported,
     inventories,
     /** The number of passes until now, after so many more inventories and the pass that they may have begun. */
     async passesAfter (times: number) {
@@ -85,12 +85,12 @@ function hold (): { held: Promise<void>, release: () => void } {
 t.test('the metadata of many LoRAs is read beside the checks, and only if needed', async t => {
   const simulator = await startSimulator({ speed: Infinity, manyLoras: many })
   t.teardown(simulator.close)
-  const { control, monitor, told, inventories, passesAfter, known } = await watch(t, 'main', simulator)
+  const { control, monitor, reported, inventories, passesAfter, known } = await watch(t, 'main', simulator)
 
   const { held, release } = hold()
   control.held = held
   await inventories(3)
-  t.match([monitor.usable(), told], [true, [true]], 'the server is in use before it has been read')
+  t.match([monitor.usable(), reported], [true, [true]], 'the server is in use before it has been read')
   t.match([control.passes, control.ended], [1, 0], 'and is looked at meanwhile')
   t.equal((await states.freshInventory('main'))?.loras.length, 30, 'all names are known')
   const first = await known()

@@ -40,14 +40,14 @@ function connect (): A1111Client {
 
 const client = connect()
 t.teardown(client.close)
-const told: boolean[] = []
+const reported: boolean[] = []
 const monitor = createServerMonitor({
   server: () => serverCalled('Main'),
   client,
   states,
   log: silentLogger,
   intervals,
-  onUsable: async usable => { told.push(usable) }
+  onUsable: async usable => { reported.push(usable) }
 })
 t.teardown(monitor.close)
 const titles = async () => {
@@ -108,7 +108,7 @@ t.test('only different errors of different requests give a server a break, and i
   monitor.proved(null)
   await monitor.check()
   t.same([monitor.usable(), monitor.onTrial()], [true, false])
-  t.same(told, [true, false, true])
+  t.same(reported, [true, false, true])
 })
 
 t.test('a route that was missing at work stays known until the server was away', async t => {
@@ -124,8 +124,8 @@ t.test('a route that was missing at work stays known until the server was away',
 t.test('a check from before a failed generation no longer counts', async t => {
   let isGone = false
   let isSlow = false
-  let letGo = (): void => undefined
-  const held = new Promise<void>(resolve => { letGo = resolve })
+  let release = (): void => undefined
+  const held = new Promise<void>(resolve => { release = resolve })
   let onWay = (): void => undefined
   const isOnWay = new Promise<void>(resolve => { onWay = resolve })
   const server = connect()
@@ -158,7 +158,7 @@ t.test('a check from before a failed generation no longer counts', async t => {
   await isOnWay
   await restarting.report(new GenerationFailure('server-down', 'connection_lost', 'The connection broke off.'))
   isGone = true
-  letGo()
+  release()
   t.match(await seen, { reachable: 'no' })
   t.equal(restarting.usable(), false, 'no further job is sent to a server that has just gone')
 })

@@ -300,7 +300,7 @@ t.test('watchers of a server learn at once that it went away, and idle connectio
   const { starts, client } = createProcess(createLocalStartNotes())
   const asking = client(server.url)
   let gone = 0
-  const told = new Promise<void>(resolve => {
+  const refused = new Promise<void>(resolve => {
     t.teardown(starts.watch(new URL(server.url), () => {
       gone += 1
       resolve()
@@ -308,7 +308,7 @@ t.test('watchers of a server learn at once that it went away, and idle connectio
   })
   t.equal(await ask(asking), 'answered')
   await server.close()
-  await told
+  await refused
   await server.open()
   t.teardown(server.close)
   server.requests.length = 0

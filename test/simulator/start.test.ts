@@ -14,7 +14,7 @@ async function touch (bench: Bench): Promise<void> {
 t.test('a request ends an A1111 that has only opened its port, and a connection without a request does not', async t => {
   const bench = await startBench(t, { bareMilliseconds: long })
   await touch(bench)
-  t.equal((await bench.get('/simulator/state')).json.startDeaths, 0, 'whoever watches the simulator does no harm')
+  t.equal((await bench.get('/simulator/state')).json.startDeaths, 0, 'reading the simulator\'s state does no harm')
   await t.rejects(bench.get('/sdapi/v1/options'))
   await bench.simulator.died
   await t.rejects(touch(bench), { code: 'ECONNREFUSED' })

@@ -69,10 +69,10 @@ async function eventProblems (traces: Traces, jobs: ReadonlyMap<string, Job>): P
     stories.set(event.job ?? '', story)
   }
   return [...stories].flatMap(([id, story]) => {
-    const told = story.filter(kind => kind === 'accepted' || endStatuses.includes(kind))
-    const alternates = told.every((kind, index) => (kind === 'accepted') === (index % 2 === 0))
+    const turningPoints = story.filter(kind => kind === 'accepted' || endStatuses.includes(kind))
+    const alternates = turningPoints.every((kind, index) => (kind === 'accepted') === (index % 2 === 0))
     const job = jobs.get(id)
-    const ends = story.includes('removed') || told.at(-1) === job?.status
+    const ends = story.includes('removed') || turningPoints.at(-1) === job?.status
     return alternates && ends ? [] : [`${id}, now ${job?.status ?? 'gone'}, went ${story.join(', ')}`]
   })
 }

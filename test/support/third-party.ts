@@ -23,7 +23,7 @@ export function startThirdParty (serverUrl: string, prompt: string): ThirdParty 
     }
   }
   const generating = generateOn()
-  generating.catch(() => {}) // told by stop()
+  generating.catch(() => {}) // stop() reports it
 
   return {
     generations: () => answered,

@@ -12,7 +12,7 @@ export const skip = chromiumPath === undefined && process.env.CI === undefined ?
 export interface Visit {
   readonly page: Page
   /** Script errors, dialogs and violations of the content security policy: none of them should ever happen. */
-  readonly mishaps: readonly string[]
+  readonly violations: readonly string[]
 }
 
 /** Wide enough for the layout of large windows, but small: test machines render without a graphics card. */
@@ -45,17 +45,17 @@ export async function openBrowser (t: Pick<Test, 'teardown'>) {
     const page = await context.newPage()
     for (const before of context.pages().filter(other => other !== page)) await before.close()
     page.setDefaultTimeout(20_000)
-    const mishaps: string[] = []
-    page.on('pageerror', error => mishaps.push(error.message))
+    const violations: string[] = []
+    page.on('pageerror', error => violations.push(error.message))
     page.on('dialog', dialog => {
-      mishaps.push(`dialog: ${dialog.message()}`)
+      violations.push(`dialog: ${dialog.message()}`)
       dialog.dismiss().catch(() => {})
     })
     page.on('console', message => {
-      if (/content security policy|trusted ?type/i.test(message.text())) mishaps.push(message.text())
+      if (/content security policy|trusted ?type/i.test(message.text())) violations.push(message.text())
     })
     await page.goto(address)
-    return { page, mishaps }
+    return { page, violations }
   }
 }
 

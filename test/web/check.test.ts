@@ -7,7 +7,7 @@ import { openBrowser, skip } from './browser.ts'
 t.test('a server is checked from the Servers page', { skip }, async t => {
   const visit = await openBrowser(t)
   const service = await startService(t, { simulator: { stepMilliseconds: 5 } })
-  const { page, mishaps } = await visit(`${service.url}/#/servers`)
+  const { page, violations } = await visit(`${service.url}/#/servers`)
   await page.getByRole('button', { name: 'Check Main' }).click()
   const dialog = page.getByRole('dialog')
   await dialog.getByText('Further checks').click()
@@ -26,5 +26,5 @@ t.test('a server is checked from the Servers page', { skip }, async t => {
   t.match(report, { outcome: 'finished', server: { alias: 'Main' } })
   await page.keyboard.press('Escape')
   await page.getByText(/distinguishes tasks/).waitFor()
-  t.strictSame(mishaps, [])
+  t.strictSame(violations, [])
 })

@@ -13,7 +13,7 @@ t.test('the Create page', { skip }, async t => {
   }>
 
   t.test('a job is submitted, watched and submitted again', async t => {
-    const { page, mishaps } = await visit(`${service.url}/#/create`)
+    const { page, violations } = await visit(`${service.url}/#/create`)
     const prompt = page.getByLabel('Prompt', { exact: true })
     await prompt.fill('a harbour in the morning')
     await page.getByLabel('Negative prompt').fill('blurry')
@@ -75,7 +75,7 @@ t.test('the Create page', { skip }, async t => {
     await page.getByRole('heading', { name: '2 of 2' }).waitFor()
     await page.getByRole('link', { name: 'Start from it' }).click()
     await page.locator('.drop img').first().waitFor()
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('a job is submitted again with its images and with parameters for which the form has no inputs', async t => {
@@ -93,7 +93,7 @@ t.test('the Create page', { skip }, async t => {
       tiling: true,
       alwayson_scripts: { ControlNet: { args: [{ image: control, module: 'canny', model: 'control_v11p_sd15_canny [d14c016b]' }] } }
     }), 'completed')
-    const { page, mishaps } = await visit(`${service.url}/#/job/${first.id}`)
+    const { page, violations } = await visit(`${service.url}/#/job/${first.id}`)
     await page.getByRole('list', { name: 'Made from' }).getByRole('listitem').nth(2).waitFor()
     t.ok(await imageLoaded(page, '.job-inputs img'))
     await page.getByRole('link', { name: 'Submit again with changes' }).click()
@@ -121,11 +121,11 @@ t.test('the Create page', { skip }, async t => {
     await page.locator('.result .job-status', { hasText: 'Done' }).waitFor()
     const [third] = await jobs()
     t.notOk('tiling' in (third?.generation_params ?? {}))
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('LoRAs come from the catalogue and get their weights with sliders', async t => {
-    const { page, mishaps } = await visit(`${service.url}/#/create`)
+    const { page, violations } = await visit(`${service.url}/#/create`)
     const prompt = page.getByLabel('Prompt', { exact: true })
     await prompt.fill('a boat')
     await page.getByRole('button', { name: 'Add a LoRA' }).click()
@@ -147,11 +147,11 @@ t.test('the Create page', { skip }, async t => {
     await page.getByRole('searchbox', { name: 'Search models' }).fill('jugger')
     await page.locator('.model-card', { hasText: 'juggernaut' }).click()
     t.match(await page.getByLabel('Checkpoint', { exact: true }).inputValue(), /juggernaut/)
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('values are combined, each with each, with one seed', async t => {
-    const { page, mishaps } = await visit(`${service.url}/#/create`)
+    const { page, violations } = await visit(`${service.url}/#/create`)
     await page.getByLabel('Prompt', { exact: true }).fill('a red house')
     await page.getByLabel('Width').fill('64')
     await page.getByLabel('Height').fill('64')
@@ -169,13 +169,13 @@ t.test('the Create page', { skip }, async t => {
       [[2, 'a red house'], [2, 'a green house'], [4, 'a red house'], [4, 'a green house']])
     t.equal(new Set(made.map(({ seed }) => seed)).size, 1)
     await page.getByRole('heading', { name: 'Steps 4, green' }).waitFor()
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('an image that is chosen, dropped or pasted, or a text, fills in the form', async t => {
     const job = await service.until(await service.submit({ prompt: 'a mill', steps: 5, width: 64, height: 128, seed: 4711 }), 'completed')
     const image = await readFile(join(service.dataDirectory, 'outputs', job.images[0]?.filename ?? ''))
-    const { page, mishaps } = await visit(`${service.url}/#/create`)
+    const { page, violations } = await visit(`${service.url}/#/create`)
     const value = async (label: string) => await page.getByLabel(label, { exact: true }).inputValue()
     await page.locator('.take input').setInputFiles({ name: 'mill.png', mimeType: 'image/png', buffer: image })
     await page.getByText('Parameters loaded').waitFor()
@@ -201,6 +201,6 @@ t.test('the Create page', { skip }, async t => {
     const blank = await sharp({ create: { width: 8, height: 8, channels: 3, background: '#000' } }).png().toBuffer()
     await page.locator('.take input').setInputFiles({ name: 'blank.png', mimeType: 'image/png', buffer: blank })
     await page.getByRole('alert').getByText('No generation parameters found').waitFor()
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 })

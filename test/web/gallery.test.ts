@@ -19,7 +19,7 @@ t.test('people browse their images', { skip }, async t => {
   }
 
   t.test('an empty gallery says how to fill it, and an image appears without a reload', async t => {
-    const { page, mishaps } = await visit(`${service.url}/#/gallery`)
+    const { page, violations } = await visit(`${service.url}/#/gallery`)
     await page.getByRole('link', { name: 'Create one' }).waitFor()
     await make('a red boat')
     t.ok(await imageLoaded(page, '.tile img'))
@@ -28,11 +28,11 @@ t.test('people browse their images', { skip }, async t => {
     await page.locator('.tile').nth(3).waitFor()
     t.equal(await page.evaluate('window.hit'), undefined)
     t.strictSame(await seriousFindings(page), [])
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('images are found, opened, browsed and deleted with the keyboard', async t => {
-    const { page, mishaps } = await visit(`${service.url}/#/gallery`)
+    const { page, violations } = await visit(`${service.url}/#/gallery`)
     await page.locator('.tile').nth(3).waitFor()
     await page.getByLabel('Search prompts').fill('house')
     await page.locator('.tile').nth(2).waitFor({ state: 'detached' })
@@ -68,11 +68,11 @@ t.test('people browse their images', { skip }, async t => {
     await page.keyboard.press('Escape')
     await viewer.waitFor({ state: 'detached' })
     t.equal(await page.locator('.tile').count(), 3)
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('several are selected, downloaded as one zip and deleted', async t => {
-    const { page, mishaps } = await visit(`${service.url}/#/gallery`)
+    const { page, violations } = await visit(`${service.url}/#/gallery`)
     await page.locator('.tile').nth(2).waitFor()
     await page.locator('.tile-check input').nth(0).click()
     await page.locator('.tile-check input').nth(1).click({ modifiers: ['Shift'] })
@@ -88,11 +88,11 @@ t.test('people browse their images', { skip }, async t => {
     await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
     await page.locator('.tile').nth(1).waitFor({ state: 'detached' })
     t.equal((await service.request('GET', '/api/v1/gallery/images')).body.total, 1)
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('ten thousand images scroll with a few hundred elements', async t => {
-    const { page, mishaps } = await visit(`${service.url}/#/gallery`)
+    const { page, violations } = await visit(`${service.url}/#/gallery`)
     await page.route('**/api/v1/gallery?*', async route => {
       const from = Number(new URL(route.request().url()).searchParams.get('cursor') ?? 0)
       const images = Array.from({ length: 500 }, (_, offset) => ({
@@ -117,8 +117,8 @@ t.test('people browse their images', { skip }, async t => {
     await page.reload()
     await page.locator('.tile').first().waitFor()
     for (let count = 500; count <= 10_000; count += 500) {
-      const told = count < 10_000 ? `${count} images and more` : '10000 images'
-      await page.locator('main [role=status]', { hasText: new RegExp(`^${told}$`) }).waitFor({ state: 'attached' })
+      const label = count < 10_000 ? `${count} images and more` : '10000 images'
+      await page.locator('main [role=status]', { hasText: new RegExp(`^${label}$`) }).waitFor({ state: 'attached' })
       await page.evaluate('window.scrollTo(0, document.documentElement.scrollHeight)')
     }
     await page.getByRole('button', { name: 'Open: image 9999', exact: true }).waitFor()
@@ -128,13 +128,13 @@ t.test('people browse their images', { skip }, async t => {
     await page.getByRole('button', { name: 'Open: image 0', exact: true }).waitFor()
     await page.keyboard.press('End')
     await page.getByRole('button', { name: 'Open: image 9999', exact: true }).waitFor()
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('a swipe shows the next image, and images that others delete disappear', async t => {
     await make('a first view', { n_iter: 2 })
     const phone = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, colorScheme: 'dark' } as const
-    const { page, mishaps } = await visit(`${service.url}/#/gallery`, phone)
+    const { page, violations } = await visit(`${service.url}/#/gallery`, phone)
     await page.locator('.tile').nth(2).waitFor()
     t.ok(await page.evaluate('document.documentElement.scrollWidth') as number <= 360)
     t.strictSame(await seriousFindings(page), [])
@@ -163,6 +163,6 @@ t.test('people browse their images', { skip }, async t => {
 
     await service.request('DELETE', `/api/v1/gallery/images/${second.split('/').at(-1)}`)
     await page.locator('.tile').nth(2).waitFor({ state: 'detached' })
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 })

@@ -38,7 +38,7 @@ t.test('people browse their models', { skip }, async t => {
   const open = async (hash: string, options = {}) => await visit(`${service.url}/#/${hash}`, options)
 
   t.test('models are found by type, words, base model and server', async t => {
-    const { page, mishaps } = await open('models')
+    const { page, violations } = await open('models')
     const tiles = page.locator('.model-tile')
     t.ok(await imageLoaded(page, '.model-tile img'))
     await page.getByRole('button', { name: /^Checkpoints/ }).click()
@@ -52,11 +52,11 @@ t.test('people browse their models', { skip }, async t => {
     await page.getByLabel('Server', { exact: true }).selectOption('Main')
     await tiles.filter({ hasText: 'hostile' }).waitFor({ state: 'detached' })
     t.strictSame(await seriousFindings(page), [])
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('a model shows all its details and links to Create', async t => {
-    const { page, mishaps } = await open('models?search=film-grain')
+    const { page, violations } = await open('models?search=film-grain')
     await page.locator('.model-tile a', { hasText: 'film-grain' }).first().click()
     const dialog = page.getByRole('dialog')
     await dialog.getByText('grainy', { exact: true }).waitFor()
@@ -83,22 +83,22 @@ t.test('people browse their models', { skip }, async t => {
     await page.keyboard.press('Escape')
     await dialog.waitFor({ state: 'detached' })
     t.match(page.url(), /#\/models\?search=film-grain$/, 'the filters are as they were')
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('text of strangers stays text', async t => {
-    const { page, mishaps } = await open('models?search=hostile')
+    const { page, violations } = await open('models?search=hostile')
     await page.locator('.model-tile a', { hasText: 'hostile' }).or(page.locator('.model-tile a')).first().click()
     await page.getByRole('dialog').locator('.rich-text').waitFor()
     t.equal(await page.evaluate('window.hit'), undefined)
     t.equal(await page.locator('img[src=x], [onload], [onerror], [onclick], [onmouseover], iframe, dialog script, dialog form').count(), 0)
     const links = await page.locator('.rich-text a').evaluateAll(found => found.map(link => link.getAttribute('href')))
     t.strictSame(links.filter(href => href !== 'https://example.org/'), [])
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('folders are scanned again, and equal files are deleted after a second confirmation', async t => {
-    const { page, mishaps } = await open('models')
+    const { page, violations } = await open('models')
     await page.getByRole('button', { name: 'Scan' }).click()
     await page.getByText(/The scan is complete, just now/).waitFor()
     await page.getByRole('button', { name: 'Duplicates' }).click()
@@ -112,7 +112,7 @@ t.test('people browse their models', { skip }, async t => {
     await dialog.getByRole('button', { name: 'Delete them now' }).click()
     await dialog.getByText('No two files').waitFor()
     t.match((await service.request('GET', '/api/v1/models/duplicates')).body, { count: 0 })
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('a model is downloaded by its address; the error for a wrong one is at its field', async t => {
@@ -127,7 +127,7 @@ t.test('people browse their models', { skip }, async t => {
       model: { name: 'Night Market', type: 'LORA' },
       files: [{ name: 'night-market.safetensors', primary: true, downloadUrl: `${origin}/files/new`, hashes: {} }]
     })
-    const { page, mishaps } = await open('models')
+    const { page, violations } = await open('models')
     await page.getByRole('button', { name: 'Download', exact: true }).click()
     const dialog = page.getByRole('dialog')
     await dialog.getByRole('textbox', { name: 'Address or id' }).fill('somewhere else')
@@ -139,12 +139,12 @@ t.test('people browse their models', { skip }, async t => {
     const row = page.locator('.plain-rows li', { hasText: 'night-market.safetensors' })
     await row.getByText('Done').waitFor()
     await page.locator('.model-tile', { hasText: 'Night Market' }).or(page.locator('.model-tile', { hasText: 'night-market' })).first().waitFor()
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('no page is wider than a phone', async t => {
     const phone = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, colorScheme: 'dark' } as const
-    const { page, mishaps } = await open('models', phone)
+    const { page, violations } = await open('models', phone)
     await page.locator('.model-tile').first().waitFor()
     t.ok(await page.evaluate('document.documentElement.scrollWidth') as number <= 360)
     t.strictSame(await seriousFindings(page), [])
@@ -152,6 +152,6 @@ t.test('people browse their models', { skip }, async t => {
     await page.getByRole('dialog').getByText('Known from').waitFor()
     t.ok(await page.evaluate('document.documentElement.scrollWidth') as number <= 360)
     t.strictSame(await seriousFindings(page), [])
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 })

@@ -23,7 +23,7 @@ t.test('operators manage webhooks and settings', { skip }, async t => {
   }
 
   t.test('a delivery shows its log and is sent again, as are all failed ones', async t => {
-    const { page, mishaps } = await open('webhooks')
+    const { page, violations } = await open('webhooks')
     await page.getByText('No deliveries yet').waitFor()
     await submit()
     await page.locator('.delivery', { hasText: 'Delivered' }).waitFor()
@@ -53,11 +53,11 @@ t.test('operators manage webhooks and settings', { skip }, async t => {
     const before = receiver.requests.length
     await page.locator('.delivery').first().getByRole('button', { name: /again$/ }).click()
     await receiver.until(before + 1)
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('an address is tested, an endpoint inspected, a secret shown', async t => {
-    const { page, mishaps } = await open('webhooks/endpoints')
+    const { page, violations } = await open('webhooks/endpoints')
     await page.locator('.card', { hasText: `127.0.0.1:${receiver.port}` }).getByText('Works').waitFor()
     t.strictSame(await seriousFindings(page), [])
     await page.getByRole('button', { name: /^Test http/ }).click()
@@ -77,11 +77,11 @@ t.test('operators manage webhooks and settings', { skip }, async t => {
     await page.getByRole('button', { name: 'Hide it' }).click()
     t.notMatch(await page.content(), /whsec_[A-Za-z0-9]/)
     t.strictSame(await seriousFindings(page), [])
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('settings show their source; the queue is switched; old jobs are deleted', async t => {
-    const { page, mishaps } = await open('settings')
+    const { page, violations } = await open('settings')
     await page.getByRole('heading', { name: 'Current settings' }).waitFor()
     t.strictSame(await seriousFindings(page), [])
     await page.getByLabel('Search settings').fill('civitai_api')
@@ -110,6 +110,6 @@ t.test('operators manage webhooks and settings', { skip }, async t => {
     await page.getByRole('dialog').getByRole('button', { name: /^Remove/ }).click()
     await page.getByText('Nothing can be deleted now').waitFor()
     t.equal((await service.request('GET', '/api/v2/jobs')).body.total, 1)
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 })

@@ -56,13 +56,13 @@ t.test('every page', { skip }, async t => {
   const waiting = [await service.submit({ ...quick, prompt: hostile }, target), await service.submit(quick, target)]
   const jobs = [done, failed, String(enlarged.body.job_id), ...waiting]
 
-  async function unharmed (t: Test, { page, mishaps }: Visit, hash: string): Promise<void> {
+  async function unharmed (t: Test, { page, violations }: Visit, hash: string): Promise<void> {
     t.equal(await page.evaluate('window.hit'), undefined, `nothing ran: ${hash}`)
     const strange = 'img[src=x], iframe, [onload], [onerror], [onfocus], [ontoggle], a[href^="javascript:"], main script, main style'
     t.equal(await page.locator(strange).count(), 0, `text of strangers stays text: ${hash}`)
     const nonsense = (await page.locator('main').innerText()).match(/.*(\bundefined\b|\bNaN\b(?!\))|\[object).*/g)
     t.equal(nonsense, null, `every word has a meaning: ${hash}`)
-    t.strictSame(mishaps, [], hash)
+    t.strictSame(violations, [], hash)
   }
 
   t.test('works with a screen reader, and runs no script from strangers', async t => {
@@ -94,7 +94,7 @@ t.test('every page', { skip }, async t => {
     await page.getByRole('link', { name: 'API docs' }).waitFor()
     await page.keyboard.press('Escape')
     t.equal(await page.getByRole('link', { name: 'API docs' }).count(), 0)
-    t.strictSame(visited.mishaps, [])
+    t.strictSame(visited.violations, [])
   })
 
   t.test('works with the keyboard alone', async t => {

@@ -9,7 +9,7 @@ t.test('the queue', { skip }, async t => {
   t.test('waiting jobs are found, moved to the front, cancelled, retried and deleted', async t => {
     const ids = []
     for (const prompt of ['a red boat', 'a green boat', 'a blue house']) ids.push(await service.submit({ ...quick, prompt }))
-    const { page, mishaps } = await visit(service.url)
+    const { page, violations } = await visit(service.url)
     const rows = page.locator('.job')
     await rows.nth(2).waitFor()
     t.match(await rows.nth(0).textContent(), /a red boat.*#1 in queue/s)
@@ -40,7 +40,7 @@ t.test('the queue', { skip }, async t => {
     await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
     await page.waitForURL(/#\/queue/)
     t.equal((await service.request('GET', `/api/v2/jobs/${ids[1]}`)).status, 404)
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('a queue of any length is browsed, reordered and changed as a whole', async t => {
@@ -54,7 +54,7 @@ t.test('the queue', { skip }, async t => {
       t.equal(status, 202)
     }
     await service.submit({ ...quick, prompt: `picture ${count - 1}` })
-    const { page, mishaps } = await visit(`${service.url}/#/queue`)
+    const { page, violations } = await visit(`${service.url}/#/queue`)
     await page.getByRole('link', { name: `and ${count - 5} more waiting` }).click()
     const rows = page.locator('.endless .job')
     await rows.first().getByText('picture 0', { exact: true }).waitFor()
@@ -97,7 +97,7 @@ t.test('the queue', { skip }, async t => {
     await page.getByRole('dialog').getByRole('button', { name: `Delete ${count - 6} jobs` }).click()
     await page.getByText('No job matches these filters').waitFor()
     t.match((await service.request('GET', '/api/v2/jobs')).body, { total: 6 })
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('only the jobs that the dialog counted are deleted, whatever arrives meanwhile', async t => {
@@ -107,7 +107,7 @@ t.test('the queue', { skip }, async t => {
         target_server_alias: 'Main', generation_params: { ...quick, prompt: 'one of many' }, bulk_quantity: Math.min(100, left)
       })
     }
-    const { page, mishaps } = await visit(`${service.url}/#/queue?status=pending&search=many`)
+    const { page, violations } = await visit(`${service.url}/#/queue?status=pending&search=many`)
     await page.getByText('The first 1,000 of 1,010 jobs.').waitFor()
     await page.locator('.endless .job[aria-posinset="1"] input[type=checkbox]').click()
     const chosen = page.getByRole('region', { name: 'Chosen jobs' })
@@ -137,12 +137,12 @@ t.test('the queue', { skip }, async t => {
     t.equal((await service.job(late)).status, 'pending')
     await dialog.getByRole('button', { name: 'Cancel 1 job' }).click()
     await page.getByRole('status').getByText('1 job was cancelled').waitFor()
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('running jobs show their progress, and a queue is paused and resumed', async t => {
     const service = await startService(t, { simulator: { stepMilliseconds: 60 } })
-    const { page, mishaps } = await visit(service.url)
+    const { page, violations } = await visit(service.url)
     await page.getByText('No jobs yet').waitFor()
     const id = await service.submit({ ...quick, prompt: 'a slow river', steps: 100 })
     await page.locator('.lane', { hasText: 'a slow river' }).waitFor()
@@ -166,6 +166,6 @@ t.test('the queue', { skip }, async t => {
     await page.locator('.job', { hasText: 'a slow river' }).waitFor()
     await page.getByText('The service does not answer').waitFor({ state: 'detached' })
     t.equal((await service.until(id, 'cancelled')).status, 'cancelled')
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 })

@@ -8,7 +8,7 @@ t.test('people use the service in a browser', { skip }, async t => {
   const service = await startService(t)
 
   t.test('a new user generates a first image in one click', async t => {
-    const { page, mishaps } = await visit(service.url)
+    const { page, violations } = await visit(service.url)
     await page.getByText('built-in simulator').waitFor()
     await page.getByRole('button', { name: 'Paint a first picture' }).click()
     t.ok(await imageLoaded(page, 'main .images img'))
@@ -17,11 +17,11 @@ t.test('people use the service in a browser', { skip }, async t => {
     await page.getByRole('link', { name: 'Queue' }).last().click()
     await page.getByRole('heading', { name: /a lighthouse on a cliff/ }).waitFor()
     t.equal(await page.getByRole('button', { name: 'Paint a first picture' }).count(), 0, 'it is offered once')
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('a server is added after a check, paused, resumed and deleted', async t => {
-    const { page, mishaps } = await visit(`${service.url}/#/servers`)
+    const { page, violations } = await visit(`${service.url}/#/servers`)
     const card = (alias: string) => page.locator('.card', { has: page.getByRole('heading', { name: alias, exact: true }) })
     await card('Main').getByText('Simulator – paints pictures, no Stable Diffusion').waitFor()
 
@@ -83,13 +83,13 @@ t.test('people use the service in a browser', { skip }, async t => {
     await page.getByRole('link', { name: 'Models' }).click()
     await page.getByRole('alert').getByText('Nobody cannot be used').waitFor({ state: 'detached' })
     await service.request('DELETE', '/api/v1/servers/Nobody')
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('a server behind a token and a private certificate is added, and stored secrets are not shown', async t => {
     const sendSlot = await startGate(t, service.simulator.url, ({ 'x-token': token, authorization }) =>
       token === 'header-secret' || authorization === 'Bearer bearer-secret', ['private'])
-    const { page, mishaps } = await visit(`${service.url}/#/servers`)
+    const { page, violations } = await visit(`${service.url}/#/servers`)
     const card = page.locator('.card', { has: page.getByRole('heading', { name: 'Tunnel', exact: true }) })
     await page.getByRole('button', { name: 'Add a server' }).click()
     await page.getByLabel('Name', { exact: true }).fill('Tunnel')
@@ -116,11 +116,11 @@ t.test('people use the service in a browser', { skip }, async t => {
     const { body } = await service.request('GET', '/api/v1/servers/Tunnel')
     t.match(body, { has_bearer: true, has_headers: false, has_ca: false, tls_verify: false, health: 'online' })
     await service.request('DELETE', '/api/v1/servers/Tunnel')
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('a key is created, shown once, used, replaced and revoked', async t => {
-    const { page, mishaps } = await visit(`${service.url}/#/keys`)
+    const { page, violations } = await visit(`${service.url}/#/keys`)
     await page.getByRole('button', { name: 'New key' }).click()
     await page.getByLabel('Name', { exact: true }).fill('Forge')
     await page.getByRole('button', { name: 'Create key' }).click()
@@ -169,13 +169,13 @@ t.test('people use the service in a browser', { skip }, async t => {
     await page.getByRole('button', { name: 'Revoke key' }).click()
     await page.getByText('No keys yet').waitFor()
     t.equal(await use(replaced), 401)
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
   })
 
   t.test('if a token is required, nothing is shown without it', async t => {
     const token = 'a token of this test'
     const service = await startService(t, { worker: 'none', settings: { UI_AUTH: 'token', AUTH_TOKEN: token } })
-    const { page, mishaps } = await visit(`${service.url}/#/keys`)
+    const { page, violations } = await visit(`${service.url}/#/keys`)
     await page.getByLabel('Admin token').fill('a guess')
     await page.getByRole('button', { name: 'Sign in' }).click()
     await page.getByText('This is not the admin token').waitFor()
@@ -185,20 +185,20 @@ t.test('people use the service in a browser', { skip }, async t => {
     await page.getByRole('heading', { name: 'API keys' }).waitFor()
     await page.reload()
     await page.getByRole('heading', { name: 'API keys' }).waitFor()
-    t.strictSame(mishaps, [])
+    t.strictSame(violations, [])
     const leadingOut = { Metrics: 'stablequeue_jobs', Readiness: '"redis"', Dashboard: 'generation' }
     for (const [link, words] of Object.entries(leadingOut)) {
       await page.goto(`${service.url}/#/settings`)
       await page.locator('.links').getByRole('link', { name: link }).click()
       await page.getByText(words).first().waitFor()
     }
-    const there = mishaps.length
+    const there = violations.length
     await page.goto(`${service.url}/#/keys`)
     await page.getByRole('button', { name: 'Sign out' }).click()
     await page.getByRole('heading', { name: 'Sign in' }).waitFor()
     await page.goto(`${service.url}/#/queue`)
     await page.getByRole('heading', { name: 'Sign in' }).waitFor()
-    t.strictSame(mishaps.slice(there), [])
+    t.strictSame(violations.slice(there), [])
 
     const other = await visit(`${service.url}/#token=${encodeURIComponent(token)}`)
     await other.page.getByRole('heading', { name: 'Queue' }).waitFor()
@@ -211,7 +211,7 @@ t.test('people use the service in a browser', { skip }, async t => {
     await operator.page.keyboard.press('Enter')
     await operator.page.waitForURL(`${service.url}/dashboard`)
     await operator.page.getByText('maintenance').first().waitFor()
-    t.strictSame(operator.mishaps, [], 'the dashboard asks for the token, too')
+    t.strictSame(operator.violations, [], 'the dashboard asks for the token, too')
   })
 })
 
@@ -259,8 +259,8 @@ t.test('the files of the UI are small, requested once, and no other file is serv
   for (const path of ['/ui/', '/ui/index.html', '/ui/app.js.gz', '/ui/screenshots/queue.png', '/ui/..%2fpackage.json', '/ui/constructor']) {
     t.equal((await request('GET', path)).status, 404, path)
   }
-  const fromElsewhere = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
-  t.equal((await app.inject({ url: '/', headers: fromElsewhere })).statusCode, 200, 'a link on another page leads here')
+  const crossSite = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
+  t.equal((await app.inject({ url: '/', headers: crossSite })).statusCode, 200, 'a link on another page leads here')
   const paths = Object.keys((await request('GET', '/openapi.json')).body.paths as object)
   t.notOk(paths.includes('/') || paths.some(path => /^\/ui\/.*\./.test(path)), 'the API documentation is about the API')
 })
