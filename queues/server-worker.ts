@@ -95,6 +95,11 @@ export interface ServerWorker {
   repair (): void
   /** Redis was away: the next repair covers the whole queue. */
   repairSoon (): void
+  /**
+   * Begins nothing more, so that another process can serve the server. Resolves when nothing runs or is being stored;
+   * with false if a thorough check needs this process.
+   */
+  retire (): Promise<boolean>
   /** Stops what runs and puts it back into the queue; fetched jobs wait. */
   drain (): Promise<void>
   /** Another process serves the server now: drops everything and sends nothing more. */
@@ -124,8 +129,9 @@ export async function startServerWorker (
 
   // No job starts before it is known whether a check has left anything to undo.
   let checkHolds = () => true
+  let retiring = false
   const mayBegin = (usable: boolean) =>
-    usable && !server().paused && processes() && storage.last() === null && !checkHolds()
+    usable && !retiring && !server().paused && processes() && storage.last() === null && !checkHolds()
   const sendSlot = createSemaphore(1)
   let lookAtExclusiveCalls = () => {}
   let lookAtChecks = () => {}
@@ -164,6 +170,7 @@ export async function startServerWorker (
   const leaving = new AbortController()
   let restoreTimer: NodeJS.Timeout | undefined
   let runningJobs = 0
+  let onIdle = () => {}
   let abandoned = false
 
   /** Once no job is left, the server gets back the options that jobs have changed. */
@@ -173,7 +180,7 @@ export async function startServerWorker (
   }
 
   async function restore (): Promise<void> {
-    if (runningJobs > 0 || leaving.signal.aborted || !isCurrent() || checkHolds()) return
+    if (runningJobs > 0 || retiring || leaving.signal.aborted || !isCurrent() || checkHolds()) return
     if (!options.hasLeft('idle') || !monitor.usable()) return await options.save()
     if (await store.waitingOn(serverId) > 0 && mayBegin(true)) return
     const leaveSlot = await sendSlot.enter(leaving.signal).catch(() => null)
@@ -264,6 +271,7 @@ export async function startServerWorker (
     runningJobs++
     return await runner.run(entry).finally(() => {
       runningJobs--
+      if (runningJobs === 0) onIdle()
       release()
       restoreSoon()
     })
@@ -332,6 +340,20 @@ export async function startServerWorker (
       settle(runRepairs().finally(() => { repairing = false }), 'could not repair the queue')
     },
     repairSoon () { repairDueAt = 0 },
+    async retire () {
+      if (checkHolds()) return false
+      retiring = true
+      // Without the pause, what is fetched returns by itself.
+      await setQueue(monitor.usable()).catch(() => undefined)
+      // A call that is no job, or the server's own options that are put back, come to their end first.
+      const leaveSlot = await sendSlot.enter(leaving.signal).catch(() => null)
+      leaveSlot?.()
+      if (runningJobs > 0) await new Promise<void>(resolve => { onIdle = resolve })
+      if (!checkHolds()) return true
+      retiring = false
+      repairDueAt = 0
+      return false
+    },
     async drain () {
       leaving.abort()
       exclusiveCalls.close()

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { RuntimeSettings } from '../src/config/runtime-settings.ts'
 import { withDeadline } from '../src/lib/deadline.ts'
-import type { LeaseStore } from '../src/servers/lease.ts'
+import { type LeaseStore, shareServers, type WorkerRoster } from '../src/servers/lease.ts'
 import { sameAddress, type Server, type ServerRegistry } from '../src/servers/registry.ts'
 import { type ServerWorker, type ServerWorkerDependencies, startServerWorker } from './server-worker.ts'
 
@@ -16,11 +16,19 @@ const graceAfterReconnect = 3000
 const reconcileInterval = 10_000
 /** How long the worker of a server that was removed, disabled or moved has to stop, in milliseconds. */
 const removalDeadline = 5000
+/** How often to check whether this process reaches a server that it should take over, in milliseconds. */
+const reachInterval = 5000
+/** How long a process that could not serve a server does not ask for it, in milliseconds. */
+const afterFailedStart = 60_000
 
 /** The lease of one server: this process tries for it, and has a worker for the server while it holds it. */
 interface ServerLease {
   /** Null while this process does not hold the lease. */
   worker (): ServerWorker | null
+  /** Whether this process should get the server from the present holder of the lease: it reaches the server. */
+  asks (): boolean
+  /** Another process has handed the lease over. */
+  tryNow (): void
   /** The connection to Redis is back after an outage. */
   reconnected (): void
   /** Puts running generations back into the queue, then releases the lease. */
@@ -29,16 +37,24 @@ interface ServerLease {
 
 interface ServerLeaseDependencies extends Omit<ServerWorkerDependencies, 'server' | 'fence' | 'holdsLease'> {
   readonly leases: LeaseStore
+  /** Whether this process can connect to a server. Tells other processes nothing of the result. */
+  readonly reaches: (server: Server) => Promise<boolean>
+  /** The other live worker that should serve a server and asks for it, as the holder of its lease; or null. */
+  readonly heirOf: (serverId: string) => string | null
 }
 
 /** @param released resolves when this process has left the server that it served before, whose jobs are no orphans */
 function holdLease (
   server: () => Server, dependencies: ServerLeaseDependencies, released: Promise<unknown>
 ): ServerLease {
-  const { leases, log } = dependencies
+  const { leases, reaches, heirOf, connection, keys, log } = dependencies
   const serverId = server().id
   let fence: number | null = null
   let worker: ServerWorker | null = null
+  let handingOver = false
+  let isReached = false
+  let reachDueAt = -Infinity
+  let failedUntil = -Infinity
   /** A worker starts only after the one before it has stopped. */
   let steps: Promise<void> = Promise.resolve()
   let timer: NodeJS.Timeout | undefined
@@ -80,6 +96,7 @@ function holdLease (
       if (isCurrent()) worker = started
       else await started.close(leaseLifetime)
     } catch (error) {
+      failedUntil = performance.now() + afterFailedStart
       // Released, so that this process or another can try again.
       if (fence === ownFence) fence = null
       await leases.release(serverId)
@@ -93,9 +110,37 @@ function holdLease (
     await stopping?.close(deadlineMs)
   }
 
+  /** Moves the server to another process between two jobs: nothing runs here and nothing begins. */
+  async function handOver (ownFence: number): Promise<void> {
+    const isCurrent = () => !closed && fence === ownFence
+    if (!isCurrent() || worker === null || !await worker.retire() || !isCurrent()) return
+    await stop(leaseLifetime).catch(error => { log.warn({ server: server().alias, err: error }, 'could not stop serving in order') })
+    if (!isCurrent()) return
+    const heir = heirOf(serverId)
+    if (heir === null) {
+      log.info({ server: server().alias }, 'the process that this server should move to is gone; it stays here')
+      return await start(ownFence)
+    }
+    fence = null
+    await leases.release(serverId, heir)
+    await connection.publish(keys.channel('leases'), serverId)
+    log.info({ server: server().alias }, 'another process serves this server from now on, as each serves its share')
+  }
+
+  function handOverSoon (ownFence: number): void {
+    if (handingOver || worker === null || heirOf(serverId) === null) return
+    handingOver = true
+    enqueue(async () => {
+      await handOver(ownFence).finally(() => { handingOver = false })
+    }, 'could not hand the server over')
+  }
+
   /** @returns milliseconds until the next time */
   async function acquireOrRenew (): Promise<number> {
-    if (fence === null) {
+    const ownFence = fence
+    if (ownFence === null) {
+      // It gets the lease first: otherwise the server would move twice.
+      if (heirOf(serverId) !== null) return leaseInterval
       const grace = reconnectedAt + graceAfterReconnect - performance.now()
       if (grace > 0) return Math.min(grace, leaseInterval)
       const answer = await leases.acquire(serverId, leaseLifetime)
@@ -103,9 +148,10 @@ function holdLease (
       if (answer.kind === 'held') return Math.min(answer.remainingMs + 1, leaseInterval)
       fence = answer.fence
       enqueue(async () => { await start(answer.fence) }, 'could not start serving')
-    } else if (await leases.renew(serverId, fence, leaseLifetime)) {
+    } else if (await leases.renew(serverId, ownFence, leaseLifetime)) {
       worker?.repair()
-    } else {
+      handOverSoon(ownFence)
+    } else if (fence === ownFence) {
       log.warn({ server: server().alias }, 'another process serves this server now')
       fence = null
       worker?.abandon()
@@ -115,6 +161,7 @@ function holdLease (
   }
 
   function tick (): void {
+    timer = undefined
     if (closed) return
     acquireOrRenew()
       .catch(error => {
@@ -131,8 +178,27 @@ function holdLease (
     if (fence !== null) await leases.release(serverId)
   }
 
+  function lookWhetherReached (): void {
+    if (performance.now() < reachDueAt) return
+    reachDueAt = Infinity
+    reaches(server()).catch(() => false).then(is => {
+      isReached = is
+      reachDueAt = performance.now() + reachInterval
+    })
+  }
+
   return {
     worker: () => worker,
+    asks () {
+      if (fence !== null || closed || performance.now() < failedUntil) return false
+      lookWhetherReached()
+      return isReached
+    },
+    tryNow () {
+      if (fence !== null || timer === undefined) return
+      clearTimeout(timer)
+      tick()
+    },
     reconnected () {
       reconnectedAt = performance.now()
       worker?.repairSoon()
@@ -161,8 +227,10 @@ export interface ServerWorkers {
   close (deadlineMs: number): Promise<void>
 }
 
-export interface ServerWorkersDependencies extends Omit<ServerLeaseDependencies, 'processes'> {
+export interface ServerWorkersDependencies extends Omit<ServerLeaseDependencies, 'processes' | 'heirOf'> {
   readonly registry: ServerRegistry
+  /** The processes among which the servers are spread. */
+  readonly roster: WorkerRoster
   readonly runtime: RuntimeSettings
   /** A connection in subscriber mode, which this process shares. */
   readonly subscriber: Redis
@@ -170,9 +238,15 @@ export interface ServerWorkersDependencies extends Omit<ServerLeaseDependencies,
 
 /** Follows the registry: each enabled server has a worker in one of the processes that run this. */
 export async function startServerWorkers (dependencies: ServerWorkersDependencies): Promise<ServerWorkers> {
-  const { registry, runtime, connection, subscriber, keys, storage, log } = dependencies
-  const parts = { ...dependencies, processes: () => runtime.current().queueProcessing }
+  const { registry, runtime, roster, connection, subscriber, keys, storage, log } = dependencies
+  const parts = { ...dependencies, processes: () => runtime.current().queueProcessing, heirOf }
+  /** The holder that should serve each server. */
+  let shares = new Map<string, string>()
+  /** The servers for which the other live workers ask. */
+  let wants = new Map<string, readonly string[]>()
   const enabled = new Map<string, { server: Server, readonly lease: ServerLease }>()
+  let closed = false
+  let spreadTimer: NodeJS.Timeout | undefined
   /** By server. */
   const closing = new Map<string, Promise<void>>()
 
@@ -215,12 +289,36 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
     }
   }
 
+  function heirOf (serverId: string): string | null {
+    const share = shares.get(serverId)
+    return share !== undefined && wants.get(share)?.includes(serverId) === true ? share : null
+  }
+
+  /** Announces this process, and sees which other processes take their shares. */
+  async function spread (): Promise<void> {
+    const asked = [...enabled].filter(([id, { lease }]) => shares.get(id) === roster.own && lease.asks())
+    await roster.announce(asked.map(([id]) => id))
+    wants = new Map(roster.others().map(({ holder, wanted }) => [holder, wanted]))
+    shares = shareServers([...enabled.keys()], [roster.own, ...wants.keys()])
+  }
+
+  function spreadAgain (): void {
+    spread()
+      .catch(error => {
+        // Without Redis nothing is known of the others.
+        wants = new Map()
+        log.debug({ err: error }, 'could not announce this process')
+      })
+      .then(() => { if (!closed) spreadTimer = setTimeout(spreadAgain, leaseInterval) })
+  }
+
   function updateQueues (): void {
     for (const worker of workers()) worker.updateQueue()
   }
 
   const handlers = new Map<string, (message: string) => void>([
     [keys.channel('cancel'), jobId => { for (const worker of workers()) worker.cancel(jobId) }],
+    [keys.channel('leases'), serverId => { enabled.get(serverId)?.lease.tryNow() }],
     [keys.channel('checks'), serverId => { workerOf(serverId)?.lookAtChecks() }],
     [keys.channel('servers'), serverId => {
       registry.refresh()
@@ -254,11 +352,16 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
   }, reconcileInterval)
   await Promise.all([registry.refresh(), runtime.refresh()])
   reconcile()
+  spreadAgain()
 
   return {
     serves: serverId => workerOf(serverId) != null,
     async close (deadlineMs) {
+      closed = true
       clearInterval(timer)
+      clearTimeout(spreadTimer)
+      // Its servers are free for the others at once; without Redis its announcement ends by itself.
+      roster.leave().catch(() => undefined)
       for (const stop of unsubscribe) stop()
       connection.off('ready', onReady)
       subscriber.off('message', onMessage)

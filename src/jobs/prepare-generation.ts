@@ -7,7 +7,7 @@ import { buildPayload, settingsOfScripts, switchesCheckpoints } from '../a1111/p
 import type { ServerTraits } from '../a1111/types.ts'
 import type { MediaStore } from '../media/store.ts'
 import { withOptions, type SentOptions, type WantedOptions } from '../servers/options-access.ts'
-import type { Job } from './job.ts'
+import type { Job, JobSubmission } from './job.ts'
 
 /** A request that is ready to be sent, except for the options that go with it. */
 export interface PreparedGeneration {
@@ -23,16 +23,21 @@ export interface PreparationSources {
   readonly traits: () => ServerTraits | null
 }
 
+/** What a job needs, to be looked up at a server. */
+export function needsOf ({ mode, parameters, checkpoint, checkpointTitle }: JobSubmission): CompatibilityRequest {
+  return { mode, parameters, checkpoint: checkpointTitle ?? checkpoint, hints: {} }
+}
+
 /**
  * The request for a job in its server's current form: images inserted and every name looked up again, since the
  * server's files can have changed while the job waited.
  * @throws ServiceError as `checkCompatibility`, or `image_not_found` for lost input
  */
 export async function prepareGeneration (job: Job, sources: PreparationSources): Promise<PreparedGeneration> {
-  const { mode, parameters, checkpoint, checkpointTitle, onMissing } = job.submission
+  const { mode, parameters, checkpointTitle, onMissing } = job.submission
   const traits = sources.traits()
-  const asked = { mode, parameters, checkpoint: checkpointTitle ?? checkpoint, hints: {} }
-  const compatibility = await sources.checkCompatibility(asked, onMissing) ?? { parameters, checkpointTitle }
+  const compatibility = await sources.checkCompatibility(needsOf(job.submission), onMissing) ??
+    { parameters, checkpointTitle }
   const complete = await insertImages(compatibility.parameters, async reference =>
     (await sources.media.readInput(reference)).toString('base64'))
   const payload = buildPayload({

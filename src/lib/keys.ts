@@ -12,7 +12,7 @@ export interface Keys {
 }
 
 export type ChannelName = 'previews' | 'preview-wishes' |
-  'jobs' | 'cancel' | 'servers' | 'access-keys' | 'webhooks' | 'settings' | 'turns' | 'turns-granted' | 'checks'
+  'jobs' | 'cancel' | 'servers' | 'access-keys' | 'webhooks' | 'settings' | 'turns' | 'turns-granted' | 'checks' | 'leases'
 
 /** @param prefix the setting REDIS_PREFIX */
 export function createKeys (prefix: string): Keys {

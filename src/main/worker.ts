@@ -3,11 +3,13 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import type { Redis } from 'ioredis'
 import { createGenerationQueues } from '../../queues/generation-queue.ts'
 import { startServerWorkers, type ServerWorkers } from '../../queues/server-workers.ts'
+import { createA1111Client } from '../a1111/client.ts'
 import { checkCompatibility } from '../a1111/compatibility.ts'
 import { createRawCalls } from '../a1111/raw-calls.ts'
 import type { Inventory, ServerTraits } from '../a1111/types.ts'
 import { createImageCollectors } from '../jobs/collect-images.ts'
 import type { JobSubmission } from '../jobs/job.ts'
+import { needsOf } from '../jobs/prepare-generation.ts'
 import { sweepMedia } from '../jobs/media-sweep.ts'
 import { createPreviewSender } from '../jobs/send-previews.ts'
 import { createJobStore, type JobStore } from '../jobs/store.ts'
@@ -22,7 +24,7 @@ import { redisProblemOf } from '../redis/errors.ts'
 import { createCheckStore } from '../server-check/check-service.ts'
 import type { CheckLimits } from '../server-check/session.ts'
 import { readCandidates } from '../servers/choose.ts'
-import { createLeaseStore, describeHolder } from '../servers/lease.ts'
+import { createLeaseStore, createWorkerRoster, describeHolder } from '../servers/lease.ts'
 import type { MonitorIntervals } from '../servers/monitor.ts'
 import { createServerStateStore } from '../servers/state-store.ts'
 import { startFlorenceWorker } from '../services/florence.ts'
@@ -135,6 +137,11 @@ export async function startWorker (
     states,
     previews,
     leases: createLeaseStore(connection, keys, describeHolder(processId)),
+    roster: createWorkerRoster(connection, keys, describeHolder(processId)),
+    async reaches ({ address }) {
+      const client = createA1111Client(address, { resolve: services.reach.resolve })
+      return await client.hold().then(() => true, () => false).finally(client.close)
+    },
     async otherServer (submission, except, which) {
       const ranked = await readCandidates(registry.list(), states, store.waitingOn, submission.checkpoint)
       for (const { server, state } of ranked) {
@@ -179,15 +186,11 @@ export async function startWorker (
   }
 }
 
-/** Whether a server has the capabilities that a job needs, as far as known. */
-function suits (
-  { mode, parameters, checkpoint, checkpointTitle, onMissing }: JobSubmission,
-  inventory: Inventory | null, traits: ServerTraits | null
-): boolean {
-  if (inventory === null || traits === null) return true
+/** Whether a server has everything that a job needs. It is unknown of a server that was never reached. */
+function suits (submission: JobSubmission, inventory: Inventory | null, traits: ServerTraits | null): boolean {
+  if (inventory === null || traits === null) return false
   try {
-    const asked = { mode, parameters, checkpoint: checkpointTitle ?? checkpoint, hints: {} }
-    checkCompatibility(asked, { inventory, traits }, onMissing)
+    checkCompatibility(needsOf(submission), { inventory, traits }, submission.onMissing)
     return true
   } catch (error) {
     if (error instanceof ServiceError) return false

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { readFileSync, readlinkSync } from 'node:fs'
 import type { Redis } from 'ioredis'
 import type { Keys } from '../lib/keys.ts'
@@ -74,7 +75,8 @@ export interface LeaseStore {
   renew (serverId: string, fence: number, lifetimeMs: number): Promise<boolean>
   /** Whether no other process has had the lease since it was taken under this fence. */
   isHeld (serverId: string, fence: number): Promise<boolean>
-  release (serverId: string): Promise<void>
+  /** @param heir the text of another holder, which gets the lease in the same step: no third process can take it */
+  release (serverId: string, heir?: string): Promise<void>
 }
 
 type LeaseKeys = [lease: string, fences: string, beat: string]
@@ -83,7 +85,8 @@ const script = (name: string) => new URL(`scripts/${name}.lua`, import.meta.url)
 const acquireLease = loadScript<LeaseKeys, [holder: string, lifetimeMs: number, beat: string],
   [taken: 1, fence: number] | [taken: 0, beat: string, holder: string | null, leftMs: number]>(script('acquire-lease'))
 const renewLease = loadScript<LeaseKeys, [holder: string, lifetimeMs: number, fence: number], 0 | 1>(script('renew-lease'))
-const releaseLease = loadScript<[lease: string, beat: string], [holder: string], 1>(script('release-lease'))
+const releaseLease = loadScript<[lease: string, beat: string], [holder: string, heir: string, lifetimeMs: number], 1>(
+  script('release-lease'))
 
 /** A beat of another process, as seen from here, by the monotonic clock. */
 interface Watched {
@@ -144,9 +147,118 @@ export function createLeaseStore (redis: Redis, keys: Keys, own: LeaseHolder): L
     async isHeld (serverId, fence) {
       return Number(await redis.get(keysOf(serverId)[1])) === fence
     },
-    async release (serverId) {
+    async release (serverId, heir = '') {
       const [lease, , beat] = keysOf(serverId)
-      await releaseLease(redis, [lease, beat], [holder])
+      await releaseLease(redis, [lease, beat], [holder, heir, heirLifetime])
     }
   }
+}
+
+/** How long an heir has to take up the lease that it got, in milliseconds. */
+const heirLifetime = 4000
+
+/** Another process that runs jobs. */
+export interface LiveWorker {
+  /** Its text as the holder of leases. */
+  readonly holder: string
+  /** Servers that it should serve, does not serve yet, and can reach. */
+  readonly wanted: readonly string[]
+}
+
+/**
+ * The processes that run jobs. A process of an earlier version announces nothing, so nobody hands anything over to it.
+ */
+export interface WorkerRoster {
+  /** The text of this process as the holder of leases. */
+  readonly own: string
+  /** Announces this process for a few seconds, and reads the other announcements. Call it repeatedly. */
+  announce (wanted: readonly string[]): Promise<void>
+  /**
+   * The other workers whose announcements were seen to change within their lifetime, by the monotonic clock. A worker
+   * that died at once drops out at once where its death can be seen, as with leases.
+   */
+  others (): readonly LiveWorker[]
+  /** Withdraws the announcement. */
+  leave (): Promise<void>
+}
+
+interface Announcement {
+  readonly count: number
+  readonly lifetimeMs: number
+  readonly wanted: readonly string[]
+}
+
+/** An announcement as seen from here; `changedAt` is null while it was not seen to change. */
+interface SeenAnnouncement extends Announcement {
+  readonly seenAt: number
+  readonly changedAt: number | null
+}
+
+/** An announcement that does not change for this long is removed, in milliseconds. */
+const forgottenAfter = 60_000
+
+export function createWorkerRoster (redis: Redis, keys: Keys, own: LeaseHolder, lifetimeMs = 4000): WorkerRoster {
+  const key = keys.key('workers')
+  const holder = writeHolder(own)
+  const seen = new Map<string, SeenAnnouncement>()
+  let count = 0
+
+  async function look (): Promise<void> {
+    const now = performance.now()
+    const found = await redis.hgetall(key)
+    for (const text of seen.keys()) if (found[text] === undefined) seen.delete(text)
+    for (const [text, value] of Object.entries(found)) {
+      if (text === holder) continue
+      const announcement = JSON.parse(value) as Announcement
+      const before = seen.get(text)
+      const isNew = before === undefined
+      if (!isNew && before.count === announcement.count) {
+        if (now - (before.changedAt ?? before.seenAt) > forgottenAfter || isHolderGone(text, own)) {
+          seen.delete(text)
+          await redis.hdel(key, text)
+        }
+      } else {
+        seen.set(text, { ...announcement, seenAt: now, changedAt: isNew ? null : now })
+      }
+    }
+  }
+
+  return {
+    own: holder,
+    async announce (wanted) {
+      count++
+      await redis.hset(key, holder, JSON.stringify({ count, lifetimeMs, wanted } satisfies Announcement))
+      await look()
+    },
+    others () {
+      const now = performance.now()
+      return [...seen].flatMap(([text, { changedAt, lifetimeMs: lifetime, wanted }]) => {
+        const isLive = changedAt !== null && now - changedAt < lifetime && !isHolderGone(text, own)
+        return isLive ? [{ holder: text, wanted }] : []
+      })
+    },
+    async leave () {
+      await redis.hdel(key, holder)
+    }
+  }
+}
+
+/**
+ * Which worker should serve each server: every process comes to the same result. Rendezvous hashing, so that few
+ * servers move when a worker joins or leaves; no worker gets more than its even share, rounded up.
+ * @returns the worker by server
+ */
+export function shareServers (servers: readonly string[], workers: readonly string[]): Map<string, string> {
+  const most = Math.ceil(servers.length / workers.length)
+  const counts = new Map<string, number>()
+  const shares = new Map<string, string>()
+  const pairs = servers.flatMap(server => workers.map(worker =>
+    ({ server, worker, weight: createHash('sha1').update(`${server} ${worker}`).digest('hex') })))
+  for (const { server, worker } of pairs.sort((one, other) => one.weight < other.weight ? 1 : -1)) {
+    const count = counts.get(worker) ?? 0
+    if (shares.has(server) || count >= most) continue
+    shares.set(server, worker)
+    counts.set(worker, count + 1)
+  }
+  return shares
 }

@@ -5,7 +5,8 @@ import t, { type Test } from 'tap'
 import { createKeys } from '../../src/lib/keys.ts'
 import { hasEnded, identify } from '../../src/redis/private/process.ts'
 import {
-  createLeaseStore, describeHolder, isHolderGone, type LeaseHolder, type LeaseStore, writeHolder
+  createLeaseStore, createWorkerRoster, describeHolder, isHolderGone, type LeaseHolder, type LeaseStore, shareServers,
+  writeHolder
 } from '../../src/servers/lease.ts'
 import { startTestRedis } from '../redis.ts'
 
@@ -74,7 +75,8 @@ async function openLeases (t: Test) {
   const redis = new Redis(server.url)
   t.teardown(() => { redis.disconnect() })
   const keys = createKeys('sq')
-  const begin = performance.now()
+  // Whole milliseconds, so that sums of them are exact.
+  const begin = Math.floor(performance.now())
   const clock = { now: begin }
   t.intercept(performance, 'now', { value: () => clock.now })
   const [theirs, ours] = ['one', 'other'].map(name => createLeaseStore(redis, keys, describeHolder(name))) as [LeaseStore, LeaseStore]
@@ -146,4 +148,92 @@ t.test('a process that starts when Redis has dropped a lease takes it', async t 
   await redis.del(lease)
   t.same(await ours.acquire('s', minute), { kind: 'taken', fence: 2 })
   t.equal(await theirs.renew('s', 1, minute), false)
+})
+
+t.test('a lease that is handed over belongs to its heir in the same step', async t => {
+  const { redis, theirs, ours, lease, look } = await openLeases(t)
+  const keys = createKeys('sq')
+  const third = createLeaseStore(redis, keys, describeHolder('third'))
+  const heir = writeHolder(describeHolder('other'))
+  await theirs.acquire('s', minute)
+  await third.release('s', heir)
+  t.equal(await theirs.isHeld('s', 1), true, 'only its holder hands it over')
+  t.match(await ours.acquire('s', minute), { kind: 'held' })
+  await theirs.release('s', heir)
+  t.match(await third.acquire('s', minute), { kind: 'held' }, 'nobody takes it in between')
+  t.match(await theirs.acquire('s', minute), { kind: 'held' })
+  t.equal(await theirs.renew('s', 1, minute), false)
+  t.same(await ours.acquire('s', minute), { kind: 'taken', fence: 2 })
+  t.equal(await ours.renew('s', 2, minute), true)
+
+  await ours.release('s', writeHolder(describeHolder('dead')))
+  t.match(await ours.acquire('s', minute), { kind: 'held' })
+  await redis.pexpire(lease, 3_600_000)
+  t.equal(await look(100), 4, 'an heir that does not take it up loses it')
+})
+
+t.test('workers know each other by the beat of their announcements', async t => {
+  const { redis, pass } = await openLeases(t)
+  const keys = createKeys('sq')
+  const [one, other] = ['one', 'other'].map(name => createWorkerRoster(redis, keys, describeHolder(name)))
+  if (one === undefined || other === undefined) return
+  await other.announce([])
+  await one.announce([])
+  t.same(one.others(), [], 'the announcement can be that of a process that died before')
+  await other.announce(['s'])
+  pass(1000)
+  await one.announce([])
+  t.same(one.others(), [{ holder: other.own, wanted: ['s'] }])
+  pass(3999)
+  await one.announce([])
+  t.same(one.others().length, 1)
+  pass(1)
+  await one.announce([])
+  t.same(one.others(), [], 'it is silent for too long')
+  await other.announce([])
+  await one.announce([])
+  t.same(one.others().length, 1)
+  await other.leave()
+  await one.announce([])
+  t.same(one.others(), [])
+  await other.announce([])
+  await one.announce([])
+  pass(minute + 1)
+  await one.announce([])
+  t.same(await redis.hkeys(keys.key('workers')), [one.own], 'what nobody keeps up is removed')
+})
+
+t.test('a worker that was seen to die loses its share at once', onLinux, async t => {
+  const { redis } = await openLeases(t)
+  const keys = createKeys('sq')
+  const { holder, kill } = await startNeighbour()
+  const [ours, theirs] = [own, holder].map(one => createWorkerRoster(redis, keys, one))
+  if (ours === undefined || theirs === undefined) return
+  for (let round = 0; round < 2; round++) {
+    await theirs.announce([])
+    await ours.announce([])
+  }
+  t.equal(ours.others().length, 1)
+  await kill()
+  t.same(ours.others(), [])
+})
+
+t.test('servers are shared evenly among the workers, by every process alike, and few move', async t => {
+  const servers = Array.from({ length: 40 }, (_, index) => `server ${index}`)
+  const workers = Array.from({ length: 8 }, (_, index) => `worker ${index}`)
+  for (let count = 1; count <= workers.length; count++) {
+    const now = shareServers(servers, workers.slice(0, count))
+    const sizes = workers.slice(0, count).map(worker => [...now.values()].filter(one => one === worker).length)
+    t.equal(now.size, servers.length)
+    t.ok(Math.max(...sizes) <= Math.ceil(servers.length / count), `${count}: ${sizes.join()}`)
+    const elsewhere = shareServers(servers.toReversed(), workers.slice(0, count).toReversed())
+    t.ok(servers.every(server => elsewhere.get(server) === now.get(server)))
+    if (count === 1) continue
+    const before = shareServers(servers, workers.slice(0, count - 1))
+    const moved = servers.filter(server => now.get(server) !== before.get(server))
+    t.ok(moved.length <= 2 * Math.ceil(servers.length / count), `${moved.length} move to the worker ${count}`)
+  }
+  t.same([...shareServers(['s'], ['one', 'other']).keys()], ['s'])
+  t.equal(shareServers([], ['one']).size, 0)
+  t.equal(shareServers(['s'], []).size, 0)
 })
