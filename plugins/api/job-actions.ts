@@ -14,7 +14,7 @@ const jobActions: FastifyPluginAsyncTypebox = async app => {
 
   function orderOf ({ action, server }: JobAction): ManyOrder {
     if (action !== 'move' && server === undefined) return { action }
-    if (action === 'move' && server !== undefined) return { action, serverId: registry.require(server, 'server').id }
+    if (action === 'move' && server !== undefined) return { action, server: registry.require(server, 'server') }
     throw action === 'move'
       ? new ServiceError('missing_required_field', 'server must name the new server of the jobs.', { field: 'server' })
       : new ServiceError('invalid_field_value',

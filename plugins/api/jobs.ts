@@ -19,7 +19,8 @@ const waiting = 'With `?wait=` the service answers when the job has finished or 
 /** Views of jobs and actions on them, the same under every spelling. */
 const jobs: FastifyPluginAsyncTypebox = async app => {
   const {
-    jobStore: store, jobList: list, registry, waitForJob: wait, jobViews: views, shortIds, removeJob: remove
+    jobStore: store, jobList: list, jobMoves: moves, registry, waitForJob: wait, jobViews: views, shortIds,
+    removeJob: remove
   } = app
   const keepAnswer = keepLastAnswers(app)
 
@@ -146,18 +147,19 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       config: { access: { scope: 'jobs:write' } },
       schema: {
         ...described('change_job', 'Change the place of a waiting job', 'Another server, another priority, or right ' +
-          'ahead of another job, in this order if several are sent.'),
+          'ahead of another job, in this order if several are sent. A server that lacks something that the job needs ' +
+          'is rejected with 422.'),
         params: JobIdParameters,
         body: Ref(JobPatch),
-        response: { 200: { ...Ref(JobChange), description: 'Done.' }, ...errorResponses(400, 403, 404) }
+        response: { 200: { ...Ref(JobChange), description: 'Done.' }, ...errorResponses(400, 403, 404, 422) }
       }
     }, async request => {
       const { params, body: { server, priority, before } } = request
       const { id: jobId } = await find(request, params.jobId, mayCancelJob)
       // A fault in one of them prevents all of them.
-      const serverId = server === undefined ? undefined : registry.require(server, 'server').id
+      const target = server === undefined ? undefined : registry.require(server, 'server')
       const ahead = before === undefined ? undefined : await find(request, before, maySeeJob)
-      if (serverId !== undefined) await store.move(jobId, serverId)
+      if (target !== undefined) await moves.move(jobId, target)
       if (priority !== undefined) await store.prioritise(jobId, priority)
       if (ahead !== undefined) await store.moveAhead(jobId, ahead.id)
       const job = await views.one(await store.get(jobId))

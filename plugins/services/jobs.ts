@@ -65,7 +65,7 @@ export default fp(async app => {
     notices,
     waitForJob: createJobWait(notices, stopping.signal),
     shortIds: createShortIds(redis, keys),
-    manyJobs: createManyJobs({ store, list, remove }),
+    manyJobs: createManyJobs({ store, list, moves: app.jobMoves, remove }),
     removeJob: remove,
     gallery,
     zips: createZipService({ redis, keys, gallery, media, log: app.log }),

@@ -1,6 +1,7 @@
 import fp from 'fastify-plugin'
 import { forgetServer } from '../../src/services/services.ts'
 import { createCheckService, type CheckService } from '../../src/server-check/check-service.ts'
+import { createJobMoves, type JobMoves } from '../../src/jobs/many.ts'
 import { createServerService, type ServerService } from '../../src/servers/server-service.ts'
 import { createFreshLists, type FreshLists } from '../../src/servers/fresh-lists.ts'
 import { createServerViews, type ServerViews } from '../api/server-views.ts'
@@ -10,6 +11,7 @@ interface ServerServices {
   readonly serverService: ServerService
   readonly checkService: CheckService
   readonly freshLists: FreshLists
+  readonly jobMoves: JobMoves
   readonly serverViews: ServerViews
 }
 
@@ -20,14 +22,22 @@ declare module 'fastify' {
 /** The servers behind the queue, for administrators. */
 export default fp(async app => {
   const { redis, keys, registry, states, checks, queues, connect, jobStore, jobList } = app
+  const freshLists = createFreshLists({ redis, keys, states, connect, log: app.log })
+  const jobMoves = createJobMoves(jobStore, freshLists)
   decorateAll<ServerServices>(app, {
     serverService: createServerService({
-      registry, states, store: jobStore, connect, forget: async id => { await forgetServer({ queues, checks }, id) }
+      registry,
+      states,
+      store: jobStore,
+      checkMove: jobMoves.check,
+      connect,
+      forget: async id => { await forgetServer({ queues, checks }, id) }
     }),
     checkService: createCheckService({
       checks, states, isServed: async serverId => await redis.exists(keys.key('lease', serverId)) === 1
     }),
-    freshLists: createFreshLists({ redis, keys, states, connect, log: app.log }),
+    freshLists,
+    jobMoves,
     serverViews: createServerViews({ registry, states, store: jobStore, list: jobList, checks })
   })
 }, { name: 'server-services', fastify: '5.x', dependencies: ['process'] })

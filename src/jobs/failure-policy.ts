@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { isRateLimit } from '../a1111/failures.ts'
 import { outputSize } from '../a1111/limits.ts'
 import type { GenerationFailure } from '../a1111/types.ts'
+import type { ErrorCode } from '../lib/errors.ts'
 import { normaliseWords } from '../servers/suspicions.ts'
 import { type Job, type JobAttempt, type JobError, type JobWarning, maxSends } from './job.ts'
 
@@ -51,6 +52,12 @@ export interface FailureLimits {
   readonly random: () => number
 }
 
+/** Codes of requests that another server can accept: it can have what this one lacks. */
+const ofServer: ReadonlySet<string> = new Set<ErrorCode>([
+  'server_capability', 'checkpoint_not_found', 'sampler_not_found', 'scheduler_not_found', 'model_not_found',
+  'script_not_found', 'style_not_found'
+])
+
 /** A job during which servers went away this often is not retried automatically. */
 const maxCrashes = 2
 /** How often a server can reject a job as too many requests before that counts as an attempt. */
@@ -90,7 +97,7 @@ export function decideAfter (
   const life = job.attempts.filter(({ run }) => run >= (job.firstRun ?? 1))
   switch (failure.failureClass) {
     case 'request':
-      return fail(failure.code, failure.message, failure.code === 'server_capability')
+      return fail(failure.code, failure.message, ofServer.has(failure.code))
     case 'timeout':
       return fail(failure.code, failure.message)
     case 'cancelled':

@@ -7,18 +7,55 @@ import type { Keys } from '../lib/keys.ts'
 import { randomSeed, largestSeed, leavesRoom, type Seed, seedAfter } from '../lib/seeds.ts'
 import { createSemaphore } from '../lib/semaphore.ts'
 import { iso } from '../lib/text.ts'
+import type { FreshLists } from '../servers/fresh-lists.ts'
+import type { Server } from '../servers/registry.ts'
 import type { Job } from './job.ts'
 import type { JobFilter, JobList } from './list.ts'
+import { needsOf } from './prepare-generation.ts'
 import type { JobStore } from './store.ts'
 import type { Accepted, SubmissionRequest, Submitter } from './submit.ts'
 
 /** Actions on many jobs at once. */
 export type ManyAction = 'cancel' | 'retry' | 'run-now' | 'move' | 'delete'
 
-/** The action, and for a move the id of the server that takes the jobs. */
+/** The action, and for a move the server that takes the jobs. */
 export type ManyOrder =
   | { readonly action: Exclude<ManyAction, 'move'> }
-  | { readonly action: 'move', readonly serverId: string }
+  | { readonly action: 'move', readonly server: Server }
+
+/** Moves of waiting jobs to servers that can run them. */
+export interface JobMoves {
+  /** @throws ServiceError `job_not_found`; a 422 about `server` with the nearest names if the server lacks something */
+  check (id: string, server: Server): Promise<void>
+  /** @throws ServiceError as `check`, or `job_operation_invalid` unless the job waits */
+  move (id: string, server: Server): Promise<void>
+}
+
+export function createJobMoves (
+  store: Pick<JobStore, 'get' | 'move'>, lists: Pick<FreshLists, 'checkCompatibility'>
+): JobMoves {
+  async function check (id: string, server: Server): Promise<void> {
+    const { serverId, submission } = await store.get(id)
+    if (serverId === server.id) return
+    try {
+      // A server that was never reached is checked when the job is sent.
+      await lists.checkCompatibility(server, needsOf(submission), submission.onMissing)
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error
+      const { code, message, details } = error
+      throw new ServiceError(code, `${server.alias} cannot run the job: ${message}`,
+        { ...details, field: 'server', parameter: details.field, job_id: id }, { cause: error })
+    }
+  }
+
+  return {
+    check,
+    async move (id, server) {
+      if ((await store.get(id)).status === 'pending') await check(id, server)
+      await store.move(id, server.id)
+    }
+  }
+}
 
 /** What the client knows of the jobs, so that the action affects no others. */
 export interface ManyLimits {
@@ -67,11 +104,12 @@ const timestampMs = 2
 export interface ManyJobsDependencies {
   readonly store: JobStore
   readonly list: JobList
+  readonly moves: JobMoves
   /** Deletes a finished job with its files. */
   readonly remove: (jobId: string) => Promise<void>
 }
 
-export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): ManyJobs {
+export function createManyJobs ({ store, list, moves, remove }: ManyJobsDependencies): ManyJobs {
   const acts: Readonly<Record<Exclude<ManyAction, 'move'>, (id: string) => Promise<unknown>>> = {
     cancel: store.cancel,
     retry: store.retry,
@@ -107,7 +145,7 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
 
   return {
     async act (order, choice, limits, mayAct) {
-      const apply = order.action === 'move' ? async (id: string) => { await store.move(id, order.serverId) } : acts[order.action]
+      const apply = order.action === 'move' ? async (id: string) => { await moves.move(id, order.server) } : acts[order.action]
       const { before } = await boundOf(choice, limits.before)
       const { ids, others: refused } = await chosen(choice, before, mayAct)
       refuseMore(ids.length, limits.expected, { created_before: iso(before) })

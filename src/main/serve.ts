@@ -232,7 +232,8 @@ async function provideRedis (
 async function provideServer (services: Services, closers: Closers): Promise<void> {
   const { registry, config, log, states, store, connect } = services
   const forget = async (serverId: string) => { await forgetServer(services, serverId) }
-  const service = createServerService({ registry, states, store, connect, forget })
+  // The simulator goes in any case: a job that the real server cannot run fails there with the reason.
+  const service = createServerService({ registry, states, store, checkMove: async () => {}, connect, forget })
   const real = () => registry.list().find(({ origin }) => origin !== 'simulator')
   if (real() === undefined) await findLocalServer(registry, config, address => connect({ address }), log)
   const simulators = registry.list().filter(({ origin }) => origin === 'simulator')

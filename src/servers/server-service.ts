@@ -37,6 +37,8 @@ export interface ServerServiceDependencies {
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
   readonly store: ServerJobs
+  /** Whether another server can run a job. @throws ServiceError 422 if it lacks something */
+  readonly checkMove: (id: string, server: Server) => Promise<void>
   readonly connect: (server: Server) => A1111Client
   /** Deletes the queue of a removed server, and its checks. */
   readonly forget: (serverId: string) => Promise<void>
@@ -49,7 +51,7 @@ const settleInterval = 50
 const longestStart = 10_000
 
 export function createServerService (dependencies: ServerServiceDependencies): ServerService {
-  const { registry, states, store, connect, forget } = dependencies
+  const { registry, states, store, checkMove, connect, forget } = dependencies
 
   /** Cancels the waiting jobs, or moves them to another server; returns their number. */
   async function clearQueue (server: Server, taker: Server | null): Promise<number> {
@@ -74,6 +76,24 @@ export function createServerService (dependencies: ServerServiceDependencies): S
     if (taker.id !== server.id) return taker
     throw new ServiceError('invalid_field_value', 'to must name another server than the one to be removed.',
       { field: 'to' })
+  }
+
+  /** @throws ServiceError with the reason of the first job that the taker cannot run, and their number */
+  async function requireFit (server: Server, taker: Server): Promise<void> {
+    const running = await store.running(server.id)
+    const refusals: ServiceError[] = []
+    for (const id of [...await store.line(server.id, 0, -1), ...running.map(job => job.id)]) {
+      await checkMove(id, taker).catch((error: unknown) => {
+        if (!(error instanceof ServiceError)) throw error
+        if (error.code !== 'job_not_found') refusals.push(error)
+      })
+    }
+    const [first] = refusals
+    if (first === undefined) return
+    const count = refusals.length
+    throw new ServiceError(first.code, `${jobsInWords(count)} of ${server.alias} cannot move, so nothing was done. ` +
+      `${count === 1 ? 'The reason' : 'The first reason'}: ${first.message}`,
+    { ...first.details, field: 'to', refused_count: count })
   }
 
   /** Waits until its worker has returned or finished the running job, or does not answer. */
@@ -155,6 +175,7 @@ export function createServerService (dependencies: ServerServiceDependencies): S
           'remove it there, or disable it here.')
       }
       const taker = jobs === 'move' ? takerOf(server, to) : null
+      if (taker !== null) await requireFit(server, taker)
       // Its worker stops the running job, and no further job enters its queue.
       await registry.update(server.id, { enabled: false })
       const cancelled = taker === null ? await clearQueue(server, null) : 0

@@ -43,6 +43,7 @@ const further = [
   ['the same for the fourth time', failure('server-down', 'cuda_poisoned'),
     { ...fresh, foundBroken: true, attempts: [1, 2, 3].map(() => attempt('cuda_poisoned', 'Main')) },
     { kind: 'give-back', usedAttempts: 1 }],
+  ['a missing checkpoint', failure('request', 'checkpoint_not_found'), fresh, { kind: 'fail', elsewhere: true }],
   ['a missing route', failure('request', 'server_capability'), fresh, { kind: 'fail', elsewhere: true }]
 ] as const
 
