@@ -10,6 +10,7 @@ import {
 } from '../src/jobs/run-generation.ts'
 import type { PreviewSender } from '../src/jobs/send-previews.ts'
 import type { JobStore } from '../src/jobs/store.ts'
+import { giveAway } from '../src/jobs/recover-generation.ts'
 import { createTaskKnowledge } from '../src/jobs/task-knowledge.ts'
 import { workloadOf } from '../src/jobs/workload.ts'
 import { fieldsOf } from '../src/lib/json-values.ts'
@@ -130,8 +131,9 @@ export async function startServerWorker (
   // No job starts before it is known whether a check has left anything to undo.
   let checkHolds = () => true
   let retiring = false
+  const isTakenOut = () => server().paused || server().draining
   const mayBegin = (usable: boolean) =>
-    usable && !retiring && !server().paused && processes() && storage.last() === null && !checkHolds()
+    usable && !retiring && !isTakenOut() && processes() && storage.last() === null && !checkHolds()
   const sendSlot = createSemaphore(1)
   let lookAtExclusiveCalls = () => {}
   let lookAtChecks = () => {}
@@ -143,6 +145,17 @@ export async function startServerWorker (
     else await queues.pause(serverId)
     lookAtExclusiveCalls()
     lookAtChecks()
+    drain()
+  }
+
+  let draining = Promise.resolve()
+  /** A server that an operator takes out keeps only the jobs that nothing else can run, and says when it is empty. */
+  function drain (): void {
+    draining = draining.then(async () => {
+      if (!server().draining || !isCurrent()) return
+      await giveAway({ server, store, otherServer })
+      await states.noteDrained(server())
+    }).catch(error => { log.warn({ server: server().alias, err: error }, 'could not empty the server yet') })
   }
 
   const monitor = createServerMonitor({
@@ -274,6 +287,7 @@ export async function startServerWorker (
       if (runningJobs === 0) onIdle()
       release()
       restoreSoon()
+      drain()
     })
   }
 

@@ -85,7 +85,12 @@ export const ServerInput = Closed(serverFields, {
 })
 export type ServerInput = Static<typeof ServerInput>
 
-export const ServerChange = Type.Partial(Type.Object(serverFields), {
+const draining = Type.Boolean({
+  description: 'true: it finishes what runs and begins nothing more, so that it can be removed; `drained` and the event server-drained say ' +
+    'when it is empty. Waiting jobs that name no server move to others that can run them; the rest wait. false undoes it.'
+})
+
+export const ServerChange = Type.Partial(Type.Object({ ...serverFields, draining }), {
   $id: 'ServerChange',
   description: 'What to change; everything left out stays.',
   additionalProperties: false,
@@ -106,7 +111,9 @@ export const ServerView = Type.Object({
   has_ca: Type.Boolean({ description: 'Whether certificates of its own are stored.' }),
   tls_verify: Type.Boolean({ description: 'false: any certificate will do.' }),
   enabled: Type.Boolean({ description: 'false: taken out by its owner.' }),
-  paused: Type.Boolean({ description: 'true: an operator or a thorough check has paused it.' }),
+  paused: Type.Boolean({ description: 'true: it begins no jobs, because an operator or a thorough check has paused it, or it is draining.' }),
+  draining: Type.Boolean({ description: 'true: an operator takes it out; it finishes what runs and begins nothing more.' }),
+  drained: Type.Boolean({ description: 'true: it is draining, and nothing runs there any more.' }),
   checking: Type.Boolean({ description: 'true: a thorough check uses it alone; its queue continues afterwards, unless an operator has paused it.' }),
   pause_reason: Nullable(Type.String(), { description: 'Reason of the pause, if the operator gave one.' }),
   paused_at: Nullable(Type.String({ format: 'date-time' }), { description: 'Start of the pause.' }),

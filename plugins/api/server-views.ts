@@ -20,6 +20,14 @@ export interface ServerViewsDependencies {
 /** Why a queue waits for a check, without an operator's pause. */
 const checkReason = 'A thorough check of the server is running.'
 
+/** The same for a server that is taken out. */
+const drainReason = 'It is being drained: it finishes what runs and begins nothing more.'
+
+function reasonOf ({ draining }: Server, check: StoredCheck | null): string | null {
+  if (check !== null) return checkReason
+  return draining ? drainReason : null
+}
+
 /** Views of servers for clients: their last known state, and never their credentials. */
 export function createServerViews ({ registry, states, store, list, checks }: ServerViewsDependencies) {
   async function view (server: Server, state: ServerState | null, check: StoredCheck | null): Promise<ServerView> {
@@ -41,9 +49,11 @@ export function createServerViews ({ registry, states, store, list, checks }: Se
       has_ca: server.address.ca !== undefined,
       tls_verify: server.address.tlsVerify !== false,
       enabled: server.enabled,
-      paused: server.paused || check !== null,
-      pause_reason: server.paused ? server.pauseReason : check === null ? null : checkReason,
-      paused_at: iso(server.pausedAt ?? check?.askedAt),
+      paused: server.paused || check !== null || server.draining,
+      pause_reason: server.paused ? server.pauseReason : reasonOf(server, check),
+      paused_at: iso(server.pausedAt ?? check?.askedAt ?? server.drainingAt),
+      draining: server.draining,
+      drained: server.draining && processing === 0,
       checking: check !== null,
       job_timeout_seconds: server.jobTimeoutSeconds,
       restore_selection: server.restoreSelection,

@@ -68,33 +68,42 @@ const servers: FastifyPluginAsyncTypebox = async app => {
     }
   }, async request => await views.one(registry.require(request.params.alias)))
 
-  app.put('/api/v1/servers/:alias', {
-    config: changing,
-    schema: {
-      operationId: 'change_server',
-      tags: ['Servers'],
-      summary: 'Change a server',
-      description: 'What is left out stays as it is, credentials too; null or empty removes them. A changed address drops ' +
-        'user, password, bearer, headers, ca and tls_verify, unless they are sent again.',
-      params: Alias,
-      body: Ref(ServerChange),
-      response: { 200: { ...Ref(ServerChangeAnswer), description: 'Changed.' }, ...errorResponses(400, 403, 404, 409) }
-    }
-  }, async request => {
-    const before = registry.require(request.params.alias)
-    const input = request.body
-    const address = changedAddress(before.address, input)
-    if (address.baseUrl !== before.address.baseUrl) await reach.check(address.baseUrl, input.apiUrl ? 'apiUrl' : 'host')
-    const server = await registry.update(before.id, {
-      address,
-      ...(input.alias === undefined ? {} : { alias: input.alias }),
-      ...(input.description === undefined ? {} : { description: input.description }),
-      ...(input.enabled === undefined ? {} : { enabled: input.enabled }),
-      ...(input.job_timeout_seconds === undefined ? {} : { jobTimeoutSeconds: input.job_timeout_seconds }),
-      ...(input.restore_selection === undefined ? {} : { restoreSelection: input.restore_selection })
+  for (const [method, operationId, summary] of [
+    ['PUT', 'change_server', 'Change a server'], ['PATCH', 'patch_server', 'Change a server, the same as PUT']
+  ] as const) {
+    app.route({
+      method,
+      url: '/api/v1/servers/:alias',
+      config: changing,
+      schema: {
+        operationId,
+        tags: ['Servers'],
+        summary,
+        description: 'What is left out stays as it is, credentials too; null or empty removes them. A changed address drops ' +
+          'user, password, bearer, headers, ca and tls_verify, unless they are sent again.',
+        params: Alias,
+        body: Ref(ServerChange),
+        response: { 200: { ...Ref(ServerChangeAnswer), description: 'Changed.' }, ...errorResponses(400, 403, 404, 409) }
+      },
+      async handler (request) {
+        const before = registry.require(request.params.alias)
+        const input = request.body
+        const address = changedAddress(before.address, input)
+        if (address.baseUrl !== before.address.baseUrl) await reach.check(address.baseUrl, input.apiUrl ? 'apiUrl' : 'host')
+        const server = await registry.update(before.id, {
+          address,
+          ...(input.alias === undefined ? {} : { alias: input.alias }),
+          ...(input.description === undefined ? {} : { description: input.description }),
+          ...(input.enabled === undefined ? {} : { enabled: input.enabled }),
+          ...(input.draining === undefined ? {} : { draining: input.draining }),
+          ...(input.job_timeout_seconds === undefined ? {} : { jobTimeoutSeconds: input.job_timeout_seconds }),
+          ...(input.restore_selection === undefined ? {} : { restoreSelection: input.restore_selection })
+        })
+        const message = `Server ${server.alias} was changed.${lostOptions(before.address, address)}`
+        return { success: true as const, message, server: await views.one(server) }
+      }
     })
-    return { success: true as const, message: `Server ${server.alias} was changed.${lostOptions(before.address, address)}`, server: await views.one(server) }
-  })
+  }
 
   app.delete('/api/v1/servers/:alias', {
     config: changing,
@@ -159,19 +168,36 @@ const servers: FastifyPluginAsyncTypebox = async app => {
     return { success: true as const, message: `${server.alias} is paused.`, server: await views.one(server) }
   })
 
+  app.post('/api/v1/servers/:alias/drain', {
+    config: changing,
+    schema: {
+      operationId: 'drain_server',
+      tags: ['Servers'],
+      summary: 'Take a server out; its running job continues',
+      description: 'Takes no fields. The same as a change with `draining` true: the server begins nothing more, and ' +
+        '`drained` says when it is empty. It stays so across restarts, until it is resumed or removed.',
+      params: Alias,
+      response: { 200: { ...Ref(ServerChangeAnswer), description: 'Done.' }, ...errorResponses(403, 404) }
+    }
+  }, async request => {
+    const server = await views.one(await registry.update(registry.require(request.params.alias).id, { draining: true }))
+    const rest = server.drained ? 'nothing runs there' : 'it finishes what runs'
+    return { success: true as const, message: `${server.alias} takes no more jobs; ${rest}.`, server }
+  })
+
   app.post('/api/v1/servers/:alias/resume', {
     config: changing,
     schema: {
       operationId: 'resume_server',
       tags: ['Servers'],
-      summary: 'Resume a paused server',
+      summary: 'Resume a paused or draining server',
       description: 'Takes no fields.',
       params: Alias,
       response: { 200: { ...Ref(ServerChangeAnswer), description: 'Done.' }, ...errorResponses(403, 404) }
     }
   }, async request => {
     const { id } = registry.require(request.params.alias)
-    const server = await registry.update(id, { paused: false, pauseReason: null })
+    const server = await registry.update(id, { paused: false, pauseReason: null, draining: false })
     return { success: true as const, message: `${server.alias} takes jobs again.`, server: await views.one(server) }
   })
 

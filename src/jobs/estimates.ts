@@ -118,7 +118,7 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     const known = await states.readMany(serverIds)
     return new Set(serverIds.filter((id, index) => {
       const server = registry.byId(id)
-      return server?.enabled === true && !server.paused && known[index]?.reachable === 'yes'
+      return server?.enabled === true && !server.paused && !server.draining && known[index]?.reachable === 'yes'
     }))
   }
 

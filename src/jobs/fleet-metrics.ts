@@ -35,6 +35,7 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
   const jobs = gauge('jobs', 'Jobs that are kept, by server and state', ['server', 'status'])
   const up = gauge('server_up', 'Whether the server answered its last health check', ['server'])
   const paused = gauge('server_paused', 'Whether an operator has paused the server', ['server'])
+  const draining = gauge('server_draining', 'Whether an operator takes the server out: it begins nothing more', ['server'])
   const attended = gauge('server_attended', 'Whether a worker process serves the server', ['server'])
   const oldest = gauge('oldest_waiting_job_seconds', 'Age of the job that has waited longest', ['server'])
   const predicted = gauge('waiting_seconds',
@@ -75,7 +76,7 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
       return value
     })
     const perServer = jobStatuses.length + 2
-    for (const [index, { alias: server, paused: held }] of servers.entries()) {
+    for (const [index, { alias: server, paused: held, draining: leaves }] of servers.entries()) {
       const own = values.slice(index * perServer, (index + 1) * perServer)
       for (const [at, status] of jobStatuses.entries()) jobs.set({ server, status }, Number(own[at]))
       // Arrivals are microseconds.
@@ -84,6 +85,7 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
       attended.set({ server }, Number(own[jobStatuses.length + 1]))
       up.set({ server }, Number(answersLooks(known[index] ?? null)))
       paused.set({ server }, Number(held))
+      draining.set({ server }, Number(leaves))
       const seconds = lines[index]?.seconds ?? null
       if (seconds !== null) predicted.set({ server }, seconds)
     }

@@ -25,7 +25,7 @@ const together = 250
 /** Events that change a queue. */
 const movers = new Set<EventKind>([
   'accepted', 'started', 'completed', 'failed', 'cancelled', 'returned', 'moved',
-  'server-up', 'server-down', 'server-paused', 'server-resumed', 'server-changed'
+  'server-up', 'server-down', 'server-paused', 'server-resumed', 'server-draining', 'server-changed'
 ])
 
 /** Positions follow from the current queue, so they are computed here, while there are listeners. */

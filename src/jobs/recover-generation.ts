@@ -2,7 +2,7 @@ import type { A1111Client } from '../a1111/client.ts'
 import { isRateLimit } from '../a1111/failures.ts'
 import { GenerationFailure } from '../a1111/types.ts'
 import { withDeadline } from '../lib/deadline.ts'
-import { ServiceError } from '../lib/errors.ts'
+import { ignoring, ServiceError } from '../lib/errors.ts'
 import type { Log } from '../lib/logging.ts'
 import { storageFaultOf } from '../media/storage.ts'
 import { redisProblemOf } from '../redis/errors.ts'
@@ -165,6 +165,24 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       })
     } else {
       await applyPolicy(failed, attempts)
+    }
+  }
+}
+
+/** Waiting jobs that are read at once. */
+const giveAwayAtOnce = 200
+
+/** Moves jobs of free choice from a draining server to others that answer and can run them; the rest wait there. */
+export async function giveAway (
+  { server, store, otherServer }: Pick<RecoveryDependencies, 'server' | 'store' | 'otherServer'>
+): Promise<void> {
+  const { id: serverId, alias } = server()
+  const waiting = await store.line(serverId, 0, -1)
+  for (let from = 0; from < waiting.length; from += giveAwayAtOnce) {
+    for (const { id, submission } of await store.readMany(waiting.slice(from, from + giveAwayAtOnce))) {
+      if (!server().draining) return
+      const other = submission.anyServer ? await otherServer(submission, new Set([alias]), 'answering') : null
+      if (other !== null) await store.move(id, other.id).catch(ignoring('job_operation_invalid', 'job_not_found'))
     }
   }
 }

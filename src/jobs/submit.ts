@@ -306,7 +306,8 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       const given = seed === undefined ? compatibility.parameters : { ...compatibility.parameters, seed }
       const parameters = await replaceImages(given, inputs.keep)
       const warnings = [
-        ...normalised.warnings, ...compatibility.warnings, ...webhook?.warnings ?? [], ...request.warnings ?? []
+        ...normalised.warnings, ...compatibility.warnings, ...webhook?.warnings ?? [], ...request.warnings ?? [],
+        ...warningOf(server)
       ]
       const context = currentRequest()
       const created = await createOrRelease(parameters, {
@@ -350,6 +351,13 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       return job === null ? null : await tell(job)
     }
   }
+}
+
+/** Servers that an operator takes out still get jobs that nothing else can run. */
+function warningOf ({ alias, draining }: Server): JobWarning[] {
+  if (!draining) return []
+  const message = `${alias} is being drained and begins no jobs: the job waits until that is undone or the job is moved.`
+  return [{ code: 'server_draining', message }]
 }
 
 function clientNames (given: unknown): Pick<JobSubmission, 'clientFields'> {

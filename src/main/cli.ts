@@ -255,7 +255,9 @@ async function openKnown (config: Config): Promise<Services | null> {
 }
 
 /** The servers of the settings and those that were added while the service ran. */
-function knownServers (config: Config, services: Services | null): Array<{ alias: string, address: ServerAddress }> {
+function knownServers (
+  config: Config, services: Services | null
+): Array<{ alias: string, address: ServerAddress, draining?: boolean }> {
   const named = serversOfSettings(config)
   if (services === null) return named
   const registered = services.registry.list()
@@ -292,7 +294,8 @@ async function doctor (argv: readonly string[]): Promise<void> {
   const { runDoctor } = await import('./doctor.ts')
   // Kept open, as it knows which servers are starting.
   const services = await openKnown(config)
-  const servers = knownServers(config, services).map(({ alias, address }) => ({ alias, url: address.baseUrl, address }))
+  const servers = knownServers(config, services)
+    .map(({ alias, address, draining }) => ({ alias, url: address.baseUrl, address, draining }))
   const { resolve } = createServerReach(config.SERVERS_ALLOW)
   process.exitCode = await runDoctor(config, {
     servers,

@@ -71,6 +71,8 @@ async function nearestFolder (path: string): Promise<string> {
 export interface DoctorServer {
   readonly alias: string
   readonly url: string
+  /** Whether an operator takes it out. */
+  readonly draining?: boolean | undefined
 }
 
 export interface DoctorDependencies {
@@ -185,7 +187,7 @@ async function examineServers (
 }
 
 async function examineServer (
-  { alias, url }: DoctorServer, probeServer: DoctorDependencies['probeServer']
+  { alias, url, draining }: DoctorServer, probeServer: DoctorDependencies['probeServer']
 ): Promise<Finding> {
   const topic = `server ${alias}`
   const shown = url.replace(/^([^/]*)\/\/.*@/, '$1//')
@@ -194,7 +196,10 @@ async function examineServer (
     throw new Error(`no answer within ${patience / 1000} s`)
   })
   try {
-    return { topic, level: 'fine', message: `${await Promise.race([probeServer(url, alias), late])} at ${shown}` }
+    const message = `${await Promise.race([probeServer(url, alias), late])} at ${shown}`
+    if (draining !== true) return { topic, level: 'fine', message }
+    const remedy = 'Resume it, or remove it once it is drained.'
+    return { topic, level: 'warning', message: `${message}; it is draining and begins no jobs`, remedy }
   } catch (error) {
     const message = `${shown} cannot be used: ${messageOf(error)}`
     // Errors of certificates, protocols and settings name their remedy themselves.

@@ -146,7 +146,7 @@ export async function startWorker (
       const ranked = await readCandidates(registry.list(), states, store.waitingOn, submission.checkpoint)
       for (const { server, state } of ranked) {
         const answers = state?.reachable === 'yes' && !server.paused
-        if (except.has(server.alias) || (which === 'answering' && !answers)) continue
+        if (except.has(server.alias) || server.draining || (which === 'answering' && !answers)) continue
         if (suits(submission, await states.inventory(server.id), state?.traits ?? null)) return server
       }
       return null

@@ -12,8 +12,9 @@ export interface Candidate {
 }
 
 /**
- * Servers for a job that names none, best first: those that can load its checkpoint, reachable before silent, then the
- * shortest queue. The simulator counts only if there is no other enabled server, since its images are only tests.
+ * Servers for a job that names none, best first: those that can load its checkpoint, reachable before silent, paused
+ * and draining ones, then the shortest queue. The simulator counts only if there is no other enabled server, since its
+ * images are only tests.
  */
 function rankCandidates (candidates: readonly Candidate[], family: string | null): Candidate[] {
   const enabled = candidates.filter(({ server }) => server.enabled)
@@ -52,6 +53,7 @@ export function isSimulator (server: Server, state: ServerState | null): boolean
 }
 
 function standing ({ server, state }: Candidate): number {
+  if (server.draining) return 3
   if (server.paused) return 2
   return state?.reachable === 'yes' ? 0 : 1
 }

@@ -28,6 +28,10 @@ export interface Server {
   readonly pauseReason: string | null
   /** Paused since; null if it is not paused, or was paused by a version that did not store it. */
   readonly pausedAt: number | null
+  /** An operator takes it out: it finishes what runs and begins nothing more, whether it is paused or not. */
+  readonly draining: boolean
+  /** Draining since; null if it is not. */
+  readonly drainingAt: number | null
   readonly jobTimeoutSeconds: number | null
   readonly restoreSelection: RestoreSelection
   readonly origin: ServerOrigin
@@ -71,7 +75,7 @@ export interface NewServer {
 }
 
 export type ServerChange = Partial<Pick<Server,
-  'alias' | 'address' | 'description' | 'enabled' | 'paused' | 'pauseReason' | 'jobTimeoutSeconds' |
+  'alias' | 'address' | 'description' | 'enabled' | 'paused' | 'pauseReason' | 'draining' | 'jobTimeoutSeconds' |
   'restoreSelection'>>
 
 export interface ServerRegistry {
@@ -97,7 +101,9 @@ export interface ServerRegistry {
 }
 
 /** A record as Redis holds it: the password and everything else secret is encrypted. */
-interface StoredServer extends Omit<Server, 'address' | 'pauseReason' | 'restoreSelection'> {
+interface StoredServer extends Omit<Server, 'address' | 'pauseReason' | 'draining' | 'drainingAt' | 'restoreSelection'> {
+  readonly draining?: boolean
+  readonly drainingAt?: number | null
   readonly restoreSelection?: RestoreSelection
   readonly pauseReason?: string | null
   readonly baseUrl: string
@@ -147,9 +153,18 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
       : { username, password: encryptor.open(password, passwordContext(rest.id)) }
     // Records of earlier versions have none of these.
     const { pauseReason = null, pausedAt = null, restoreSelection = 'when idle' } = rest
+    const { draining = false, drainingAt = null } = rest
     const opened = sealed === undefined ? '{}' : encryptor.open(sealed, optionsContext(rest.id))
     const options = JSON.parse(opened) as ConnectionOptions
-    return { ...rest, pauseReason, pausedAt, restoreSelection, address: { baseUrl, ...credentials, ...options } }
+    return {
+      ...rest,
+      pauseReason,
+      pausedAt,
+      draining,
+      drainingAt,
+      restoreSelection,
+      address: { baseUrl, ...credentials, ...options }
+    }
   }
 
   async function refresh (): Promise<void> {
@@ -209,6 +224,8 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
         paused: false,
         pauseReason: null,
         pausedAt: null,
+        draining: false,
+        drainingAt: null,
         jobTimeoutSeconds,
         restoreSelection,
         createdAt: timestamp,
@@ -224,7 +241,12 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
       const alias = (change.alias ?? before.alias).trim()
       const changed = { ...before, ...change, alias, updatedAt: Date.now() }
       const heldSince = before.paused ? before.pausedAt : changed.updatedAt
-      const after: Server = { ...changed, pausedAt: changed.paused ? heldSince : null }
+      const drainingSince = before.draining ? before.drainingAt : changed.updatedAt
+      const after: Server = {
+        ...changed,
+        pausedAt: changed.paused ? heldSince : null,
+        drainingAt: changed.draining ? drainingSince : null
+      }
       if (aliasName(after.alias) !== aliasName(before.alias)) await claimAlias(after.alias, id)
       await save(after, kindOfChange(before, after))
       if (aliasName(after.alias) !== aliasName(before.alias)) await redis.hdel(aliasesKey, aliasName(before.alias))
@@ -248,6 +270,7 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
 }
 
 function kindOfChange (before: Server, after: Server): ServiceEventKind {
-  if (before.paused === after.paused) return 'server-changed'
-  return after.paused ? 'server-paused' : 'server-resumed'
+  if (after.draining && !before.draining) return 'server-draining'
+  if (before.paused !== after.paused) return after.paused ? 'server-paused' : 'server-resumed'
+  return before.draining && !after.draining ? 'server-resumed' : 'server-changed'
 }

@@ -10,7 +10,7 @@ import { loadScript } from '../redis/scripts.ts'
 import { type CostStore, createCostStore } from './cost-model.ts'
 import { createLearnedTraitsStore, type LearnedTraitsStore } from './learned-traits.ts'
 import { createLoraFactsStore, type LoraFactsStore } from './lora-facts.ts'
-import type { ServerState } from './registry.ts'
+import type { Server, ServerState } from './registry.ts'
 
 /**
  * Marks by which running generations can be recognised at a server that cannot tell tasks apart. They are stored so
@@ -203,6 +203,8 @@ export interface ServerStateStore {
   readonly loraFacts: LoraFactsStore
   /** The values that jobs can have left in its options. */
   readonly options: KeptOptionsStore
+  /** Publishes once that a draining server runs nothing more, if that is so. */
+  noteDrained (server: Pick<Server, 'id' | 'alias' | 'drainingAt'>): Promise<void>
   forget (serverId: string): Promise<void>
 }
 
@@ -211,6 +213,9 @@ const trustedFor = 1000
 
 const writeState = loadScript<[prefix: string], [serverId: string, state: string, data: string], null>(
   new URL('scripts/write-state.lua', import.meta.url))
+
+const noteDrained = loadScript<[prefix: string], [serverId: string, since: number, data: string], 0 | 1>(
+  new URL('scripts/note-drained.lua', import.meta.url))
 
 export function createServerStateStore (redis: Redis, keys: Keys): ServerStateStore {
   const stateKey = (serverId: string) => keys.key('server', serverId, 'state')
@@ -283,6 +288,9 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
     marks,
     loraFacts,
     options,
+    async noteDrained ({ id, alias, drainingAt }) {
+      if (drainingAt !== null) await noteDrained(redis, [keys.key('')], [id, drainingAt, JSON.stringify({ alias })])
+    },
     async forget (serverId) {
       copies.delete(serverId)
       knownTraits.delete(serverId)
@@ -292,7 +300,8 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
       await marks.forget(serverId)
       await options.forget(serverId)
       await loraFacts.forget(serverId)
-      await redis.del(stateKey(serverId), inventoryKey(serverId), keys.key('server', serverId, 'answers'))
+      const others = ['answers', 'drained'].map(name => keys.key('server', serverId, name))
+      await redis.del(stateKey(serverId), inventoryKey(serverId), ...others)
     }
   }
 }

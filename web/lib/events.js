@@ -7,6 +7,7 @@ const changes = ['accepted', 'started', 'image', 'completed', 'failed', 'cancell
 const ephemeral = ['progress', 'preview', 'place', 'queue']
 const ofServers = [
   'server-added', 'server-changed', 'server-removed', 'server-up', 'server-down', 'server-paused', 'server-resumed',
+  'server-draining', 'server-drained',
   'queue-paused', 'queue-resumed'
 ]
 const ofModels = [

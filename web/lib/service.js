@@ -51,6 +51,7 @@ export const servers = {
   test: alias => ask('POST', `${pathOf(serversPath, alias)}/test`),
   history: (alias, signal) => ask('GET', `${pathOf(serversPath, alias)}/history`, { signal }),
   pause: (alias, reason) => ask('POST', `${pathOf(serversPath, alias)}/pause`, { body: { reason } }),
+  drain: alias => ask('POST', `${pathOf(serversPath, alias)}/drain`),
   resume: alias => ask('POST', `${pathOf(serversPath, alias)}/resume`),
   remove: (alias, query = {}) => ask('DELETE', `${pathOf(serversPath, alias)}?${queryOf(query)}`),
   /** @param {{ checkpoint?: string, minutes?: number }} options */

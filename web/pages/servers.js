@@ -15,7 +15,7 @@ import { RemoveServer } from '../parts/remove-server.js'
 import { ServerActions } from '../parts/server-actions.js'
 import { ServerInventory } from '../parts/server-inventory.js'
 import { Stale } from '../parts/stale.js'
-import { Status } from '../parts/status.js'
+import { pauseWord, Status } from '../parts/status.js'
 
 /** The Stable Diffusion servers behind the queue. */
 export function ServersPage ({ route }) {
@@ -60,14 +60,15 @@ function ServerCard ({ server, onChanged, onOpen }) {
       <div class="card-head">
         <h2>${alias}</h2>
         <${Status} status=${server.health} />
-        ${paused && html`<${Status} status="paused" />`}
+        ${paused && html`<${Status} status=${pauseWord(server)} />`}
       </div>
       ${server.is_simulator && html`<p class="badge">Simulator – paints pictures, no Stable Diffusion</p>`}
       ${server.description && html`<p>${server.description}</p>`}
       ${paused && html`
         <p class="notice warning-notice">
           ${server.pause_reason ?? 'Paused: no new job starts here.'}
-          ${server.paused_at && html`<span class="hint" title=${momentText(server.paused_at)}> Paused ${ago(server.paused_at)}.</span>`}
+          ${server.drained && html` <strong>Nothing runs here: you can remove the server.</strong>`}
+          ${server.paused_at && html`<span class="hint" title=${momentText(server.paused_at)}> Since ${ago(server.paused_at)}.</span>`}
         </p>`}
       <${HealthStrip} server=${server} />
       <dl class="facts-list">

@@ -37,6 +37,7 @@ export function ServerActions ({ server, onChanged, onOpen }) {
       ${paused && !server.checking
         ? button('Resume', 'play', () => act(() => servers.resume(alias)))
         : button('Pause', 'pause', () => onOpen('pause'))}
+      ${!server.draining && button('Drain', 'stop', () => act(async () => say((await servers.drain(alias)).message)))}
       ${button('Inventory', 'models', () => onOpen('inventory'))}
       ${button('Change', 'pen', () => onOpen('edit'))}
       ${button(enabled ? 'Disable' : 'Enable', enabled ? 'stop' : 'again', () => act(() => servers.change(alias, { enabled: !enabled })))}

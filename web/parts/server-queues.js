@@ -6,7 +6,7 @@ import { servers } from '../lib/service.js'
 import { Icon } from './icon.js'
 import { JobPicture } from './job-picture.js'
 import { PauseServer } from './pause-server.js'
-import { Status } from './status.js'
+import { pauseWord, Status } from './status.js'
 
 /** The servers side by side: their running jobs, lengths of their queues, and pausing them. */
 export function ServerQueues ({ servers: known, running, onChanged }) {
@@ -35,7 +35,7 @@ function ServerQueue ({ server, job: read, onPause, onChanged }) {
     <li class=${paused || !server.enabled ? 'lane held' : 'lane'}>
       <div class="lane-head">
         <h2><a href="#/queue?status=pending&server=${encodeURIComponent(alias)}">${alias}</a>${server.is_simulator && html` <span class="hint">simulator</span>`}</h2>
-        <${Status} status=${paused ? 'paused' : server.health} />
+        <${Status} status=${paused ? pauseWord(server) : server.health} />
         <button type="button" class="button quiet icon-only" title=${paused ? 'Resume' : 'Pause'}
           aria-label="${paused ? 'Resume' : 'Pause'} ${alias}" onClick=${paused ? resume : onPause}>
           <${Icon} name=${paused ? 'play' : 'pause'} />

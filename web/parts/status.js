@@ -13,7 +13,14 @@ const words = {
   offline: ['Offline', 'bad'],
   unauthorized: ['Wrong credentials', 'bad'],
   disabled: ['Disabled', 'still'],
-  paused: ['Paused', 'warn']
+  paused: ['Paused', 'warn'],
+  draining: ['Draining', 'warn'],
+  drained: ['Drained', 'still']
+}
+
+/** Why a server begins no jobs, as a word of above. */
+export function pauseWord ({ draining, drained }) {
+  return drained ? 'drained' : draining ? 'draining' : 'paused'
 }
 
 export function statusWord (status) {
