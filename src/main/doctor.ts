@@ -9,7 +9,7 @@ import type { Config } from '../config/settings.ts'
 import { messageOf } from '../lib/errors.ts'
 import { createKeys } from '../lib/keys.ts'
 import type { Log } from '../lib/logging.ts'
-import { checkRedis, type Finding, tryRedis } from '../redis/check.ts'
+import { checkRedis, type DataDirectory, type Finding, foreignDataDirectory, tryRedis } from '../redis/check.ts'
 import { connectRedis } from '../redis/connections.ts'
 import { findProgram, redisProgramNames } from '../redis/private/install.ts'
 import { findRunningServer } from '../redis/private/server.ts'
@@ -130,14 +130,23 @@ async function examineRedis (config: DoctorConfig): Promise<Finding[]> {
   try {
     const redis = await connectRedis(url, 'request', noLog, patience)
     try {
-      const trial = await tryRedis(redis, createKeys(config.REDIS_PREFIX ?? 'sq'))
-      return [...await checkRedis(redis), ...trial, judgeClock(await measureClock(redis))]
+      const keys = createKeys(config.REDIS_PREFIX ?? 'sq')
+      const trial = await tryRedis(redis, keys)
+      const folder = await examineOwnership({ redis, keys, directory: config.DATA_DIR })
+      return [...await checkRedis(redis), ...trial, ...folder, judgeClock(await measureClock(redis))]
     } finally {
       redis.disconnect()
     }
   } catch (error) {
     return [{ topic: 'redis', level: 'problem', message: messageOf(error), remedy: 'Without Redis nothing else works.' }]
   }
+}
+
+async function examineOwnership (data: DataDirectory): Promise<Finding[]> {
+  const foreign = await foreignDataDirectory(data).catch(() => null) // its rights have a finding of their own
+  if (foreign === null) return []
+  const [message = '', ...remedy] = foreign.split(/(?<=there)\. /)
+  return [{ topic: 'data directory', level: 'problem', message, remedy: `${remedy.join('. ')}.` }]
 }
 
 /** While the service is stopped there is no private Redis to ask, only the program that it would start. */

@@ -9,6 +9,7 @@ import type { SettingSources } from '../config/sources.ts'
 import type { Log } from '../lib/logging.ts'
 import { version } from '../lib/version.ts'
 import { parseRedisAddress } from '../redis/address.ts'
+import { claimDataDirectory } from '../redis/check.ts'
 import { startEmbeddedRedis } from '../redis/private/embedded.ts'
 import { findLocalServer, registerAs, registerFromSettings } from '../servers/discover.ts'
 import type { Server } from '../servers/registry.ts'
@@ -164,6 +165,7 @@ async function start (
   signal.throwIfAborted()
   const services = await openServices(config, redis.url, log, sources)
   closers.push({ what: 'connections', close: services.close })
+  await claimDataDirectory({ redis: services.redis, keys: services.keys, directory: config.DATA_DIR }, log)
   if (config.BOOTSTRAP_API_KEY !== '' && await services.accessKeys.importFirst(config.BOOTSTRAP_API_KEY)) {
     log.info('took over the access key of BOOTSTRAP_API_KEY')
   }

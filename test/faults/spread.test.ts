@@ -1,3 +1,5 @@
+import { copyFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t from 'tap'
@@ -84,6 +86,12 @@ t.test('servers are spread over the workers', async t => {
   const first = await fleet.worker(settings)
   let second: ServiceProcess | undefined
   await untilHeld(4)
+  await t.test('a process with another DATA_DIR refuses to start', async t => {
+    const folder = t.testdir()
+    await copyFile(join(fleet.dataDirectory, 'master.key'), join(folder, 'master.key'))
+    await t.rejects(fleet.worker({ ...settings, DATA_DIR: folder }), { message: new RegExp(`DATA_DIR is ${folder}, which is not`) })
+  })
+
   await t.test('a worker that joins gets its share, each server after what runs there', async t => {
     const running = await submitLong()
     const waiting = await submitAll()

@@ -1,0 +1,70 @@
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import t from 'tap'
+import { createKeys } from '../../src/lib/keys.ts'
+import { runDoctor } from '../../src/main/doctor.ts'
+import { claimDataDirectory, foreignDataDirectory } from '../../src/redis/check.ts'
+import { silentLogger } from '../helper.ts'
+import { startTestRedis } from '../redis.ts'
+
+t.test('a Redis belongs to one DATA_DIR', async t => {
+  const server = await startTestRedis()
+  t.teardown(server.stop)
+  const redis = new Redis(server.url)
+  t.teardown(() => { redis.disconnect() })
+  const keys = createKeys('sq')
+  const claim = async (directory: string, prefix = keys) =>
+    await claimDataDirectory({ redis, keys: prefix, directory }, silentLogger)
+  const parent = t.testdir({ first: {}, other: {} })
+  const [first, other] = [join(parent, 'first'), join(parent, 'other')]
+
+  await t.test('the first one, which every process can use', async t => {
+    await Promise.all([claim(first), claim(first)])
+    await claim(first)
+    t.equal((await readFile(join(first, 'data-id'), 'utf8')).trim(), await redis.get(keys.key('data-id')))
+  })
+
+  await t.test('another one is refused, and stays as it was', async t => {
+    const id = await redis.get(keys.key('data-id')) ?? ''
+    await t.rejects(claim(other), { message: new RegExp(`DATA_DIR is ${other}, .*write ${id} into the file ${other}/data-id`) })
+    await t.rejects(readFile(join(other, 'data-id')), { code: 'ENOENT' })
+    await writeFile(join(other, 'data-id'), 'its own\n')
+    await t.rejects(claim(other), /not the folder that belongs/)
+    await claim(first)
+    await claim(other, createKeys('another'))
+  })
+
+  await t.test('the doctor says so as well', async t => {
+    let report = ''
+    const code = await runDoctor({ REDIS_URL: server.url, REDIS_SERVER: '', DATA_DIR: other }, {
+      servers: [], probeServer: async () => '', print: text => { report = text }
+    }, 'text')
+    t.equal(code, 1)
+    t.match(report, /problem +data directory: DATA_DIR is .*missing there\n +Give every process .*start again\./)
+  })
+
+  await t.test('an operator decides otherwise by the file that the message names', async () => {
+    await writeFile(join(other, 'data-id'), `${await redis.get(keys.key('data-id'))}\n`)
+    await claim(other)
+    await claim(first)
+  })
+
+  await t.test('a Redis without a mark, such as one of an earlier version or an emptied one, takes the mark of the folder', async t => {
+    await redis.flushall()
+    await claim(first)
+    await rm(join(other, 'data-id'))
+    await t.rejects(claim(other), /not the folder/)
+    await redis.flushall()
+    await Promise.allSettled([claim(first), claim(other)])
+    const foreign = await Promise.all([first, other].map(async directory =>
+      await foreignDataDirectory({ redis, keys, directory })))
+    t.equal(foreign.filter(reason => reason === null).length, 1, 'of two at once, one')
+  })
+
+  await t.test('a folder that cannot be written is no reason not to start', async t => {
+    await redis.flushall()
+    await writeFile(join(parent, 'file'), '')
+    await t.resolves(claim(join(parent, 'file')))
+  })
+})
