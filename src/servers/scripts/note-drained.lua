@@ -11,7 +11,8 @@
 --- @include "../../events/scripts/publish"
 local id, since, data = unpack(ARGV)
 local key = KEYS[1] .. 'server:' .. id .. ':drained'
-if redis.call('GET', key) == since or redis.call('ZCARD', KEYS[1] .. 'jobs:*:' .. id .. ':processing') > 0 then return 0 end
+if redis.call('GET', key) == since then return 0 end
+if redis.call('ZCARD', KEYS[1] .. 'jobs:*:' .. id .. ':processing') > 0 then return 0 end
 redis.call('SET', key, since)
 publish('server-drained', '', id, '', '', cjson.decode(data))
 return 1

@@ -1,6 +1,6 @@
 --[[
-  Releases the lease of a server, if it is ours, or gives it to another holder in the same step. The heir gets a fence of
-  its own when it takes the lease up, like a holder whose answer was lost; if it does not, its lease expires.
+  Releases the lease of a server, if it is ours, or gives it to another holder in the same step. The heir gets a fence
+  of its own when it takes the lease up, like a holder whose answer was lost; if it does not, its lease expires.
 
   KEYS[1]  lease
   KEYS[2]  beat
