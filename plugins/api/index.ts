@@ -1,10 +1,9 @@
 import fp from 'fastify-plugin'
 import apiKeys from './api-keys.ts'
-import bulks from './bulks.ts'
 import civitai from './civitai.ts'
 import downloads from './downloads.ts'
 import gallery from './gallery.ts'
-import generate from './generate.ts'
+import generate, { bulkRoutes, readParameters } from './generate.ts'
 import jobActions from './job-actions.ts'
 import jobInputs from './job-inputs.ts'
 import jobs from './jobs.ts'
@@ -14,7 +13,6 @@ import modelDisk from './model-disk.ts'
 import modelMetadata from './model-metadata.ts'
 import modelScan from './model-scan.ts'
 import models, { choices, modelOwner, modelPreviews } from './models.ts'
-import readParameters from './read-parameters.ts'
 import serverChecks from './server-checks.ts'
 import servers from './servers.ts'
 import settings from './settings.ts'
@@ -22,9 +20,9 @@ import webhooks from './webhooks.ts'
 
 /** In the order of the documentation. */
 const routes = [
-  generate, readParameters, bulks, jobs, jobActions, jobInputs, servers, serverChecks, apiKeys, webhooks, modelScan,
-  models, modelActions, modelOwner, modelDisk, modelDebug, modelMetadata, modelPreviews, civitai, downloads, choices,
-  gallery, settings
+  generate, readParameters, bulkRoutes, jobs, jobActions, jobInputs, servers, serverChecks, apiKeys, webhooks,
+  modelScan, models, modelActions, modelOwner, modelDisk, modelDebug, modelMetadata, modelPreviews, civitai, downloads,
+  choices, gallery, settings
 ]
 
 /** StableQueue's own interface. */

@@ -11,9 +11,8 @@ import { administrator, anonymous, mayDo, type Principal, type Scope } from '../
 import type { Bucket, FailedLogins } from '../../src/access/rate-limit.ts'
 import { matchesToken, readCookie, sessionCookieName, type Sessions, type Tickets } from '../../src/access/sessions.ts'
 import {
-  type RequestOrigin, isNavigation, isSafe, isTrustedByAddress, type PageRequest,
-  refuseForeignPage, refuseUnmarkedChange,
-  type TrustRules
+  headerValues, type HostRules, isAllowedHost, isNavigation, isSafe, isTrustedByAddress, type PageRequest,
+  refuseForeignPage, refuseUnmarkedChange, type RequestOrigin, type TrustRules
 } from '../../src/access/trust.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { challenge, refuseLogin } from './ui-session.ts'
@@ -240,5 +239,22 @@ function ticketOf ({ routeOptions, query }: FastifyRequest): string | null {
   const { ticket } = query as { ticket?: unknown }
   return typeof ticket === 'string' ? ticket : null
 }
+
+export interface HostCheckOptions {
+  readonly rules: HostRules
+}
+
+/** Refuses requests for a host name that is not ours, on all routes, before any other check. */
+const checkHost: FastifyPluginAsync<HostCheckOptions> = async (app, { rules }) => {
+  app.addHook('onRequest', async request => {
+    const hosts = headerValues(request.raw.rawHeaders, 'host')
+    if (isAllowedHost(rules, hosts)) return
+    const shown = hosts.length === 1 ? JSON.stringify(hosts[0]?.slice(0, 100)) : `${hosts.length} Host headers`
+    throw new ServiceError('unknown_host',
+      `This service does not answer to ${shown}; use localhost or an IP address, or add the name to PUBLIC_HOSTS`)
+  })
+}
+
+export const hostCheck = fp(checkHost, { name: 'host-check', fastify: '5.x' })
 
 export default fp(access, { name: 'access', fastify: '5.x', dependencies: ['host-check', 'cors'] })

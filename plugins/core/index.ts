@@ -1,10 +1,11 @@
+import websocket from '@fastify/websocket'
 import fp from 'fastify-plugin'
 import { maySeeJob } from '../../src/access/principal.ts'
 import { createRateLimiter } from '../../src/access/rate-limit.ts'
 import { createHostRules, createTrustRules } from '../../src/access/trust.ts'
 import { createFleetMetrics } from '../../src/jobs/fleet-metrics.ts'
 import { processMetrics } from '../../src/telemetry/metrics.ts'
-import access from './access.ts'
+import access, { hostCheck } from './access.ts'
 import bodyIntake from './body-intake.ts'
 import body from './body.ts'
 import cors from './cors.ts'
@@ -12,7 +13,6 @@ import dashboard from './dashboard.ts'
 import errors from './errors.ts'
 import health from './health.ts'
 import heldRequests from './held-requests.ts'
-import hostCheck from './host-check.ts'
 import knownInput from './known-input.ts'
 import metrics from './metrics.ts'
 import openapi from './openapi.ts'
@@ -21,13 +21,30 @@ import rateLimit from './rate-limit.ts'
 import requestLog, { requestContext } from './request-log.ts'
 import uiSession from './ui-session.ts'
 import ui from './ui.ts'
-import websocket from './websocket.ts'
+
+/** Longest message of a client, in bytes. */
+const longestMessage = 16 * 1024
+
+/**
+ * Lets routes speak WebSocket. It comes before all routes, since it also answers upgrades to other routes. The module
+ * that opens sockets ends them when the service stops.
+ */
+const webSocket = fp(async app => {
+  await app.register(websocket, {
+    options: { maxPayload: longestMessage },
+    preClose (done) { done() },
+    errorHandler (error, socket, request) {
+      request.log.debug({ err: error }, 'a socket broke off')
+      socket.terminate()
+    }
+  })
+}, { name: 'websocket', fastify: '5.x' })
 
 /** Hooks of every request, in their order; then the routes that belong to no interface. */
 export default fp(async app => {
   const { config, redis, keys, accessKeys, sessions, failedLogins, tickets, media: store, storage } = app
 
-  await app.register(websocket)
+  await app.register(webSocket)
   await app.register(requestLog)
   await app.register(requestContext, { tracing: app.tracing })
   await app.register(errors)

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { withinRequest } from '../../src/telemetry/request-context.ts'
-import type { OpenSpan, Tracing } from '../../src/telemetry/tracing.ts'
+import { type OpenSpan, type Tracing, withinRequest } from '../../src/telemetry/tracing.ts'
 import { hasHungUp, wasBrokenOff } from './held-requests.ts'
 
 /** Ids of requests, in the log, in the header X-Request-Id and in every error. */

@@ -1,13 +1,78 @@
 import fp from 'fastify-plugin'
-import type { Services } from '../../src/services/services.ts'
+import { createFailedLogins, type FailedLogins } from '../../src/access/rate-limit.ts'
+import { createSessions, createTickets, type Sessions, type Tickets } from '../../src/access/sessions.ts'
+import { openEventBus, type EventBus } from '../../src/events/event-bus.ts'
+import { createEventLog } from '../../src/events/event-log.ts'
+import { createOpenConnections, type OpenConnections } from '../../src/events/open-connections.ts'
+import { startPositionBroadcaster } from '../../src/jobs/position-events.ts'
+import { createPreviews, type Previews } from '../../src/jobs/previews.ts'
 import type { Pause } from '../../src/sdapi/answer.ts'
-import access from './access.ts'
-import events from './events.ts'
+import type { Services } from '../../src/services/services.ts'
+import { createJobEventSender, type JobEventSender } from '../events/job-event-sender.ts'
+import { createEventViews, type EventViews } from '../events/render-event.ts'
+import bots from './bots.ts'
 import jobs from './jobs.ts'
-import process from './process.ts'
+import process, { decorateAll } from './process.ts'
 import sdapi from './sdapi.ts'
 import servers from './servers.ts'
-import bots from './bots.ts'
+
+interface AccessServices {
+  /** Tokens with full rights: AUTH_TOKEN and the admin token. */
+  readonly fullTokens: readonly string[]
+  readonly failedLogins: FailedLogins
+  /** Sessions of the web UI. */
+  readonly sessions: Sessions
+  readonly tickets: Tickets
+}
+
+interface EventServices {
+  readonly eventBus: EventBus
+  readonly previews: Previews
+  readonly connections: OpenConnections
+  readonly eventViews: EventViews
+  readonly jobEventSender: JobEventSender
+}
+
+declare module 'fastify' {
+  interface FastifyInstance extends AccessServices, EventServices {}
+}
+
+interface AccessServicesOptions {
+  readonly tokens: readonly string[]
+}
+
+/** Authentication of clients. */
+const access = fp<AccessServicesOptions>(async (app, { tokens }) => {
+  const { redis, keys, accessKeys } = app
+  decorateAll<AccessServices>(app, {
+    fullTokens: tokens,
+    failedLogins: createFailedLogins({ redis, keys }),
+    sessions: createSessions({ redis, keys, tokens }),
+    tickets: createTickets({ redis, keys, accessKeys })
+  })
+}, { name: 'access-services', fastify: '5.x', dependencies: ['process'] })
+
+/** Events, for listeners. */
+const events = fp(async app => {
+  const { redis, subscriber, keys, accessKeys, jobStore: store, registry, estimates, jobViews, log } = app
+  const connections = createOpenConnections({ accessKeys, subscriber, keys })
+  app.addHook('preClose', async () => { connections.close() })
+  const eventBus = await openEventBus({ eventLog: createEventLog(redis, keys), subscriber, keys, log })
+  const places = startPositionBroadcaster({ eventBus, estimates, log, hasListeners: () => connections.count() > 0 })
+  const previews = createPreviews({ eventBus, redis, subscriber, keys, log })
+  app.addHook('onClose', async () => {
+    previews.close()
+    places.close()
+    eventBus.close()
+  })
+  decorateAll<EventServices>(app, {
+    eventBus,
+    previews,
+    connections,
+    eventViews: createEventViews(registry),
+    jobEventSender: createJobEventSender({ eventBus, store, registry, jobViews })
+  })
+}, { name: 'event-services', fastify: '5.x', dependencies: ['process', 'job-services'] })
 
 export interface ServicesOptions {
   readonly services: Services
@@ -17,7 +82,7 @@ export interface ServicesOptions {
   readonly pause?: Pause | undefined
 }
 
-/** The services that routes use, as decorators of the instance: each file declares its own. */
+/** The services that routes use, as decorators of the instance: each part declares its own. */
 export default fp<ServicesOptions>(async (app, { services, tokens, pause }) => {
   await app.register(process, { services })
   await app.register(access, { tokens })
