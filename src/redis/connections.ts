@@ -66,13 +66,15 @@ function isUnreachable (error: unknown): boolean {
 
 /**
  * request: for HTTP routes, fails at once while Redis is away and in seconds if it gives no answer, so that clients
- * get their 503. worker: for BullMQ and background work, waits until Redis is back. subscriber: for channels,
- * subscribes again by itself.
+ * get their 503. queue: the same for the BullMQ queues of routes. BullMQ defines 64 scripts on its connection, and
+ * ioredis copies them into every pipeline; it makes a pipeline of each request's commands. worker: for BullMQ and
+ * background work, waits until Redis is back. subscriber: for channels, subscribes again by itself.
  */
-export type ConnectionKind = 'request' | 'worker' | 'subscriber'
+export type ConnectionKind = 'request' | 'queue' | 'worker' | 'subscriber'
 
 const optionsOfKind: Readonly<Record<ConnectionKind, RedisOptions>> = {
   request: { enableOfflineQueue: false, maxRetriesPerRequest: 1, enableAutoPipelining: true },
+  queue: { enableOfflineQueue: false, maxRetriesPerRequest: 1 },
   worker: { maxRetriesPerRequest: null },
   subscriber: { maxRetriesPerRequest: null, autoResubscribe: true }
 }
@@ -97,9 +99,10 @@ export function connectionOptions (kind: ConnectionKind): RedisOptions {
 }
 
 /**
- * A connection that is not open yet: the first command or `connect()` opens it, for `request` only `connect()` does.
+ * A connection that is not open yet: the first command or `connect()` opens it, for `request` and `queue` only
+ * `connect()` does.
  * Logs an outage once, and its end.
- * @param commandLimit time limit for a command of kind `request`, in milliseconds. The other kinds wait: a socket
+ * @param commandLimit time limit for a command of kind `request` or `queue`, in milliseconds. The others wait: a socket
  * that stays silent is given up after `socketTimeout`, and unanswered commands are sent again over the next one
  * @throws Error if the address is none
  */
@@ -108,7 +111,7 @@ export function createConnection (
 ): Redis {
   const { options, shown } = parseRedisAddress(url)
   const redis = new Redis({ ...connectionOptions(kind), ...options, replyMapping: 'legacy' })
-  if (kind === 'request') limitCommands(redis, commandLimit)
+  if (kind === 'request' || kind === 'queue') limitCommands(redis, commandLimit)
   logOutages(redis, `Redis at ${shown} (${kind} connection)`, log)
   if (kind === 'subscriber') {
     // All listeners of the process share one connection.

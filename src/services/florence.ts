@@ -31,10 +31,12 @@ export interface FlorenceServices {
 }
 
 /** Null where no Florence is configured. */
-export function openFlorence (services: FlorenceDependencies & { readonly redis: Redis }): FlorenceServices | null {
-  const { config, keys, log, redis, guard, webhooks } = services
+export function openFlorence (
+  services: FlorenceDependencies & { readonly redis: Redis, readonly queueConnection: Redis }
+): FlorenceServices | null {
+  const { config, keys, log, redis, queueConnection, guard, webhooks } = services
   if (config.FLORENCE_URL === '') return null
-  const queue = createFlorenceQueue({ connection: redis, keys, log })
+  const queue = createFlorenceQueue({ connection: queueConnection, keys, log })
   const service = createFlorenceService({
     store: createFlorenceStore(redis, keys),
     guard,

@@ -45,6 +45,8 @@ export interface ModelServicesDependencies {
   readonly config: Config
   readonly log: Log
   readonly redis: Redis
+  /** For BullMQ. */
+  readonly queueConnection: Redis
   readonly keys: Keys
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
@@ -52,7 +54,7 @@ export interface ModelServicesDependencies {
 }
 
 export function createModelServices (dependencies: ModelServicesDependencies): ModelServices {
-  const { config, log, redis, keys, registry, states } = dependencies
+  const { config, log, redis, queueConnection, keys, registry, states } = dependencies
   const files = createModelFileStore(redis, keys)
   const catalogue = createCatalogue({ registry, states, files, identities: createIdentities(redis, keys) })
   const hasher = createHasher()
@@ -62,9 +64,9 @@ export function createModelServices (dependencies: ModelServicesDependencies): M
     redis, keys, baseUrl, apiKey: config.CIVITAI_API_KEY, intervalMs: config.CIVITAI_INTERVAL_SECONDS * 1000
   })
   const scanStatus = createScanStatusStore(redis, keys)
-  const maintenance = createMaintenance({ connection: redis, keys, scanStatus, log })
+  const maintenance = createMaintenance({ connection: queueConnection, keys, scanStatus, log })
   const folders = modelFolders(config)
-  const downloadQueue = createDownloadQueue({ connection: redis, keys, log })
+  const downloadQueue = createDownloadQueue({ connection: queueConnection, keys, log })
   return {
     catalogue,
     service: createModelService({ catalogue, files, hasher, locks, folders }),

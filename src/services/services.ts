@@ -97,6 +97,7 @@ export async function openServices (
 ): Promise<Services> {
   const keys = createKeys(config.REDIS_PREFIX)
   const redis = await connectRedis(redisUrl, 'request', log, undefined, config.REDIS_TIMEOUT_SECONDS * 1000)
+  const queueConnection = await connectRedis(redisUrl, 'queue', log, undefined, config.REDIS_TIMEOUT_SECONDS * 1000)
   const subscriber = await connectRedis(redisUrl, 'subscriber', log)
   try {
     await requireFitRedis(redis, keys, log)
@@ -114,7 +115,7 @@ export async function openServices (
       others: async () => await readSharedFault({ redis, keys, processId }),
       log
     })
-    const queues = createGenerationQueues({ connection: redis, keys, log })
+    const queues = createGenerationQueues({ connection: queueConnection, keys, log })
     const store = createJobStore({
       redis,
       keys,
@@ -143,13 +144,13 @@ export async function openServices (
     const guard = openEgress(config, redisUrl, registry)
     const metrics = createMetrics(storage)
     const tracing = await openTracing(config)
-    const webhooks = createWebhookServices(redis, {
+    const webhooks = createWebhookServices(redis, queueConnection, {
       config, keys, log, encryptor, masterKey, guard, media, metrics, tracing
     })
     const states = createServerStateStore(redis, keys)
-    const models = createModelServices({ config, log, redis, keys, registry, states, guard })
+    const models = createModelServices({ config, log, redis, queueConnection, keys, registry, states, guard })
     const uploadTexts = createUploadTexts(deriveKey(masterKey.current, 'upload-texts'))
-    const florence = openFlorence({ config, keys, log, redis, guard, webhooks })
+    const florence = openFlorence({ config, keys, log, redis, queueConnection, guard, webhooks })
     const list = createJobList(redis, keys, store)
     const inputs = createInputImages({ redis, keys, media, limits: imageLimits(config), texts: uploadTexts })
     return {
@@ -199,13 +200,11 @@ export async function openServices (
         await queues.close()
         await webhooks.queue.close()
         await tracing.close()
-        redis.disconnect()
-        subscriber.disconnect()
+        for (const connection of [redis, queueConnection, subscriber]) connection.disconnect()
       }
     }
   } catch (error) {
-    redis.disconnect()
-    subscriber.disconnect()
+    for (const connection of [redis, queueConnection, subscriber]) connection.disconnect()
     throw error
   }
 }

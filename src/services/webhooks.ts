@@ -54,7 +54,10 @@ const slotMargin = 5000
 const lastAnswers = 1000
 const hour = 3_600_000
 
-export function createWebhookServices (redis: Redis, dependencies: WebhookServicesDependencies): WebhookServices {
+/** @param queueConnection for BullMQ */
+export function createWebhookServices (
+  redis: Redis, queueConnection: Redis, dependencies: WebhookServicesDependencies
+): WebhookServices {
   const { config, keys, log, encryptor, masterKey, guard, media, metrics, tracing } = dependencies
   const timeout = config.WEBHOOK_TIMEOUT_SECONDS * 1000
   const signingKeys = createSigningKeys({ redis, keys, encryptor, masterKey })
@@ -62,7 +65,7 @@ export function createWebhookServices (redis: Redis, dependencies: WebhookServic
   const endpoints = createEndpoints(redis, keys, {
     perKey: config.WEBHOOK_PER_KEY, perEndpoint: config.WEBHOOK_PER_ENDPOINT, slotLifetime: timeout + slotMargin
   })
-  const queue = createWebhookQueue({ connection: redis, keys, log })
+  const queue = createWebhookQueue({ connection: queueConnection, keys, log })
   const deliverer = createDeliverer({
     deliveries,
     endpoints,
@@ -98,7 +101,7 @@ export async function startWebhooks (
   }
 ): Promise<{ close: (deadlineMs: number) => Promise<void> }> {
   const { config, keys, log, subscriber, imageUrls } = services
-  const { deliveries, deliverer, queue } = createWebhookServices(connection, services)
+  const { deliveries, deliverer, queue } = createWebhookServices(connection, connection, services)
   // A little longer than an event is worth sending.
   const linkLifetime = eventLifetime(parseSchedule(config.WEBHOOK_RETRY_SCHEDULE)) + hour
   const relay = await startWebhookRelay({

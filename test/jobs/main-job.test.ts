@@ -32,6 +32,7 @@ t.test('jobs of one server run one after another, by priority and then by arriva
   for (const [prompt, priority] of order) ids.push(await service.submit({ ...quick, prompt }, { priority }))
   const positions = await Promise.all(ids.map(async id => (await service.job(id)).queue_position))
   t.same(positions, [3, 4, 1, 5, 2])
+  t.same(Object.keys(service.services.redis.scriptsSet), [], 'no pipeline of a request copies scripts of BullMQ')
 
   const { startWorker } = await import('../../src/main/worker.ts')
   const worker = await startWorker(service.services)
