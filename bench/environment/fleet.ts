@@ -2,7 +2,7 @@ import { createCaller, type Caller } from './caller.ts'
 import { startChild } from './child.ts'
 import { type Environment, withEnvironment } from './environment.ts'
 import type { FleetGeneration, FleetServer, FleetTimes } from './fleet-process.ts'
-import { launchService, startService } from './service.ts'
+import { launchService, type ServiceProcess, startService } from './service.ts'
 import { until } from './until.ts'
 
 /** A job of a trace. */
@@ -43,8 +43,10 @@ export interface Fleet {
   unfinished (): Promise<number>
   /** Until no job waits or runs. */
   finished (): Promise<void>
-  /** Stops the service in order and starts it anew, at another address; resolves when it has been started. */
-  restart (): Promise<void>
+  /** Stops the service in order. */
+  stop (): Promise<void>
+  /** Starts it anew, at another address; does not wait until it is up. */
+  launch (): Promise<void>
 }
 
 export interface FleetOptions {
@@ -75,6 +77,7 @@ export async function withFleet<Outcome> (
     } as const
     const service = await startService(environment, options)
     const { caller } = service
+    let running: ServiceProcess = service
     for (const alias of Object.keys(urls)) await keepSelection(caller, alias)
     const callers = await createKeys(environment, caller, service.url, shares)
     const everywhere = async (aliases: readonly string[], action: string) => {
@@ -111,10 +114,8 @@ export async function withFleet<Outcome> (
       forget: () => child.ask('forget'),
       unfinished,
       finished: () => until(async () => await unfinished() === 0, 'all jobs have ended', patience),
-      async restart () {
-        await service.stop()
-        await launchService(environment, options)
-      }
+      stop: () => running.stop(),
+      async launch () { running = await launchService(environment, options) }
     })
   })
 }

@@ -17,6 +17,7 @@ const many = 100_000
 const most = 2
 const times = 30
 const moves = 5
+const restarts = 3
 /** A move is slow where each job before the other one moves too. */
 const movedBefore = 1000
 /** Generations over which the scripts are timed. */
@@ -31,14 +32,6 @@ const claimGoals = new Map([[some, 0.2], [many, 1]])
 const alias = 'Main'
 const checkpoint = 'checkpoint-0.safetensors'
 
-/** Milliseconds of each step. */
-interface Steps {
-  readonly submit: number
-  readonly cancel: number
-  readonly move: number
-  readonly restart: number
-}
-
 /** Milliseconds of scripts in Redis. */
 interface ScriptTimes {
   readonly waiting: number
@@ -48,25 +41,38 @@ interface ScriptTimes {
   readonly perGeneration: number
 }
 
+/** The fleets, one with few and one with many waiting jobs, take turns: what disturbs the one disturbs the other. */
 export async function measure (): Promise<Row[]> {
   const like = await makeSmallJob()
-  const scripts: ScriptTimes[] = []
-  const withFew = await withWaiting(like, [few], scripts)
-  const withMany = await withWaiting(like, [some, many], scripts)
-  const steps = {
-    submit: 'submitting a job', cancel: 'cancelling one', move: 'moving one', restart: 'restart to first generation'
+  return await withServer(async small => await withServer(async large => {
+    await fillUp(small, like, few)
+    await fillUp(large, like, some)
+    const scripts = [await timeScripts(large, some)]
+    await fillUp(large, like, many - some)
+    scripts.push(await timeScripts(large, many))
+    const rows = [
+      row('submitting a job', await inTurn(times, [small, large].map(submitter))),
+      row('cancelling one', await inTurn(times, await Promise.all([small, large].map(canceller)))),
+      row('moving one', await inTurn(moves, await Promise.all([small, large].map(mover))))
+    ]
+    for (const fleet of [small, large]) {
+      await fleet.resume([alias])
+      await fleet.stop()
+    }
+    rows.push(row('restart to first generation', await inTurn(restarts, [small, large].map(restarter))))
+    return [...rows, ...scripts.map(scriptRow)]
+  }))
+}
+
+function row (step: string, [withFew = [], withMany = []]: ReadonlyArray<readonly number[]>): Row {
+  return {
+    figure: `fleet: ${step}, ${many.toLocaleString('en')} waiting`,
+    measured: inMilliseconds(median(withMany)),
+    limit: `${few} waiting ${inMilliseconds(median(withFew))}`,
+    ratio: asRatio(median(withMany), median(withFew)),
+    goal: `≤ ${most} times`,
+    ok: median(withMany) <= most * median(withFew)
   }
-  return [
-    ...(Object.keys(steps) as Array<keyof Steps>).map((step): Row => ({
-      figure: `fleet: ${steps[step]}, ${many.toLocaleString('en')} waiting`,
-      measured: inMilliseconds(withMany[step]),
-      limit: `${few} waiting ${inMilliseconds(withFew[step])}`,
-      ratio: asRatio(withMany[step], withFew[step]),
-      goal: `≤ ${most} times`,
-      ok: withMany[step] <= most * withFew[step]
-    })),
-    ...scripts.map(scriptRow)
-  ]
 }
 
 /** Of 64 x 64 pixels, so that the picture takes no time. */
@@ -76,25 +82,12 @@ async function makeSmallJob (): Promise<Job> {
   return { ...job, submission: { ...job.submission, parameters } }
 }
 
-/** Times the scripts at those of these numbers of waiting jobs that have a goal, and the steps at the last one. */
-async function withWaiting (like: Job, counts: readonly number[], scripts: ScriptTimes[]): Promise<Steps> {
+/** A fleet of one server, which is paused. */
+async function withServer<Outcome> (work: (fleet: Fleet) => Promise<Outcome>): Promise<Outcome> {
   const servers = [{ alias, speed: 1, checkpoints: [checkpoint] }]
   return await withFleet({ servers, times: { step: 20, load: 0 } }, async fleet => {
     await fleet.pause([alias])
-    let waiting = 0
-    for (const count of counts) {
-      await fillUp(fleet, like, count - waiting)
-      waiting = count
-      if (claimGoals.has(count)) scripts.push(await timeScripts(fleet, count))
-    }
-    const steps = {
-      submit: await timeEach(times, async () => {
-        await fleet.submit([{ steps: 4, checkpoint, server: alias }])
-      }),
-      cancel: await timeCancels(fleet),
-      move: await timeMoves(fleet)
-    }
-    return { ...steps, restart: await timeRestart(fleet) }
+    return await work(fleet)
   })
 }
 
@@ -105,45 +98,59 @@ async function fillUp ({ environment: { redis }, caller }: Fleet, like: Job, cou
   }, { entriesLua })
 }
 
-async function timeEach (count: number, work: (index: number) => Promise<void>): Promise<number> {
-  const found: number[] = []
-  for (let index = 0; index < count; index++) {
+/** Does one step and gives its milliseconds. */
+type Timed = (index: number) => Promise<number>
+
+/** The times of each, one after the other in every round. */
+async function inTurn (rounds: number, steps: readonly Timed[]): Promise<number[][]> {
+  const found: number[][] = steps.map(() => [])
+  for (let round = 0; round < rounds; round++) {
+    for (const [index, step] of steps.entries()) found[index]?.push(await step(round))
+  }
+  return found
+}
+
+function timed (work: (index: number) => Promise<unknown>): Timed {
+  return async index => {
     const began = now()
     await work(index)
-    found.push(now() - began)
+    return now() - began
   }
-  return median(found)
+}
+
+function submitter (fleet: Fleet): Timed {
+  return timed(async () => await fleet.submit([{ steps: 4, checkpoint, server: alias }]))
+}
+
+async function canceller (fleet: Fleet): Promise<Timed> {
+  const ids = await idsFrom(fleet, few / 2, times)
+  return timed(async index => await fleet.caller.post(`/api/v2/jobs/${ids[index]}/cancel`))
+}
+
+async function mover (fleet: Fleet): Promise<Timed> {
+  const waiting = await fleet.unfinished()
+  const [other] = await idsFrom(fleet, Math.min(movedBefore, Math.floor(waiting / 2)), 1)
+  const ids = await idsFrom(fleet, waiting - moves, moves)
+  return timed(async index => await fleet.caller.patch(`/api/v2/jobs/${ids[index]}`, { before: other }))
+}
+
+/** From the start of the process to the begin of the first generation. */
+function restarter (fleet: Fleet): Timed {
+  return async () => {
+    const started = Date.now()
+    await fleet.launch()
+    const begun = async () => (await fleet.ran()).find(({ began }) => began > started)?.began
+    await until(async () => await begun() !== undefined, 'a generation has begun after the start', 300_000)
+    const begin = await begun() ?? NaN
+    await fleet.stop()
+    return begin - started
+  }
 }
 
 async function idsFrom ({ caller }: Fleet, offset: number, count: number): Promise<string[]> {
   const query = `status=pending&order=asc&offset=${offset}&limit=${count}`
   const { jobs } = await caller.get(`/api/v2/jobs?${query}`) as { jobs: JobView[] }
   return jobs.map(({ id }) => id)
-}
-
-async function timeCancels (fleet: Fleet): Promise<number> {
-  const ids = await idsFrom(fleet, few / 2, times)
-  return await timeEach(ids.length, async index => { await fleet.caller.post(`/api/v2/jobs/${ids[index]}/cancel`) })
-}
-
-async function timeMoves (fleet: Fleet): Promise<number> {
-  const waiting = await fleet.unfinished()
-  const [other] = await idsFrom(fleet, Math.min(movedBefore, Math.floor(waiting / 2)), 1)
-  const ids = await idsFrom(fleet, waiting - moves, moves)
-  return await timeEach(ids.length, async index => {
-    await fleet.caller.patch(`/api/v2/jobs/${ids[index]}`, { before: other })
-  })
-}
-
-/** From the start of the process to the begin of the first generation. */
-async function timeRestart (fleet: Fleet): Promise<number> {
-  await fleet.resume([alias])
-  await until(async () => (await fleet.ran()).length > 0, 'a generation has begun')
-  await fleet.restart()
-  const started = Date.now()
-  const began = async () => (await fleet.ran()).find(({ began }) => began > started)?.began
-  await until(async () => await began() !== undefined, 'a generation has begun after the restart', 300_000)
-  return (await began() ?? NaN) - started
 }
 
 /** Lets the server run some of the jobs, while Redis notes how long each script takes. */
