@@ -91,11 +91,15 @@ async function withServer<Outcome> (work: (fleet: Fleet) => Promise<Outcome>): P
   })
 }
 
+/** Resolves once Redis has written all of it to the disk, or that would slow the steps down. */
 async function fillUp ({ environment: { redis }, caller }: Fleet, like: Job, count: number): Promise<void> {
   const { id } = await caller.get(`/api/v1/servers/${alias}`) as { id: string }
   await fill(redis, like, {
     count, serverIds: [id], keyIds: [null], endOf: () => 'pending', promptOf: () => ''
   }, { entriesLua })
+  await redis.set('filled', count)
+  await until(async () => /aof_rewrite_in_progress:0\s+aof_rewrite_scheduled:0/.test(await redis.info('persistence')),
+    'Redis has rewritten its file', 300_000)
 }
 
 /** Does one step and gives its milliseconds. */
