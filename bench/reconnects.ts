@@ -109,7 +109,7 @@ async function run (environment: Environment, wanted: number, random: () => numb
   const keys = createKeys('sq')
   let ended: string[] = []
   await until(async () => {
-    const jobs = [...(await readJobs({ look: environment.redis, keys, dataDirectory: environment.folder })).values()]
+    const jobs = [...(await readJobs({ look: environment.redis, keys })).values()]
     ended = jobs.filter(({ status }) => hasEnded(status)).map(({ id }) => id)
     return ended.length === jobs.length
   }, 'all jobs have ended')

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { DelayedError, type Job as QueueJob, Queue, WaitingError, Worker } from 'bullmq'
+import { type Job as QueueJob, Queue, WaitingError, Worker } from 'bullmq'
 // @ts-expect-error -- BullMQ's declarations are beside the other build only
 import * as bullScripts from 'bullmq/dist/cjs/scripts/index.js'
 import type { Redis } from 'ioredis'
-import type { QueueEntry, QueuePort } from '../src/jobs/queue-entries.ts'
+import type { Job } from '../src/jobs/job.ts'
 import type { RunOutcome } from '../src/jobs/run-generation.ts'
 import type { Keys } from '../src/lib/keys.ts'
 import type { Log } from '../src/lib/logging.ts'
@@ -21,7 +21,13 @@ function generationQueueName (serverId: string): string {
   return `generation-${serverId}`
 }
 
-export function entryId (entry: Pick<QueueEntry, 'id' | 'run'>): string {
+/** The record is the truth; queues carry the names of jobs and runs. */
+export type QueueEntry = Pick<Job, 'id' | 'run'>
+
+/** The queue of the pool, which has no worker: people see there what waits. */
+export const waitingQueueName = 'waiting'
+
+export function entryId (entry: QueueEntry): string {
   return `${entry.id}_${entry.run}`
 }
 
@@ -29,15 +35,18 @@ export function entryId (entry: Pick<QueueEntry, 'id' | 'run'>): string {
 const { addPrioritizedJob, addDelayedJob, removeJob } = bullScripts as
   Readonly<Record<'addPrioritizedJob' | 'addDelayedJob' | 'removeJob', { readonly content: string }>>
 
+/** Lua functions for the scripts of jobs, which change a record and its queue entry in one step. */
 export const entriesLua = readLua(new URL('scripts/queue-entries.lua', import.meta.url), {
   addPrioritizedJob: addPrioritizedJob.content,
   addDelayedJob: addDelayedJob.content,
   removeJob: removeJob.content
 })
 
-export interface GenerationQueues extends QueuePort {
+export interface GenerationQueues {
   /** The queue of a server, opened at first use. */
   queue (serverId: string): Queue<GenerationData>
+  /** The queue of the jobs that no server has claimed. */
+  waiting (): Queue<GenerationData>
   /** Pauses a server's queue; running generations continue. */
   pause (serverId: string): Promise<void>
   resume (serverId: string): Promise<void>
@@ -61,27 +70,30 @@ export interface GenerationQueuesDependencies {
  * and only one attempt: retries are new runs of the record.
  */
 export function createGenerationQueues ({ connection, keys, log }: GenerationQueuesDependencies): GenerationQueues {
+  /** By name. */
   const queues = new Map<string, Queue<GenerationData>>()
 
-  function queue (serverId: string): Queue<GenerationData> {
-    let found = queues.get(serverId)
+  const queue = (serverId: string) => named(generationQueueName(serverId))
+
+  function named (name: string): Queue<GenerationData> {
+    let found = queues.get(name)
     if (found === undefined) {
-      found = new Queue<GenerationData>(generationQueueName(serverId), {
+      found = new Queue<GenerationData>(name, {
         connection,
         prefix: keys.bullPrefix,
         skipVersionCheck: true,
         streams: { events: { maxLen: 1000 } }
       })
-      found.on('error', error => { log.debug({ server: serverId, err: error }, 'queue connection') })
-      queues.set(serverId, found)
+      found.on('error', error => { log.debug({ queue: name, err: error }, 'queue connection') })
+      queues.set(name, found)
     }
     return found
   }
 
   return {
     queue,
+    waiting: () => named(waitingQueueName),
     open: () => [...queues.values()],
-    entriesLua,
     async pause (serverId) {
       await queue(serverId).pause()
     },
@@ -102,7 +114,7 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
     },
     async obliterate (serverId) {
       const target = queue(serverId)
-      queues.delete(serverId)
+      queues.delete(generationQueueName(serverId))
       await target.obliterate({ force: true })
       await target.close()
     },
@@ -114,8 +126,6 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
 }
 
 const pauseBeforeReturn = 50
-/** How long a job lets others go ahead, in milliseconds. */
-const pauseForOthers = 1000
 /** One job being stored, one generating, one ready to be sent. */
 const atOnce = 3
 
@@ -139,10 +149,6 @@ export function createGenerationWorker (dependencies: GenerationWorkerDependenci
   async function process (entry: QueueJob<GenerationData>, token?: string): Promise<void> {
     const outcome = await run(entry.data)
     if (outcome === 'done') return
-    if (outcome === 'later') {
-      await entry.moveToDelayed(Date.now() + pauseForOthers, token)
-      throw new DelayedError()
-    }
     // The job keeps its position, and this costs no attempt. The queue is paused or about to move to another process;
     // until then the entry would come back at once.
     await sleep(pauseBeforeReturn)

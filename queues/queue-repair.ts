@@ -1,9 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { JobClaims } from '../src/jobs/claims.ts'
 import type { Job, JobAttempt } from '../src/jobs/job.ts'
 import type { JobStore } from '../src/jobs/store.ts'
 import type { Log } from '../src/lib/logging.ts'
 import type { Server } from '../src/servers/registry.ts'
-import type { QueueEntry } from '../src/jobs/queue-entries.ts'
-import { entryId, type GenerationData, type GenerationQueues } from './generation-queue.ts'
+import { entryId, type GenerationData, type GenerationQueues, type QueueEntry } from './generation-queue.ts'
 
 export interface QueueRepairDependencies {
   readonly server: () => Server
@@ -53,12 +54,9 @@ export interface QueueRepair {
    * @returns the jobs whose generations can still be running at the server
    */
   takeBack (): Promise<Array<Pick<Job, 'id' | 'startedAt'>>>
-  /** Gives a new queue entry to each waiting job that has lost its own, or whose entry a dead worker holds. */
+  /** Gives a new queue entry to each claimed job that has lost its own, or whose entry a dead worker holds. */
   renewEntries (): Promise<void>
 }
-
-/** A queue is read in pages, so that a long one never blocks Redis. */
-const page = 500
 
 export function createQueueRepair (dependencies: QueueRepairDependencies): QueueRepair {
   const { server, store, queues, log, fence, maxAttempts, isHeld } = dependencies
@@ -97,14 +95,11 @@ export function createQueueRepair (dependencies: QueueRepairDependencies): Queue
     },
     async renewEntries () {
       const { id: serverId, alias } = server()
-      for (let from = 0; ; from += page) {
-        const entries = await store.entries(serverId, from, from + page - 1)
-        for (const entry of await queues.notWaiting(serverId, entries)) {
-          if (isHeld(entry)) continue
-          await store.renewEntry(entry)
-          log.warn({ job: entry.id, server: alias }, 'the job had lost its queue entry; it has a new one')
-        }
-        if (entries.length < page) return
+      const claimed = await store.readMany(await store.claimedIds(serverId))
+      for (const entry of await queues.notWaiting(serverId, claimed)) {
+        if (isHeld(entry)) continue
+        await store.renewEntry(entry)
+        log.warn({ job: entry.id, server: alias }, 'the job had lost its queue entry; it has a new one')
       }
     }
   }
@@ -120,6 +115,62 @@ function workerLost (job: Job, alias: string): JobAttempt {
       code: 'worker_lost',
       message: 'The worker process died during this generation.',
       failureClass: 'internal'
+    }
+  }
+}
+
+/** How often the queue `waiting` is compared with the records, and the pause between two pages, in milliseconds. */
+const compareInterval = 15_000
+const pageInterval = 1000
+
+export interface WaitingRepairDependencies {
+  readonly claims: Pick<JobClaims, 'unclaimed' | 'repairWaiting'>
+  readonly queues: Pick<GenerationQueues, 'waiting'>
+  readonly log: Log
+}
+
+/**
+ * Puts right what people did to the queue `waiting` in the dashboard. It counts first, and walks through the jobs only
+ * if the numbers differ, a page a second, so that feeding the servers never waits for it.
+ */
+export function startWaitingRepair ({ claims, queues, log }: WaitingRepairDependencies): { close (): void } {
+  let timer: NodeJS.Timeout | undefined
+  let closed = false
+
+  async function walk (what: 'missing' | 'void'): Promise<number> {
+    let total = 0
+    for (let after = '0'; after !== '';) {
+      const { last, changed } = await claims.repairWaiting(what, after)
+      total += changed
+      if (closed) return total
+      after = last
+      if (after !== '') await sleep(pageInterval)
+    }
+    return total
+  }
+
+  async function compare (): Promise<void> {
+    const queue = queues.waiting()
+    if (await queue.isPaused()) await queue.resume()
+    const [waiting, { prioritized = 0 }] = await Promise.all([claims.unclaimed(), queue.getJobCounts('prioritized')])
+    if (waiting === prioritized) return
+    const changed = await walk('missing') + await walk('void')
+    if (changed > 0) log.warn({ entries: changed }, 'the queue of waiting jobs was repaired')
+  }
+
+  function next (): void {
+    timer = setTimeout(() => {
+      compare()
+        .catch(error => { log.debug({ err: error }, 'could not compare the queue of waiting jobs') })
+        .finally(() => { if (!closed) next() })
+    }, compareInterval)
+  }
+  next()
+
+  return {
+    close () {
+      closed = true
+      clearTimeout(timer)
     }
   }
 }

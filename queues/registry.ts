@@ -20,7 +20,7 @@ export interface NamedQueue {
 /** The queues of a process. */
 export interface ProcessQueues {
   readonly registry: Pick<ServerRegistry, 'list'>
-  readonly queues: Pick<GenerationQueues, 'queue'>
+  readonly queues: Pick<GenerationQueues, 'queue' | 'waiting'>
   readonly webhooks: { readonly queue: Pick<WebhookQueue, 'queue'> }
   readonly models: { readonly downloadQueue: Pick<DownloadQueue, 'queue'>, readonly maintenance: Pick<Maintenance, 'queue'> }
   /** Null if no Florence is configured. */
@@ -33,6 +33,7 @@ export interface ProcessQueues {
  */
 export function allQueues ({ registry, queues, webhooks, models, florence }: ProcessQueues): NamedQueue[] {
   return [
+    named('service', 'Waiting', 'Jobs that no server has claimed yet', queues.waiting()),
     ...registry.list().map(({ id, alias, address }) => named('server', alias, address.baseUrl, queues.queue(id))),
     named('service', 'Webhooks', 'Events on their way', webhooks.queue.queue),
     named('service', 'Downloads', 'Models that come in', models.downloadQueue.queue),

@@ -2,7 +2,9 @@ import type { Redis } from 'ioredis'
 import type { A1111Client } from '../src/a1111/client.ts'
 import type { RawCalls } from '../src/a1111/raw-calls.ts'
 import { createImageCheck } from '../src/jobs/check-images.ts'
-import type { JobSubmission } from '../src/jobs/job.ts'
+import { createClaimer } from '../src/jobs/claimer.ts'
+import type { JobClaims } from '../src/jobs/claims.ts'
+import type { Job, JobSubmission } from '../src/jobs/job.ts'
 import { createJudge } from '../src/jobs/judge-failure.ts'
 import { prepareGeneration } from '../src/jobs/prepare-generation.ts'
 import {
@@ -10,9 +12,8 @@ import {
 } from '../src/jobs/run-generation.ts'
 import type { PreviewSender } from '../src/jobs/send-previews.ts'
 import type { JobStore } from '../src/jobs/store.ts'
-import { giveAway } from '../src/jobs/recover-generation.ts'
 import { createTaskKnowledge } from '../src/jobs/task-knowledge.ts'
-import { workloadOf } from '../src/jobs/workload.ts'
+import { shortCheckpoint, workloadOf } from '../src/jobs/workload.ts'
 import { fieldsOf } from '../src/lib/json-values.ts'
 import type { Keys } from '../src/lib/keys.ts'
 import type { Log } from '../src/lib/logging.ts'
@@ -28,10 +29,10 @@ import { createServerLearning } from '../src/servers/learned-traits.ts'
 import { createServerMonitor, type MonitorIntervals } from '../src/servers/monitor.ts'
 import { createProcessConnection } from '../src/servers/options-access.ts'
 import { createOptionsKeeper } from '../src/servers/options-keeper.ts'
-import type { Server } from '../src/servers/registry.ts'
+import { predictSeconds } from '../src/servers/cost-model.ts'
+import type { Server, ServerRegistry } from '../src/servers/registry.ts'
 import type { ServerStarts } from '../src/servers/start-guard.ts'
 import type { ServerStateStore } from '../src/servers/state-store.ts'
-import { shortenDelays } from './background-worker.ts'
 import { createGenerationWorker, type GenerationData, type GenerationQueues } from './generation-queue.ts'
 import { createHeldEntries, createQueueRepair } from './queue-repair.ts'
 
@@ -39,6 +40,10 @@ import { createHeldEntries, createQueueRepair } from './queue-repair.ts'
 const repairInterval = 30_000
 /** How often checks of the server are looked for, as their notices can get lost, in milliseconds. */
 const checksInterval = 10_000
+/** A generation by which servers are compared: 20 steps of 512x512. */
+const ordinary = { evaluations: 20, megapixels: 5.24, checkpoint: '' }
+/** How often the pool asks again what the server can run, in milliseconds: it also depends on other servers. */
+const classesInterval = 10_000
 /** From the end of the last job until the server's own options are restored, in milliseconds. */
 const restoreAfter = 100
 
@@ -48,6 +53,8 @@ export interface ServerWorkerDependencies {
   readonly keys: Keys
   readonly queues: GenerationQueues
   readonly store: JobStore
+  readonly claims: JobClaims
+  readonly registry: Pick<ServerRegistry, 'list'>
   readonly previews: PreviewSender
   readonly media: MediaStore
   readonly storage: StorageCheck
@@ -87,6 +94,10 @@ export interface ServerWorker {
   updateQueue (): void
   /** A call that is no job waits for the server, or is over. */
   lookAtExclusiveCalls (): void
+  /** A job entered the pool. */
+  lookAtPool (): void
+  /** What the server can run, or what others can, can have changed. */
+  forgetClasses (): void
   /** A thorough check of the server was requested or cancelled. */
   lookAtChecks (): void
   /**
@@ -113,7 +124,7 @@ export async function startServerWorker (
   dependencies: ServerWorkerDependencies, isCurrent: () => boolean
 ): Promise<ServerWorker> {
   const {
-    server, connection, keys, queues, store, media, storage, collectImages,
+    server, connection, keys, queues, store, claims, registry, media, storage, collectImages,
     states, log, processId, fence, holdsLease, connect, starts, processes, previews, otherServer, limits, metrics,
     tracing, tagOutput
   } = dependencies
@@ -125,6 +136,14 @@ export async function startServerWorker (
   })
   await queues.pause(serverId)
   const orphans = await repair.takeBack()
+  await adopt()
+
+  /** Processes of an earlier version bind jobs to this server; they can run beside this one. */
+  async function adopt (): Promise<void> {
+    const adopted = await claims.adopt(serverId, fence)
+    if (adopted > 0) log.info({ server: server().alias, jobs: adopted }, 'jobs of an earlier version went into the pool')
+  }
+
   const client = connect(server())
   const processConnection = createProcessConnection(client)
 
@@ -141,32 +160,45 @@ export async function startServerWorker (
   /** The queue runs while the server can be used, its images can be stored, and no operator has paused it. */
   async function setQueue (usable: boolean): Promise<void> {
     if (!isCurrent()) return
-    if (mayBegin(usable)) await queues.resume(serverId)
-    else await queues.pause(serverId)
+    if (mayBegin(usable)) {
+      await queues.resume(serverId)
+      claimer.look()
+    } else {
+      await queues.pause(serverId)
+      await claimer.giveBack()
+    }
     lookAtExclusiveCalls()
     lookAtChecks()
     drain()
   }
 
   let draining = Promise.resolve()
-  /** A server that an operator takes out keeps only the jobs that nothing else can run, and says when it is empty. */
+  /** A server that an operator takes out claims nothing more, and says when it is empty. */
   function drain (): void {
     draining = draining.then(async () => {
       if (!server().draining || !isCurrent()) return
-      await giveAway({ server, store, otherServer })
       await states.noteDrained(server())
-    }).catch(error => { log.warn({ server: server().alias, err: error }, 'could not empty the server yet') })
+    }).catch(error => { log.warn({ server: server().alias, err: error }, 'could not say whether the server is empty') })
   }
 
   const monitor = createServerMonitor({
     server,
     client: { ...client, readJson: readAndNote },
-    states,
+    states: {
+      ...states,
+      async writeInventory (...what) {
+        await states.writeInventory(...what)
+        settle(claimer.forgetClasses(), 'could not ask again what the server can run')
+      }
+    },
     log,
     ...(dependencies.intervals === undefined ? {} : { intervals: dependencies.intervals }),
     watch: onGone => starts.watch(new URL(server().address.baseUrl), onGone),
     async onUsable (usable) {
-      if (!usable) options.restarted()
+      if (!usable) {
+        options.restarted()
+        loaded = ''
+      }
       await setQueue(usable)
     }
   })
@@ -195,7 +227,7 @@ export async function startServerWorker (
   async function restore (): Promise<void> {
     if (runningJobs > 0 || retiring || leaving.signal.aborted || !isCurrent() || checkHolds()) return
     if (!options.hasLeft('idle') || !monitor.usable()) return await options.save()
-    if (await store.waitingOn(serverId) > 0 && mayBegin(true)) return
+    if (mayBegin(true) && (claimer.hasMore() || await store.waitingOn(serverId) > 0)) return
     const leaveSlot = await sendSlot.enter(leaving.signal).catch(() => null)
     if (leaveSlot === null) return
     try {
@@ -204,10 +236,65 @@ export async function startServerWorker (
       leaveSlot()
     }
   }
+  let model = await states.costs.read(serverId)
+  /** The checkpoint that is loaded now, or by what runs. */
+  let loaded = model.loaded
+  /** When what runs is expected to be over, by the monotonic clock; null if unknown. */
+  let freeAt: number | null = 0
+  /** Generations of lost workers that are stopped now: until then nothing else can run. */
+  let clearing = 0
+  const ownCheckpoint = () => shortCheckpoint(options.selection())
+
+  function onBegun ({ submission }: Job): void {
+    const workload = workloadOf(submission)
+    const seconds = predictSeconds(model, workload, loaded)
+    freeAt = seconds === null ? null : performance.now() + seconds * 1000
+    loaded = workload.checkpoint === '' ? ownCheckpoint() : workload.checkpoint
+    claimer.look()
+  }
+
+  function onFree (): void {
+    freeAt = 0
+    claimer.look()
+  }
+
+  const claimer = createClaimer({
+    server,
+    claims,
+    fence,
+    open: () => isCurrent() && !leaving.signal.aborted && clearing === 0 && mayBegin(monitor.usable()),
+    freeIn: () => freeAt === null ? null : Math.max(0, (freeAt - performance.now()) / 1000),
+    isIdle: () => freeAt === 0,
+    async facts () {
+      const selection = options.selection()
+      return {
+        loaded,
+        default: shortCheckpoint(selection),
+        title: selection ?? '',
+        loadSeconds: model.costs[3],
+        speed: predictSeconds({ ...model, samples: 1 }, ordinary, '') ?? 0
+      }
+    },
+    async fleet () {
+      const servers = registry.list()
+      const [known, inventories] = await Promise.all([
+        states.readMany(servers.map(({ id }) => id)),
+        Promise.all(servers.map(async ({ id }) => await states.inventory(id)))
+      ])
+      const fleet = servers.map((one, index) => ({
+        server: one, state: known[index] ?? null, inventory: inventories[index] ?? null
+      }))
+      return {
+        own: fleet.find(one => one.server.id === serverId) ?? { server: server(), state: null, inventory: null },
+        others: fleet.filter(one => one.server.id !== serverId)
+      }
+    },
+    log
+  })
   // One after the other, as each starts from the result of the one before.
   let costs: Promise<void> = Promise.resolve()
   function learn (submission: JobSubmission, seconds: number): void {
-    costs = costs.then(async () => { await states.costs.learn(serverId, workloadOf(submission), seconds) })
+    costs = costs.then(async () => { model = await states.costs.learn(serverId, workloadOf(submission), seconds) })
       .catch(error => { log.debug({ server: server().alias, err: error }, 'could not learn how long the job took') })
   }
 
@@ -267,6 +354,10 @@ export async function startServerWorker (
     fence,
     holdsLease,
     otherServer,
+    claimer,
+    unclaim: async options => await claims.unclaim(serverId, options),
+    onBegun,
+    onFree,
     tagOutput,
     prepare: job => prepareGeneration(job, {
       media,
@@ -291,8 +382,17 @@ export async function startServerWorker (
     })
   }
 
+  function clear (lost: ReadonlyArray<Pick<Job, 'id' | 'startedAt'>>): void {
+    clearing++
+    settle(runner.clear(lost).finally(() => {
+      clearing--
+      claimer.look()
+    }), 'could not stop what a lost worker had begun')
+  }
+
   let repairDueAt = performance.now() + repairInterval
   let checksDueAt = performance.now() + checksInterval
+  let classesDueAt = performance.now() + classesInterval
   let repairing = false
 
   async function runRepairs (): Promise<void> {
@@ -300,16 +400,21 @@ export async function startServerWorker (
       checksDueAt = performance.now() + checksInterval
       lookAtChecks()
     }
-    await shortenDelays(queues.queue(serverId), connection)
+    if (performance.now() >= classesDueAt) {
+      classesDueAt = performance.now() + classesInterval
+      await claimer.forgetClasses()
+    }
+    if (await store.waitingOn(serverId) > 0) await adopt()
+    claimer.look()
     if (performance.now() < repairDueAt) return
     repairDueAt = performance.now() + repairInterval
     // Also undoes what a former holder of the lease did to the queue after its own connection was back.
     await setQueue(monitor.usable())
-    settle(runner.clear(await repair.takeBack()), 'could not stop what a lost worker had begun')
+    clear(await repair.takeBack())
     await repair.renewEntries()
   }
 
-  settle(runner.clear(orphans), 'could not stop what a lost worker had begun')
+  clear(orphans)
   const { store: checkStore, connect: connectForChecks, limits: checkLimits } = dependencies.checks
   const checks = await serveChecks({
     server,
@@ -347,6 +452,8 @@ export async function startServerWorker (
     reload: monitor.reload,
     updateQueue () { settle(setQueue(monitor.usable()), 'could not pause or resume the queue') },
     lookAtExclusiveCalls: exclusiveCalls.look,
+    lookAtPool: claimer.look,
+    forgetClasses () { settle(claimer.forgetClasses(), 'could not ask again what the server can run') },
     lookAtChecks: checks.look,
     repair () {
       if (repairing) return
@@ -370,19 +477,22 @@ export async function startServerWorker (
     },
     async drain () {
       leaving.abort()
+      claimer.close()
       exclusiveCalls.close()
       checks.cancel()
-      await runner.stop()
+      await Promise.all([runner.stop(), claimer.giveBack()])
     },
     abandon () {
       abandoned = true
       leaving.abort()
+      claimer.close()
       exclusiveCalls.close()
       checks.abandon()
       runner.abandon()
     },
     async close (deadlineMs) {
       leaving.abort()
+      claimer.close()
       clearTimeout(restoreTimer)
       exclusiveCalls.close()
       await Promise.all([worker.close(deadlineMs), checks.close(deadlineMs)])

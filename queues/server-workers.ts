@@ -3,6 +3,7 @@ import type { RuntimeSettings } from '../src/config/runtime-settings.ts'
 import { withDeadline } from '../src/lib/deadline.ts'
 import { type LeaseStore, shareServers, type WorkerRoster } from '../src/servers/lease.ts'
 import { sameAddress, type Server, type ServerRegistry } from '../src/servers/registry.ts'
+import { startWaitingRepair } from './queue-repair.ts'
 import { type ServerWorker, type ServerWorkerDependencies, startServerWorker } from './server-worker.ts'
 
 /** How long a lease outlives its holder, and how often to renew or try it, in milliseconds. */
@@ -238,7 +239,7 @@ export interface ServerWorkersDependencies extends Omit<ServerLeaseDependencies,
 
 /** Follows the registry: each enabled server has a worker in one of the processes that run this. */
 export async function startServerWorkers (dependencies: ServerWorkersDependencies): Promise<ServerWorkers> {
-  const { registry, runtime, roster, connection, subscriber, keys, storage, log } = dependencies
+  const { registry, runtime, roster, connection, subscriber, keys, claims, storage, log } = dependencies
   const parts = { ...dependencies, processes: () => runtime.current().queueProcessing, heirOf }
   /** The holder that should serve each server. */
   let shares = new Map<string, string>()
@@ -312,6 +313,14 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
       .then(() => { if (!closed) spreadTimer = setTimeout(spreadAgain, leaseInterval) })
   }
 
+  /** Jobs that a server had claimed when it was disabled, if no process was there to give them back. */
+  function giveBackOfDisabled (): void {
+    for (const { id, enabled: isEnabled } of registry.list()) {
+      if (isEnabled || closing.has(id)) continue
+      claims.unclaim(id).catch(error => { log.debug({ err: error }, 'could not give back the jobs of a server') })
+    }
+  }
+
   function updateQueues (): void {
     for (const worker of workers()) worker.updateQueue()
   }
@@ -319,10 +328,14 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
   const handlers = new Map<string, (message: string) => void>([
     [keys.channel('cancel'), jobId => { for (const worker of workers()) worker.cancel(jobId) }],
     [keys.channel('leases'), serverId => { enabled.get(serverId)?.lease.tryNow() }],
+    [keys.channel('pool'), () => { for (const worker of workers()) worker.lookAtPool() }],
     [keys.channel('checks'), serverId => { workerOf(serverId)?.lookAtChecks() }],
     [keys.channel('servers'), serverId => {
       registry.refresh()
-        .then(() => { workerOf(serverId)?.reload() })
+        .then(() => {
+          workerOf(serverId)?.reload()
+          for (const worker of workers()) worker.forgetClasses()
+        })
         .catch(error => { log.warn({ err: error }, 'could not read the servers') })
     }],
     [keys.channel('settings'), () => {
@@ -346,7 +359,9 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
   const unsubscribe = [
     registry.onChange(reconcile), runtime.onChange(updateQueues), storage.onChange(updateQueues)
   ]
+  const waitingRepair = startWaitingRepair(dependencies)
   const timer = setInterval(() => {
+    giveBackOfDisabled()
     Promise.all([registry.refresh(), runtime.refresh()])
       .catch(error => { log.debug({ err: error }, 'could not read servers and settings') })
   }, reconcileInterval)
@@ -362,6 +377,7 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
       clearTimeout(spreadTimer)
       // Its servers are free for the others at once; without Redis its announcement ends by itself.
       roster.leave().catch(() => undefined)
+      waitingRepair.close()
       for (const stop of unsubscribe) stop()
       connection.off('ready', onReady)
       subscriber.off('message', onMessage)

@@ -34,6 +34,13 @@ const tier = Type.String({
     'The key\'s own rate_limit_per_minute overrides the tier.',
   examples: ['default']
 })
+const shareWeight = Type.Number({
+  minimum: 0.01,
+  maximum: 100,
+  description: 'Share of the servers while several keys wait: a key with 2 gets twice the time of one with 1, the ' +
+    'default. Setting it needs queue:admin.',
+  examples: [1]
+})
 const legacyValue = (what: string) => Type.Union([Type.String({ maxLength: 10_000 }), Type.Object({}), Type.Null()], {
   description: `${what} of older clients, kept as text and without effect.`, examples: ['{}']
 })
@@ -50,6 +57,7 @@ const settable = {
   scopes: Type.Optional(grantedScopes),
   rate_limit_per_minute: Type.Optional(ratePerMinute),
   rate_limit_tier: Type.Optional(tier),
+  share_weight: Type.Optional(shareWeight),
   permissions: Type.Optional(legacyValue('Permissions')),
   custom_rate_limits: Type.Optional(legacyValue('Own limits')),
   drop_in: Type.Optional(dropIn),
@@ -97,6 +105,7 @@ const shown = {
   scopes: grantedScopes,
   rate_limit_per_minute: ratePerMinute,
   rate_limit_tier: tier,
+  share_weight: shareWeight,
   custom_rate_limits: Nullable(Type.String(), { description: 'Text of older clients, without effect.' }),
   permissions: Type.String({ description: 'Text of older clients, without effect.', examples: ['{}'] }),
   drop_in: dropIn,

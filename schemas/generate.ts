@@ -6,7 +6,7 @@ import { webhookFields, webhookSigningSecret } from './webhook.ts'
 const requestFields = {
   target_server_alias: Type.String({
     maxLength: 64,
-    description: 'Server for the job. Empty or `default`: StableQueue chooses the best one.',
+    description: 'Server for the job. Empty or `default`: the first one that is free and has what the job needs.',
     examples: ['default']
   }),
   generation_params: Type.Optional(Type.Union([Ref(GenerationParameters), Type.Null()], {
@@ -23,7 +23,10 @@ const requestFields = {
     maxLength: 200, default: 'extension', description: 'Source of the job; stored unchanged.'
   })),
   priority: Type.Optional(Type.Integer({
-    minimum: 1, maximum: 10, default: 5, description: '10 runs first; jobs of equal priority run in order of arrival.'
+    minimum: 1,
+    maximum: 10,
+    default: 5,
+    description: 'A weight: 10 gets twice as many turns as 5, and 1 a quarter; jobs of equal priority run in order of arrival.'
   })),
   on_difference: Type.Optional(StringEnum(['warn', 'fail'], {
     default: 'warn',
@@ -36,6 +39,10 @@ const requestFields = {
   strict: Type.Optional(Type.Boolean({
     default: false,
     description: 'true: reject unknown fields, here and in generation_params, instead of warning about them.'
+  })),
+  dry_run: Type.Optional(Type.Boolean({
+    default: false,
+    description: 'true: check everything and answer where and when it would run, without queueing anything.'
   })),
   ...webhookFields
 }
@@ -115,10 +122,10 @@ export const GenerateAnswer = Type.Object({
   mobilesd_job_id: id('Same as id.'),
   stablequeue_job_id: id('Same as id.'),
   status: Type.String({ description: 'Always pending: the job waits in the queue.' }),
-  queue_position: Type.Integer({ minimum: 1, description: 'Position in its server\'s queue.' }),
+  queue_position: Type.Integer({ minimum: 1, description: 'Its rank among the waiting jobs that it competes with.' }),
   app_type: Type.String({ description: 'As given.' }),
   creation_timestamp: Timestamp('When it was accepted.'),
-  target_server_alias: Type.String({ description: 'Server that will run it.' }),
+  target_server_alias: Type.String({ description: 'Server that has it or that it needs; `default` while any of several can take it.' }),
   priority: Type.Integer({ description: '1 to 10.' }),
   seed: Nullable(SeedNumber('The seed, resolved.')),
   ...seedText,
@@ -127,6 +134,23 @@ export const GenerateAnswer = Type.Object({
   links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })
 }, { $id: 'GenerateAnswer', description: 'A job that was accepted.' })
 export type GenerateAnswer = Static<typeof GenerateAnswer>
+
+export const DryRunAnswer = Type.Object({
+  success,
+  dry_run: Type.Literal(true, { description: 'Nothing was queued.' }),
+  total_jobs: Type.Integer({ minimum: 1, description: 'How many jobs it would be; the times are those of the first.' }),
+  servers: Type.Array(Type.String(), { description: 'Aliases of the servers that have what it needs.' }),
+  target_server_alias: Type.String({ description: 'Server that is expected to run it; `default` if that is not known.' }),
+  queue_position: Nullable(Type.Integer({ minimum: 1 }), { description: 'Its rank among the waiting jobs.' }),
+  eta_seconds: Nullable(Type.Number({ minimum: 0 }), { description: 'Seconds until it would end; null if that is not known.' }),
+  eta_seconds_p90: Nullable(Type.Number({ minimum: 0 }), { description: 'Seconds that nine of ten such jobs do not exceed.' }),
+  waiting_for: Nullable(Type.String(), { description: 'What it would wait for, in words.' }),
+  priority: Type.Integer({ description: '1 to 10.' }),
+  seed: Nullable(SeedNumber('The seed, resolved.')),
+  ...seedText,
+  warnings: Type.Array(Ref(Warning), { description: 'What would be changed or ignored.' })
+}, { $id: 'DryRunAnswer', description: 'What a submission would lead to.' })
+export type DryRunAnswer = Static<typeof DryRunAnswer>
 
 export const BulkAnswer = Type.Object({
   success,

@@ -56,17 +56,23 @@ export const JobView = Type.Object({
   last_updated_timestamp: Timestamp('When it last changed.'),
   started_timestamp: Nullable(Timestamp('When its last generation began.')),
   completion_timestamp: Nullable(Timestamp('When it finished.')),
-  target_server_alias: Type.String({ description: 'Server that runs it.' }),
-  priority: Type.Integer({ minimum: 1, maximum: 10, description: '10 runs first.' }),
-  queue_position: Nullable(Type.Integer({ minimum: 1 }), { description: 'Position in its server\'s queue; null unless it waits.' }),
+  target_server_alias: Type.String({ description: 'Server that runs it, has claimed it, or that it needs; `default` while any of several can take it.' }),
+  priority: Type.Integer({ minimum: 1, maximum: 10, description: 'Its weight: 10 gets twice as many turns as 5, and 1 a quarter.' }),
+  queue_position: Nullable(Type.Integer({ minimum: 1 }), { description: 'Rank among the waiting jobs by the time at which they are expected to begin; null unless it waits.' }),
   progress: Type.Number({ minimum: 0, maximum: 1, description: '0 to 1.' }),
   progress_percentage: Type.Number({ minimum: 0, maximum: 100, description: '0 to 100.' }),
   step: Nullable(Type.Integer(), { description: 'Sampling step that it is at.' }),
   steps: Nullable(Type.Integer(), { description: 'Sampling steps in all.' }),
   estimated_time_remaining: Nullable(Type.Number(), { description: 'Seconds, as the server guesses; null unless it runs.' }),
   eta_seconds: Nullable(Type.Number({ minimum: 0 }), {
-    description: 'Seconds until it ends, from what its server took for others; null while that is not known, while its ' +
-      'queue is on hold, and after its end.'
+    description: 'Seconds until it ends, as the servers will take jobs if no other comes; null while that is not known, ' +
+      'while no server can run it, for the reason in waiting_for, and after its end.'
+  }),
+  eta_seconds_p90: Nullable(Type.Number({ minimum: 0 }), {
+    description: 'Seconds that nine of ten such jobs do not exceed: newcomers go ahead, and times vary. Null as eta_seconds.'
+  }),
+  waiting_for: Nullable(Type.String(), {
+    description: 'What a waiting job waits for, in words.', examples: ['3 jobs ahead of it', 'No server that has "a" is up.']
   }),
   estimated_start_time: Nullable(Timestamp('When it is expected to begin; null as above, and once it runs.')),
   estimated_completion_time: Nullable(Timestamp('When it is expected to end; null as eta_seconds.')),
@@ -131,8 +137,8 @@ export const JobListQuery = Type.Object({
   cursor: Type.Optional(Type.String({ pattern: '^\\d{1,20}$', description: '`next_cursor` of the page before; stable while jobs come and go.' })),
   order: Type.Optional(StringEnum(['asc', 'desc', 'ASC', 'DESC', 'line'], {
     default: 'desc',
-    description: 'By time of acceptance; or line: in the order of the server\'s queue, with status=pending and server, and ' +
-      'paged by offset.'
+    description: 'By time of acceptance; or line: in the order in which waiting jobs run, with status=pending, paged by ' +
+      'offset; with server, the jobs that this server can run.'
   }))
 })
 export type JobListQuery = Static<typeof JobListQuery>

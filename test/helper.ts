@@ -9,6 +9,7 @@ import type { Test } from 'tap'
 import { createApp, type AppOptions } from '../src/main/app.ts'
 import { parseSettings } from '../src/config/parse.ts'
 import { sourcesOf } from '../src/config/sources.ts'
+import type { Job } from '../src/jobs/job.ts'
 import { openServices, type Services } from '../src/services/services.ts'
 import { registerAs } from '../src/servers/discover.ts'
 import { startSimulator, type Simulator, type SimulatorOptions } from '../src/simulator/simulator.ts'
@@ -188,5 +189,16 @@ async function serversSeen (services: Services): Promise<void> {
   const servers = services.registry.list().filter(({ enabled }) => enabled)
   while ((await services.states.readMany(servers.map(({ id }) => id))).some(state => state === null)) {
     await new Promise(resolve => { setTimeout(resolve, 10) })
+  }
+}
+
+/** Claims the next job for a server, as the process that holds its lease does; the server can run every class. */
+export async function claimNext ({ claims }: Pick<Services, 'claims'>, serverId: string, fence: number): Promise<Job | null> {
+  for (;;) {
+    const server = { id: serverId, loaded: '', default: '', title: '', loadSeconds: 1, speed: 1 }
+    const answer = await claims.claim(server, fence, false)
+    if (answer.kind === 'claimed') return answer.job
+    if (answer.kind !== 'unknown') return null
+    await claims.noteClasses(serverId, fence, new Map(answer.classes.map(({ id }) => [id, true])))
   }
 }

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Job } from '../../src/jobs/job.ts'
-import type { QueuePort } from '../../src/jobs/queue-entries.ts'
 import { createJobStore, type JobStore, type RunClaim } from '../../src/jobs/store.ts'
+import { classOf, needsOf } from '../../src/jobs/needs.ts'
 import { createKeys } from '../../src/lib/keys.ts'
+import { loadScript } from '../../src/redis/scripts.ts'
 import { repeat } from './caller.ts'
-import { recordsOnly } from './records-only.ts'
+import { fillDial, recordsOnly } from './records-only.ts'
 
 export interface Filling {
   readonly count: number
@@ -21,18 +22,20 @@ export interface Filling {
 
 const inFlight = 256
 
+const takeJob = loadScript<[prefix: string], [id: string, server: string], 1>(new URL('take-job.lua', import.meta.url))
+
 /**
  * Fills Redis with records like that of a job, through the same scripts as ever. Waits for no disk meanwhile.
- * @param queue gets the entries of the jobs; without one they have none, which is right where they have ended
+ * @param queueEntries adds the entries of the jobs; without it they have none, which is right where they have ended
  */
 export async function fill (
-  redis: Redis, like: Job, filling: Filling, queue: QueuePort = recordsOnly
+  redis: Redis, like: Job, filling: Filling, queueEntries: string = recordsOnly
 ): Promise<void> {
-  const store = createJobStore({ redis, keys: createKeys('sq'), queue })
+  const store = createJobStore({ redis, keys: createKeys('sq'), queueEntries, dial: fillDial })
   await redis.config('SET', 'appendfsync', 'no')
   const fences = new Map<string, number>()
   for (const serverId of filling.serverIds) fences.set(serverId, await fenceOf(redis, serverId))
-  await repeat(filling.count, inFlight, index => addJob(store, like, filling, index, fences))
+  await repeat(filling.count, inFlight, index => addJob(redis, store, like, filling, index, fences))
   await redis.config('SET', 'appendfsync', 'always')
 }
 
@@ -44,7 +47,7 @@ async function fenceOf (redis: Redis, serverId: string): Promise<number> {
 }
 
 async function addJob (
-  store: JobStore, like: Job, filling: Filling, index: number, fences: ReadonlyMap<string, number>
+  redis: Redis, store: JobStore, like: Job, filling: Filling, index: number, fences: ReadonlyMap<string, number>
 ): Promise<void> {
   const { serverIds, keyIds, endOf, promptOf } = filling
   const claim: RunClaim = {
@@ -52,20 +55,25 @@ async function addJob (
   }
   const seed = 1_000_000_000 + index
   const { parameters } = like.submission
+  const target = claim.serverId
+  const prompt = `${promptOf(index)}${String(parameters.prompt)}`
+  const submission = { ...like.submission, parameters: { ...parameters, prompt, seed } }
   await store.create({
-    ...claim,
+    id: claim.id,
+    target,
+    jobClass: classOf(needsOf(submission, target), submission),
+    workMs: 1000,
+    user: '',
     keyId: keyIds[index % keyIds.length] ?? null,
     priority: like.priority,
     bulkId: null,
-    submission: {
-      ...like.submission,
-      parameters: { ...parameters, prompt: `${promptOf(index)}${String(parameters.prompt)}`, seed }
-    }
+    submission
   })
   const end = endOf(index)
   if (end === 'cancelled') await store.cancel(claim.id)
   if (end === 'pending' || end === 'cancelled') return
-  await store.start(claim, fences.get(claim.serverId) ?? 0)
+  await takeJob(redis, [createKeys('sq').key('')], [claim.id, target])
+  await store.start(claim, fences.get(target) ?? 0)
   const images = (like.result?.images ?? []).map((image, place) =>
     ({ ...image, seed, name: nameOf(image.name, index, place) }))
   await (end === 'failed'

@@ -7,7 +7,7 @@ import { errorResponses } from '../../schemas/error.ts'
 import { Nullable, Ref } from '../../schemas/kit.ts'
 import { isRateTier } from '../../src/access/key-record.ts'
 import type { AccessKey, AccessKeyFields, IssuedKey } from '../../src/access/keys.ts'
-import { defaultScopes, holdsAll, type Principal, type Scope } from '../../src/access/principal.ts'
+import { defaultScopes, holdsAll, type Principal, type Scope, mayDo } from '../../src/access/principal.ts'
 import { readWebhookRequest, shownUrl, type WebhookRequest } from '../../src/jobs/webhook-request.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { iso } from '../../src/lib/text.ts'
@@ -32,6 +32,7 @@ function viewOf (accessKey: AccessKey, at: string, endpoint: WebhookRequest | nu
     scopes: [...accessKey.scopes],
     rate_limit_per_minute: accessKey.ratePerMinute,
     rate_limit_tier: accessKey.tier,
+    share_weight: accessKey.shareWeight,
     custom_rate_limits: accessKey.customRateLimits,
     permissions: accessKey.permissions,
     drop_in: {
@@ -56,6 +57,7 @@ function fieldsOf (body: FirstApiKeyCreation & ApiKeyUpdate): AccessKeyFields {
   if (body.scopes !== undefined) fields.scopes = body.scopes
   if (body.rate_limit_per_minute !== undefined) fields.ratePerMinute = body.rate_limit_per_minute
   if (body.rate_limit_tier !== undefined) fields.tier = isRateTier(body.rate_limit_tier) ? body.rate_limit_tier : 'default'
+  if (body.share_weight !== undefined) fields.shareWeight = body.share_weight
   if (body.permissions !== undefined) fields.permissions = legacyText(body.permissions) ?? '{}'
   if (body.custom_rate_limits !== undefined) fields.customRateLimits = legacyText(body.custom_rate_limits)
   if (body.drop_in !== undefined) {
@@ -133,6 +135,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     refuseEscalation(request.principal, request.body.scopes ?? defaultScopes)
     const endpoint = await checkedEndpoint(request.body, request.principal)
     const fields = withinOwnRate(request.principal, { tier: 'default', ...fieldsOf(request.body) })
+    refuseWeight(request.principal, fields)
     const issued = await accessKeys.create({ ...fields, name: request.body.name.trim() })
     reply.code(201).header('Location', `${at}/${issued.accessKey.id}`)
     return await newKeyAnswer(issued, endpoint, 'The access key was created. Keep the secret: it is not shown again.')
@@ -221,6 +224,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     const endpoint = await checkedEndpoint(body, principal)
     const fields = fieldsOf(body)
     refuseHigherRate(principal, accessKeys.rateGiven(fields), id)
+    refuseWeight(principal, fields)
     const changed = await accessKeys.update(id, fields)
     if (endpoint !== undefined) await signingKeys.setDefaultEndpoint(id, endpoint)
     return { success: true as const, message: 'The access key was changed.', api_key: await view(changed) }
@@ -359,6 +363,12 @@ function refuseHigherRate (principal: Principal, rate: number | null | undefined
   if ((!isOwn && !isLimited(principal)) || !isHigher(rate, principal.ratePerMinute)) return
   throw new ServiceError('permission_denied', `${principal.name} can make ${principal.ratePerMinute} requests a minute ` +
     'and cannot grant more to a key; the admin token can', { field: 'rate_limit_per_minute' })
+}
+
+/** The weights of keys divide the servers, which administrators of the queue do. */
+function refuseWeight (principal: Principal, { shareWeight }: AccessKeyFields): void {
+  if (shareWeight === undefined || mayDo(principal, 'queue:admin')) return
+  throw new ServiceError('permission_denied', 'share_weight needs the scope queue:admin.', { field: 'share_weight' })
 }
 
 function refuseEscalation (principal: Principal, scopes: readonly Scope[]): void {

@@ -10,7 +10,7 @@ import { Done } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { keyToShow, mayCancelJob, maySeeJob, seesAllJobs } from '../../src/access/principal.ts'
 import { checkpointOf, type GalleryImage, noSuchZip } from '../../src/jobs/gallery.ts'
-import { removedAlias } from '../../src/jobs/job.ts'
+import { aliasOf } from '../../src/jobs/job.ts'
 import { ignoring, ServiceError } from '../../src/lib/errors.ts'
 import { seedText } from '../../src/lib/seeds.ts'
 import { iso } from '../../src/lib/text.ts'
@@ -46,7 +46,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
       created_at: iso(job.endedAt ?? job.updatedAt),
       prompt: typeof prompt === 'string' ? prompt : '',
       checkpoint: checkpointOf(job),
-      server: registry.byId(job.serverId)?.alias ?? removedAlias,
+      server: aliasOf(registry, job.serverId),
       api_key_id: job.keyId
     }
   }

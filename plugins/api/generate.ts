@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import {
-  BulkAnswer, BulkForm, BulkIdParameters, BulkRequest, BulkView, GenerateAnswer, GenerateForm, GenerateRequest
+  BulkAnswer, BulkForm, BulkIdParameters, BulkRequest, BulkView, DryRunAnswer, GenerateAnswer, GenerateForm, GenerateRequest
 } from '../../schemas/generate.ts'
 import { errorResponses } from '../../schemas/error.ts'
 import {
@@ -14,6 +14,7 @@ import {
   describeUnknownField, parameterSynonyms, unknownFieldsError, warningsOfUnknown
 } from '../../src/a1111/unknown-fields.ts'
 import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
+import { type DryRun, dryRun } from '../../src/jobs/dry-run.ts'
 import { ignoring, ServiceError } from '../../src/lib/errors.ts'
 import { iso } from '../../src/lib/text.ts'
 import type { Job } from '../../src/jobs/job.ts'
@@ -24,7 +25,7 @@ import { seedText } from '../../src/lib/seeds.ts'
 import { newJobId, type Accepted, type SubmissionRequest } from '../../src/jobs/submit.ts'
 import { parametersOf, readImage, readText } from '../../src/media/generation-text.ts'
 import { namingFields, namingWarnings } from './parameter-fields.ts'
-import { jobIds, jobLinks, outputUrl } from './render-job.ts'
+import { jobIds, jobLinks, outputUrl, renderSeconds } from './render-job.ts'
 
 /** Clients that accept only 200 as success; all others get 202. */
 const sourcesThatNeed200 = new Set(['civitai_browser_plus'])
@@ -45,12 +46,20 @@ const idempotencyHeader = {
 
 /** Submitting, single and in bulk, under v1 and v2. */
 const generate: FastifyPluginAsyncTypebox = async app => {
-  const { submitter, bulks, idempotency } = app
+  const { submitter, bulks, idempotency, registry, estimates, workPrediction } = app
 
   async function submit (request: FastifyRequest, id: string): Promise<Accepted> {
     const body = request.body as GenerateRequest
     return await namingFields({ body, isForm: request.isMultipart() }, async () =>
       await submitter.accept(await submitter.check(toSubmission(request, body, single)), id))
+  }
+
+  async function answerDryRun (request: FastifyRequest, known: KnownFields, jobs: number): Promise<DryRunAnswer> {
+    const body = request.body as GenerateRequest
+    return await namingFields({ body, isForm: request.isMultipart() }, async () => {
+      const checked = await submitter.check(toSubmission(request, body, known), jobs)
+      return renderDryRun(await dryRun(checked, { registry, estimates, work: workPrediction }), body, jobs)
+    })
   }
 
   for (const version of ['v1', 'v2'] as const) {
@@ -66,13 +75,17 @@ const generate: FastifyPluginAsyncTypebox = async app => {
         headers: idempotencyHeader,
         body: JsonOrForm(GenerateRequest, GenerateForm),
         response: {
-          200: { ...Ref(GenerateAnswer), description: 'Accepted; for clients that accept only 200 as success.' },
+          200: {
+            ...Type.Union([Ref(GenerateAnswer), Ref(DryRunAnswer)]),
+            description: 'Accepted, for clients that accept only 200 as success; or the answer to a dry run.'
+          },
           202: { ...Ref(GenerateAnswer), description: 'Accepted: the job waits in the queue.' },
           ...errorResponses(400, 403, 404, 413, 415, 422)
         }
       }
     }, async (request, reply) => {
       const body = request.body as GenerateRequest
+      if (body.dry_run === true) return await reply.code(200).send(await answerDryRun(request, single, 1))
       const { keyId, kind } = request.principal
       const keyed = { owner: keyId ?? kind, key: idempotencyKey(request.headers), operation: 'generate', body }
       const { answer } = await idempotency.once(keyed, newJobId, async (id, begun) => {
@@ -97,17 +110,20 @@ const generate: FastifyPluginAsyncTypebox = async app => {
       headers: idempotencyHeader,
       body: JsonOrForm(BulkRequest, BulkForm),
       response: {
+        200: { ...Ref(DryRunAnswer), description: 'The answer to a dry run.' },
         202: { ...Ref(BulkAnswer), description: 'Accepted: all of them wait in the queue.' },
         ...errorResponses(400, 403, 404, 413, 415, 422)
       }
     }
   }, async (request, reply) => {
     const body = request.body as BulkRequest
+    const quantity = body.bulk_quantity ?? 10
+    if (body.dry_run === true) return await reply.code(200).send(await answerDryRun(request, many, quantity))
     const { keyId, kind } = request.principal
     const keyed = { owner: keyId ?? kind, key: idempotencyKey(request.headers), operation: 'bulk', body }
     const { answer } = await idempotency.once(keyed, newBulkId, async id => {
       const order = {
-        quantity: body.bulk_quantity ?? 10,
+        quantity,
         seedVariation: body.seed_variation ?? 'random',
         baseSeed: body.base_seed ?? -1
       } as const
@@ -298,6 +314,25 @@ function renderAccepted (accepted: Accepted, body: GenerateRequest): GenerateAns
     seed_text: seedText(accepted.seed),
     warnings: namingWarnings(accepted.warnings),
     links: jobLinks(accepted.id)
+  }
+}
+
+function renderDryRun (
+  { alias, servers, position, estimate, waitingFor, seed, warnings }: DryRun, body: GenerateRequest, jobs: number
+): DryRunAnswer {
+  return {
+    success: true,
+    dry_run: true,
+    total_jobs: jobs,
+    servers: [...servers],
+    target_server_alias: alias,
+    queue_position: position,
+    ...renderSeconds(estimate),
+    waiting_for: waitingFor,
+    priority: body.priority ?? 5,
+    seed,
+    seed_text: seedText(seed),
+    warnings: namingWarnings(warnings)
   }
 }
 

@@ -6,15 +6,16 @@ import { keyToActOn, mayCancelJob, type Principal } from '../../src/access/princ
 import type { ManyAction, ManyChoice, ManyCount, ManyOrder, ManyOutcome } from '../../src/jobs/many.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { iso } from '../../src/lib/text.ts'
-import { jobBases, momentOf, readJobFilter } from './job-views.ts'
+import { aheadOf, jobBases, momentOf, readJobFilter, targetOf } from './job-views.ts'
 
 /** Actions on many jobs with one request, which can be counted first. */
 const jobActions: FastifyPluginAsyncTypebox = async app => {
   const { manyJobs: many, registry } = app
 
-  function orderOf ({ action, server }: JobAction): ManyOrder {
-    if (action !== 'move' && server === undefined) return { action }
-    if (action === 'move' && server !== undefined) return { action, server: registry.require(server, 'server') }
+  function orderOf ({ action, server }: JobAction, principal: Principal): ManyOrder {
+    if (action === 'run-now' && server === undefined) return { action, ahead: aheadOf(principal) }
+    if (action !== 'move' && action !== 'run-now' && server === undefined) return { action }
+    if (action === 'move' && server !== undefined) return { action, server: targetOf(registry, server, 'server') }
     throw action === 'move'
       ? new ServiceError('missing_required_field', 'server must name the new server of the jobs.', { field: 'server' })
       : new ServiceError('invalid_field_value',
@@ -56,7 +57,7 @@ const jobActions: FastifyPluginAsyncTypebox = async app => {
       const before = createdBefore === undefined ? {} : { before: momentOf('created_before', createdBefore) }
       const mayAct = (owner: string | null) => mayCancelJob(principal, owner)
       // Counting needs no knowledge of the servers that take them.
-      const order = isDryRun && body.server === undefined ? null : orderOf(body)
+      const order = isDryRun && body.server === undefined ? null : orderOf(body, principal)
       if (isDryRun || order === null) return renderCount(action, await many.count(choice, before, mayAct))
       const limits = { ...before, ...(expected === undefined ? {} : { expected }) }
       return renderOutcome(action, await many.act(order, choice, limits, mayAct))

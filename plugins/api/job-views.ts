@@ -1,21 +1,20 @@
 import type { JobFilterFields, JobView } from '../../schemas/job.ts'
-import type { Estimates } from '../../src/jobs/estimates.ts'
-import { type Job, removedAlias } from '../../src/jobs/job.ts'
+import { type Estimates, noOutlook } from '../../src/jobs/estimates.ts'
+import type { Job } from '../../src/jobs/job.ts'
 import type { JobFilter } from '../../src/jobs/list.ts'
-import type { JobStore } from '../../src/jobs/store.ts'
+import type { AheadOf } from '../../src/jobs/store.ts'
+import { aliasOf } from '../../src/jobs/job.ts'
+import { mayDo, type Principal } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
-import type { ServerRegistry } from '../../src/servers/registry.ts'
+import type { Server, ServerRegistry } from '../../src/servers/registry.ts'
 import { renderJob } from './render-job.ts'
 
 /** Views of jobs for clients, with alias, position and times looked up. */
-export function createJobViews (store: JobStore, registry: ServerRegistry, estimates: Estimates) {
+export function createJobViews (registry: ServerRegistry, estimates: Estimates) {
   async function many (jobs: readonly Job[]): Promise<JobView[]> {
-    const placed = await Promise.all(jobs.map(async job =>
-      ({ job, position: job.status === 'pending' ? await store.position(job) : null })))
-    const expected = await estimates.of(placed)
-    return placed.map(({ job, position }, index) => renderJob(job, {
-      alias: registry.byId(job.serverId)?.alias ?? removedAlias, position, estimate: expected[index] ?? null
-    }))
+    const outlooks = await estimates.of(jobs)
+    return jobs.map((job, index) =>
+      renderJob(job, { alias: aliasOf(registry, job.serverId), ...outlooks[index] ?? noOutlook }))
   }
 
   return {
@@ -28,6 +27,19 @@ export function createJobViews (store: JobStore, registry: ServerRegistry, estim
 }
 
 export type JobViews = ReturnType<typeof createJobViews>
+
+/** Whose jobs a client's can overtake: everybody's only with `queue:admin`. */
+export function aheadOf (principal: Principal): AheadOf {
+  return mayDo(principal, 'queue:admin') ? 'everybody' : 'own'
+}
+
+/** The server that a name means; null for any, which clients call `default`. @throws ServiceError `server_not_found` */
+export function targetOf (
+  registry: Pick<ServerRegistry, 'byAlias' | 'require'>, name: string, field: string
+): Server | null {
+  const isOpen = name.trim().toLowerCase() === 'default' && registry.byAlias('default') === undefined
+  return isOpen ? null : registry.require(name, field)
+}
 
 /** Every spelling of the routes of jobs in clients and documents; `flat` is v1's form of one job's status. */
 export const jobBases = [
@@ -55,13 +67,13 @@ export function momentOf (field: string, text: string): number {
  * @throws ServiceError `server_not_found` or `invalid_field_value`, naming the field
  */
 export function readJobFilter (
-  fields: JobFilterFields, key: string | undefined, registry: Pick<ServerRegistry, 'require'>, place = ''
+  fields: JobFilterFields, key: string | undefined, registry: Pick<ServerRegistry, 'byAlias' | 'require' | 'list'>, place = ''
 ): JobFilter {
   const { status, user, app_type: appType, since, before, search } = fields
   const server = serverOf(fields, registry, place)
   return {
     ...(key === undefined ? {} : { keyId: key }),
-    ...(server === undefined ? {} : { serverId: server }),
+    ...(server === undefined || (status === 'pending' && isOnly(server, registry)) ? {} : { serverId: server }),
     ...(status === undefined ? {} : { status }),
     ...(user === undefined ? {} : { user: user.normalize('NFC').trim() }),
     ...(appType === undefined ? {} : { appType }),
@@ -71,12 +83,19 @@ export function readJobFilter (
   }
 }
 
-/** The id of the server from either of its names. */
+/** Jobs that wait for any server wait for the only one. */
+function isOnly (serverId: string, registry: Pick<ServerRegistry, 'list'>): boolean {
+  const enabled = registry.list().filter(server => server.enabled)
+  return enabled.length === 1 && enabled[0]?.id === serverId
+}
+
+/** The id of the server from either of its names; empty for jobs that any server can take. */
 function serverOf (
-  { server, target_server_alias: target }: JobFilterFields, registry: Pick<ServerRegistry, 'require'>, place: string
+  { server, target_server_alias: target }: JobFilterFields, registry: Pick<ServerRegistry, 'byAlias' | 'require'>,
+  place: string
 ): string | undefined {
-  const one = server === undefined ? undefined : registry.require(server, `${place}server`).id
-  const other = target === undefined ? undefined : registry.require(target, `${place}target_server_alias`).id
+  const one = server === undefined ? undefined : targetOf(registry, server, `${place}server`)?.id ?? ''
+  const other = target === undefined ? undefined : targetOf(registry, target, `${place}target_server_alias`)?.id ?? ''
   if (one !== undefined && other !== undefined && one !== other) {
     throw new ServiceError('invalid_field_value', `${place}server and ${place}target_server_alias name two servers.`,
       { field: `${place}target_server_alias` })

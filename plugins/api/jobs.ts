@@ -5,14 +5,14 @@ import {
   Done, hasEnded, JobAnswer, JobChange, JobIdParameters, JobListQuery, JobListView, JobPatch, JobView, JobWaitQuery
 } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
-import { keyToShow, mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
+import { keyToShow, mayCancelJob, maySeeJob, type Principal } from '../../src/access/principal.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobQuery } from '../../src/jobs/list.ts'
 import { ignoring, ServiceError } from '../../src/lib/errors.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { iso } from '../../src/lib/text.ts'
 import { disconnectSignal, keepLastAnswers } from '../core/held-requests.ts'
-import { jobBases, readJobFilter } from './job-views.ts'
+import { aheadOf, jobBases, readJobFilter, targetOf } from './job-views.ts'
 
 const waiting = 'With `?wait=` the service answers when the job has finished or that many seconds are over.'
 
@@ -113,7 +113,9 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
     }
 
     /** A POST that changes one job and answers with its new state. */
-    function change (path: string, operation: string, summary: string, act: (jobId: string) => Promise<string>) {
+    function change (
+      path: string, operation: string, summary: string, act: (jobId: string, principal: Principal) => Promise<string>
+    ) {
       app.post(`${base}/:jobId/${path}`, {
         config: { access: { scope: 'jobs:write' } },
         schema: {
@@ -123,7 +125,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
         }
       }, async request => {
         const { id } = await find(request, (request.params as { jobId: string }).jobId, mayCancelJob)
-        const message = await act(id)
+        const message = await act(id, request.principal)
         return { success: true as const, message, job: await views.one(await store.get(id)) }
       })
     }
@@ -135,12 +137,14 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       await store.retry(jobId)
       return 'The job is back in the queue.'
     })
-    const runNow = async (jobId: string) => {
+    const runNow = async (jobId: string, principal: Principal) => {
       if ((await store.get(jobId)).status === 'failed') await store.retry(jobId)
-      await store.runNow(jobId)
-      return 'The job is first in the queue.'
+      const ahead = aheadOf(principal)
+      await store.runNow(jobId, ahead)
+      return ahead === 'own' ? 'The job is first among the jobs of its access key.' : 'The job is first in the queue.'
     }
-    change('run-now', 'run_job_now', 'Move a waiting or failed job to the front of its queue', runNow)
+    change('run-now', 'run_job_now',
+      'Move a waiting or failed job ahead of the others of its access key; with queue:admin, ahead of everybody\'s', runNow)
     change('dispatch', 'dispatch_job', 'Same as run-now, by its old name', runNow)
 
     app.patch(`${base}/:jobId`, {
@@ -157,14 +161,14 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       const { params, body: { server, priority, before } } = request
       const { id: jobId } = await find(request, params.jobId, mayCancelJob)
       // A fault in one of them prevents all of them.
-      const target = server === undefined ? undefined : registry.require(server, 'server')
+      const target = server === undefined ? undefined : targetOf(registry, server, 'server')
       const ahead = before === undefined ? undefined : await find(request, before, maySeeJob)
       if (target !== undefined) await moves.move(jobId, target)
       if (priority !== undefined) await store.prioritise(jobId, priority)
-      if (ahead !== undefined) await store.moveAhead(jobId, ahead.id)
+      if (ahead !== undefined) await store.moveAhead(jobId, ahead.id, aheadOf(request.principal))
       const job = await views.one(await store.get(jobId))
       return {
-        success: true as const, message: `The job is number ${job.queue_position} in the queue of ${job.target_server_alias}.`, job
+        success: true as const, message: `The job is number ${job.queue_position} in the queue.`, job
       }
     })
 
@@ -192,14 +196,13 @@ function filtersOf (query: JobListQuery): JobListQuery {
   return Object.fromEntries(Object.entries(query).filter(([name]) => Object.hasOwn(JobListQuery.properties, name)))
 }
 
-/** @throws ServiceError `invalid_field_value` if there is no single queue */
+/** @throws ServiceError `invalid_field_value` if the filter has no order of its own */
 function orderOf (query: JobListQuery): JobQuery['order'] {
-  const { order = 'desc', status, server, target_server_alias: target } = query
+  const { order = 'desc', status } = query
   if (order !== 'line') return order.toLowerCase() === 'asc' ? 'oldest' : 'newest'
   const others = [query.search, query.app_type, query.user, query.since, query.before, query.cursor]
-  const isLine = status === 'pending' && (server ?? target) !== undefined
-  if (isLine && others.every(value => value === undefined)) return 'line'
+  if (status === 'pending' && others.every(value => value === undefined)) return 'line'
   throw new ServiceError('invalid_field_value',
-    'order must be asc or desc here; line needs status=pending and server, and allows limit, offset and key.',
+    'order must be asc or desc here; line needs status=pending, and allows server, limit, offset and key.',
     { field: 'order' })
 }

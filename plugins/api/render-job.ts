@@ -1,5 +1,6 @@
 import { hasEnded, type JobView } from '../../schemas/job.ts'
-import { expectationOf, type JobEstimate } from '../../src/jobs/estimates.ts'
+import { expectationOf, type Outlook } from '../../src/jobs/estimates.ts'
+import type { JobEstimate } from '../../src/jobs/forecast.ts'
 import type { Job, JobImage } from '../../src/jobs/job.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { seedText } from '../../src/lib/seeds.ts'
@@ -7,12 +8,8 @@ import { iso } from '../../src/lib/text.ts'
 import { namingWarnings } from './parameter-fields.ts'
 
 /** Data for a job's view besides the job. */
-export interface JobSurroundings {
+export interface JobSurroundings extends Outlook {
   readonly alias: string
-  /** Position in the queue, from 1; null unless it waits. */
-  readonly position: number | null
-  /** Null if unknown. */
-  readonly estimate: JobEstimate | null
 }
 
 /** Address of a job's routes. */
@@ -40,7 +37,7 @@ export function jobIds (id: string) {
 }
 
 /** A job with the field names of every StableQueue client. */
-export function renderJob (job: Job, { alias, position, estimate }: JobSurroundings): JobView {
+export function renderJob (job: Job, { alias, position, estimate, waitingFor }: JobSurroundings): JobView {
   const parameters = parametersOf(job)
   const result = resultOf(job)
   const expected = expectationOf(job, estimate)
@@ -55,11 +52,12 @@ export function renderJob (job: Job, { alias, position, estimate }: JobSurroundi
     target_server_alias: alias,
     priority: job.priority,
     queue_position: position,
+    waiting_for: waitingFor,
     progress,
     progress_percentage: Math.round(progress * 1000) / 10,
     step: job.progress?.step ?? null,
     steps: job.progress?.steps ?? null,
-    estimated_time_remaining: job.status === 'processing' ? secondsOf(expected) : null,
+    estimated_time_remaining: job.status === 'processing' ? secondsOf(expected?.endsIn) : null,
     ...renderEstimate(job, expected),
     cancel_requested: job.cancelRequestedAt !== null && !hasEnded(job.status),
     generation_params: parameters,
@@ -89,18 +87,23 @@ export function renderJob (job: Job, { alias, position, estimate }: JobSurroundi
 
 function renderEstimate (
   { status }: Job, estimate: JobEstimate | null
-): Pick<JobView, 'eta_seconds' | 'estimated_start_time' | 'estimated_completion_time'> {
+): Pick<JobView, 'eta_seconds' | 'eta_seconds_p90' | 'estimated_start_time' | 'estimated_completion_time'> {
   const inSeconds = (seconds: number) => iso(Date.now() + seconds * 1000)
   return {
-    eta_seconds: secondsOf(estimate),
+    ...renderSeconds(estimate),
     estimated_start_time: estimate === null || status !== 'pending' ? null : inSeconds(estimate.startsIn),
     estimated_completion_time: estimate === null ? null : inSeconds(estimate.endsIn)
   }
 }
 
+/** Seconds until an expected end. */
+export function renderSeconds (estimate: JobEstimate | null): Pick<JobView, 'eta_seconds' | 'eta_seconds_p90'> {
+  return { eta_seconds: secondsOf(estimate?.endsIn), eta_seconds_p90: secondsOf(estimate?.endsInP90) }
+}
+
 /** To the tenth, the limit of its precision. */
-function secondsOf (estimate: JobEstimate | null): number | null {
-  return estimate === null ? null : Math.round(estimate.endsIn * 10) / 10
+function secondsOf (seconds: number | undefined): number | null {
+  return seconds === undefined ? null : Math.round(seconds * 10) / 10
 }
 
 function webhookOf ({ id, webhook }: Job): JobView['webhook'] {

@@ -76,7 +76,9 @@ export default fp(async app => {
   await app.register(uiSession, { sessions, failedLogins })
   await app.register(ui)
   const { registry, states, estimates, allQueues: queues } = app
-  const fleet = createFleetMetrics({ redis, keys, registry, states, estimates, queues })
+  const fleet = createFleetMetrics({
+    redis, keys, registry, states, estimates, queues, targetWaitSeconds: config.TARGET_WAIT_SECONDS
+  })
   await app.register(metrics, { metrics: app.metrics, others: [processMetrics, fleet.text] })
   await app.register(dashboard, { queues, registry, readOnly: config.DASHBOARD_READ_ONLY })
   await app.register(outputs, {

@@ -83,7 +83,7 @@ export default fp(async app => {
       connect
     }),
     batches: createBatches({ redis, keys, store, generations, rules, imageReader }),
-    botViews: createBotViews({ store, registry, estimates }),
+    botViews: createBotViews({ store, estimates }),
     async cancelAll (jobs) {
       for (const job of jobs) {
         // It can have finished, or been deleted, just now.

@@ -58,7 +58,13 @@ const events = fp(async app => {
   const connections = createOpenConnections({ accessKeys, subscriber, keys })
   app.addHook('preClose', async () => { connections.close() })
   const eventBus = await openEventBus({ eventLog: createEventLog(redis, keys), subscriber, keys, log })
-  const places = startPositionBroadcaster({ eventBus, estimates, log, hasListeners: () => connections.count() > 0 })
+  const places = startPositionBroadcaster({
+    eventBus,
+    estimates,
+    servers: () => registry.list().map(({ id }) => id),
+    log,
+    hasListeners: () => connections.count() > 0
+  })
   const previews = createPreviews({ eventBus, redis, subscriber, keys, log })
   app.addHook('onClose', async () => {
     previews.close()

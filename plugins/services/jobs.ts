@@ -4,6 +4,7 @@ import { createIdempotency, type Idempotency } from '../../src/jobs/idempotency.
 import { type Bulks, createBulks, createManyJobs, type ManyJobs } from '../../src/jobs/many.ts'
 import { createJobNotices, createJobWait, type JobNotices, type JobWait } from '../../src/jobs/notices.ts'
 import { removeJob } from '../../src/jobs/retention.ts'
+import { createWorkPrediction, type WorkPrediction } from '../../src/jobs/workload.ts'
 import { createSubmitter, type Submitter } from '../../src/jobs/submit.ts'
 import { createShortIds, type ShortIds } from '../../src/sdapi/clients.ts'
 import { createJobViews, type JobViews } from '../api/job-views.ts'
@@ -11,6 +12,7 @@ import { createModelViews, type ModelViews } from '../api/model-views.ts'
 import { decorateAll } from './process.ts'
 
 interface JobServices {
+  readonly workPrediction: WorkPrediction
   /** Fires when the service begins to stop. */
   readonly stopping: AbortSignal
   readonly submitter: Submitter
@@ -38,6 +40,7 @@ export default fp(async app => {
   const stopping = new AbortController()
   app.addHook('preClose', async () => { stopping.abort() })
 
+  const workPrediction = createWorkPrediction(states.costs, () => registry.list().map(({ id }) => id))
   const submitter = createSubmitter({
     registry,
     states,
@@ -48,6 +51,7 @@ export default fp(async app => {
     webhooks: app.webhookService,
     storage: app.storage,
     lists: app.freshLists,
+    work: workPrediction,
     log: app.log,
     ownUrl: config.PUBLIC_URL === '' ? `http://127.0.0.1:${config.PORT}` : config.PUBLIC_URL,
     waitingOfKey: async keyId => await list.count({ keyId, status: 'pending' })
@@ -60,6 +64,7 @@ export default fp(async app => {
   decorateAll<JobServices>(app, {
     stopping: stopping.signal,
     submitter,
+    workPrediction,
     bulks: createBulks(redis, keys, store, submitter),
     idempotency: createIdempotency(redis, keys, config.IDEMPOTENCY_HOURS),
     notices,
@@ -69,7 +74,7 @@ export default fp(async app => {
     removeJob: remove,
     gallery,
     zips: createZipService({ redis, keys, gallery, media, log: app.log }),
-    jobViews: createJobViews(store, registry, app.estimates),
+    jobViews: createJobViews(registry, app.estimates),
     modelViews: createModelViews(registry)
   })
 }, { name: 'job-services', fastify: '5.x', dependencies: ['process', 'server-services'] })

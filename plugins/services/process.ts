@@ -13,6 +13,7 @@ type Webhooks = Services['webhooks']
 /** Parts of the process that are open before it serves requests. */
 interface ProcessServices extends Shared {
   readonly jobStore: Services['store']
+  readonly claims: Services['claims']
   readonly jobList: Services['list']
   /** All present queues. */
   readonly allQueues: () => readonly NamedQueue[]
@@ -69,6 +70,7 @@ export default fp<ProcessOptions>(async (app, { services }) => {
     reach: services.reach,
     connect: services.connect,
     jobStore: services.store,
+    claims: services.claims,
     jobList: services.list,
     allQueues: () => allQueues(services),
     catalogue: models.catalogue,

@@ -21,17 +21,17 @@ declare module 'fastify' {
 
 /** The servers behind the queue, for administrators. */
 export default fp(async app => {
-  const { redis, keys, registry, states, checks, queues, connect, jobStore, jobList } = app
+  const { redis, keys, registry, states, checks, queues, claims, connect, jobStore, jobList } = app
   const freshLists = createFreshLists({ redis, keys, states, connect, log: app.log })
   const jobMoves = createJobMoves(jobStore, freshLists)
   decorateAll<ServerServices>(app, {
     serverService: createServerService({
       registry,
       states,
-      store: jobStore,
+      store: { ...jobStore, unclaim: claims.unclaim },
       checkMove: jobMoves.check,
       connect,
-      forget: async id => { await forgetServer({ queues, checks }, id) }
+      forget: async id => { await forgetServer({ queues, checks, claims }, id) }
     }),
     checkService: createCheckService({
       checks, states, isServed: async serverId => await redis.exists(keys.key('lease', serverId)) === 1

@@ -12,6 +12,8 @@ export interface AccessKey {
   /** Requests a minute; null for no limit. */
   readonly ratePerMinute: number | null
   readonly tier: RateTier
+  /** Its share of the servers, relative to other keys; src/jobs/scripts read it from the record. */
+  readonly shareWeight: number
   /** Text of older clients, without effect. */
   readonly permissions: string
   readonly customRateLimits: string | null
@@ -46,6 +48,7 @@ export interface AccessKeyFields {
   /** Null for no limit. A tier without a rate takes the tier's. */
   ratePerMinute?: number | null
   tier?: RateTier
+  shareWeight?: number
   permissions?: string
   customRateLimits?: string | null
   dropIn?: Partial<DropInPreferences>
@@ -63,6 +66,7 @@ export function toHash (fields: AccessKeyFields): Record<string, string> {
     hash.rate = ''
   }
   if (fields.ratePerMinute !== undefined) hash.rate = String(fields.ratePerMinute ?? 'none')
+  if (fields.shareWeight !== undefined) hash.weight = String(fields.shareWeight)
   if (fields.permissions !== undefined) hash.permissions = fields.permissions
   if (fields.customRateLimits !== undefined) hash.customRateLimits = fields.customRateLimits ?? ''
   if (fields.dropIn !== undefined) hash.dropIn = JSON.stringify(fields.dropIn)
@@ -86,6 +90,7 @@ export function parseAccessKey (id: string, hash: Record<string, string>, defaul
     scopes: JSON.parse(hash.scopes ?? '[]') as Scope[],
     ratePerMinute: effectiveRate(hash.rate ?? '', tier, defaultRate),
     tier,
+    shareWeight: Number(hash.weight ?? 1),
     permissions: hash.permissions ?? '{}',
     customRateLimits: hash.customRateLimits || null,
     // Records of earlier versions lack the preferences that came later.

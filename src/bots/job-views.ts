@@ -1,10 +1,10 @@
 import type { BotBatch, BotJob } from '../../schemas/bots-job.ts'
 import { hasEnded } from '../../schemas/job.ts'
-import type { Estimates, JobEstimate, PlacedJob } from '../jobs/estimates.ts'
+import { type Estimates, noOutlook } from '../jobs/estimates.ts'
+import type { JobEstimate } from '../jobs/forecast.ts'
 import type { Job } from '../jobs/job.ts'
 import type { JobStore } from '../jobs/store.ts'
 import type { Accepted } from '../jobs/submit.ts'
-import type { ServerRegistry } from '../servers/registry.ts'
 import { type Batch, batchAsJob, batchView } from './batches.ts'
 import { botJob } from './job-view.ts'
 
@@ -21,28 +21,23 @@ export interface BotViews {
 }
 
 export interface BotViewsDependencies {
-  readonly store: Pick<JobStore, 'position'>
-  readonly registry: Pick<ServerRegistry, 'byAlias'>
+  readonly store: Pick<JobStore, 'find'>
   readonly estimates: Pick<Estimates, 'of'>
 }
 
-export function createBotViews ({ store, registry, estimates }: BotViewsDependencies): BotViews {
-  async function placed (jobs: readonly Job[]) {
-    return await Promise.all(jobs.map(async job =>
-      ({ job, position: job.status === 'pending' ? await store.position(job) : null })))
-  }
-
+export function createBotViews ({ store, estimates }: BotViewsDependencies): BotViews {
   async function many (jobs: readonly Job[]): Promise<BotJob[]> {
-    const found = await placed(jobs)
-    const expected = await estimates.of(found)
-    return found.map(({ job, position }, index) =>
-      botJob(job, { position, seconds: wholeSeconds(expected[index] ?? null) }))
+    const outlooks = await estimates.of(jobs)
+    return jobs.map((job, index) => {
+      const { position, estimate } = outlooks[index] ?? noOutlook
+      return botJob(job, { position, seconds: wholeSeconds(estimate) })
+    })
   }
 
   async function secondsOfBatch (jobs: ReadonlyArray<Job | null>): Promise<number | null> {
     const active = jobs.flatMap(job => job === null || hasEnded(job.status) ? [] : job)
-    const expected = await estimates.of(await placed(active))
-    const seconds = expected.map(wholeSeconds)
+    const outlooks = await estimates.of(active)
+    const seconds = outlooks.map(({ estimate }) => wholeSeconds(estimate))
     return seconds.length === 0 || seconds.includes(null) ? null : Math.max(...seconds.map(Number))
   }
 
@@ -54,12 +49,10 @@ export function createBotViews ({ store, registry, estimates }: BotViewsDependen
     },
     batch: async (batch, jobs) => batchView(batch, jobs, await secondsOfBatch(jobs)),
     batchAsJob: async (batch, jobs) => batchAsJob(batch, jobs, await secondsOfBatch(jobs)),
-    async secondsOf ({ id, alias, position }) {
-      const serverId = registry.byAlias(alias)?.id
-      if (serverId === undefined) return null
-      const waiting: PlacedJob = { job: { id, serverId, status: 'pending' }, position }
-      const [estimate] = await estimates.of([waiting])
-      return wholeSeconds(estimate ?? null)
+    async secondsOf ({ id }) {
+      const job = await store.find(id)
+      const [outlook] = job === null ? [] : await estimates.of([job])
+      return wholeSeconds(outlook?.estimate ?? null)
     },
     secondsOfBatch
   }

@@ -1,27 +1,24 @@
 import type { Redis } from 'ioredis'
+import { inPieces } from '../lib/breaks.ts'
 import type { Keys } from '../lib/keys.ts'
-import { type CostModel, loadedAfter, parseCosts, predictSeconds, type Workload } from '../servers/cost-model.ts'
-import type { ServerRegistry } from '../servers/registry.ts'
+import { type CostModel, parseCosts } from '../servers/cost-model.ts'
+import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
-import type { Job, JobProgress } from './job.ts'
-import { type JobFacts, readQueue } from './scripts/index.ts'
+import { loadsWorth, type PoolDial } from './claims.ts'
+import {
+  createLateness, type Forecast, type ForecastServer, type JobEstimate, runForward, type ServerCondition, whyNever
+} from './forecast.ts'
+import type { Job } from './job.ts'
+import { needsOfJob, parseNeeds } from './needs.ts'
+import {
+  after, claimedJob, conditionOf, pairsOf, type PreviewedJob, previewedJob, previewId, poolJob, secondsLeft, triplesOf
+} from './read-pool.ts'
+import { readPosition, type QueueScripts } from './scripts/index.ts'
 import { unpackWorkload } from './workload.ts'
-
-/** When a job is expected to begin and to finish, in seconds from now. */
-export interface JobEstimate {
-  /** 0 for a running job. */
-  readonly startsIn: number
-  readonly endsIn: number
-}
-
-export interface PlacedJob {
-  readonly job: Pick<Job, 'id' | 'serverId' | 'status'>
-  /** Its position in the queue, from 1; null unless it waits. */
-  readonly position: number | null
-}
 
 /** The work that a server has ahead of it. */
 export interface QueueEstimate {
+  /** Waiting jobs that it is expected to run. */
   readonly waiting: number
   readonly running: number
   /**
@@ -31,16 +28,31 @@ export interface QueueEstimate {
   readonly seconds: number | null
 }
 
+/** What is expected of a job that has not finished. */
+export interface Outlook {
+  /** Rank among the waiting jobs by the time at which they are expected to begin, from 1; null unless it waits. */
+  readonly position: number | null
+  /** Null if it cannot be estimated: no server can run it now, or the speed is unknown. */
+  readonly estimate: JobEstimate | null
+  /** What a waiting job waits for, as a sentence; null unless it waits. */
+  readonly waitingFor: string | null
+}
+
+/** That of a job that has finished. */
+export const noOutlook: Outlook = { position: null, estimate: null, waitingFor: null }
+
+/** The part of a job that an estimate needs. */
+export type EstimatedJob = Pick<Job, 'id' | 'serverId' | 'status' | 'submission' | 'needs' | 'jobClass' | 'target' | 'startedAt'>
+
 export interface Estimates {
-  /**
-   * In the order given; null for a job that cannot be estimated: it has finished, its queue is paused, or the speed is
-   * unknown.
-   */
-  of (jobs: readonly PlacedJob[]): Promise<Array<JobEstimate | null>>
-  /** Predicted seconds of work in a server's queue and at the server. */
+  /** In the order given; all of one answer come from the same forecast. */
+  of (jobs: readonly EstimatedJob[]): Promise<Outlook[]>
+  /** The outlook of a job that would be submitted now, and the server that is expected to run it. */
+  preview (job: PreviewedJob): Promise<Outlook & { readonly serverId: string | null }>
+  /** Predicted seconds of work in front of a server. */
   queue (serverId: string): Promise<QueueEstimate>
-  /** The first jobs of a queue, in order, with their estimates. */
-  positions (serverId: string, count: number): Promise<PositionEstimate[]>
+  /** The first waiting jobs, in the order of their expected begin. */
+  positions (count: number): Promise<PositionEstimate[]>
 }
 
 export interface PositionEstimate {
@@ -54,31 +66,43 @@ export interface PositionEstimate {
 export interface EstimatesDependencies {
   readonly redis: Redis
   readonly keys: Keys
-  readonly registry: Pick<ServerRegistry, 'byId'>
+  readonly readPool: QueueScripts['readPool']
+  readonly dial: PoolDial
+  readonly registry: Pick<ServerRegistry, 'byId' | 'list'>
   readonly states: Pick<ServerStateStore, 'readMany'>
   /** Whether servers take jobs at all. */
   readonly processes: () => boolean
   readonly now?: () => number
 }
 
-/** Positions that are added up one by one; each further one counts as their mean. */
-const summedPositions = 1000
-/** The share of a generation after which its own progress is meaningful. */
-const meaningfulFraction = 0.1
+/** Jobs of the pool that are run forward one by one; each further one counts as their mean. */
+const forecastJobs = 1000
+/** How long one forecast of many jobs serves all questions, in milliseconds. One of few jobs is made for each. */
+const validFor = 1000
+const fewJobs = 100
+/** Predictions that are remembered until the job begins. */
+const maxRemembered = 2000
 
-/** The sums of a queue. All in seconds from now. */
-interface SummedQueue {
+interface Known {
+  readonly forecast: Forecast
+  /** Seconds until each running job is done, by job id; null if the speed of its server is unknown. */
+  readonly running: ReadonlyMap<string, number | null>
+  readonly keyIds: ReadonlyMap<string, string | null>
+  readonly servers: ReadonlyMap<string, ServerOutlook>
+  /** What waits for each server, claimed jobs included. */
+  readonly work: ReadonlyMap<string, { readonly jobs: number, readonly endsIn: number }>
+  readonly waiting: number
+  readonly made: number
+}
+
+interface ServerOutlook {
+  readonly server: Server
+  readonly condition: ServerCondition
   readonly model: CostModel
-  readonly length: number
-  /** Time until each running job is done, by job id. */
-  readonly running: ReadonlyMap<string, number>
-  readonly waiting: ReadonlyMap<string, {
-    readonly index: number, readonly keyId: string | null, readonly estimate: JobEstimate
-  }>
-  /** Time that each position beyond the added ones takes. */
-  readonly mean: number
-  /** When the last added position is done. */
-  readonly end: number
+  readonly running: number
+  readonly free: number
+  readonly claimed: ReadonlySet<string>
+  canRunClass (jobClass: string): boolean
 }
 
 /** The estimate of a job, with the server's own guess if it made one, so that all interfaces report the same end. */
@@ -86,99 +110,234 @@ export function expectationOf (
   { status, progress }: Pick<Job, 'status' | 'progress'>, estimate: JobEstimate | null
 ): JobEstimate | null {
   const own = status === 'processing' ? progress?.etaSeconds ?? null : null
-  return own === null ? estimate : { startsIn: 0, endsIn: own }
+  return own === null ? estimate : { startsIn: 0, endsIn: own, endsInP90: own }
 }
 
-/** Predicts when jobs will begin and finish, from the time that their servers took for others. */
+/** Predicts when jobs will begin and finish, by running the rule of claims forward over all servers. */
 export function createEstimates (dependencies: EstimatesDependencies): Estimates {
-  const { redis, keys, registry, states, processes, now = Date.now } = dependencies
+  const { redis, keys, readPool, dial, registry, states, processes, now = Date.now } = dependencies
+  const prefix: [string] = [keys.key('')]
+  const lateness = createLateness()
+  /** When jobs were first expected to begin, by the wall clock, and when that was said. */
+  const expected = new Map<string, { readonly at: number, readonly startsIn: number }>()
+  let latest: Known | null = null
+  let making: Promise<Known> | null = null
+  let following: Promise<Known> | null = null
 
-  async function sum (serverId: string, count: number): Promise<SummedQueue> {
-    const [costs, length, running, waiting] = await readQueue(redis, [keys.key('')], [serverId, count])
-    const model = parseCosts(costs)
+  /** @param more a job that would arrive now */
+  async function make (more: PreviewedJob | null = null): Promise<Known> {
+    const servers = registry.list()
+    const ids = servers.map(({ id }) => id)
+    const [reading, known] = await Promise.all([
+      readPool(redis, prefix, [forecastJobs, ...ids]), states.readMany(ids)
+    ])
+    const [virtual, waiting, shares, jobs, found, classes] = reading
     const timestamp = now()
-    const left = new Map(running.map(facts => [facts[0], secondsLeft(model, facts, timestamp)]))
-    let loaded = running.reduce((before, [, , cost]) => after(before, unpackWorkload(cost)), model.loaded)
-    let clock = Math.max(0, ...left.values())
-    const begin = clock
-    const summed = new Map(waiting.map(([id, key, cost], index) => {
-      const workload = unpackWorkload(cost)
-      const startsIn = clock
-      clock += predictSeconds(model, workload, loaded) ?? 0
-      loaded = after(loaded, workload)
-      return [id, { index, keyId: key === '' ? null : key, estimate: { startsIn, endsIn: clock } }]
+    const needs = new Map(pairsOf(classes).map(([id, text]) => [id, parseNeeds(text)]))
+    const outlooks = new Map<string, ServerOutlook>()
+    const running = new Map<string, number | null>()
+    const open: ForecastServer[] = []
+    for (const [index, server] of servers.entries()) {
+      const [costs, runs, claimed, answers, own] = found[index] ?? ['', [], [], [], '']
+      const model = parseCosts(costs)
+      const condition = conditionOf(server, known[index]?.reachable ?? 'no')
+      const can = new Map(pairsOf(answers))
+      const canRunClass = (jobClass: string) => {
+        const target = needs.get(jobClass)?.target ?? ''
+        return (can.get(jobClass) ?? (target === '' || target === server.id ? '1' : '0')) === '1'
+      }
+      let free = 0
+      let loaded = model.loaded
+      for (const facts of runs) {
+        const left = secondsLeft(model, facts, timestamp)
+        running.set(facts[0], model.samples === 0 ? null : left)
+        free = Math.max(free, left)
+        loaded = after(loaded, unpackWorkload(facts[2]))
+      }
+      outlooks.set(server.id, {
+        server, condition, model, running: runs.length, free, claimed: new Set(claimed.map(([id]) => id)), canRunClass
+      })
+      if (condition !== 'open' || !processes()) continue
+      open.push({
+        id: server.id,
+        model,
+        free,
+        loaded,
+        own,
+        loadSeconds: model.costs[3],
+        canRun: job => job.id === previewId
+          ? more !== null && (more.needs.target === server.id ||
+            (more.needs.target === '' && !more.needs.lacking.includes(server.id)))
+          : canRunClass(job.class),
+        claimed: claimed.map(facts => claimedJob(facts))
+      })
+    }
+    const all = jobs.map(poolJob)
+    const tags = triplesOf(shares).map(([name, weight, tag]) => ({ name, weight: Number(weight), tag: Number(tag) }))
+    if (more !== null) {
+      all.push(previewedJob(more, all))
+      const isNew = !tags.some(({ name }) => name === more.share)
+      if (isNew) tags.push({ name: more.share, weight: 1, tag: Number(virtual) })
+    }
+    const forecast = await inPieces(runForward({
+      now: Number(virtual),
+      shares: tags,
+      jobs: all,
+      waiting,
+      servers: open,
+      patience: { ...dial, loads: loadsWorth },
+      lateness: lateness.factor()
     }))
-    const mean = waiting.length === 0 ? 0 : (clock - begin) / waiting.length
-    return { model, length, running: left, waiting: summed, mean, end: clock }
+    const keyIds = new Map<string, string | null>()
+    for (const [id, key] of jobs) keyIds.set(id, key === '' ? null : key)
+    for (const [, , claimed] of found) for (const [id, key] of claimed) keyIds.set(id, key === '' ? null : key)
+    const work = new Map<string, { jobs: number, endsIn: number }>()
+    for (const { serverId, endsIn } of forecast.jobs.values()) {
+      const { jobs: before } = work.get(serverId) ?? { jobs: 0 }
+      // The jobs of a server follow in the order of their begin.
+      work.set(serverId, { jobs: before + 1, endsIn })
+    }
+    return { forecast, running, keyIds, servers: outlooks, work, waiting, made: performance.now() }
   }
 
-  /** The servers whose queues move. */
-  async function goingOn (serverIds: readonly string[]): Promise<Set<string>> {
-    if (!processes()) return new Set()
-    const known = await states.readMany(serverIds)
-    return new Set(serverIds.filter((id, index) => {
-      const server = registry.byId(id)
-      return server?.enabled === true && !server.paused && !server.draining && known[index]?.reachable === 'yes'
-    }))
+  /** A forecast that began after the question; all who ask while one is made share the next. */
+  async function current (): Promise<Known> {
+    if (latest !== null && latest.waiting > fewJobs && performance.now() - latest.made < validFor) return latest
+    if (making === null) return await begin()
+    following ??= making.then(begin, begin)
+    return await following
   }
 
-  function estimateOf ({ job, position }: PlacedJob, queue: SummedQueue | undefined): JobEstimate | null {
-    if (queue === undefined || queue.model.samples === 0) return null
-    const endsIn = queue.running.get(job.id)
-    if (endsIn !== undefined) return { startsIn: 0, endsIn }
-    const known = queue.waiting.get(job.id)
-    if (known !== undefined || position === null) return known?.estimate ?? null
-    const startsIn = queue.end + (position - 1 - queue.waiting.size) * queue.mean
-    return { startsIn, endsIn: startsIn + queue.mean }
+  async function begin (): Promise<Known> {
+    following = null
+    making = make()
+    try {
+      latest = await making
+      return latest
+    } finally {
+      making = null
+    }
+  }
+
+  /** Learns from each job that begins how long newcomers made it wait. */
+  function remember (job: EstimatedJob, estimate: JobEstimate | null): void {
+    const first = expected.get(job.id)
+    if (job.status === 'processing' && first !== undefined) {
+      expected.delete(job.id)
+      if (job.startedAt !== null) lateness.note(first.startsIn, (job.startedAt - first.at) / 1000)
+    }
+    if (job.status !== 'pending' || first !== undefined || estimate === null) return
+    if (expected.size >= maxRemembered) expected.delete(expected.keys().next().value ?? '')
+    expected.set(job.id, { at: now(), startsIn: estimate.startsIn })
+  }
+
+  function waitingFor (job: EstimatedJob, known: Known, position: number | null): string {
+    const holder = [...known.servers.values()].find(({ claimed }) => claimed.has(job.id))
+    if (holder !== undefined) return `${holder.server.alias}, which is about to be free`
+    const reason = whyNever(obstaclesOf(job, known))
+    if (reason !== null) return reason
+    if (position === null) return 'its next attempt'
+    return turnOf(position)
+  }
+
+  function obstaclesOf (job: EstimatedJob, { servers }: Known) {
+    const needs = needsOfJob(job)
+    const able = [...servers.values()].filter(({ server }) =>
+      needs.target === '' ? !needs.lacking.includes(server.id) && isAble(job, server.id, servers) : needs.target === server.id)
+    return {
+      able: able.map(({ server: { alias }, condition }) => ({ alias, condition })),
+      ...(needs.target === '' ? {} : { target: registry.byId(needs.target)?.alias ?? null }),
+      checkpoint: needs.checkpoint,
+      processes: processes()
+    }
+  }
+
+  async function outlookOf (job: EstimatedJob, known: Known): Promise<Outlook> {
+    if (job.status === 'processing') {
+      const endsIn = known.running.get(job.id) ?? null
+      const estimate = endsIn === null ? null : { startsIn: 0, endsIn, endsInP90: endsIn }
+      remember(job, estimate)
+      return { position: null, estimate, waitingFor: null }
+    }
+    if (job.status !== 'pending') return noOutlook
+    const found = known.forecast.jobs.get(job.id)
+    const rank = found === undefined ? await readPosition(redis, prefix, [job.id]) : null
+    const never = found === undefined && whyNever(obstaclesOf(job, known)) !== null
+    const further = rank === null || rank === 0 || never ? null : known.forecast.beyond(rank)
+    const prediction = found ?? further
+    const position = found?.position ?? (rank === 0 ? null : rank)
+    const isTimed = prediction !== null && isLearned(found?.serverId, known)
+    const estimate = isTimed
+      ? { startsIn: prediction.startsIn, endsIn: prediction.endsIn, endsInP90: prediction.endsInP90 }
+      : null
+    remember(job, estimate)
+    return { position, estimate, waitingFor: waitingFor(job, known, position) }
   }
 
   return {
     async of (jobs) {
-      const active = jobs.filter(({ job: { status } }) => status === 'pending' || status === 'processing')
-      const serverIds = await goingOn([...new Set(active.map(({ job }) => job.serverId))])
-      const lines = new Map(await Promise.all([...serverIds].map(async id => {
-        const last = Math.max(0, ...active.map(({ job, position }) => job.serverId === id ? position ?? 0 : 0))
-        return [id, await sum(id, Math.min(last, summedPositions))] as const
-      })))
-      return jobs.map(placed => estimateOf(placed, lines.get(placed.job.serverId)))
+      if (jobs.every(({ status }) => status !== 'pending' && status !== 'processing')) {
+        return jobs.map(() => noOutlook)
+      }
+      const known = await current()
+      return await Promise.all(jobs.map(async job => await outlookOf(job, known)))
+    },
+    async preview (job) {
+      const known = await make(job)
+      const found = known.forecast.jobs.get(previewId)
+      if (found !== undefined) {
+        const { position, startsIn, endsIn, endsInP90, serverId } = found
+        const estimate = isLearned(serverId, known) ? { startsIn, endsIn, endsInP90 } : null
+        return { position, estimate, serverId, waitingFor: turnOf(position) }
+      }
+      const { target, lacking, checkpoint } = job.needs
+      const able = [...known.servers.values()].filter(({ server: { id } }) =>
+        target === '' ? !lacking.includes(id) : id === target)
+      const reason = whyNever({
+        able: able.map(({ server: { alias }, condition }) => ({ alias, condition })),
+        ...(target === '' ? {} : { target: registry.byId(target)?.alias ?? null }),
+        checkpoint,
+        processes: processes()
+      })
+      const position = known.waiting + 1
+      return { position, estimate: null, serverId: null, waitingFor: reason ?? turnOf(position) }
     },
     async queue (serverId) {
-      const queue = await sum(serverId, summedPositions)
-      const rest = Math.max(0, queue.length - queue.waiting.size) * queue.mean
+      const { servers, work, forecast, waiting } = await current()
+      const found = servers.get(serverId)
+      if (found === undefined) return { waiting: 0, running: 0, seconds: null }
+      const { jobs, endsIn } = work.get(serverId) ?? { jobs: 0, endsIn: found.free }
+      // Jobs that were not read are divided as those that were.
+      const read = forecast.jobs.size
+      const more = jobs > 0 && waiting > forecastJobs ? forecast.beyond(waiting)?.endsIn ?? 0 : 0
+      const rest = jobs > 0 && waiting > forecastJobs ? Math.round((waiting - forecastJobs) * jobs / read) : 0
       return {
-        waiting: queue.length,
-        running: queue.running.size,
-        seconds: queue.model.samples === 0 ? null : queue.end + rest
+        waiting: Math.max(jobs, found.claimed.size) + rest,
+        running: found.running,
+        seconds: found.model.samples === 0 ? null : Math.max(endsIn, more)
       }
     },
-    async positions (serverId, count) {
-      const [queue, moving] = await Promise.all([sum(serverId, count), goingOn([serverId])])
-      const isKnown = queue.model.samples > 0 && moving.has(serverId)
-      return [...queue.waiting].map(([jobId, { keyId, index, estimate }]) =>
-        ({ jobId, keyId, position: index + 1, estimate: isKnown ? estimate : null }))
+    async positions (count) {
+      const known = await current()
+      return [...known.forecast.jobs].slice(0, count).map(([jobId, prediction]) => {
+        const { position, startsIn, endsIn, endsInP90, serverId } = prediction
+        const estimate = isLearned(serverId, known) ? { startsIn, endsIn, endsInP90 } : null
+        return { jobId, keyId: known.keyIds.get(jobId) ?? null, position, estimate }
+      })
     }
   }
 }
 
-function after (loaded: string, workload: Workload | null): string {
-  return workload === null ? loaded : loadedAfter(loaded, workload)
+function turnOf (position: number): string {
+  return position === 1 ? 'a server to be free' : `${position - 1} ${position === 2 ? 'job' : 'jobs'} ahead of it`
 }
 
-/**
- * The time that a running generation still takes: first by its estimate, and the further it is, the more by its
- * progress.
- */
-function secondsLeft (model: CostModel, [, , cost, started, progress]: JobFacts, timestamp: number): number {
-  const workload = unpackWorkload(cost)
-  const whole = predictSeconds(model, workload, model.loaded)
-  const gone = started === '' ? 0 : Math.max(0, (timestamp - Number(started)) / 1000)
-  const { fraction, etaSeconds = null }: Pick<JobProgress, 'fraction'> & Partial<JobProgress> =
-    progress === '' ? { fraction: 0 } : JSON.parse(progress) as JobProgress
-  // The job shows the server's own guess; a second one would contradict it.
-  if (etaSeconds !== null) return etaSeconds
-  const byProgress = fraction > meaningfulFraction ? gone * (1 - fraction) / fraction : null
-  if (whole === null) return byProgress ?? 0
-  // A late generation is expected to finish soon, but not at once.
-  const byCost = Math.max(whole - gone, whole * 0.02)
-  return byProgress === null ? byCost : (1 - fraction) * byCost + fraction * byProgress
+/** Whether times at a server, or at any if it is not known which, are based on generations. */
+function isLearned (serverId: string | undefined, { servers }: Known): boolean {
+  if (serverId !== undefined) return (servers.get(serverId)?.model.samples ?? 0) > 0
+  return [...servers.values()].some(({ model }) => model.samples > 0)
+}
+
+function isAble (job: EstimatedJob, serverId: string, servers: ReadonlyMap<string, ServerOutlook>): boolean {
+  return job.needs === null || servers.get(serverId)?.canRunClass(job.jobClass) === true
 }

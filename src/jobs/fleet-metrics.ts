@@ -7,6 +7,7 @@ import { answersLooks, type ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import type { Estimates } from './estimates.ts'
 import { indexKey } from './job.ts'
+import { parseNeeds } from './needs.ts'
 
 export interface FleetSources {
   readonly redis: Redis
@@ -14,6 +15,8 @@ export interface FleetSources {
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
   readonly estimates: Pick<Estimates, 'queue'>
+  /** How long jobs should wait at most. */
+  readonly targetWaitSeconds: number
   /** Every queue with the number of its entries in each state. */
   readonly queues: () => ReadonlyArray<{
     readonly name: string
@@ -21,12 +24,15 @@ export interface FleetSources {
   }>
 }
 
+/** Needs of waiting jobs that are reported one by one. */
+const maxNeeds = 200
+
 /**
  * The state of jobs, servers and Redis. Every process reads it from Redis and reports the same: query one process, or
  * take the maximum of several. If Redis does not answer, only that is reported.
  */
 export function createFleetMetrics (sources: FleetSources): { text: () => Promise<string> } {
-  const { redis, keys, registry, states, estimates, queues } = sources
+  const { redis, keys, registry, states, estimates, queues, targetWaitSeconds } = sources
   const prometheus = new Registry()
   const registers = [prometheus]
   const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
@@ -40,6 +46,12 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
   const oldest = gauge('oldest_waiting_job_seconds', 'Age of the job that has waited longest', ['server'])
   const predicted = gauge('waiting_seconds',
     'Predicted seconds until the server has done all that waits and runs; absent while its speed is not known', ['server'])
+  const poolJobs = gauge('pool_jobs', 'Jobs that no server has claimed, by what they need', ['checkpoint', 'server'])
+  const poolSeconds = gauge('pool_seconds',
+    'Predicted seconds of an ordinary server that these jobs need', ['checkpoint', 'server'])
+  const oldestInPool = gauge('pool_oldest_seconds', 'Age of the job that has waited longest for any server')
+  const wanted = gauge('servers_wanted',
+    'Servers that would do all that waits in the pool within TARGET_WAIT_SECONDS')
   const entries = gauge('queue_entries', 'Entries of the BullMQ queues by their state', ['queue', 'state'])
   const redisUp = gauge('redis_up', 'Whether Redis answers')
   const redisLatency = gauge('redis_latency_seconds', 'Round trip to Redis')
@@ -91,6 +103,26 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
     }
   }
 
+  async function readPool (): Promise<void> {
+    const [counts, milliseconds, classes, [, arrival]] = await Promise.all([
+      redis.hgetall(keys.key('class-counts')), redis.hgetall(keys.key('class-ms')), redis.hgetall(keys.key('classes')),
+      redis.zrange(indexKey(keys, { serverId: '', status: 'pending' }), '0', '0', 'WITHSCORES')
+    ])
+    let seconds = 0
+    for (const [id, count] of Object.entries(counts).slice(0, maxNeeds)) {
+      const needs = parseNeeds(classes[id] ?? '')
+      const labels = {
+        checkpoint: needs?.checkpoint ?? '', server: registry.byId(needs?.target ?? '')?.alias ?? ''
+      }
+      poolJobs.inc(labels, Number(count))
+      poolSeconds.inc(labels, Number(milliseconds[id] ?? 0) / 1000)
+    }
+    for (const each of Object.values(milliseconds)) seconds += Number(each) / 1000
+    wanted.set(Math.ceil(seconds / targetWaitSeconds))
+    // Arrivals are microseconds.
+    oldestInPool.set(arrival === undefined ? 0 : Math.max(0, Date.now() / 1000 - Number(arrival) / 1e6))
+  }
+
   async function readQueues (): Promise<void> {
     await Promise.all(queues().map(async ({ name: queue, counts }) => {
       for (const [state, count] of Object.entries(await counts())) entries.set({ queue, state }, count)
@@ -101,7 +133,7 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
     // Removed servers and queues must not be reported for ever.
     prometheus.resetMetrics()
     try {
-      await Promise.all([readRedis(), readServers(), readQueues()])
+      await Promise.all([readRedis(), readServers(), readPool(), readQueues()])
       redisUp.set(1)
     } catch {
       prometheus.resetMetrics()

@@ -7,6 +7,7 @@ import type { Keys } from '../lib/keys.ts'
 import type { StoredImage } from '../lib/media-types.ts'
 import type { Seed } from '../lib/seeds.ts'
 import type { Tags } from '../media/tagger.ts'
+import type { ServerRegistry } from '../servers/registry.ts'
 import type { TraceParent } from '../telemetry/tracing.ts'
 import type { DropInOrigin, BotOrigin } from './origin.ts'
 import type { Subscription } from './webhook-request.ts'
@@ -116,6 +117,15 @@ export interface JobResult {
 /** Replaces the alias of a removed server. */
 export const removedAlias = '(removed)'
 
+/**
+ * The alias of a job's server, for clients; `default`, as they name it, while any of several servers can take it.
+ */
+export function aliasOf (registry: Pick<ServerRegistry, 'byId' | 'list'>, serverId: string): string {
+  if (serverId !== '') return registry.byId(serverId)?.alias ?? removedAlias
+  const [only, ...others] = registry.list().filter(({ enabled }) => enabled)
+  return only === undefined || others.length > 0 ? 'default' : only.alias
+}
+
 /** The part of a job that never changes after submission. */
 export interface JobSubmission {
   readonly mode: GenerationMode
@@ -152,20 +162,40 @@ export interface JobSubmission {
   readonly clientFields?: Readonly<Record<string, unknown>>
 }
 
+/** What a waiting job needs of a server. Jobs with equal needs form a class, which the pool keeps together. */
+export interface Needs {
+  /** Id of the only server that can run it; empty for any. */
+  readonly target: string
+  /** The checkpoint as the client named it; null for the server's own. */
+  readonly checkpoint: string | null
+  /** Ids of servers that lack something that it names, in order. */
+  readonly lacking: readonly string[]
+  /** Ids of servers where it failed, in order: they run it only if no other server is left. */
+  readonly failed: readonly string[]
+  /** Whether names that a server lacks are omitted. */
+  readonly lenient: boolean
+}
+
 /** A job as Redis holds it. Timestamps are milliseconds since the epoch. */
 export interface Job {
   readonly id: string
   readonly status: JobStatus
-  /** Id of the server whose queue it is or was in. */
+  /** Id of the server that claimed or ran it, or that it needs; empty while any server can take it. */
   readonly serverId: string
+  /** Id of the only server that it needs; empty for any. */
+  readonly target: string
+  /** What it needs of a server; null in a record of an earlier version. */
+  readonly needs: Needs | null
+  /** The class of jobs with these needs; empty in a record of an earlier version. */
+  readonly jobClass: string
+  /** The server's own checkpoint when it was claimed, for a job that names none; null if unknown. */
+  readonly fixedCheckpoint: string | null
   /** Id of the access key that owns it; null for a job of the local UI or an admin token. */
   readonly keyId: string | null
   /** 1 to 10, 10 first. */
   readonly priority: number
   /** Raised whenever the job enters a queue again; part of its queue entry's name. */
   readonly run: number
-  /** Priority class of its queue entry: lower goes first, equal ones by arrival. */
-  readonly lane: number
   /** The worker process that runs it and its lease; null while none does. */
   readonly owner: string | null
   /** Number of generations begun. */
@@ -244,10 +274,13 @@ export function parseJob (id: string, fields: Readonly<Record<string, string>>):
     id,
     status: status as JobStatus,
     serverId: fields.server ?? '',
+    target: fields.target ?? (submitted.anyServer ? '' : fields.server ?? ''),
+    needs: json<Needs>(fields.needs),
+    jobClass: fields.class ?? '',
+    fixedCheckpoint: fields.fixed || null,
     keyId: fields.key || null,
     priority: Number(fields.priority),
     run: Number(fields.run),
-    lane: Number(fields.lane),
     owner: status === 'processing' ? fields.owner || null : null,
     starts: Number(fields.starts ?? 0),
     usedAttempts: Number(fields.used ?? 0),
@@ -283,26 +316,9 @@ export function indexKey (keys: Keys, { keyId = '*', serverId = '*', status }: I
 }
 
 /**
- * A job's position follows from (lane, arrival). The lane is also the BullMQ priority of the queue entry, where lower
- * goes first and equal ones go by arrival, so our queue and BullMQ's agree.
- *
- * Between the lanes of two priorities there are lanes for jobs that people move. A score is lane × 10¹² + arrival and
- * must stay an exact double, which limits the number of lanes.
+ * The weight of a priority, within a share and between shares: 10 gets twice as many turns as 5, and 1 a quarter.
+ * @param priority 1 to 10, 10 first
  */
-const laneWidth = 500
-
-/** The first of all lanes that BullMQ accepts. */
-export const firstLane = 1
-
-/** @param priority 1 to 10, 10 first */
-export function laneOf (priority: number): number {
-  return (11 - priority) * laneWidth
-}
-
-/**
- * The lane of a job that returns to the queue through no fault of its own: ahead of all that came with the same
- * priority.
- */
-export function laneOfReturn (lane: number): number {
-  return lane % laneWidth !== 0 ? lane : lane - 1
+export function weightOf (priority: number): number {
+  return Math.round(2 ** (priority >= 5 ? (priority - 5) / 5 : (priority - 5) / 2) * 1000) / 1000
 }

@@ -22,7 +22,7 @@ export interface JobFilter {
 }
 
 export interface JobQuery extends JobFilter {
-  /** `line`: by position in the queue of `serverId`, which must be given; only waiting jobs. */
+  /** `line`: the order in which waiting jobs run; with `serverId` those that this server can run. */
   readonly order: 'newest' | 'oldest' | 'line'
   /** 1 to 1000. */
   readonly limit: number
@@ -38,6 +38,9 @@ export interface JobPage {
   /** The cursor of the next page; null at the end. */
   readonly nextCursor: string | null
 }
+
+/** Waiting jobs whose order is read; the order behind them changes long before they run. */
+const orderedAtMost = 2000
 
 /** Records that one script searches, so that no call blocks Redis for long. */
 const examinedAtOnce = 500
@@ -115,25 +118,21 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     return { jobs: await store.readMany(page.map(({ id }) => id)), total, nextCursor }
   }
 
-  /** Ids in the order in which a server will run them. */
-  async function idsInQueue ({ serverId = '', keyId, offset, limit }: JobQuery): Promise<string[]> {
-    const queue = keys.key('line', serverId)
-    if (keyId === undefined) return await redis.zrange(queue, String(offset), String(offset + limit - 1))
-    const own = await redis.zrange(indexKey(keys, { keyId, serverId, status: 'pending' }), '0', '-1')
-    if (own.length === 0) return []
-    const scores = await redis.zmscore(queue, ...own)
-    return own
-      .map((id, index) => ({ id, score: Number(scores[index] ?? Infinity) }))
-      .sort((one, other) => one.score - other.score)
-      .slice(offset, offset + limit)
-      .map(({ id }) => id)
+  /** Ids of waiting jobs in their order, as far as it is read. */
+  async function idsInQueue ({ serverId = '', keyId }: JobQuery): Promise<string[]> {
+    const ids = await store.inOrder(serverId, orderedAtMost)
+    if (keyId === undefined || ids.length === 0) return ids
+    const own = await redis.zmscore(indexKey(keys, { keyId, status: 'pending' }), ...ids)
+    return ids.filter((_id, index) => own[index] !== null)
   }
 
   return {
     async page (query: JobQuery): Promise<JobPage> {
       if (query.order === 'line') {
-        const [total, ids] = await Promise.all([redis.zcard(indexKey(keys, query)), idsInQueue(query)])
-        return { jobs: await store.readMany(ids), total, nextCursor: null }
+        const ids = await idsInQueue(query)
+        const jobs = await store.readMany(ids.slice(query.offset, query.offset + query.limit))
+        const total = query.serverId === undefined ? await redis.zcard(indexKey(keys, query)) : ids.length
+        return { jobs, total, nextCursor: null }
       }
       return isSearched(query) ? await searchedPage(query) : await plainPage(query)
     },

@@ -11,35 +11,36 @@ import type { FreshLists } from '../servers/fresh-lists.ts'
 import type { Server } from '../servers/registry.ts'
 import type { Job } from './job.ts'
 import type { JobFilter, JobList } from './list.ts'
-import { needsOf } from './prepare-generation.ts'
-import type { JobStore } from './store.ts'
+import { compatibilityRequestOf } from './prepare-generation.ts'
+import type { AheadOf, JobStore } from './store.ts'
 import type { Accepted, SubmissionRequest, Submitter } from './submit.ts'
 
 /** Actions on many jobs at once. */
 export type ManyAction = 'cancel' | 'retry' | 'run-now' | 'move' | 'delete'
 
-/** The action, and for a move the server that takes the jobs. */
+/** The action; for a move the new server, null for any; for run-now whose jobs are overtaken. */
 export type ManyOrder =
-  | { readonly action: Exclude<ManyAction, 'move'> }
-  | { readonly action: 'move', readonly server: Server }
+  | { readonly action: Exclude<ManyAction, 'move' | 'run-now'> }
+  | { readonly action: 'run-now', readonly ahead: AheadOf }
+  | { readonly action: 'move', readonly server: Server | null }
 
 /** Moves of waiting jobs to servers that can run them. */
 export interface JobMoves {
   /** @throws ServiceError `job_not_found`; a 422 about `server` with the nearest names if the server lacks something */
   check (id: string, server: Server): Promise<void>
-  /** @throws ServiceError as `check`, or `job_operation_invalid` unless the job waits */
-  move (id: string, server: Server): Promise<void>
+  /** Null lets any server run it. @throws ServiceError as `check`, or `job_operation_invalid` unless the job waits */
+  move (id: string, server: Server | null): Promise<void>
 }
 
 export function createJobMoves (
   store: Pick<JobStore, 'get' | 'move'>, lists: Pick<FreshLists, 'checkCompatibility'>
 ): JobMoves {
   async function check (id: string, server: Server): Promise<void> {
-    const { serverId, submission } = await store.get(id)
-    if (serverId === server.id) return
+    const { target, submission } = await store.get(id)
+    if (target === server.id) return
     try {
       // A server that was never reached is checked when the job is sent.
-      await lists.checkCompatibility(server, needsOf(submission), submission.onMissing)
+      await lists.checkCompatibility(server, compatibilityRequestOf(submission), submission.onMissing)
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error
       const { code, message, details } = error
@@ -51,8 +52,8 @@ export function createJobMoves (
   return {
     check,
     async move (id, server) {
-      if ((await store.get(id)).status === 'pending') await check(id, server)
-      await store.move(id, server.id)
+      if (server !== null && (await store.get(id)).status === 'pending') await check(id, server)
+      await store.move(id, server?.id ?? '')
     }
   }
 }
@@ -110,10 +111,9 @@ export interface ManyJobsDependencies {
 }
 
 export function createManyJobs ({ store, list, moves, remove }: ManyJobsDependencies): ManyJobs {
-  const acts: Readonly<Record<Exclude<ManyAction, 'move'>, (id: string) => Promise<unknown>>> = {
+  const acts: Readonly<Record<Exclude<ManyAction, 'move' | 'run-now'>, (id: string) => Promise<unknown>>> = {
     cancel: store.cancel,
     retry: store.retry,
-    'run-now': store.runNow,
     async delete (id) {
       if ((await store.get(id)).status === 'pending') await store.cancel(id).catch(ignoring('job_operation_invalid'))
       await remove(id)
@@ -143,9 +143,15 @@ export function createManyJobs ({ store, list, moves, remove }: ManyJobsDependen
     return { ids: given.filter(id => found.has(id)), others }
   }
 
+  function applierOf (order: ManyOrder): (id: string) => Promise<unknown> {
+    if (order.action === 'move') return async id => { await moves.move(id, order.server) }
+    if (order.action === 'run-now') return async id => { await store.runNow(id, order.ahead) }
+    return acts[order.action]
+  }
+
   return {
     async act (order, choice, limits, mayAct) {
-      const apply = order.action === 'move' ? async (id: string) => { await moves.move(id, order.server) } : acts[order.action]
+      const apply = applierOf(order)
       const { before } = await boundOf(choice, limits.before)
       const { ids, others: refused } = await chosen(choice, before, mayAct)
       refuseMore(ids.length, limits.expected, { created_before: iso(before) })

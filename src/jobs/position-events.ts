@@ -12,6 +12,8 @@ export interface PositionBroadcaster {
 export interface PositionBroadcasterDependencies {
   readonly eventBus: EventBus
   readonly estimates: Pick<Estimates, 'queue' | 'positions'>
+  /** Ids of the servers. */
+  readonly servers: () => readonly string[]
   readonly log: Log
   /** Whether there are listeners. */
   readonly hasListeners: () => boolean
@@ -30,37 +32,31 @@ const movers = new Set<EventKind>([
 
 /** Positions follow from the current queue, so they are computed here, while there are listeners. */
 export function startPositionBroadcaster (
-  { eventBus, estimates, log, hasListeners }: PositionBroadcasterDependencies
+  { eventBus, estimates, servers, log, hasListeners }: PositionBroadcasterDependencies
 ): PositionBroadcaster {
-  const published = new Map<string, Map<string, number>>()
-  const due = new Map<string, NodeJS.Timeout>()
+  let published = new Map<string, number>()
+  let due: NodeJS.Timeout | undefined
 
-  function onEvent ({ kind, serverId, data }: ServiceEvent): void {
-    if (!movers.has(kind)) return
-    if (serverId !== null) lookSoon(serverId)
-    if (typeof data.from === 'string') lookSoon(data.from)
+  function onEvent ({ kind }: ServiceEvent): void {
+    if (!movers.has(kind) || due !== undefined) return
+    due = setTimeout(() => {
+      due = undefined
+      if (!hasListeners()) published.clear()
+      else look().catch(error => { log.debug({ err: error }, 'positions could not be read') })
+    }, together)
   }
 
-  function lookSoon (serverId: string): void {
-    if (due.has(serverId)) return
-    due.set(serverId, setTimeout(() => {
-      due.delete(serverId)
-      if (!hasListeners()) published.delete(serverId)
-      else look(serverId).catch(error => { log.debug({ err: error }, 'positions could not be read') })
-    }, together))
-  }
-
-  async function look (serverId: string): Promise<void> {
-    const [queue, positions] = await Promise.all([
-      estimates.queue(serverId), estimates.positions(serverId, publishedPositions)
-    ])
-    const before = published.get(serverId)
-    published.set(serverId, new Map(positions.map(({ jobId, position }) => [jobId, position])))
-    eventBus.emit(queueEvent(serverId, queue))
+  /** Jobs wait for any server, so every event can move all of them. */
+  async function look (): Promise<void> {
+    const positions = await estimates.positions(publishedPositions)
+    const before = published
+    published = new Map(positions.map(({ jobId, position }) => [jobId, position]))
+    const queues = await Promise.all(servers().map(async id => queueEvent(id, await estimates.queue(id))))
+    for (const event of queues) eventBus.emit(event)
     for (const { jobId, keyId, position, estimate } of positions) {
-      if (before?.get(jobId) === position) continue
+      if (before.get(jobId) === position) continue
       eventBus.emit({
-        ...live(serverId),
+        ...live(null),
         kind: 'place',
         jobId,
         keyId,
@@ -74,7 +70,7 @@ export function startPositionBroadcaster (
   return {
     close () {
       forget()
-      for (const timer of due.values()) clearTimeout(timer)
+      clearTimeout(due)
     }
   }
 }
@@ -83,6 +79,6 @@ function queueEvent (serverId: string, queue: QueueEstimate) {
   return { ...live(serverId), kind: 'queue' as const, jobId: null, keyId: null, status: null, data: { ...queue } }
 }
 
-function live (serverId: string) {
+function live (serverId: string | null) {
   return { id: null, serverId, moment: Date.now() }
 }

@@ -24,7 +24,7 @@ export interface PreparationSources {
 }
 
 /** What a job needs, to be looked up at a server. */
-export function needsOf ({ mode, parameters, checkpoint, checkpointTitle }: JobSubmission): CompatibilityRequest {
+export function compatibilityRequestOf ({ mode, parameters, checkpoint, checkpointTitle }: JobSubmission): CompatibilityRequest {
   return { mode, parameters, checkpoint: checkpointTitle ?? checkpoint, hints: {} }
 }
 
@@ -36,7 +36,10 @@ export function needsOf ({ mode, parameters, checkpoint, checkpointTitle }: JobS
 export async function prepareGeneration (job: Job, sources: PreparationSources): Promise<PreparedGeneration> {
   const { mode, parameters, checkpointTitle, onMissing } = job.submission
   const traits = sources.traits()
-  const compatibility = await sources.checkCompatibility(needsOf(job.submission), onMissing) ??
+  // A job that leaves the choice to the server keeps the checkpoint that it began with.
+  const begunWith = job.starts > 0 ? job.fixedCheckpoint : null
+  const asked = compatibilityRequestOf(job.submission)
+  const compatibility = await sources.checkCompatibility({ ...asked, checkpoint: asked.checkpoint ?? begunWith }, onMissing) ??
     { parameters, checkpointTitle }
   const complete = await insertImages(compatibility.parameters, async reference =>
     (await sources.media.readInput(reference)).toString('base64'))

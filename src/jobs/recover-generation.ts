@@ -2,7 +2,7 @@ import type { A1111Client } from '../a1111/client.ts'
 import { isRateLimit } from '../a1111/failures.ts'
 import { GenerationFailure } from '../a1111/types.ts'
 import { withDeadline } from '../lib/deadline.ts'
-import { ignoring, ServiceError } from '../lib/errors.ts'
+import { ServiceError } from '../lib/errors.ts'
 import type { Log } from '../lib/logging.ts'
 import { storageFaultOf } from '../media/storage.ts'
 import { redisProblemOf } from '../redis/errors.ts'
@@ -50,9 +50,6 @@ export interface FailedGeneration {
   readonly wasSent: boolean
 }
 
-/** Delay in which a job can move to another server before this one would fetch it again, in milliseconds. */
-const moveWithin = 60_000
-
 /** From the end of a break until jobs that failed before it can be sent again, in milliseconds. */
 const pauseAfterBreak = 500
 
@@ -87,7 +84,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
     if (decision.elsewhere && job.submission.anyServer) {
       const except = new Set([server().alias, ...attempts.map(attempt => attempt.server)])
       const next = await otherServer(job.submission, except, decision.kind === 'fail' ? 'enabled' : 'answering')
-      if (next !== null) return await goTo(next, claim, job, { attempts, disposition })
+      if (next !== null) return await leaveTo(next, claim, job, { attempts, disposition })
     }
     if (decision.kind === 'fail') {
       const { code, message } = decision
@@ -128,23 +125,22 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
     return new GenerationFailure('passing', failure.code, failure.message, { cause: failure, isFinal: true })
   }
 
-  /** Moves a job to a server where it has not failed yet. */
-  async function goTo (
+  /** Lets servers go first where the job has not failed yet. */
+  async function leaveTo (
     next: Server, claim: RunClaim, job: Job,
     { attempts, disposition }: { readonly attempts: readonly JobAttempt[], readonly disposition: GiveBack['disposition'] }
   ): Promise<void> {
-    // Delayed, so that this server does not fetch it before it has moved.
     const outcome = await store.giveBack(claim, {
       attempts: attempts.slice(-1),
       usedAttempts: 0,
       crashes: 0,
-      delayMs: moveWithin,
+      delayMs: 0,
       disposition,
-      maxAttempts: limits.attempts
+      maxAttempts: limits.attempts,
+      elsewhere: true
     })
     if (outcome !== 'returned') return
-    await store.move(job.id, next.id)
-    log.info({ ...telemetry.about(job), to: next.alias }, 'the job moves to another server')
+    log.info({ ...telemetry.about(job), to: next.alias }, 'the job goes to another server')
   }
 
   return async failed => {
@@ -165,24 +161,6 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       })
     } else {
       await applyPolicy(failed, attempts)
-    }
-  }
-}
-
-/** Waiting jobs that are read at once. */
-const giveAwayAtOnce = 200
-
-/** Moves jobs of free choice from a draining server to others that answer and can run them; the rest wait there. */
-export async function giveAway (
-  { server, store, otherServer }: Pick<RecoveryDependencies, 'server' | 'store' | 'otherServer'>
-): Promise<void> {
-  const { id: serverId, alias } = server()
-  const waiting = await store.line(serverId, 0, -1)
-  for (let from = 0; from < waiting.length; from += giveAwayAtOnce) {
-    for (const { id, submission } of await store.readMany(waiting.slice(from, from + giveAwayAtOnce))) {
-      if (!server().draining) return
-      const other = submission.anyServer ? await otherServer(submission, new Set([alias]), 'answering') : null
-      if (other !== null) await store.move(id, other.id).catch(ignoring('job_operation_invalid', 'job_not_found'))
     }
   }
 }

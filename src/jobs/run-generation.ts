@@ -27,14 +27,15 @@ import { createOpenGeneration, type OpenGeneration, type StopReason } from './op
 import type { PreparedGeneration } from './prepare-generation.ts'
 import { asFailure, createOrphanKeeper, createRecovery, type OtherServer } from './recover-generation.ts'
 import type { PreviewSender } from './send-previews.ts'
+import type { Claimer } from './claimer.ts'
+import type { Unclaim } from './claims.ts'
+import { classOf, type JobClass, needsOf, needsOfJob } from './needs.ts'
 import type { JobStore, RunClaim } from './store.ts'
 import type { TaskKnowledge } from './task-knowledge.ts'
 import { watchProgress } from './watch-progress.ts'
 
-/**
- * The outcome of one queue entry: done, kept until the server can be used, or delayed so that others go ahead.
- */
-export type RunOutcome = 'done' | 'hold' | 'later'
+/** The outcome of one queue entry: done, or kept until the server can be used. */
+export type RunOutcome = 'done' | 'hold'
 
 export interface GenerationRunner {
   run (entry: { readonly jobId: string, readonly run: number }): Promise<RunOutcome>
@@ -78,6 +79,12 @@ export interface GenerationRunnerDependencies {
   readonly holdsLease: () => Promise<boolean>
   readonly prepare: (job: Job) => Promise<PreparedGeneration>
   readonly otherServer: OtherServer
+  readonly claimer: Pick<Claimer, 'record' | 'look'>
+  readonly unclaim: (options: Unclaim) => Promise<unknown>
+  /** A generation begins: the server is busy from now on. */
+  readonly onBegun: (job: Job) => void
+  /** The server is free for the next one. */
+  readonly onFree: () => void
   readonly tagOutput: FinishDependencies['tagOutput']
   readonly limits: FailureLimits & {
     readonly jobTimeoutSeconds: number
@@ -89,6 +96,8 @@ export interface GenerationRunnerDependencies {
 
 /** Waiting jobs among which the first one after a break is chosen. */
 const trialChoice = 50
+/** How long a job lets others go ahead, in milliseconds. */
+const pauseForOthers = 1000
 
 class Abandoned extends Error {}
 class ShuttingDown extends Error {}
@@ -98,7 +107,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   const {
     server, client, tasks, marks, monitor, options, mayBegin, onMeasured, judge: { judge, foresee, answered }, previews,
     store, storage, collectImages, checkImages, sendSlot, processId, fence, holdsLease, prepare, otherServer, tagOutput,
-    limits, log, metrics, tracing
+    claimer, unclaim, onBegun, onFree, limits, log, metrics, tracing
   } = dependencies
   const leaving = new AbortController()
   const telemetry = createGenerationTelemetry({ alias: () => server().alias, log, metrics, tracing })
@@ -121,25 +130,33 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   let quietUntil = 0
 
   async function run ({ jobId, run }: { jobId: string, run: number }): Promise<RunOutcome> {
-    const job = await store.find(jobId)
+    const job = claimer.record(jobId, run) ?? await store.find(jobId)
     if (job === null || job.run !== run || job.status !== 'pending' || job.serverId !== server().id) return 'done'
     if (!mayBegin()) return 'hold'
-    if (monitor.onTrial() && await standsBack(job)) return 'later'
+    if (monitor.onTrial() && await standsBack(job)) return await leaveToOthers(jobId, { restMs: pauseForOthers })
     const claim: RunClaim = { id: jobId, run, serverId: server().id, owner: `${processId}:${fence}:${++runs}` }
     const prepared = await prepare(job).catch((error: unknown) => asFailure(error, 'The job could not be prepared.'))
-    if (prepared instanceof GenerationFailure && reportOwnFault(prepared)) return 'hold'
+    if (prepared instanceof GenerationFailure) {
+      if (reportOwnFault(prepared)) return 'hold'
+      const jobClass = await classElsewhere(job, prepared)
+      if (jobClass !== null) return await leaveToOthers(jobId, { jobClass })
+    }
     const atGateSince = performance.now()
-    let openGate: () => void
+    let leaveSlot: () => void
     // The last check can be long ago when this job gets the send slot.
     const stopLooking = storage.keepLooking()
     try {
       if (await storage.fault() !== null) return 'hold'
-      openGate = await sendSlot.enter(leaving.signal)
+      leaveSlot = await sendSlot.enter(leaving.signal)
     } catch {
       return 'hold'
     } finally {
       stopLooking()
     }
+    const openGate = once(async () => {
+      leaveSlot()
+      onFree()
+    })
     const onMark = (mark: string) => { keepMark(jobId, mark) }
     const generation = createOpenGeneration(jobId, { client, control, tasks, log, onMark })
     running.set(jobId, generation)
@@ -149,11 +166,12 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       if (!mayBegin() || leaving.signal.aborted) return 'hold'
       const answer = await store.start(claim, fence)
       if (answer === 'lease_lost') return 'hold'
+      if (answer === 'started') onBegun(job)
       if (answer === 'started') await generate(claim, job, generation, prepared, { openGate, atGateSince })
     } finally {
       await generation.close()
       if (running.get(jobId) === generation) running.delete(jobId)
-      openGate()
+      await openGate()
     }
     return 'done'
   }
@@ -165,13 +183,30 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       attempts.filter(attempt => attempt.run >= firstRun && attempt.server === alias).length
     const failures = failuresOf(job)
     if (failures === 0) return false
-    const waiting = await store.readMany(await store.line(serverId, 0, trialChoice - 1))
-    return waiting.some(other => failuresOf(other) < failures)
+    const ids = await Promise.all([serverId, ''].map(async id => (await store.waitingIds(id)).slice(0, trialChoice)))
+    const waiting = await store.readMany(ids.flat())
+    return waiting.some(other => other.id !== job.id && failuresOf(other) < failures)
+  }
+
+  /** The class of a job that this server lacks something for, if another server has it; else null. */
+  async function classElsewhere (job: Job, { failureClass }: GenerationFailure): Promise<JobClass | null> {
+    if (failureClass !== 'request' || job.target !== '') return null
+    const next = await otherServer(job.submission, new Set([server().alias]), 'enabled')
+    if (next === null) return null
+    const { lacking, failed } = needsOfJob(job)
+    return classOf(needsOf(job.submission, '', { lacking: [...lacking, server().id], failed }), job.submission)
+  }
+
+  /** Gives a job back that has not begun. */
+  async function leaveToOthers (id: string, what: Pick<Unclaim, 'restMs' | 'jobClass'>): Promise<RunOutcome> {
+    await unclaim({ id, fence, ...what })
+    claimer.look()
+    return 'done'
   }
 
   async function generate (
     claim: RunClaim, job: Job, generation: OpenGeneration, prepared: PreparedGeneration | GenerationFailure,
-    { openGate, atGateSince }: { openGate: () => void, atGateSince: number }
+    { openGate, atGateSince }: { openGate: () => Promise<void>, atGateSince: number }
   ): Promise<void> {
     const startedAt = Date.now()
     const begunAt = performance.now()
@@ -207,7 +242,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       if (sentOptions !== null) options.over(sentOptions, 'answered')
       await generation.close()
       if (options.hasLeft('between jobs')) await options.putBack(leaving.signal)
-      openGate()
+      await openGate()
       return stopReason
     })
     try {

@@ -6,12 +6,13 @@ import type { Keys } from '../lib/keys.ts'
 import { createRedisClock } from '../redis/scripts.ts'
 import { RedisSilence, redisProblemOf } from '../redis/errors.ts'
 import {
-  firstLane, indexKey, type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission,
-  laneOf, laneOfReturn, packSubmission, parseJob
+  indexKey, type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission,
+  packSubmission, parseJob, weightOf
 } from './job.ts'
-import { type QueueEntry, type QueuePort, readEntries } from './queue-entries.ts'
+import { packDial, type PoolDial } from './claims.ts'
+import { classOf, type JobClass, needsOf, needsOfJob } from './needs.ts'
 import {
-  endJob, forgetOutput, loadQueueScripts, noteProgress, removeJob, startJob
+  endJob, forgetOutput, loadQueueScripts, noteProgress, readPosition, removeJob, startJob
 } from './scripts/index.ts'
 import type { Subscription } from './webhook-request.ts'
 import { packWorkload, workloadOf } from './workload.ts'
@@ -19,7 +20,14 @@ import { packWorkload, workloadOf } from './workload.ts'
 /** A new job, before it has a position. */
 export interface NewJob {
   readonly id: string
-  readonly serverId: string
+  /** Id of the server that it needs; empty for any. */
+  readonly target: string
+  /** Its class in the pool. */
+  readonly jobClass: JobClass
+  /** Predicted milliseconds of a generation, on an ordinary server. */
+  readonly workMs: number
+  /** Shares of an access key are divided between its users; empty if the client names none. */
+  readonly user: string
   readonly keyId: string | null
   /** 1 to 10, 10 first. */
   readonly priority: number
@@ -51,12 +59,16 @@ export interface JobStore {
   find (id: string): Promise<Job | null>
   /** In the requested order; missing jobs are left out. */
   readMany (ids: readonly string[]): Promise<Job[]>
-  /** Position in the queue of its server, from 1; null if it is in none. */
-  position (job: Pick<Job, 'id' | 'serverId'>): Promise<number | null>
+  /** Expected position among the jobs that it competes with, from 1; null if it does not wait. */
+  position (job: Pick<Job, 'id'>): Promise<number | null>
+  /** Number of jobs that wait for this server: that it has claimed, or that need it. */
   waitingOn (serverId: string): Promise<number>
-  /** Ids of the jobs in a server's queue from index `from` to `to`, counted from 0 and both included. */
-  line (serverId: string, from: number, to: number): Promise<string[]>
-  /** Id of the key that owns the job which made an output; undefined if no known job made it. */
+  /** The first waiting jobs in their order: those that a server can run, or all if the id is empty. */
+  inOrder (serverId: string, most: number): Promise<string[]>
+  /** Ids of the jobs that wait for a server, oldest first; of those that wait for any if the id is empty. */
+  waitingIds (serverId: string): Promise<string[]>
+  /** The jobs that a server has claimed and not begun. */
+  claimedIds (serverId: string): Promise<string[]>
   ownerOfOutput (name: string): Promise<string | null | undefined>
   /** The job that made an output; null if no known job made it. */
   jobOfOutput (name: string): Promise<Job | null>
@@ -64,8 +76,6 @@ export interface JobStore {
   forgetOutput (id: string, name: string): Promise<void>
   /** The jobs that a server runs, by the records. */
   running (serverId: string): Promise<Job[]>
-  /** The entries that BullMQ's queue must hold for the jobs from index `from` to `to` of a server's queue. */
-  entries (serverId: string, from: number, to: number): Promise<QueueEntry[]>
 
   /** `lease_lost`: the lease under this fence is over; another process serves the server. */
   start (claim: RunClaim, fence: number): Promise<'started' | 'superseded' | 'lease_lost'>
@@ -82,30 +92,34 @@ export interface JobStore {
    * @throws ServiceError `job_not_found`, or `job_operation_invalid` for a job that neither failed nor was cancelled
    */
   retry (id: string): Promise<void>
-  /** Moves it to the front of the queue. @throws ServiceError as `move` */
-  runNow (id: string): Promise<void>
-  /** Moves it behind all waiting jobs of another priority, 1 to 10. @throws ServiceError as `move` */
+  /**
+   * Moves it ahead of the other jobs of its share, or of everybody's. @throws ServiceError as `move`
+   */
+  runNow (id: string, ahead: AheadOf): Promise<void>
+  /** Gives it another priority, 1 to 10; it waits as if it had just arrived. @throws ServiceError as `move` */
   prioritise (id: string, priority: number): Promise<void>
   /**
-   * Moves it right ahead of another job of the same queue. Jobs of equal rank before that one enter again, in their
-   * order.
-   * @throws ServiceError as `move`, or `invalid_field_value` if the other job does not wait in the same queue
+   * Moves it right ahead of another waiting job, of the same share unless it can go ahead of everybody's.
+   * @throws ServiceError as `move`, or `invalid_field_value` if the other job does not wait in the pool
    */
-  moveAhead (id: string, otherId: string): Promise<void>
+  moveAhead (id: string, otherId: string, ahead: AheadOf): Promise<void>
   /**
-   * Moves it to another server's queue. @throws ServiceError `job_not_found`, or `job_operation_invalid` unless it
-   * waits
+   * Lets only this server run it, or any server if the id is empty.
+   * @throws ServiceError `job_not_found`, or `job_operation_invalid` unless it waits
    */
   move (id: string, serverId: string): Promise<void>
   /** Gives a waiting job a new queue entry if the old one is lost or stuck with a dead worker. */
-  renewEntry (job: QueueEntry): Promise<void>
+  renewEntry (job: Pick<Job, 'id' | 'run'>): Promise<void>
   /** Deletes a finished job. @throws ServiceError `job_not_found`, or `job_operation_invalid` while it is active */
   remove (id: string): Promise<Job>
 }
 
-/** A new job's position in the queue, from 1, and its timestamp; or the existing job with this id. */
+/** Whose jobs a moved job can overtake: those of its own share, or all. */
+export type AheadOf = 'own' | 'everybody'
+
+/** A new job's position, from 1, its timestamp and its server, if it has one; or the existing job with this id. */
 export type Created =
-  | { readonly existing: null, readonly position: number, readonly createdAt: number }
+  | { readonly existing: null, readonly position: number, readonly createdAt: number, readonly serverId: string }
   | { readonly existing: Job }
 
 export interface JobOutcome {
@@ -136,29 +150,21 @@ export interface GiveBack {
   readonly disposition: 'answers' | 'gone' | 'unsent' | 'stopped'
   /** Generations that a job can take if no server dies. */
   readonly maxAttempts: number
+  /** Whether other servers should try it first. */
+  readonly elsewhere?: boolean
 }
 
 export interface JobStoreDependencies {
   readonly redis: Redis
   readonly keys: Keys
-  readonly queue: QueuePort
+  /** Lua functions that add and remove queue entries; `queues/` has them, so that `src/` does not depend on BullMQ. */
+  readonly queueEntries: string
   /** How long the connection waits for an answer, in milliseconds; a job is not created later than that. */
   readonly commandLimit?: number
   /** Waiting jobs that one access key can have; no limit if omitted. */
   readonly waitingPerKey?: number
+  readonly dial: PoolDial
 }
-
-/** The destination of a waiting job. */
-interface Move {
-  readonly serverId: string
-  readonly lane: number | 'first'
-  /** Only if this run waits. */
-  readonly expectedRun?: number
-  readonly priority?: number
-}
-
-/** Records that are read at once during a walk through a queue. */
-const entriesAtOnce = 200
 
 /** The error of a job that was begun as often as allowed although no attempt was recorded. */
 const sentTooOften: JobError = {
@@ -175,12 +181,12 @@ export function tooManyWaiting (waiting: number, most: number | undefined): Serv
 
 /** The only module that reads and writes job records. */
 export function createJobStore (dependencies: JobStoreDependencies): JobStore {
-  const { redis, keys, queue, commandLimit, waitingPerKey } = dependencies
-  const { createJob, cancelJob, returnJob, retryJob, moveJob } = loadQueueScripts(queue.entriesLua)
+  const { redis, keys, queueEntries, commandLimit, waitingPerKey } = dependencies
+  const { createJob, returnJob, cancelJob, retryJob, moveJob, readOrder } = loadQueueScripts(queueEntries)
+  const dial = packDial(dependencies.dial)
   const prefix: [string] = [keys.key('')]
   const clock = createRedisClock(redis)
   const jobKey = (id: string) => keys.key('job', id)
-  const queueKey = (serverId: string) => keys.key('line', serverId)
 
   const notFound = (id: string) => new ServiceError('job_not_found', `There is no job ${id}.`, { job_id: id })
   const invalid = (id: string, status: unknown, sentence: string) =>
@@ -196,9 +202,6 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     return job
   }
 
-  const between = async (serverId: string, from: number, to: number) =>
-    await readEntries(redis, keys, serverId, from, to)
-
   async function readMany (ids: readonly string[]): Promise<Job[]> {
     if (ids.length === 0) return []
     const pipeline = redis.pipeline()
@@ -211,28 +214,16 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     })
   }
 
-  /** Gives a waiting job a new position and a new queue entry instead of the old one. */
-  async function enterAgain (
-    { id }: Pick<Job, 'id'>,
-    { serverId, lane, expectedRun, priority }: Move
-  ): Promise<void> {
-    const answer = await moveJob(redis, prefix, [id, serverId, lane, expectedRun ?? '', priority ?? ''])
+  /** @throws ServiceError `job_not_found`, or `job_operation_invalid` unless it waits */
+  async function change (
+    id: string, how: Parameters<typeof moveJob>[2][1], value: string | number = '', detail: string | number = '', needs = ''
+  ): Promise<'moved' | 'there' | 'not_waiting'> {
+    const answer = await moveJob(redis, prefix, [id, how, value, detail, needs, dial])
     if (answer[0] === 'gone') throw notFound(id)
     if (answer[0] === 'not_pending') {
       throw invalid(id, answer[1], `Job ${id} is not waiting in the queue; it is ${answer[1]}.`)
     }
-  }
-
-  /** The jobs of a queue that are ahead of a position and have the same lane as the job there, in their order. */
-  async function peersAhead (serverId: string, rank: number, lane: number): Promise<QueueEntry[]> {
-    const found: QueueEntry[] = []
-    for (let end = rank - 1; end >= 0; end -= entriesAtOnce) {
-      const page = await between(serverId, Math.max(0, end - entriesAtOnce + 1), end)
-      const from = page.findLastIndex(entry => entry.lane !== lane) + 1
-      found.unshift(...page.slice(from))
-      if (from > 0) break
-    }
-    return found
+    return answer[0] === 'superseded' ? 'there' : answer[0]
   }
 
   async function jobOfOutput (name: string): Promise<Job | null> {
@@ -248,15 +239,16 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
   }
 
   async function createOnce (
-    { id, serverId, keyId, priority, bulkId, submission, group, webhook = null }: NewJob,
+    { id, target, jobClass, workMs, user, keyId, priority, bulkId, submission, group, webhook = null }: NewJob,
     last: number
   ) {
     const packed = packSubmission(submission)
     try {
-      return await createJob(redis, prefix, [id, serverId, keyId ?? '', priority, laneOf(priority), bulkId ?? '',
-        packed.submission, packed.prompt, webhook === null ? '' : JSON.stringify(webhook),
+      return await createJob(redis, prefix, [id, target, keyId ?? '', priority, bulkId ?? '', packed.submission,
+        packed.prompt, webhook === null ? '' : JSON.stringify(webhook),
         webhook === null ? '' : `,${webhook.events.join(',')},`, packWorkload(workloadOf(submission)), last,
-        waitingPerKey ?? '', group?.id ?? id, group?.size ?? 1])
+        waitingPerKey ?? '', group?.id ?? id, group?.size ?? 1, jobClass.id, jobClass.needs, workMs, weightOf(priority),
+        user, dial])
     } catch (error) {
       // A fault of Redis itself is temporary and reported as such.
       if (redisProblemOf(error) !== null) throw error
@@ -268,7 +260,9 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     async create (job) {
       for (let tries = 0; ; tries++) {
         const answer = await createOnce(job, await lastTimestamp())
-        if (answer[0] === 'created') return { existing: null, position: answer[1], createdAt: answer[2] }
+        if (answer[0] === 'created') {
+          return { existing: null, position: answer[1], createdAt: answer[2], serverId: answer[3] }
+        }
         if (answer[0] === 'full') throw tooManyWaiting(answer[1], waitingPerKey)
         if (answer[0] === 'exists') return { existing: await get(job.id) }
         // The answer arrived in time, so the clock was wrong, or sending took longer than usual.
@@ -279,15 +273,21 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     get,
     find,
     readMany,
-    async position ({ id, serverId }) {
-      const rank = await redis.zrank(queueKey(serverId), id)
-      return rank === null ? null : rank + 1
+    async position ({ id }) {
+      const position = await readPosition(redis, prefix, [id])
+      return position === 0 ? null : position
     },
     async waitingOn (serverId) {
-      return await redis.zcard(queueKey(serverId))
+      return await redis.zcard(indexKey(keys, { serverId, status: 'pending' }))
     },
-    async line (serverId, from, to) {
-      return await redis.zrange(queueKey(serverId), String(from), String(to))
+    async inOrder (serverId, most) {
+      return await readOrder(redis, prefix, [serverId, most])
+    },
+    async waitingIds (serverId) {
+      return await redis.zrange(indexKey(keys, { serverId, status: 'pending' }), '0', '-1')
+    },
+    async claimedIds (serverId) {
+      return await redis.zrange(keys.key('line', serverId), '0', '-1')
     },
     async ownerOfOutput (name) {
       return (await jobOfOutput(name))?.keyId
@@ -308,7 +308,6 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     async running (serverId) {
       return await readMany(await redis.zrange(indexKey(keys, { serverId, status: 'processing' }), '0', '-1'))
     },
-    entries: between,
     async start ({ id, run: number, serverId, owner }, fence) {
       const [answer] = await startJob(redis, prefix, [id, number, serverId, owner, fence])
       return answer === 'started' || answer === 'lease_lost' ? answer : 'superseded'
@@ -323,14 +322,21 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
         [id, number, owner, status, json(result), json(error), json(attempts), ...outputNames(result)])
       return answer[0] === 'ended' ? answer[1] : null
     },
-    async giveBack (claim, { attempts, usedAttempts, crashes, delayMs, disposition, maxAttempts, fence }) {
+    async giveBack (claim, options) {
+      const { attempts, usedAttempts, crashes, delayMs, disposition, maxAttempts, fence, elsewhere = false } = options
       const job = await get(claim.id)
-      const lane = laneOfReturn(job.lane)
       const history = attempts.length === 0 ? '' : stringifyJson([...job.attempts, ...attempts])
       const last = attempts.at(-1)?.error ?? job.attempts.at(-1)?.error ?? sentTooOften
-      const [answer] = await returnJob(redis, prefix, [claim.id, claim.run, claim.owner, lane, usedAttempts, crashes,
-        history, disposition, maxAttempts, stringifyJson(last), fence ?? '', Math.ceil(delayMs)])
-      return answer
+      const before = needsOfJob(job)
+      // What it began with stays.
+      const begunWith = disposition === 'unsent' ? before.checkpoint : job.fixedCheckpoint
+      const failed = elsewhere ? [...before.failed, claim.serverId] : before.failed
+      const needs = needsOf({ ...job.submission, checkpoint: job.submission.checkpoint ?? begunWith }, job.target,
+        { lacking: before.lacking, failed })
+      const jobClass = classOf(needs, job.submission)
+      const answer = await returnJob(redis, prefix, [claim.id, claim.run, claim.owner, jobClass.id, jobClass.needs,
+        usedAttempts, crashes, history, disposition, maxAttempts, stringifyJson(last), fence ?? '', Math.round(delayMs), dial])
+      return answer[0]
     },
     async cancel (id) {
       const answer = await cancelJob(redis, prefix, [id])
@@ -340,40 +346,36 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     },
     async retry (id) {
       const job = await get(id)
-      const answer = await retryJob(redis, prefix, [id, laneOf(job.priority), waitingPerKey ?? ''])
+      const { lacking } = needsOfJob(job)
+      const jobClass = classOf(needsOf(job.submission, job.target, { lacking }), job.submission)
+      const answer = await retryJob(redis, prefix, [id, waitingPerKey ?? '', jobClass.id, jobClass.needs, dial])
       if (answer[0] === 'gone') throw notFound(id)
       if (answer[0] === 'full') throw tooManyWaiting(answer[1], waitingPerKey)
       if (answer[0] === 'active') {
         throw invalid(id, answer[1], `Only a failed or cancelled job can be retried; job ${id} is ${answer[1]}.`)
       }
     },
-    async runNow (id) {
-      const job = await get(id)
-      await enterAgain(job, { serverId: job.serverId, lane: 'first' })
+    async runNow (id, ahead) {
+      await change(id, ahead === 'own' ? 'first' : 'express')
     },
     async prioritise (id, priority) {
-      const job = await get(id)
-      await enterAgain(job, { serverId: job.serverId, lane: laneOf(priority), priority })
+      await change(id, 'priority', priority, weightOf(priority))
     },
-    async moveAhead (id, otherId) {
-      const [job, other] = [await get(id), await find(otherId)]
-      const rank = other === null ? null : await redis.zrank(queueKey(job.serverId), otherId)
-      if (other === null || rank === null || id === otherId) {
-        throw new ServiceError('invalid_field_value',
-          `before must be another waiting job of the same queue; ${otherId} is not.`, { field: 'before' })
-      }
-      const lane = Math.max(firstLane, other.lane - 1)
-      for (const peer of await peersAhead(job.serverId, rank, other.lane)) {
-        if (peer.id !== id) await enterAgain(peer, { serverId: job.serverId, lane, expectedRun: peer.run })
-      }
-      await enterAgain(job, { serverId: job.serverId, lane })
+    async moveAhead (id, otherId, ahead) {
+      const answer = await change(id, 'before', otherId, ahead === 'own' ? 'own' : 'any')
+      if (answer !== 'not_waiting') return
+      throw new ServiceError('invalid_field_value', `before must be another waiting job${ahead === 'own'
+        ? ' of the same access key'
+: ''}; ${otherId} is not.`, { field: 'before' })
     },
     async move (id, serverId) {
       const job = await get(id)
-      await enterAgain(job, { serverId, lane: job.lane })
+      const { lacking } = needsOfJob(job)
+      const jobClass = classOf(needsOf(job.submission, serverId, { lacking }), job.submission)
+      await change(id, 'target', serverId, jobClass.id, jobClass.needs)
     },
-    async renewEntry (job) {
-      await enterAgain(job, { serverId: job.serverId, lane: laneOfReturn(job.lane), expectedRun: job.run })
+    async renewEntry ({ id, run }) {
+      await change(id, 'renew', run)
     },
     async remove (id) {
       const job = await get(id)

@@ -23,10 +23,12 @@ import type { FreshLists } from '../servers/fresh-lists.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import { currentRequest, type RequestContext } from '../telemetry/tracing.ts'
-import { type Job, type JobSubmission, type JobWarning, removedAlias } from './job.ts'
+import { aliasOf, type Job, type JobSubmission, type JobWarning } from './job.ts'
+import { classOf, needsOf } from './needs.ts'
 import type { DropInOrigin, BotOrigin } from './origin.ts'
 import { type Created, type JobStore, type NewJob, tooManyWaiting } from './store.ts'
 import type { Subscription, WebhookRequest } from './webhook-request.ts'
+import { type WorkPrediction, workloadOf } from './workload.ts'
 
 /** Input images of jobs: equal ones are stored once, and deleted with the last job that uses them. */
 export interface InputImages {
@@ -151,10 +153,13 @@ export interface WebhookService {
   subscribe (checked: CheckedWebhook, owner: string, baseUrl: string): Subscription
 }
 
-/** A checked submission with its server, but not yet in a queue. */
+/** A checked submission, but not yet in the pool. */
 export interface CheckedSubmission {
   readonly request: SubmissionRequest
-  readonly server: Server
+  /** The server that it needs; null for any. */
+  readonly target: Server | null
+  /** Ids of servers that lack something that it names. */
+  readonly lacking: readonly string[]
   readonly normalised: NormalisedParameters
   readonly compatibility: Compatibility
   readonly webhook: CheckedWebhook | null
@@ -164,7 +169,7 @@ export interface CheckedSubmission {
 
 export interface Accepted {
   readonly id: string
-  /** Alias of the server whose queue it is in. */
+  /** Alias of the server that has it or that it needs; `default` while any server can take it. */
   readonly alias: string
   readonly position: number
   readonly createdAt: number
@@ -184,6 +189,7 @@ export interface SubmitDependencies {
   readonly webhooks: WebhookService
   readonly storage: Pick<StorageCheck, 'fault'>
   readonly lists: FreshLists
+  readonly work: WorkPrediction
   /** Beginning of links in events if a request does not say how it reached us. */
   readonly ownUrl: string
   readonly log: Log
@@ -215,7 +221,7 @@ const maxParameterCharacters = 1_048_576
 /** The one way into the queue, for every interface. */
 export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   const { registry, states, store, inputs, queueLimitPerKey, limits, waitingOfKey } = dependencies
-  const { webhooks, storage, lists, ownUrl, log } = dependencies
+  const { webhooks, storage, lists, work, ownUrl, log } = dependencies
 
   /** Whether a target means any server; a server that is really called `default` goes by its name. */
   function leavesChoice (target: string): boolean {
@@ -226,7 +232,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   /** The servers that can take the job, best first. */
   async function candidates (target: string, checkpoint: string | null): Promise<Server[]> {
     if (!leavesChoice(target)) return [registry.require(target, 'target_server_alias')]
-    const ranked = await readCandidates(registry.list(), states, store.waitingOn, checkpoint)
+    const ranked = await readCandidates(registry.list(), states, async () => 0, checkpoint)
     return ranked.map(({ server }) => server)
   }
 
@@ -236,6 +242,15 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   ): Promise<Compatibility> {
     return await lists.checkCompatibility(server, normalised, request.onMissing) ??
       { parameters: normalised.parameters, checkpointTitle: null, warnings: [] }
+  }
+
+  /** The other servers that are known to lack something that the request names. */
+  async function thoseLacking (
+    admitting: Server, normalised: NormalisedParameters, { onMissing }: SubmissionRequest
+  ): Promise<string[]> {
+    const others = registry.list().filter(({ id, enabled }) => enabled && id !== admitting.id)
+    const lacking = await Promise.all(others.map(async ({ id }) => await lists.lacks(id, normalised, onMissing)))
+    return others.filter((_server, index) => lacking[index] === true).map(({ id }) => id)
   }
 
   async function refuseWhileFull (): Promise<void> {
@@ -251,7 +266,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
 
   async function tell (job: Job): Promise<Accepted> {
     const { id, createdAt, submission: { parameters, warnings } } = job
-    const alias = registry.byId(job.serverId)?.alias ?? removedAlias
+    const alias = aliasOf(registry, job.serverId)
     return { id, alias, position: await store.position(job) ?? 1, createdAt, seed: seedOf(parameters), warnings }
   }
 
@@ -288,9 +303,10 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       let refusal: unknown
       for (const [index, server] of servers.entries()) {
         try {
-          return {
-            request, server, normalised, compatibility: await admitTo(server, normalised, request), webhook, jobs
-          }
+          const compatibility = await admitTo(server, normalised, request)
+          const isOpen = leavesChoice(request.target)
+          const lacking = isOpen ? await thoseLacking(server, normalised, request) : []
+          return { request, target: isOpen ? null : server, lacking, normalised, compatibility, webhook, jobs }
         } catch (error) {
           // The best server's reason is the one to report.
           if (index === 0) refusal = error
@@ -301,50 +317,55 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         'No server is registered and enabled; add one on the page Servers or with POST /api/v1/servers.', { field: 'target_server_alias' })
     },
     async accept ({
-      request, server, normalised, compatibility, webhook, jobs
+      request, target, lacking, normalised, compatibility, webhook, jobs
     }, id, seed, group = request.bulkId ?? id) {
       const given = seed === undefined ? compatibility.parameters : { ...compatibility.parameters, seed }
       const parameters = await replaceImages(given, inputs.keep)
       const warnings = [
         ...normalised.warnings, ...compatibility.warnings, ...webhook?.warnings ?? [], ...request.warnings ?? [],
-        ...warningOf(server)
+        ...target === null ? [] : warningOf(target)
       ]
       const context = currentRequest()
+      const submission: JobSubmission = {
+        mode: normalised.mode,
+        parameters,
+        checkpoint: normalised.checkpoint,
+        checkpointTitle: compatibility.checkpointTitle,
+        anyServer: target === null,
+        appType: request.appType,
+        source: request.source,
+        onMissing: request.onMissing,
+        onDifference: request.onDifference,
+        ...(request.dropIn === undefined ? {} : { dropIn: request.dropIn }),
+        ...(request.studio === undefined ? {} : { studio: request.studio }),
+        ...(request.autoTag === true ? { autoTag: true } : {}),
+        warnings,
+        ...(context === null ? {} : { requestId: context.requestId }),
+        ...(context === null || context.traceparent === null ? {} : { trace: context.traceparent }),
+        ...(request.metadata === undefined ? {} : { metadata: request.metadata }),
+        ...clientNames(request.clientFields)
+      }
       const created = await createOrRelease(parameters, {
         id,
-        serverId: server.id,
+        target: target?.id ?? '',
+        jobClass: classOf(needsOf(submission, target?.id ?? '', { lacking }), submission),
+        workMs: await work.milliseconds(workloadOf(submission)),
+        user: submission.studio?.user ?? '',
         keyId: request.keyId,
         priority: request.priority,
         bulkId: request.bulkId,
         group: { id: group, size: jobs },
         webhook: webhook === null ? null : webhooks.subscribe(webhook, `job:${id}`, request.baseUrl ?? ownUrl),
-        submission: {
-          mode: normalised.mode,
-          parameters,
-          checkpoint: normalised.checkpoint,
-          checkpointTitle: compatibility.checkpointTitle,
-          anyServer: leavesChoice(request.target),
-          appType: request.appType,
-          source: request.source,
-          onMissing: request.onMissing,
-          onDifference: request.onDifference,
-          ...(request.dropIn === undefined ? {} : { dropIn: request.dropIn }),
-          ...(request.studio === undefined ? {} : { studio: request.studio }),
-          ...(request.autoTag === true ? { autoTag: true } : {}),
-          warnings,
-          ...(context === null ? {} : { requestId: context.requestId }),
-          ...(context === null || context.traceparent === null ? {} : { trace: context.traceparent }),
-          ...(request.metadata === undefined ? {} : { metadata: request.metadata }),
-          ...clientNames(request.clientFields)
-        }
+        submission
       })
       if (created.existing !== null) {
         await inputs.release(parameters)
         return await tell(created.existing)
       }
-      const { position, createdAt } = created
-      log.info({ job: id, ...requestOf(context), server: server.alias, place: position }, 'job accepted')
-      return { id, alias: server.alias, position, createdAt, seed: seedOf(parameters), warnings }
+      const { position, createdAt, serverId } = created
+      const alias = aliasOf(registry, serverId)
+      log.info({ job: id, ...requestOf(context), server: alias, place: position }, 'job accepted')
+      return { id, alias, position, createdAt, seed: seedOf(parameters), warnings }
     },
     async recall (id) {
       const job = await store.find(id)

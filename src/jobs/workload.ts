@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { splitHash } from '../a1111/names.ts'
 import type { A1111Parameters } from '../../schemas/generation-parameters.ts'
-import type { Workload } from '../servers/cost-model.ts'
+import { type CostModel, type CostStore, newCostModel, predictSeconds, type Workload } from '../servers/cost-model.ts'
 import type { JobSubmission } from './job.ts'
 
 /** Samplers that ask the model twice a step, by their names without what follows. */
@@ -10,7 +10,10 @@ const secondOrder = /^(heun|dpm2|dpm\+\+ (2s|sde|2m sde heun|3m sde heun)|restar
 const usual = { steps: 50, side: 512, denoising: 0.75 }
 
 /** The work that a submission needs, on any server. */
-export function workloadOf ({ mode, parameters, checkpoint, checkpointTitle }: JobSubmission): Workload {
+export function workloadOf (
+  { mode, parameters, checkpoint, checkpointTitle }:
+  Pick<JobSubmission, 'mode' | 'parameters' | 'checkpoint' | 'checkpointTitle'>
+): Workload {
   const width = positive(parameters.width, usual.side)
   const height = positive(parameters.height, usual.side)
   const steps = positive(parameters.steps, usual.steps)
@@ -21,7 +24,7 @@ export function workloadOf ({ mode, parameters, checkpoint, checkpointTitle }: J
   const passes = mode === 'txt2img' && parameters.enable_hr === true ? [first, secondPass(parameters, first)] : [first]
   const evaluations = passes.reduce((sum, pass) => sum + pass.steps, 0) * batches
   const megapixels = passes.reduce((sum, pass) => sum + pass.steps * pass.megapixels, 0) * batches * batch
-  return { evaluations, megapixels, checkpoint: shortName(checkpointTitle ?? checkpoint) }
+  return { evaluations, megapixels, checkpoint: shortCheckpoint(checkpointTitle ?? checkpoint) }
 }
 
 /** Hires fix generates again over the enlarged image. */
@@ -51,7 +54,7 @@ function positive (value: unknown, otherwise: number): number {
  * Eight letters that identify a checkpoint. They ignore the hash of its title, which a server shows only once it has
  * loaded the checkpoint.
  */
-function shortName (title: string | null): string {
+export function shortCheckpoint (title: string | null): string {
   const name = splitHash(title ?? '').name.toLowerCase()
   return name === '' ? '' : createHash('sha256').update(name).digest('hex').slice(0, 8)
 }
@@ -66,4 +69,33 @@ export function unpackWorkload (text: string | null | undefined): Workload | nul
   const [evaluations, megapixels, checkpoint] = (text ?? '').split(':')
   if (evaluations === undefined || megapixels === undefined || checkpoint === undefined) return null
   return { evaluations: Number(evaluations), megapixels: Number(megapixels), checkpoint }
+}
+
+/** Predicts the work of a job before it has a server, for the shares of access keys and the pool. */
+export interface WorkPrediction {
+  /** Milliseconds of a generation at an ordinary server of the fleet, at least 1. */
+  milliseconds (workload: Workload): Promise<number>
+}
+
+/** How long the costs of the servers are used before they are read again, in milliseconds. */
+const costsFor = 5000
+
+/** @param servers ids of the current servers */
+export function createWorkPrediction (
+  costs: Pick<CostStore, 'readMany'>, servers: () => readonly string[]
+): WorkPrediction {
+  let models: readonly CostModel[] = []
+  let readAt = -Infinity
+
+  return {
+    async milliseconds (workload) {
+      if (performance.now() - readAt > costsFor) {
+        readAt = performance.now()
+        models = (await costs.readMany(servers())).filter(({ samples }) => samples > 0)
+      }
+      const known = models.length > 0 ? models : [{ ...newCostModel(), samples: 1 }]
+      const seconds = known.map(model => predictSeconds(model, workload, workload.checkpoint) ?? 0)
+      return Math.max(1, Math.round(seconds.reduce((sum, one) => sum + one, 0) / seconds.length * 1000))
+    }
+  }
 }

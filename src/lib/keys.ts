@@ -11,7 +11,7 @@ export interface Keys {
   readonly key: (...parts: Array<string | number>) => string
 }
 
-export type ChannelName = 'previews' | 'preview-wishes' |
+export type ChannelName = 'pool' | 'previews' | 'preview-wishes' |
   'jobs' | 'cancel' | 'servers' | 'access-keys' | 'webhooks' | 'settings' | 'turns' | 'turns-granted' | 'checks' | 'leases'
 
 /** @param prefix the setting REDIS_PREFIX */

@@ -232,14 +232,18 @@ async function provideRedis (
 
 /** With no real server registered: one that is found on this machine, else the simulator. */
 async function provideServer (services: Services, closers: Closers): Promise<void> {
-  const { registry, config, log, states, store, connect } = services
+  const { registry, config, log, states, store, claims, connect } = services
   const forget = async (serverId: string) => { await forgetServer(services, serverId) }
   // The simulator goes in any case: a job that the real server cannot run fails there with the reason.
-  const service = createServerService({ registry, states, store, checkMove: async () => {}, connect, forget })
+  const service = createServerService({
+    registry, states, store: { ...store, unclaim: claims.unclaim }, checkMove: async () => {}, connect, forget
+  })
   const real = () => registry.list().find(({ origin }) => origin !== 'simulator')
   if (real() === undefined) await findLocalServer(registry, config, address => connect({ address }), log)
   const simulators = registry.list().filter(({ origin }) => origin === 'simulator')
-  const other = real()
+  const known = await states.readMany(registry.list().map(({ id }) => id))
+  // A server that never answered can be a typo: it does not push the simulator aside.
+  const other = registry.list().find(({ origin }, index) => origin !== 'simulator' && known[index]?.traits != null)
   if (other !== undefined) {
     for (const simulator of simulators) await service.remove(simulator, 'move', other.alias)
   } else if (config.SIMULATOR === 'auto') {

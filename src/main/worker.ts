@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Redis } from 'ioredis'
-import { createGenerationQueues } from '../../queues/generation-queue.ts'
+import { createGenerationQueues, entriesLua } from '../../queues/generation-queue.ts'
 import { startServerWorkers, type ServerWorkers } from '../../queues/server-workers.ts'
 import { createA1111Client } from '../a1111/client.ts'
 import { checkCompatibility } from '../a1111/compatibility.ts'
@@ -9,9 +9,10 @@ import { createRawCalls } from '../a1111/raw-calls.ts'
 import type { Inventory, ServerTraits } from '../a1111/types.ts'
 import { createImageCollectors } from '../jobs/collect-images.ts'
 import type { JobSubmission } from '../jobs/job.ts'
-import { needsOf } from '../jobs/prepare-generation.ts'
+import { compatibilityRequestOf } from '../jobs/prepare-generation.ts'
 import { sweepMedia } from '../jobs/media-sweep.ts'
 import { createPreviewSender } from '../jobs/send-previews.ts'
+import { createJobClaims } from '../jobs/claims.ts'
 import { createJobStore, type JobStore } from '../jobs/store.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
@@ -29,7 +30,7 @@ import type { MonitorIntervals } from '../servers/monitor.ts'
 import { createServerStateStore } from '../servers/state-store.ts'
 import { startFlorenceWorker } from '../services/florence.ts'
 import { startModelWorker } from '../services/models.ts'
-import type { Services } from '../services/services.ts'
+import { poolDial, type Services } from '../services/services.ts'
 import { startWebhooks } from '../services/webhooks.ts'
 import { metricsContentType, processMetrics } from '../telemetry/metrics.ts'
 
@@ -108,7 +109,8 @@ export async function startWorker (
   const connection = await connectRedis(services.redisUrl, 'worker', log)
   const queues = createGenerationQueues({ connection, keys, log })
   const closing = new AbortController()
-  const store = insistingStore(createJobStore({ redis: connection, keys, queue: queues }), log, closing.signal)
+  const pool = { redis: connection, keys, queueEntries: entriesLua, dial: poolDial(config) }
+  const store = insistingStore(createJobStore(pool), log, closing.signal)
   const states = createServerStateStore(connection, keys)
   const previews = await createPreviewSender({ redis: connection, subscriber, keys })
   const sharing = shareStorageFaults(services, storage)
@@ -134,6 +136,7 @@ export async function startWorker (
     metrics,
     tracing,
     store,
+    claims: createJobClaims(pool),
     states,
     previews,
     leases: createLeaseStore(connection, keys, describeHolder(processId)),
@@ -143,7 +146,7 @@ export async function startWorker (
       return await client.hold().then(() => true, () => false).finally(client.close)
     },
     async otherServer (submission, except, which) {
-      const ranked = await readCandidates(registry.list(), states, store.waitingOn, submission.checkpoint)
+      const ranked = await readCandidates(registry.list(), states, async () => 0, submission.checkpoint)
       for (const { server, state } of ranked) {
         const answers = state?.reachable === 'yes' && !server.paused
         if (except.has(server.alias) || server.draining || (which === 'answering' && !answers)) continue
@@ -190,7 +193,7 @@ export async function startWorker (
 function suits (submission: JobSubmission, inventory: Inventory | null, traits: ServerTraits | null): boolean {
   if (inventory === null || traits === null) return false
   try {
-    checkCompatibility(needsOf(submission), { inventory, traits }, submission.onMissing)
+    checkCompatibility(compatibilityRequestOf(submission), { inventory, traits }, submission.onMissing)
     return true
   } catch (error) {
     if (error instanceof ServiceError) return false

@@ -13,13 +13,14 @@ export interface Candidate {
 
 /**
  * Servers for a job that names none, best first: those that can load its checkpoint, reachable before silent, paused
- * and draining ones, then the shortest queue. The simulator counts only if there is no other enabled server, since its
- * images are only tests.
+ * and draining ones, then the shortest queue. The simulator counts only until another enabled server has answered,
+ * since its images are only tests.
  */
 function rankCandidates (candidates: readonly Candidate[], family: string | null): Candidate[] {
   const enabled = candidates.filter(({ server }) => server.enabled)
   const real = enabled.filter(({ server, state }) => !isSimulator(server, state))
-  return (real.length > 0 ? real : enabled).toSorted((one, other) =>
+  // A server that never answered can be a typo: it does not push the simulator aside.
+  return (real.some(({ state }) => state?.traits != null) ? real : enabled).toSorted((one, other) =>
     unsuited(one, family) - unsuited(other, family) ||
     standing(one) - standing(other) || one.waiting - other.waiting || one.server.createdAt - other.server.createdAt)
 }

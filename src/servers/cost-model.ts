@@ -239,11 +239,13 @@ function withoutOldest (factors: CostModel['factors']): CostModel['factors'] {
 /** The costs of generations at each server, readable by every process. */
 export interface CostStore {
   read (serverId: string): Promise<CostModel>
+  readMany (serverIds: readonly string[]): Promise<CostModel[]>
   /**
-   * Takes a generation into account. The process that serves the server calls this, one call after the other.
+   * Takes a generation into account; returns the model from now on. The process that serves the server calls this, one
+   * call after the other.
    * @param seconds from sending it to its answer
    */
-  learn (serverId: string, workload: Workload, seconds: number): Promise<void>
+  learn (serverId: string, workload: Workload, seconds: number): Promise<CostModel>
   forget (serverId: string): Promise<void>
 }
 
@@ -256,9 +258,13 @@ export function createCostStore (redis: Redis, keys: Keys): CostStore {
 
   return {
     read,
+    async readMany (serverIds) {
+      return serverIds.length === 0 ? [] : (await redis.mget(...serverIds.map(costKey))).map(parseCosts)
+    },
     async learn (serverId, workload, seconds) {
       const model = learnFrom(await read(serverId), workload, seconds)
       await redis.set(costKey(serverId), JSON.stringify(model))
+      return model
     },
     async forget (serverId) {
       await redis.del(costKey(serverId))

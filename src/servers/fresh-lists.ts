@@ -6,6 +6,7 @@ import { readLists } from '../a1111/inventory.ts'
 import { rulesOf } from '../a1111/kinds/registry.ts'
 import type { Inventory, ListName, ServerTraits } from '../a1111/types.ts'
 import type { Keys } from '../lib/keys.ts'
+import { ServiceError } from '../lib/errors.ts'
 import type { Log } from '../lib/logging.ts'
 import type { Server } from './registry.ts'
 import type { ServerStateStore } from './state-store.ts'
@@ -83,6 +84,8 @@ export interface FreshLists {
     request: CompatibilityRequest,
     onMissing: OnMissing
   ): Promise<Compatibility | null>
+  /** Whether a server is known to lack something that the request names; asks no server. */
+  lacks (serverId: string, request: CompatibilityRequest, onMissing: OnMissing): Promise<boolean>
   /** The inventory with the server's current version of these lists, if they can be read again now. */
   readAgain (server: Reachable, lists: readonly ListName[]): Promise<Inventory | null>
 }
@@ -161,6 +164,17 @@ export function createFreshLists ({ redis, keys, states, connect, log }: FreshLi
 
   return {
     readAgain: together,
+    async lacks (serverId, request, onMissing) {
+      const [inventory, traits] = await Promise.all([states.inventory(serverId), states.traits(serverId)])
+      if (inventory === null || traits === null) return false
+      try {
+        checkCompatibility(request, { inventory, traits }, onMissing)
+        return false
+      } catch (error) {
+        if (error instanceof ServiceError && error.status === 422) return true
+        throw error
+      }
+    },
     async checkCompatibility (server, request, onMissing) {
       let [inventory, traits] = await Promise.all([states.inventory(server.id), states.traits(server.id)])
       const read = new Set<ListName>()

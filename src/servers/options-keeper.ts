@@ -30,6 +30,8 @@ export interface OptionsKeeper {
   check (asked: AskedSettings, info: JsonObject): Promise<Warning[]>
   /** Takes note of the options while at most one generation of ours is at the server. */
   observe (options: JsonObject): void
+  /** The title of the checkpoint that people selected there; null if unknown. */
+  selection (): string | null
   /** Raised by each generation that is sent: options that were read across one are meaningless. */
   generations (): number
   /** The server was away: now it has only the values of its config file. */
@@ -192,6 +194,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
   }
 
   return {
+    selection: () => kept.selection,
     generations: () => sends,
     ready: async (wanted, signal) => await oneByOne(async () => {
       const { settings, touched, switches, checkpoint } = wanted

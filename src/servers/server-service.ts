@@ -26,8 +26,10 @@ export interface ServerService {
 
 /** The actions on jobs that removing a server needs. */
 export interface ServerJobs {
-  line (serverId: string, from: number, to: number): Promise<string[]>
+  waitingIds (serverId: string): Promise<string[]>
   running (serverId: string): Promise<ReadonlyArray<{ readonly id: string }>>
+  /** Gives the jobs back that it claimed and has not begun, which any server can take. */
+  unclaim (serverId: string): Promise<unknown>
   waitingOn (serverId: string): Promise<number>
   cancel (id: string): Promise<unknown>
   move (id: string, serverId: string): Promise<unknown>
@@ -55,7 +57,7 @@ export function createServerService (dependencies: ServerServiceDependencies): S
 
   /** Cancels the waiting jobs, or moves them to another server; returns their number. */
   async function clearQueue (server: Server, taker: Server | null): Promise<number> {
-    const waiting = await store.line(server.id, 0, -1)
+    const waiting = await store.waitingIds(server.id)
     for (const id of waiting) {
       const done = taker === null ? store.cancel(id) : store.move(id, taker.id)
       await done.catch(ignoring('job_operation_invalid'))
@@ -82,7 +84,7 @@ export function createServerService (dependencies: ServerServiceDependencies): S
   async function requireFit (server: Server, taker: Server): Promise<void> {
     const running = await store.running(server.id)
     const refusals: ServiceError[] = []
-    for (const id of [...await store.line(server.id, 0, -1), ...running.map(job => job.id)]) {
+    for (const id of [...await store.waitingIds(server.id), ...running.map(job => job.id)]) {
       await checkMove(id, taker).catch((error: unknown) => {
         if (!(error instanceof ServiceError)) throw error
         if (error.code !== 'job_not_found') refusals.push(error)
@@ -178,6 +180,7 @@ export function createServerService (dependencies: ServerServiceDependencies): S
       if (taker !== null) await requireFit(server, taker)
       // Its worker stops the running job, and no further job enters its queue.
       await registry.update(server.id, { enabled: false })
+      await store.unclaim(server.id)
       const cancelled = taker === null ? await clearQueue(server, null) : 0
       if (taker === null) await cancelRunning(server)
       await untilIdle(server)

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
-import { createGenerationQueues, type GenerationQueues } from '../../queues/generation-queue.ts'
+import { createGenerationQueues, entriesLua, type GenerationQueues } from '../../queues/generation-queue.ts'
 import { type A1111Client, createA1111Client } from '../a1111/client.ts'
 import { type AccessKeys, createAccessKeys } from '../access/keys.ts'
 import { checkMasterKey, createEncryptor, deriveKey, loadMasterKey, type MasterKey, type Encryptor } from '../access/secrets.ts'
@@ -13,6 +13,8 @@ import { createEstimates, type Estimates } from '../jobs/estimates.ts'
 import { createJobList, type JobList } from '../jobs/list.ts'
 import { installationOf } from '../jobs/media-sweep.ts'
 import { createRetention, type Retention, type RetentionRules } from '../jobs/retention.ts'
+import { createJobClaims, type JobClaims, type PoolDial } from '../jobs/claims.ts'
+import { loadQueueScripts } from '../jobs/scripts/index.ts'
 import { createJobStore, type JobStore } from '../jobs/store.ts'
 import { createInputImages, type InputImages } from '../jobs/submit.ts'
 import { createKeys, type Keys } from '../lib/keys.ts'
@@ -58,6 +60,7 @@ export interface Services {
   readonly media: MediaStore
   /** Whether files can be stored. */
   readonly storage: StorageCheck
+  readonly claims: JobClaims
   readonly inputs: InputImages
   readonly uploadTexts: UploadTexts
   readonly retention: Retention
@@ -92,6 +95,13 @@ export interface Services {
  * Opens the connections and creates the parts.
  * @throws Error with a sentence for people if Redis cannot be reached or the master key is another
  */
+/** The dial of the pool, by the settings. */
+export function poolDial (
+  { QUEUE_PATIENCE, QUEUE_LIGHT_PATIENCE, QUEUE_LIGHT_JOBS }: Pick<Config, 'QUEUE_PATIENCE' | 'QUEUE_LIGHT_PATIENCE' | 'QUEUE_LIGHT_JOBS'>
+): PoolDial {
+  return { patience: QUEUE_PATIENCE, lightPatience: QUEUE_LIGHT_PATIENCE, lightJobs: QUEUE_LIGHT_JOBS }
+}
+
 export async function openServices (
   config: Config, redisUrl: string, log: Log, sources: SettingSources = sourcesOf({})
 ): Promise<Services> {
@@ -116,10 +126,10 @@ export async function openServices (
       log
     })
     const queues = createGenerationQueues({ connection: queueConnection, keys, log })
+    const pool = { redis, keys, queueEntries: entriesLua, dial: poolDial(config) }
+    const claims = createJobClaims(pool)
     const store = createJobStore({
-      redis,
-      keys,
-      queue: queues,
+      ...pool,
       commandLimit: config.REDIS_TIMEOUT_SECONDS * 1000,
       waitingPerKey: config.QUEUE_LIMIT_PER_KEY
     })
@@ -166,10 +176,17 @@ export async function openServices (
       store,
       list,
       estimates: createEstimates({
-        redis, keys, registry, states, processes: () => runtime.current().queueProcessing
+        redis,
+        keys,
+        readPool: loadQueueScripts(entriesLua).readPool,
+        dial: pool.dial,
+        registry,
+        states,
+        processes: () => runtime.current().queueProcessing
       }),
       media,
       storage,
+      claims,
       inputs,
       retention: createRetention({
         redis, keys, store, list, media, inputs, log, rules: () => retentionRules(config, runtime)
@@ -210,7 +227,10 @@ export async function openServices (
 }
 
 /** Deletes all data of a server besides its record and state. */
-export async function forgetServer ({ queues, checks }: Pick<Services, 'queues' | 'checks'>, serverId: string): Promise<void> {
+export async function forgetServer (
+  { queues, checks, claims }: Pick<Services, 'queues' | 'checks' | 'claims'>, serverId: string
+): Promise<void> {
+  await claims.forget(serverId)
   await queues.obliterate(serverId)
   await checks.forget(serverId)
 }

@@ -16,7 +16,8 @@ t.test('an action accepts every filter of the list, and selects the same jobs', 
     { target_server_alias: 'Main', generation_params: quick, app_type: 'forge' }, mine.headers)
   const ofKey = String(owned.body.id)
   const elsewhere = await submit({ ...quick, prompt: 'a boat' }, { target_server_alias: 'Other' })
-  const ofApplication = await submit(quick, { app_type: 'comfyui', metadata: { appType: 'krita', studio: { user: 'ann' } } })
+  const ofApplication = await submit(quick,
+    { target_server_alias: 'Main', app_type: 'comfyui', metadata: { appType: 'krita', studio: { user: 'ann' } } })
   const ofUser = String((await request('POST', '/generate/txt2img', { user_id: 'ann', ...quick, server: 'Main' })).body.job_id)
   const last = String((await service.job(ofUser)).creation_timestamp)
 

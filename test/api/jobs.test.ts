@@ -192,7 +192,9 @@ t.test('many jobs are cancelled, retried, moved to the front and deleted with on
   const many = await startService(t, { worker: 'none' })
   const act = async (body: object, headers = {}) => await many.request('POST', '/api/v2/jobs/actions', body, headers)
   const ids: string[] = []
-  for (let index = 0; index < 6; index++) ids.push(await many.submit({ ...quick, prompt: index < 4 ? 'a boat' : 'a house' }))
+  for (let index = 0; index < 6; index++) {
+    ids.push(await many.submit({ ...quick, prompt: index < 4 ? 'a boat' : 'a house' }, { target_server_alias: 'Main' }))
+  }
   t.match(await act({ action: 'cancel', ids: [...ids.slice(0, 2), ids[0], 'nobody'] }), {
     status: 200, body: { done: 2, refused_count: 1, refused: [{ id: 'nobody', code: 'job_not_found' }] }
   })

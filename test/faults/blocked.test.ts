@@ -9,7 +9,7 @@ import { onNotices, quick, startService, type Answer, type Service } from '../he
 
 /** Failures of only some requests or routes at a server that answers all others. */
 const service = await startService(t, {
-  simulator: { stepMilliseconds: 10 }, settings: { RETRY_BACKOFF_SECONDS: '0.5' }
+  simulator: { stepMilliseconds: 10 }, settings: { RETRY_BACKOFF_SECONDS: '1' }
 })
 const { simulator, services } = service
 const [main] = services.registry.list()

@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { startTestRedis } from '../redis.ts'
-import { quick, startService } from '../helper.ts'
 import { entriesLua } from '../../queues/generation-queue.ts'
 import { endJob, loadQueueScripts, noteProgress, startJob } from '../../src/jobs/scripts/index.ts'
+import { startTestRedis } from '../redis.ts'
+import { quick, startService } from '../helper.ts'
 import { checkInvariants } from './invariants.ts'
 import { startFleet, untilAllEnded } from './processes.ts'
 import { startRedisProxy } from './redis-proxy.ts'
 
-const { returnJob } = loadQueueScripts(entriesLua)
+const { createJob, claimJob, returnJob } = loadQueueScripts(entriesLua)
 
 t.test('a lost answer of Redis loses neither a job nor its images', async t => {
   const redis = await startTestRedis()
@@ -19,7 +19,7 @@ t.test('a lost answer of Redis loses neither a job nor its images', async t => {
   const ids = [await service.submit(quick)]
   await service.until(ids[0] ?? '', 'completed')
 
-  for (const script of [startJob, noteProgress, endJob]) {
+  for (const script of [createJob, claimJob, startJob, noteProgress, endJob]) {
     await t.test(script.scriptName, async t => {
       proxy.loseAnswerTo(script)
       const before = proxy.lost()

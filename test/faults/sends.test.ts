@@ -2,7 +2,7 @@ import t from 'tap'
 import type { JobAttempt } from '../../src/jobs/job.ts'
 import type { GiveBack } from '../../src/jobs/store.ts'
 import { createLeaseStore, describeHolder } from '../../src/servers/lease.ts'
-import { quick, startService } from '../helper.ts'
+import { claimNext, quick, startService } from '../helper.ts'
 
 const service = await startService(t, { worker: 'none' })
 const { services: { store, registry, redis, keys } } = service
@@ -25,6 +25,7 @@ async function sendOn (id: string, ways: ReadonlyArray<GiveBack['disposition']>)
   for (const disposition of ways) {
     const { status, run } = await store.get(id)
     if (status !== 'pending') break
+    t.equal((await claimNext(service.services, serverId, fence))?.id, id)
     const claim = { id, run, serverId, owner: `test:${sends}` }
     t.equal(await store.start(claim, fence), 'started')
     sends += 1
@@ -56,6 +57,7 @@ t.test('a job that is to be cancelled is cancelled, not failed, when it returns 
   const id = await service.submit(quick)
   t.equal(await sendOn(id, times(2, 'answers')), 2)
   const { run } = await store.get(id)
+  await claimNext(service.services, serverId, fence)
   const claim = { id, run, serverId, owner: 'test:last' }
   await store.start(claim, fence)
   await store.cancel(id)

@@ -25,13 +25,13 @@ t.test('a submission returns an id, and its image is kept', async t => {
   t.equal(service.simulator.state().generations.length, 1, 'it was generated once')
 })
 
-t.test('jobs of one server run one after another, by priority and then by arrival', async t => {
+t.test('jobs of one server run one after another, the earlier the higher their priority, and then by arrival', async t => {
   const service = await startService(t, { worker: 'none' })
   const order: Array<[string, number]> = [['a', 5], ['b', 5], ['c', 10], ['d', 1], ['e', 10]]
   const ids: string[] = []
   for (const [prompt, priority] of order) ids.push(await service.submit({ ...quick, prompt }, { priority }))
   const positions = await Promise.all(ids.map(async id => (await service.job(id)).queue_position))
-  t.same(positions, [3, 4, 1, 5, 2])
+  t.same(positions, [2, 4, 1, 5, 3], 'priority 10 gets twice as many turns as 5, and 1 a quarter')
   t.same(Object.keys(service.services.redis.scriptsSet), [], 'no pipeline of a request copies scripts of BullMQ')
 
   const { startWorker } = await import('../../src/main/worker.ts')
@@ -39,8 +39,16 @@ t.test('jobs of one server run one after another, by priority and then by arriva
   t.teardown(worker.close)
   for (const id of ids) await service.until(id, 'completed')
   const { generations, maxInFlight } = service.simulator.state()
-  t.same(generations.map(({ prompt }) => prompt), ['c', 'e', 'a', 'b', 'd'])
+  t.same(generations.map(({ prompt }) => prompt), ['c', 'a', 'e', 'b', 'd'])
   t.equal(maxInFlight, 1, 'the server never had two at once')
+})
+
+t.test('a job of low priority does not wait for all later ones of high priority', async t => {
+  const service = await startService(t, { worker: 'none' })
+  const low = await service.submit(quick, { priority: 1 })
+  for (let count = 1; count <= 20; count++) await service.submit(quick, { priority: 10 })
+  const position = Number((await service.job(low)).queue_position)
+  t.ok(position > 1 && position <= 9, `8 turns of priority 10 for one of priority 1: ${position}`)
 })
 
 t.test('a cancelled waiting job leaves the queue and never reaches the server', async t => {

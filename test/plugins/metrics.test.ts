@@ -102,7 +102,7 @@ t.test('the dashboard shows every queue, also of servers that come later', async
     const found = queues.map(({ displayName, name }) => displayName ?? name)
     return found.includes('Later') ? found : undefined
   })
-  t.same(names.toSorted(), ['Downloads', 'Later', 'Main', 'Maintenance', 'Webhooks'])
+  t.same(names.toSorted(), ['Downloads', 'Later', 'Main', 'Maintenance', 'Waiting', 'Webhooks'])
 })
 
 t.test('the dashboard is read-only by default; otherwise only its own page can use its buttons', async t => {

@@ -40,7 +40,7 @@ t.test('each file of queues/ that opens a queue is registered', async t => {
 
 t.test('every queue that a process opens is registered', async t => {
   t.same((await openedQueues()).toSorted(), queues.map(({ queue }) => queue.name).toSorted())
-  t.same(names, ['Main', 'Webhooks', 'Downloads', 'Maintenance', 'Florence'])
+  t.same(names, ['Waiting', 'Main', 'Webhooks', 'Downloads', 'Maintenance', 'Florence'])
 })
 
 t.test('metrics, dashboard and doctor show every registered queue', async t => {

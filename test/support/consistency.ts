@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Redis } from 'ioredis'
 import { parseJob, type Job } from '../../src/jobs/job.ts'
 import type { Keys } from '../../src/lib/keys.ts'
+import { findPoolProblems } from './pool-consistency.ts'
 
 /** The Redis, images and events of a service's jobs. */
 export interface Traces {
@@ -24,7 +25,7 @@ const endStatuses = ['completed', 'failed', 'cancelled']
 
 /**
  * The inconsistencies in the jobs of an idle service. In a consistent one, each accepted job has ended exactly once,
- * records, indexes and queues agree, images that records name exist, and no process ended by an error of its own.
+ * records, indexes and pool agree, images that records name exist, and no process ended by an error of its own.
  */
 export async function findProblems (accepted: Iterable<string>, traces: Traces): Promise<string[]> {
   const jobs = await readJobs(traces)
@@ -32,14 +33,15 @@ export async function findProblems (accepted: Iterable<string>, traces: Traces):
     ...[...accepted].filter(id => !endStatuses.includes(jobs.get(id)?.status ?? '')).map(id =>
       `${id} was accepted and is ${jobs.get(id)?.status ?? 'lost'}`),
     ...await eventProblems(traces, jobs),
-    ...await indexProblems(traces, jobs),
+    ...await findIndexProblems(traces, jobs),
+    ...await findPoolProblems(traces),
     ...await imageProblems(traces, jobs),
     ...processProblems(traces)
   ]
 }
 
 /** Every job that has a record, by id. */
-export async function readJobs ({ look, keys }: Traces): Promise<Map<string, Job>> {
+export async function readJobs ({ look, keys }: Pick<Traces, 'look' | 'keys'>): Promise<Map<string, Job>> {
   const jobs = new Map<string, Job>()
   const beginning = keys.key('job', '')
   for (const name of await namesOf(look, `${beginning}*`)) {
@@ -77,7 +79,12 @@ async function eventProblems (traces: Traces, jobs: ReadonlyMap<string, Job>): P
   })
 }
 
-async function indexProblems ({ look, keys }: Traces, jobs: ReadonlyMap<string, Job>): Promise<string[]> {
+/** Where indexes and records differ, at any moment. */
+export async function findIndexProblems (
+  traces: Pick<Traces, 'look' | 'keys'>, known?: ReadonlyMap<string, Job>
+): Promise<string[]> {
+  const { look, keys } = traces
+  const jobs = known ?? await readJobs(traces)
   const wanted = new Map<string, Set<string>>()
   for (const { id, keyId, serverId, status } of jobs.values()) {
     for (const key of keyId === null ? ['*'] : ['*', keyId]) {
@@ -96,9 +103,6 @@ async function indexProblems ({ look, keys }: Traces, jobs: ReadonlyMap<string, 
     const expected = wanted.get(name) ?? new Set()
     for (const id of found) if (!expected.has(id)) problems.push(`${name} has ${id}, which does not belong there`)
     for (const id of expected) if (!found.has(id)) problems.push(`${name} lacks ${id}`)
-  }
-  for (const name of await namesOf(look, keys.key('line', '*'))) {
-    problems.push(`${name} still has ${await look.zcard(name)} jobs`)
   }
   return problems
 }

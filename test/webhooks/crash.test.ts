@@ -3,7 +3,7 @@ import { createWebhookQueue } from '../../queues/webhooks.ts'
 import { startWorker } from '../../src/main/worker.ts'
 import { createLeaseStore, describeHolder } from '../../src/servers/lease.ts'
 import { createOutbox, deliveryOf } from '../../src/webhooks/outbox.ts'
-import { quick, silentLogger, startService } from '../helper.ts'
+import { claimNext, quick, silentLogger, startService } from '../helper.ts'
 import { type Received, type Respond, startReceiver as startReceiverWith } from './receiver.ts'
 
 // There is no delivery until a test starts a worker.
@@ -23,7 +23,9 @@ async function endByHand (id: string): Promise<void> {
   const [server] = registry.list()
   const claim = { id, run: 1, serverId: server?.id ?? '', owner: 'this test' }
   const lease = await createLeaseStore(redis, keys, describeHolder(claim.owner)).acquire(claim.serverId, 10)
-  await store.start(claim, lease.kind === 'taken' ? lease.fence : 0)
+  const fence = lease.kind === 'taken' ? lease.fence : 0
+  await claimNext(services, claim.serverId, fence)
+  await store.start(claim, fence)
   await store.end(claim, 'failed', { error: { code: 'a1111_error', message: 'It broke.', failureClass: 'passing' } })
   await store.end(claim, 'failed', { error: { code: 'a1111_error', message: 'It broke.', failureClass: 'passing' } })
 }

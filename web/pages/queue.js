@@ -29,8 +29,7 @@ export function QueuePage ({ route }) {
   const search = route.query.get('search') ?? ''
   const view = views.includes(requestedView) ? requestedView : search === '' ? '' : 'all'
   const known = useLive(signal => servers.list(signal), [])
-  const lines = server === '' ? known.data?.map(({ alias }) => alias) ?? [] : [server]
-  const { data, error, reload } = useLive(signal => readOverview({ server, lines }, signal), [server, lines.join('\n')])
+  const { data, error, reload } = useLive(signal => readOverview({ server }, signal), [server])
   const changed = () => {
     reload()
     known.reload()
@@ -87,7 +86,7 @@ function Overview ({ data: { groups, totals }, server, onChanged }) {
 /** All jobs of one state. Reads and renders only the visible ones. */
 function JobList ({ view, server, search, onChanged }) {
   const status = view === 'all' ? '' : view
-  const isLine = status === 'pending' && server !== '' && search === ''
+  const isLine = status === 'pending' && search === ''
   const filter = { status, server, search, order: isLine ? 'line' : status === 'pending' ? 'asc' : 'desc' }
   const pages = useJobPages(filter)
   const selection = useSelection(pages.idsBetween)
@@ -123,7 +122,7 @@ function JobList ({ view, server, search, onChanged }) {
 
   return html`
     <h2 class="out-of-sight">Jobs</h2>
-    ${isLine && html`<p class="hint">In the order of the queue of ${server}.</p>`}
+    ${isLine && html`<p class="hint">${server === '' ? 'In the order in which they run.' : `The jobs that ${server} can run, in their order.`}</p>`}
     ${shown < total && html`<p class="hint" role="status">The first ${numberText(shown)} of ${numberText(total)} jobs.</p>`}
     <${VirtualList} total=${shown} label="Jobs" onShow=${onShow} row=${row} />
     <${SelectionBar} selection=${selection} total=${total} asOf=${asOf} filter=${filter} onDone=${changed} />`

@@ -96,7 +96,7 @@ async function fillUp ({ environment: { redis }, caller }: Fleet, like: Job, cou
   const { id } = await caller.get(`/api/v1/servers/${alias}`) as { id: string }
   await fill(redis, like, {
     count, serverIds: [id], keyIds: [null], endOf: () => 'pending', promptOf: () => ''
-  }, { entriesLua })
+  }, entriesLua)
   await redis.set('filled', count)
   await until(async () => /aof_rewrite_in_progress:0\s+aof_rewrite_scheduled:0/.test(await redis.info('persistence')),
     'Redis has rewritten its file', 300_000)

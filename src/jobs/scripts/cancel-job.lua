@@ -7,28 +7,24 @@
   Answers { 'cancelled' } | { 'requested' } | { 'ended', status } | { 'gone' }
 ]]
 --- @include "../../events/scripts/publish"
---- @include "includes/record"
 --- @include "includes/has-ended"
---- @include "includes/indexes"
---- @include "includes/queue"
---- @include "includes/entry"
+--- @include "includes/give-back"
 --- @include "includes/webhook"
 local id = ARGV[1]
-local job = readJob(id)
-if not job then return { 'gone' } end
-if hasEnded(job.status) then return { 'ended', job.status } end
+local record = readJob(id)
+if not record then return { 'gone' } end
+if hasEnded(record.status) then return { 'ended', record.status } end
 local moment = milliseconds()
 redis.call('HSETNX', jobKey(id), 'cancel', moment)
 redis.call('HSET', jobKey(id), 'updated', moment)
-if job.status == 'processing' then
+if record.status == 'processing' then
   redis.call('PUBLISH', KEYS[1] .. 'channel:cancel', id)
   return { 'requested' }
 end
+leaveWaiting(id, record, readPooled(id))
 redis.call('HSET', jobKey(id), 'status', 'cancelled', 'ended', moment)
-redis.call('HDEL', jobKey(id), 'place')
-redis.call('ZREM', queueKey(job.server), id)
-removeRunEntry(job.server, id, job.run)
-changeStatus(id, job.arrival, job.key, job.server, 'pending', 'cancelled')
-publish('cancelled', id, job.server, job.key, 'cancelled')
+redis.call('HDEL', KEYS[1] .. 'skips', id)
+changeStatus(id, record.arrival, record.key, record.server, 'pending', 'cancelled')
+publish('cancelled', id, record.server, record.key, 'cancelled')
 enqueueWebhook('job.cancelled', id)
 return { 'cancelled' }

@@ -1,34 +1,38 @@
 --[[
-  Creates the record of a job and its queue entry, enters it into the indexes and the queue of its server, and publishes
-  `accepted`.
+  Creates the record of a job, enters it into the indexes and the pool, adds its queue entry, publishes `accepted`, and
+  gives it to an idle server.
 
   KEYS[1]   common beginning of every key
   ARGV[1]   id of the job
-  ARGV[2]   id of the server
+  ARGV[2]   id of the server that it needs, or '' for any
   ARGV[3]   id of the access key, or ''
   ARGV[4]   priority, 1 to 10
-  ARGV[5]   lane
-  ARGV[6]   id of the bulk, or ''
-  ARGV[7]   submission, JSON
-  ARGV[8]   prompt, for searches
-  ARGV[9]   webhook, JSON, or ''
-  ARGV[10]  events of the webhook as `,one,other,`
-  ARGV[11]  workload
-  ARGV[12]  latest time, in milliseconds: after it the client already got the answer that there is no job
-  ARGV[13]  how many jobs of the access key can wait, or ''
-  ARGV[14]  id of the group that is submitted together
-  ARGV[15]  how many jobs the group has
+  ARGV[5]   id of the bulk, or ''
+  ARGV[6]   submission, JSON
+  ARGV[7]   prompt, for searches
+  ARGV[8]   webhook, JSON, or ''
+  ARGV[9]   events of the webhook as `,one,other,`
+  ARGV[10]  workload
+  ARGV[11]  latest time, in milliseconds: after it the client already got the answer that there is no job
+  ARGV[12]  how many jobs of the access key can wait, or ''
+  ARGV[13]  id of the group that is submitted together
+  ARGV[14]  how many jobs the group has
+  ARGV[15]  class
+  ARGV[16]  needs of the class, JSON
+  ARGV[17]  predicted work in milliseconds
+  ARGV[18]  weight
+  ARGV[19]  user within the access key, or ''
+  ARGV[20]  the dial, JSON
 
-  Answers { 'created', position, timestamp } | { 'exists' } | { 'late' } | { 'full', waiting jobs }
+  Answers { 'created', position, timestamp, server or '' } | { 'exists' } | { 'late' } | { 'full', waiting jobs }
 ]]
 --- @include "../../events/scripts/publish"
---- @include "includes/record"
---- @include "includes/indexes"
---- @include "includes/queue"
---- @include "includes/entry"
+--- @include "includes/claim"
+--- @include "includes/lease"
+--- @include "includes/offer"
 --- @include "includes/waiting-limit"
-local id, server, key, priority, lane, bulk, submission, prompt, webhook, events, cost, last = unpack(ARGV)
-local most, group, size = unpack(ARGV, 13)
+local id, target, key, priority, bulk, submission, prompt, webhook, events, workload, last = unpack(ARGV)
+local most, group, size, class, needs, ms, weight, user, dial = unpack(ARGV, 12)
 if redis.call('EXISTS', jobKey(id)) == 1 then return { 'exists' } end
 local created = milliseconds()
 if created > tonumber(last) then return { 'late' } end
@@ -38,19 +42,24 @@ if waiting then return { 'full', waiting } end
 local arrival = math.max(created * 1000, tonumber(redis.call('GET', KEYS[1] .. 'arrival') or 0) + 1)
 arrival = string.format('%.0f', arrival)
 redis.call('SET', KEYS[1] .. 'arrival', arrival)
-local score = nextScore(lane)
-redis.call('HSET', jobKey(id), 'status', 'pending', 'server', server, 'priority', priority, 'run', 1, 'lane', lane,
-  'place', score, 'arrival', arrival, 'created', created, 'updated', created, 'submission', submission,
-  'prompt', prompt, 'cost', cost)
+local job = {
+  id = id, share = key, list = key, class = class, needs = needs, ms = ms, weight = weight, user = user,
+  priority = priority, target = target
+}
+job.order = orderOfArrival(job)
+redis.call('HSET', jobKey(id), 'status', 'pending', 'server', target, 'priority', priority, 'run', 1,
+  'arrival', arrival, 'created', created, 'updated', created, 'submission', submission, 'prompt', prompt,
+  'cost', workload, 'share', key, 'user', user, 'target', target)
 if key ~= '' then redis.call('HSET', jobKey(id), 'key', key) end
 if webhook ~= '' then redis.call('HSET', jobKey(id), 'webhook', webhook, 'webhookEvents', events) end
 if bulk ~= '' then
   redis.call('HSET', jobKey(id), 'bulk', bulk)
   redis.call('ZADD', KEYS[1] .. 'bulk:' .. bulk .. ':jobs', arrival, id)
 end
-redis.call('ZADD', queueKey(server), score, id)
-addRunEntry(server, id, 1, lane, 0)
-enterIndexes(id, arrival, key, server, 'pending')
-local position = positionOf(server, id)
-publish('accepted', id, server, key, 'pending', { position = position, priority = tonumber(priority) })
-return { 'created', position, created }
+enterPool(job)
+enterIndexes(id, arrival, key, target, 'pending')
+addEntry('waiting', id .. '_1', id, '1', priority, 0)
+local position = positionInPool(job)
+publish('accepted', id, target, key, 'pending', { position = position, priority = tonumber(priority) })
+local server = offer(class, dial)
+return { 'created', position, created, server or target }

@@ -15,38 +15,69 @@ function load<Args extends readonly ScriptArgument[], Answer> (
   return loadScript(new URL(`${name}.lua`, import.meta.url), externals)
 }
 
-/** The scripts that also change queue entries. */
-export type QueueScripts = ReturnType<typeof loadQueueScripts>
-
 /** @param queueEntries Lua functions that add and remove queue entries, from `QueuePort` */
 export function loadQueueScripts (queueEntries: string) {
   const externals = { 'queue-entries': queueEntries }
-
   return {
     createJob: load<[
-      id: string, server: string, key: string, priority: number, lane: number, bulk: string, submission: string,
-      prompt: string, webhook: string, events: string, workload: string, last: number, most: number | '',
-      group: string, size: number
-    ], ['created', position: number, createdAt: number] | ['exists'] | ['late'] | ['full', waiting: number]>(
-      'create-job', externals),
+      id: string, target: string, key: string, priority: number, bulk: string, submission: string, prompt: string,
+      webhook: string, events: string, workload: string, last: number, most: number | '', group: string, size: number,
+      jobClass: string, needs: string, ms: number, weight: number, user: string, dial: string
+    ], ['created', position: number, createdAt: number, server: string] | ['exists'] | ['late'] |
+      ['full', waiting: number]>('create-job', externals),
 
-    cancelJob: load<[id: string], ['cancelled' | 'requested'] | ['ended', EndStatus] | ['gone']>(
-      'cancel-job', externals),
+    claimJob: load<[server: string, fence: number, facts: string, dial: string, idle: 'idle' | ''],
+      ['claimed', passedOver: number, id: string, record: string[]] | ['ready' | 'lease_lost'] |
+      ['none', restMs: number] |
+      ['unknown', ...classes: string[]]>('claim-job', externals),
+
+    unclaimJob: load<[
+      server: string, id: string, fence: number | '', jobClass: string, needs: string, restMs: number, dial: string
+    ], string[]>('unclaim-job', externals),
 
     returnJob: load<[
-      id: string, run: number, owner: string, lane: number, used: 0 | 1, crashes: 0 | 1, attempts: string,
-      disposition: 'answers' | 'gone' | 'unsent' | 'stopped', allowed: number, error: string, fence: number | '',
-      delay: number
-    ], ['returned' | 'cancelled' | 'spent' | 'superseded' | 'lease_lost']>('return-job', externals),
+      id: string, run: number, owner: string, jobClass: string, needs: string, used: 0 | 1, crashes: 0 | 1,
+      attempts: string, disposition: 'answers' | 'gone' | 'unsent' | 'stopped', allowed: number, error: string,
+      fence: number | '', restMs: number, dial: string
+    ], ['returned', run: string] | ['cancelled' | 'spent' | 'superseded' | 'lease_lost']>('return-job', externals),
 
-    retryJob: load<[id: string, lane: number, most: number | ''],
-      ['entered'] | ['active', JobStatus] | ['full', waiting: number] | ['gone']>('retry-job', externals),
+    cancelJob: load<[id: string],
+      ['cancelled' | 'requested'] | ['ended', EndStatus] | ['gone']>('cancel-job', externals),
+
+    retryJob: load<[id: string, most: number | '', jobClass: string, needs: string, dial: string],
+      ['entered', run: string, position: number] | ['active', JobStatus] | ['full', waiting: number] |
+      ['gone']>('retry-job', externals),
+
+    adoptJob: load<[
+      id: string, server: string, fence: number, target: string, jobClass: string, needs: string, ms: number,
+      weight: number, user: string
+    ], 0 | 1>('adopt-job', externals),
+
+    repairWaiting: load<[what: 'missing' | 'void', after: string, most: number], [last: string, changed: number]>(
+      'repair-waiting', externals),
+
+    readPool: load<[most: number, ...servers: string[]], PoolReading>('read-pool', externals),
+
+    readOrder: load<[server: string, most: number], string[]>('read-order', externals),
 
     moveJob: load<[
-      id: string, server: string, lane: number | 'first', run: number | '', priority: number | ''
-    ], ['moved' | 'there' | 'superseded' | 'gone'] | ['not_pending', JobStatus]>('move-job', externals)
+      id: string, how: 'first' | 'express' | 'before' | 'priority' | 'target' | 'renew', value: string | number,
+      detail: string | number, needs: string, dial: string
+    ], ['moved', run: string, position: number] | ['not_pending', JobStatus] |
+      ['there'] | ['not_waiting'] | ['superseded'] | ['gone']>('move-job', externals)
   }
 }
+
+/** What the forecast reads of the pool and the servers. */
+export type PoolReading = [
+  virtual: string, waiting: number, shares: string[],
+  jobs: Array<[id: string, key: string, workload: string, list: string, order: string, member: string, skips: string]>,
+  servers: Array<[costs: string, running: JobFacts[], claimed: JobFacts[], can: string[], own: string]>,
+  classes: string[]
+]
+
+/** The scripts that also change queue entries. */
+export type QueueScripts = ReturnType<typeof loadQueueScripts>
 
 export const startJob = load<[id: string, run: number, server: string, owner: string, fence: number],
   ['started' | 'gone' | 'superseded' | 'lease_lost']>('start-job')
@@ -65,11 +96,14 @@ export const removeJob = load<[id: string, ...outputs: string[]],
 export const forgetOutput = load<[id: string, before: string, after: string, name: string],
   ['forgotten' | 'changed' | 'gone']>('forget-output')
 
+/** The position of a waiting job, from 1; 0 if it does not wait. */
+export const readPosition = load<[id: string], number>('read-position')
+
+/** Notes for classes of jobs whether a server can run them, as `class, answer, …`. */
+export const noteClasses = load<[server: string, fence: number, ...answers: string[]], 0 | 1>('note-classes')
+
 /** Id, access key, workload, start and progress of a job. */
 export type JobFacts = [id: string, key: string, workload: string, started: string, progress: string]
-
-export const readQueue = load<[server: string, most: number],
-  [costs: string, length: number, running: JobFacts[], waiting: JobFacts[]]>('read-queue')
 
 export const matchText = load<[text: string, application: string, user: string, ...ids: string[]], string[]>('match-text')
 

@@ -1,42 +1,95 @@
 --[[
-  Gives a waiting job another server, another lane, or only a new run, and replaces its queue entry.
+  Changes where a waiting job waits: its place among the jobs of its share, the express list, the server that it needs,
+  its priority, or only its run, which makes its former queue entry void.
 
   KEYS[1]  common beginning of every key
   ARGV[1]  id of the job
-  ARGV[2]  id of the server
-  ARGV[3]  lane, or `first` for a lane ahead of all jobs that wait there
-  ARGV[4]  run that must wait, or '' for any
-  ARGV[5]  new priority, or ''
+  ARGV[2]  `first` of its share | `express` | `before` another job | `priority` | `target` | `renew`
+  ARGV[3]  for `before` the other job; for `priority` the priority; for `target` the id of the server, or '' for any;
+           for `renew` the run that must wait
+  ARGV[4]  for `priority` the weight; for `before` `own` if the other job must be of the same share, else `any`;
+           for `target` the class
+  ARGV[5]  for `target` the needs of the class, JSON; else ''
+  ARGV[6]  the dial, JSON
 
-  Answers { 'moved' } | { 'there' } | { 'not_pending', status } | { 'superseded' } | { 'gone' }
+  Answers { 'moved', new run, position } | { 'there' } | { 'not_pending', status } | { 'not_waiting' } (the other job) |
+    { 'superseded' } | { 'gone' }
 ]]
 --- @include "../../events/scripts/publish"
---- @include "includes/record"
---- @include "includes/indexes"
---- @include "includes/queue"
---- @include "includes/entry"
-local id, server, lane, expected, priority = unpack(ARGV)
-local job = readJob(id)
-if not job then return { 'gone' } end
-if job.status ~= 'pending' then return { 'not_pending', job.status } end
-if expected ~= '' and expected ~= job.run then return { 'superseded' } end
-if lane == 'first' then
-  local head = redis.call('ZRANGE', queueKey(server), 0, 0)[1]
-  if head == id then return { 'there' } end
-  local ahead = head and redis.call('HGET', jobKey(head), 'lane') or job.lane
-  lane = string.format('%.0f', math.max(1, math.min(tonumber(ahead) - 1, tonumber(job.lane))))
+--- @include "includes/give-back"
+--- @include "includes/offer"
+local id, how, value, detail, needs, dial = unpack(ARGV)
+local record = readJob(id)
+if not record then return { 'gone' } end
+if record.status ~= 'pending' then return { 'not_pending', record.status } end
+if how == 'renew' and value ~= record.run then return { 'superseded' } end
+local job = readPooled(id)
+local isClaimed = record.server ~= '' and redis.call('ZSCORE', queueKey(record.server), id) and true or false
+
+-- The order between a job and the one ahead of it. Where doubles are used up, the jobs behind make room.
+local function orderBefore (list, other)
+  local member, key = memberOf(other), listKey(list)
+  local rank = redis.call('ZRANK', key, member)
+  if not rank then return nil end
+  if rank == 0 then return other.order - 1 end
+  local previous = redis.call('ZRANGE', key, rank - 1, rank - 1, 'WITHSCORES')
+  local between = (tonumber(previous[2]) + other.order) / 2
+  if between > tonumber(previous[2]) and between < other.order then return between end
+  local behind = redis.call('ZRANGE', key, rank, rank + 999, 'WITHSCORES')
+  local start, last = tonumber(previous[2]), tonumber(behind[#behind])
+  local count = #behind / 2
+  if last <= start + count * 1e-9 then last = start + count end
+  local step = (last - start) / (count + 1)
+  for i = 1, count do
+    local order, moved = start + step * (i + 1), behind[i * 2 - 1]
+    local class, _, _, of = readMember(moved)
+    redis.call('ZADD', key, exact(order), moved)
+    redis.call('ZADD', key .. ':' .. class, exact(order), moved)
+    redis.call('HSET', jobKey(of), 'order', exact(order))
+  end
+  return start + step
 end
-if priority ~= '' then redis.call('HSET', jobKey(id), 'priority', priority) end
-local run = job.run + 1
-local score = lane == job.lane and job.place or nextScore(lane)
-redis.call('ZREM', queueKey(job.server), id)
-redis.call('ZADD', queueKey(server), score, id)
-removeRunEntry(job.server, id, job.run)
-addRunEntry(server, id, run, lane, 0)
-if server ~= job.server then
-  leaveIndexes(id, job.key, job.server, 'pending')
-  enterIndexes(id, job.arrival, job.key, server, 'pending')
+
+if how == 'renew' then
+  local run = nextRun(record)
+  redis.call('HSET', jobKey(id), 'run', run, 'updated', milliseconds())
+  local queue = isClaimed and 'generation-' .. record.server or 'waiting'
+  removeEntry(queue, id .. '_' .. record.run)
+  addEntry(queue, id .. '_' .. run, id, run, job.priority, 0)
+  return { 'moved', run, 1 }
 end
-redis.call('HSET', jobKey(id), 'server', server, 'lane', lane, 'place', score, 'run', run, 'updated', milliseconds())
-publish('moved', id, server, job.key, 'pending', { position = positionOf(server, id), from = job.server })
-return { 'moved' }
+if isClaimed and (how == 'first' or how == 'express' or how == 'before') then return { 'there' } end
+if how == 'first' or how == 'express' then
+  local list = how == 'express' and express or job.share
+  local head = redis.call('ZRANGE', listKey(list), 0, 0, 'WITHSCORES')
+  if head[1] == memberOf(job) and job.list == list then return { 'there' } end
+  leaveWaiting(id, record, job)
+  job.list, job.order = list, head[2] and tonumber(head[2]) - 1 or job.order
+elseif how == 'before' then
+  local other = redis.call('EXISTS', jobKey(value)) == 1 and readPooled(value)
+  if not other or value == id or (detail == 'own' and other.list ~= job.share) then return { 'not_waiting' } end
+  leaveWaiting(id, record, job)
+  local order = orderBefore(other.list, other)
+  if order then
+    job.list, job.order = other.list, order
+  else
+    enterWaiting(id, record, job, 'pending')
+    return { 'not_waiting' }
+  end
+elseif how == 'priority' then
+  leaveWaiting(id, record, job)
+  redis.call('HSET', jobKey(id), 'priority', value)
+  job.priority, job.weight, job.list = value, detail, job.share
+  job.order = orderOfArrival(job)
+else
+  if job.target == value and job.class == detail then return { 'there' } end
+  leaveWaiting(id, record, job)
+  redis.call('HSET', jobKey(id), 'target', value)
+  redis.call('HDEL', jobKey(id), 'fixed')
+  job.target, job.class, job.needs = value, detail, needs
+end
+local run = enterWaiting(id, record, job, 'pending')
+local position = positionInPool(job)
+publish('moved', id, job.target, record.key, 'pending', { position = position, from = record.server })
+offer(job.class, dial)
+return { 'moved', run, position }

@@ -1,32 +1,34 @@
 --[[
-  Puts a failed or cancelled job into the queue again, with a new queue entry, as if it were new.
+  Puts a failed or cancelled job into the pool again, as if it had just arrived.
 
   KEYS[1]  common beginning of every key
   ARGV[1]  id of the job
-  ARGV[2]  lane
-  ARGV[3]  how many jobs of its access key can wait, or ''
+  ARGV[2]  how many jobs of the access key can wait, or ''
+  ARGV[3]  class
+  ARGV[4]  needs of the class, JSON
+  ARGV[5]  the dial, JSON
 
-  Answers { 'entered' } | { 'active', status } | { 'full', waiting jobs } | { 'gone' }
+  Answers { 'entered', run, position } | { 'active', status } | { 'full', waiting jobs } | { 'gone' }
 ]]
 --- @include "../../events/scripts/publish"
---- @include "includes/record"
---- @include "includes/indexes"
---- @include "includes/queue"
---- @include "includes/entry"
+--- @include "includes/give-back"
+--- @include "includes/offer"
 --- @include "includes/waiting-limit"
-local id, lane, most = unpack(ARGV)
-local job = readJob(id)
-if not job then return { 'gone' } end
-if job.status ~= 'failed' and job.status ~= 'cancelled' then return { 'active', job.status } end
-local waiting = waitingBeyond(job.key, most, id, 1)
+local id, most, class, needs, dial = unpack(ARGV)
+local record = readJob(id)
+if not record then return { 'gone' } end
+if record.status ~= 'failed' and record.status ~= 'cancelled' then return { 'active', record.status } end
+local waiting = waitingBeyond(record.key, most, id, 1)
 if waiting then return { 'full', waiting } end
-local moment, run, score = milliseconds(), job.run + 1, nextScore(lane)
+local run = record.run + 1
 redis.call('HDEL', jobKey(id), 'ended', 'started', 'cancel', 'error', 'result', 'used', 'crashes', 'sends',
-  'deaths', 'progress')
-redis.call('HSET', jobKey(id), 'status', 'pending', 'run', run, 'firstRun', run, 'lane', lane, 'place', score,
-  'updated', moment)
-redis.call('ZADD', queueKey(job.server), score, id)
-addRunEntry(job.server, id, run, lane, 0)
-changeStatus(id, job.arrival, job.key, job.server, job.status, 'pending')
-publish('accepted', id, job.server, job.key, 'pending', { position = positionOf(job.server, id) })
-return { 'entered' }
+  'deaths', 'progress', 'fixed', 'charged')
+redis.call('HSET', jobKey(id), 'firstRun', run)
+local job = readPooled(id)
+job.list, job.class, job.needs = job.share, class, needs
+job.order = orderOfArrival(job)
+enterWaiting(id, record, job, record.status)
+local position = positionInPool(job)
+publish('accepted', id, job.target, record.key, 'pending', { position = position })
+offer(class, dial)
+return { 'entered', run, position }

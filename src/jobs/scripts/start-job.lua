@@ -22,12 +22,14 @@ if not job then return { 'gone' } end
 if job.status == 'processing' and job.run == run and job.owner == owner then return { 'started' } end
 if job.status ~= 'pending' or job.run ~= run or job.server ~= server then return { 'superseded' } end
 if not servesUnder(server, fence) then return { 'lease_lost' } end
+-- A job that waits in the pool has this server only as its target.
+if redis.call('ZREM', queueKey(server), id) == 0 then return { 'superseded' } end
+redis.call('ZREM', KEYS[1] .. 'claimed', id)
 local moment = milliseconds()
 redis.call('HSET', jobKey(id), 'status', 'processing', 'owner', owner, 'started', moment, 'updated', moment)
 redis.call('HDEL', jobKey(id), 'progress')
 redis.call('HINCRBY', jobKey(id), 'starts', 1)
 redis.call('HINCRBY', jobKey(id), 'sends', 1)
-redis.call('ZREM', queueKey(server), id)
 changeStatus(id, job.arrival, job.key, server, 'pending', 'processing')
 publish('started', id, server, job.key, 'processing', { run = tonumber(run) })
 enqueueWebhook('job.started', id)

@@ -1,0 +1,232 @@
+import type { Pieces } from '../lib/breaks.ts'
+import { type CostModel, predictSeconds, type Workload } from '../servers/cost-model.ts'
+import {
+  checkpointOn, choose, claim, createPool, enter, type Patience, type Pool, shareOf, type WaitingJob
+} from './claim-rule.ts'
+
+/** When a job is expected to begin and to finish, in seconds from now. */
+export interface JobEstimate {
+  /** 0 for a running job. */
+  readonly startsIn: number
+  readonly endsIn: number
+  /** The end that nine of ten jobs do not exceed. */
+  readonly endsInP90: number
+}
+
+export interface Prediction extends JobEstimate {
+  readonly serverId: string
+  /** Rank among the waiting jobs by their expected begin, from 1. */
+  readonly position: number
+}
+
+export interface ForecastJob extends WaitingJob {
+  readonly workload: Workload | null
+}
+
+/** A server that takes jobs now. */
+export interface ForecastServer {
+  readonly id: string
+  readonly model: CostModel
+  /** Seconds until its running generations are done, and the checkpoint that they leave loaded. */
+  readonly free: number
+  readonly loaded: string
+  /** The checkpoint for jobs that name none; empty if unknown. */
+  readonly own: string
+  readonly loadSeconds: number
+  canRun (job: WaitingJob): boolean
+  /** The jobs that it claimed and has not begun, in their order. */
+  readonly claimed: readonly ForecastJob[]
+}
+
+export interface PoolSnapshot {
+  /** The virtual time of the pool. */
+  readonly now: number
+  readonly shares: ReadonlyArray<{ readonly name: string, readonly weight: number, readonly tag: number }>
+  /** The first jobs of the pool in the fair order, and the number of all. The forecast changes the former. */
+  readonly jobs: readonly ForecastJob[]
+  readonly waiting: number
+  readonly servers: readonly ForecastServer[]
+  readonly patience: Patience
+  /** How much longer than predicted nine of ten jobs waited lately, as a factor: newcomers went ahead of them. */
+  readonly lateness: number
+}
+
+export interface Forecast {
+  /** Of the waiting jobs that some server will run, claimed ones included, in the order of their expected begin. */
+  readonly jobs: ReadonlyMap<string, Prediction>
+  /** Of a job that waits behind all that were read, by its rank in the pool, from 1; null if none of those begins. */
+  beyond (rank: number): Omit<Prediction, 'serverId'> | null
+}
+
+/** 90 % of a normal distribution lie below its mean and this many deviations. */
+const ninety = 1.28
+/** Deviation of a generation from its predicted time, as a share of it, while a server has few samples; the least. */
+const deviation = { unknown: 0.3, least: 0.02 }
+const fewSamples = 5
+/** Claims between two chances for other work. */
+const claimsAtOnce = 100
+
+interface BusyServer {
+  readonly server: ForecastServer
+  readonly deviation: number
+  free: number
+  /** Of `free`. */
+  variance: number
+  loaded: string
+}
+
+/** Runs the rule of claims forward over all servers, as if no other job arrived. */
+export function * runForward (snapshot: PoolSnapshot): Pieces<Forecast> {
+  const pool = poolOf(snapshot)
+  const busy = snapshot.servers.map((server): BusyServer =>
+    ({ server, deviation: deviationOf(server.model), free: server.free, variance: 0, loaded: server.loaded }))
+  const found: Array<Omit<Prediction, 'position'> & { readonly id: string }> = []
+
+  function run (one: BusyServer, job: ForecastJob): void {
+    const { server: { id: serverId, model }, loaded, free: startsIn } = one
+    const checkpoint = checkpointOn(job, { own: one.server.own, loaded })
+    const workload = job.workload === null ? null : { ...job.workload, checkpoint }
+    const seconds = predictSeconds(model, workload, loaded) ?? job.ms / 1000
+    one.free += seconds
+    one.variance += (one.deviation * seconds) ** 2
+    one.loaded = checkpoint
+    const endsInP90 = startsIn * snapshot.lateness + seconds + ninety * Math.sqrt(one.variance)
+    found.push({ id: job.id, serverId, startsIn, endsIn: one.free, endsInP90 })
+  }
+
+  for (const one of busy) {
+    for (const job of one.server.claimed) run(one, job)
+  }
+  const held = new Map<string, number>()
+  for (const { loaded } of busy) count(held, loaded, 1)
+  const open = [...busy]
+  for (let claims = 1; open.length > 0; claims++) {
+    if (claims % claimsAtOnce === 0) yield
+    const at = indexOfFirst(open)
+    const one = open[at] as BusyServer
+    const { server, loaded } = one
+    const { own, loadSeconds } = server
+    count(held, loaded, -1)
+    const canRun = (job: WaitingJob) => server.canRun(job)
+    const choice = choose(pool, { canRun, loaded, own, loadSeconds, held }, snapshot.patience)
+    if (choice === null) {
+      count(held, loaded, 1)
+      open.splice(at, 1)
+      continue
+    }
+    claim(pool, choice)
+    run(one, choice.job as ForecastJob)
+    count(held, one.loaded, 1)
+  }
+  return rank(found, snapshot)
+}
+
+function rank (
+  found: ReadonlyArray<Omit<Prediction, 'position'> & { readonly id: string }>, { jobs: read }: PoolSnapshot
+): Forecast {
+  const sorted = found.toSorted((one, other) => one.startsIn - other.startsIn)
+  const last = sorted.at(-1)
+  return {
+    jobs: new Map(sorted.map(({ id, ...prediction }, index) => [id, { ...prediction, position: index + 1 }])),
+    beyond (rankInPool) {
+      if (last === undefined) return null
+      const more = Math.max(1, rankInPool - read.length)
+      const each = last.endsIn / sorted.length
+      const [startsIn, endsIn] = [last.endsIn + (more - 1) * each, last.endsIn + more * each]
+      return { startsIn, endsIn, endsInP90: endsIn * last.endsInP90 / last.endsIn, position: sorted.length + more }
+    }
+  }
+}
+
+function poolOf ({ now, shares, jobs }: PoolSnapshot): Pool {
+  const pool = createPool()
+  pool.now = now
+  for (const { name, weight, tag } of shares) Object.assign(shareOf(pool, name), { weight, tag })
+  for (const job of jobs) enter(pool, job)
+  return pool
+}
+
+function indexOfFirst (servers: readonly BusyServer[]): number {
+  let first = 0
+  for (let index = 1; index < servers.length; index++) {
+    if ((servers[index] as BusyServer).free < (servers[first] as BusyServer).free) first = index
+  }
+  return first
+}
+
+function count (held: Map<string, number>, checkpoint: string, change: number): void {
+  if (checkpoint !== '') held.set(checkpoint, (held.get(checkpoint) ?? 0) + change)
+}
+
+/** How far the last generations were from their predicted times, relative to these. */
+function deviationOf (model: CostModel): number {
+  if (model.recent.length < fewSamples) return deviation.unknown
+  const errors = model.recent.map(({ workload, loaded, seconds }) => {
+    const predicted = predictSeconds(model, workload, loaded) ?? seconds
+    return Math.abs(seconds - predicted) / predicted
+  }).sort((one, other) => one - other)
+  // The median of absolute errors, made a standard deviation; single outliers do not count.
+  return Math.max(deviation.least, 1.48 * (errors[Math.floor(errors.length / 2)] ?? deviation.unknown))
+}
+
+/** Waits that are remembered, and what is assumed before: nine of ten jobs wait at most a quarter longer. */
+const rememberedWaits = 100
+const assumedWaits = [1, 1, 1, 1, 1, 1, 1, 1.1, 1.25, 1.5]
+/** Shorter predictions, in seconds, say nothing of newcomers. */
+const leastWait = 3
+
+/** Learns how much longer jobs wait than predicted at first. */
+export interface Lateness {
+  /** The factor that nine of ten jobs did not exceed. */
+  factor (): number
+  note (predicted: number, waited: number): void
+}
+
+export function createLateness (): Lateness {
+  let factors: readonly number[] = assumedWaits
+  return {
+    factor () {
+      const sorted = factors.toSorted((one, other) => one - other)
+      return Math.max(1, sorted[Math.floor(sorted.length * 0.9)] ?? 1)
+    },
+    note (predicted, waited) {
+      if (predicted >= leastWait) factors = [...factors, waited / predicted].slice(-rememberedWaits)
+    }
+  }
+}
+
+/** Why a server takes no job now. */
+export type ServerCondition = 'open' | 'paused' | 'draining' | 'off' | 'down'
+
+export interface Obstacles {
+  /** The servers that have what the job needs. */
+  readonly able: ReadonlyArray<{ readonly alias: string, readonly condition: ServerCondition }>
+  /** Alias of the server that the job names, null if it was removed, undefined if the job names none. */
+  readonly target?: string | null
+  /** The checkpoint that it names, if any. */
+  readonly checkpoint: string | null
+  /** Whether this service serves servers at all now. */
+  readonly processes: boolean
+}
+
+const conditions: Record<ServerCondition, string> = {
+  open: 'is up', paused: 'is paused', draining: 'takes no more jobs', off: 'is switched off', down: 'does not answer'
+}
+
+/** Why no time can be given for a job that waits; null if a server can run it. */
+export function whyNever ({ able, target, checkpoint, processes }: Obstacles): string | null {
+  if (!processes) return 'All queues are paused.'
+  if (able.some(({ condition }) => condition === 'open')) return null
+  if (target === null) return 'The server that it names was removed.'
+  const [first] = able
+  if (target !== undefined) {
+    return first === undefined
+      ? `The server "${target}" lacks what it needs.`
+      : `The server "${target}" ${conditions[first.condition]}.`
+  }
+  const what = checkpoint === null ? 'can run it' : `has "${checkpoint}"`
+  if (first === undefined) return `No server ${what}.`
+  if (able.every(({ condition }) => condition === 'paused')) return `Every server that ${what} is paused.`
+  if (able.every(({ condition }) => condition === 'down')) return `No server that ${what} is up.`
+  return `No server that ${what} takes jobs now.`
+}

@@ -1,0 +1,219 @@
+--[[
+  The choice of the next job of a server, and the claim. The caller has checked the lease.
+  A job is never passed over more often than its patience; within that, the loaded checkpoint goes first.
+]]
+--- @include "../../../redis/scripts/clock"
+--- @include "pool"
+--- @include "indexes"
+--- @include "queue"
+--- @external "queue-entries"
+-- Jobs of a list that are read at once, and jobs of other servers after which only the lists of classes are read.
+local page, skippedAtMost = 16, 48
+
+-- The checkpoint that a class needs, '' for the server's own: class ids are `<checkpoint>-<rest>`.
+local function checkpointOf (class, server)
+  local named = string.match(class, '^([^-]*)-')
+  if named and named ~= '' then return named end
+  return server.default == '' and server.loaded or server.default
+end
+
+-- The jobs of one share that the server can run, in their order, read as they are needed.
+local function openList (share, can)
+  local list, from, found, at, skipped = listKey(share), 0, {}, 0, 0
+
+  local function readClasses ()
+    local all = {}
+    for class, answer in pairs(can) do
+      if answer == '1' then
+        local members = redis.call('ZRANGE', list .. ':' .. class, 0, 255, 'WITHSCORES')
+        for i = 1, #members, 2 do table.insert(all, { member = members[i], order = tonumber(members[i + 1]) }) end
+      end
+    end
+    table.sort(all, function (one, other)
+      if one.order ~= other.order then return one.order < other.order end
+      return one.member < other.member
+    end)
+    local known = {}
+    for _, member in ipairs(found) do known[member] = true end
+    for _, entry in ipairs(all) do
+      if not known[entry.member] then table.insert(found, entry.member) end
+    end
+    from = nil
+  end
+
+  return function ()
+    while at >= #found and from do
+      local members = redis.call('ZRANGE', list, from, from + page - 1)
+      from = #members == page and from + page or nil
+      for _, member in ipairs(members) do
+        if can[string.match(member, '^[^:]*')] == '1' then
+          table.insert(found, member)
+        else
+          skipped = skipped + 1
+        end
+      end
+      if from and skipped > skippedAtMost then readClasses() end
+    end
+    at = at + 1
+    return found[at]
+  end
+end
+
+-- The jobs among which the server can choose: the fair order, as far as the patience of those ahead reaches. Jobs of
+-- the express list are in it only by themselves.
+local function windowOf (server, can, dial)
+  local window, reach = {}, math.huge
+
+  local function append (entry, patience)
+    local skips = tonumber(redis.call('HGET', KEYS[1] .. 'skips', entry.id) or 0)
+    table.insert(window, entry)
+    reach = math.min(reach, #window - 1 + math.max(0, patience - skips))
+  end
+
+  local function entryOf (member, share, tag)
+    local class, ms, weight, id = readMember(member)
+    return {
+      id = id, member = member, share = share, tag = tag, seconds = tonumber(ms) / 1000, weight = tonumber(weight),
+      checkpoint = checkpointOf(class, server)
+    }
+  end
+
+  local first = not dial.sharesOnly and openList(express, can)()
+  if first then
+    append(entryOf(first, express, nil), 0)
+    return window
+  end
+
+  local open, seen, unread, virtual = {}, 0, {}, virtualNow()
+  -- The share with the least tag that is not open yet.
+  local function nextShare ()
+    if #unread == 0 then
+      local shares = redis.call('ZRANGE', fairKey, seen, seen + page - 1, 'WITHSCORES')
+      seen = seen + #shares / 2
+      for i = #shares - 1, 1, -2 do
+        local tag = tonumber(shares[i + 1])
+        table.insert(unread, { share = shares[i], tag = tag, raw = tag })
+      end
+    end
+    return unread[#unread]
+  end
+
+  -- Tags in the past count as now. Among those, the share with the lesser tag goes first.
+  local function comesBefore (one, other)
+    local tag, otherTag = math.max(one.tag, virtual), math.max(other.tag, virtual)
+    if tag ~= otherTag then return tag < otherTag end
+    if one.raw ~= other.raw then return one.raw < other.raw end
+    return one.share < other.share
+  end
+
+  while #window <= reach and #window < dial.longest do
+    local best, place
+    for i, candidate in ipairs(open) do
+      if not best or comesBefore(candidate, best) then best, place = candidate, i end
+    end
+    local fresh = nextShare()
+    if fresh and (not best or comesBefore(fresh, best)) then
+      table.remove(unread)
+      fresh.tag = math.max(fresh.tag, virtual)
+      fresh.read = openList(fresh.share, can)
+      fresh.member = fresh.read()
+      if fresh.member then
+        fresh.weight = weightOf(fresh.share)
+        local light = redis.call('ZCARD', listKey(fresh.share)) <= dial.lightJobs
+        fresh.patience = light and dial.lightPatience or dial.patience
+        table.insert(open, fresh)
+      end
+    elseif best then
+      local entry = entryOf(best.member, best.share, best.tag)
+      append(entry, best.patience)
+      best.tag = best.tag + entry.seconds / (best.weight * entry.weight)
+      best.member = best.read()
+      if not best.member then table.remove(open, place) end
+    else
+      break
+    end
+  end
+  return window
+end
+
+-- The rank of the job to take, from 1.
+local function choose (window, server, dial)
+  if window[1].share == express then return 1 end
+  for rank, entry in ipairs(window) do
+    if entry.checkpoint == server.loaded then return rank end
+  end
+  local holders, all = {}, redis.call('HGETALL', KEYS[1] .. 'holds')
+  for i = 1, #all, 2 do
+    if all[i] ~= server.id and all[i + 1] ~= '' then holders[all[i + 1]] = (holders[all[i + 1]] or 0) + 1 end
+  end
+  local work = {}
+  for _, entry in ipairs(window) do work[entry.checkpoint] = (work[entry.checkpoint] or 0) + entry.seconds end
+  for rank, entry in ipairs(window) do
+    local others = holders[entry.checkpoint] or 0
+    if others == 0 or work[entry.checkpoint] > dial.share * server.loadSeconds * others then return rank end
+  end
+  return 1
+end
+
+-- What the server can run, by class, and the classes of which it does not say.
+local function classesOf (serverId)
+  local can, unknown = {}, {}
+  local answers = redis.call('HGETALL', KEYS[1] .. 'can:' .. serverId)
+  for i = 1, #answers, 2 do can[answers[i]] = answers[i + 1] end
+  for _, class in ipairs(redis.call('HKEYS', KEYS[1] .. 'class-counts')) do
+    if not can[class] then table.insert(unknown, class) end
+  end
+  return can, unknown
+end
+
+-- Whether a server can run a class, as far as known: one that has not been asked can run what does not need another.
+local function answerOf (serverId, class)
+  local answer = redis.call('HGET', KEYS[1] .. 'can:' .. serverId, class)
+  if answer then return answer end
+  local needs = redis.call('HGET', KEYS[1] .. 'classes', class)
+  local target = needs and needs ~= '' and cjson.decode(needs).target or ''
+  return (target == '' or target == serverId) and '1' or '0'
+end
+
+-- Gives one job of the pool to a server: { id, passed over } or nil.
+local function claimFor (server, can, dial)
+  local window = windowOf(server, can, dial)
+  if #window == 0 then return nil end
+  local rank = choose(window, server, dial)
+  local chosen = window[rank]
+  for i = 1, rank - 1 do redis.call('HINCRBY', KEYS[1] .. 'skips', window[i].id, 1) end
+  redis.call('HDEL', KEYS[1] .. 'skips', chosen.id)
+  local id, moment = chosen.id, milliseconds()
+  local job = readPooled(id)
+  if chosen.tag then
+    for _, entry in ipairs(window) do
+      if entry.share == job.list then
+        local order = tonumber(redis.call('ZSCORE', listKey(job.list), entry.member))
+        local now = tonumber(redis.call('HGET', KEYS[1] .. 'flows:' .. job.list, 'now') or 0)
+        if order > now then keepFlows(job.list, 'now', exact(order)) end
+        break
+      end
+    end
+    if window[1].tag > virtualNow() then redis.call('SET', KEYS[1] .. 'fair-now', exact(window[1].tag)) end
+  end
+  local amount = costOf(job)
+  charge(job.share, amount)
+  leavePool(job)
+  local record = readJob(id)
+  if record.server ~= server.id then
+    leaveIndexes(id, record.key, record.server, 'pending')
+    enterIndexes(id, record.arrival, record.key, server.id, 'pending')
+  end
+  redis.call('HSET', jobKey(id), 'server', server.id, 'claimed', moment, 'charged', exact(amount), 'updated', moment)
+  if string.sub(job.class, 1, 1) == '-' and server.title ~= '' then
+    redis.call('HSETNX', jobKey(id), 'fixed', server.title)
+  end
+  redis.call('ZADD', queueKey(server.id), moment, id)
+  redis.call('ZADD', KEYS[1] .. 'claimed', moment, id)
+  redis.call('HSET', KEYS[1] .. 'holds', server.id, chosen.checkpoint)
+  redis.call('HDEL', KEYS[1] .. 'idle', server.id)
+  local name = id .. '_' .. record.run
+  removeEntry('waiting', name)
+  addEntry('generation-' .. server.id, name, id, record.run, job.priority, 0)
+  return { id, rank - 1 }
+end

@@ -1,0 +1,51 @@
+--[[
+  A waiting job that a server claimed goes back into the pool, with a new run, at its old position.
+]]
+--- @include "../../../redis/scripts/clock"
+--- @include "pool"
+--- @include "indexes"
+--- @include "queue"
+--- @external "queue-entries"
+-- Takes a claimed job away from its server; the caller puts it somewhere else.
+local function takeFromServer (id, record, job)
+  redis.call('ZREM', queueKey(record.server), id)
+  redis.call('ZREM', KEYS[1] .. 'claimed', id)
+  removeEntry('generation-' .. record.server, id .. '_' .. record.run)
+  refund(job)
+end
+
+-- Takes a waiting job from wherever it waits, with its queue entry.
+local function leaveWaiting (id, record, job)
+  local name = id .. '_' .. record.run
+  if record.server ~= '' and redis.call('ZSCORE', queueKey(record.server), id) then
+    takeFromServer(id, record, job)
+  else
+    leavePool(job)
+    redis.call('ZREM', KEYS[1] .. 'resting', id)
+    removeEntry('waiting', name)
+  end
+end
+
+-- The run after this one, as text.
+local function nextRun (record) return string.format('%.0f', record.run + 1) end
+
+-- Enters a job that has no place now into the pool, or lets it rest until then.
+local function enterWaiting (id, record, job, from, due)
+  local run = nextRun(record)
+  if record.server ~= job.target then
+    leaveIndexes(id, record.key, record.server, from)
+    enterIndexes(id, record.arrival, record.key, job.target, 'pending')
+  elseif from ~= 'pending' then
+    changeStatus(id, record.arrival, record.key, record.server, from, 'pending')
+  end
+  redis.call('HSET', jobKey(id), 'status', 'pending', 'server', job.target, 'run', run, 'updated', milliseconds())
+  addEntry('waiting', id .. '_' .. run, id, run, job.priority, 0)
+  if due and due > milliseconds() then
+    redis.call('HSET', jobKey(id), 'list', job.list, 'order', exact(job.order), 'class', job.class, 'needs', job.needs,
+      'ms', job.ms, 'weight', job.weight, 'rest', due - milliseconds())
+    redis.call('ZADD', KEYS[1] .. 'resting', due, id)
+  else
+    enterPool(job)
+  end
+  return run
+end

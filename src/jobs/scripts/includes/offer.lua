@@ -1,0 +1,27 @@
+--[[
+  A job that enters the pool is given to an idle server in the same step, or announced to all servers.
+]]
+--- @include "claim"
+--- @include "lease"
+-- The id of the server that took a job, or nil.
+local function offer (class, dial)
+  local idle, best = redis.call('HGETALL', KEYS[1] .. 'idle'), nil
+  for i = 1, #idle, 2 do
+    local server = cjson.decode(idle[i + 1])
+    if redis.call('HGET', KEYS[1] .. 'can:' .. server.id, class) == '1' and servesUnder(server.id, server.fence) and
+      redis.call('EXISTS', KEYS[1] .. 'lease:' .. server.id) == 1 then
+      server.warm = checkpointOf(class, server) == server.loaded
+      if not best or (server.warm and not best.warm) or (server.warm == best.warm and server.speed < best.speed) then
+        best = server
+      end
+    end
+  end
+  if best then
+    local can, unknown = classesOf(best.id)
+    if #unknown == 0 and redis.call('ZCARD', queueKey(best.id)) == 0 and claimFor(best, can, cjson.decode(dial)) then
+      return best.id
+    end
+  end
+  announce(class)
+  return nil
+end

@@ -1,0 +1,175 @@
+--[[
+  The pool: waiting jobs that belong to no server. Each share (an access key, or '' for all callers without one) has a
+  list of its jobs in their order; between the lists start-time fair queueing decides. The share '!' is the express
+  list of operators: ahead of every share. docs/scheduling.md explains the rule.
+
+  own:<share>          ZSET of members `class:milliseconds:weight:id` by order
+  own:<share>:<class>  the same members of one class
+  fair                 ZSET of the shares that have waiting jobs, by the start tag of their next job
+  finish               HASH of the tags of the other shares, where they are still in the future
+  fair-now             the virtual time
+  flows:<share>        HASH of the finish tags within a share, and `now`
+]]
+--- @include "record"
+local express = '!'
+local fairKey, finishKey = KEYS[1] .. 'fair', KEYS[1] .. 'finish'
+-- Tags of shares without waiting jobs that are kept before those in the past are dropped.
+local keptTags = 1000
+
+local function exact (number) return string.format('%.17g', number) end
+
+local function listKey (share) return KEYS[1] .. 'own:' .. share end
+
+local function memberOf (job)
+  return job.class .. ':' .. job.ms .. ':' .. job.weight .. ':' .. job.id
+end
+
+-- Class, milliseconds, weight and id.
+local function readMember (member)
+  return string.match(member, '^([^:]*):([^:]*):([^:]*):(.*)$')
+end
+
+local function virtualNow () return tonumber(redis.call('GET', KEYS[1] .. 'fair-now') or 0) end
+
+-- The weight of an access key, which its record has.
+local function weightOf (share)
+  return tonumber(redis.call('HGET', KEYS[1] .. 'access-key:' .. share, 'weight') or 1)
+end
+
+-- Virtual seconds that a job costs its share.
+local function costOf (job) return tonumber(job.ms) / 1000 / (weightOf(job.share) * tonumber(job.weight)) end
+
+-- Adds to the tag of a share; a negative amount takes back an earlier charge.
+local function charge (share, amount)
+  local tag = redis.call('ZSCORE', fairKey, share)
+  if tag then
+    -- A share that fell behind, because its servers were away, gets no more than its turn.
+    redis.call('ZADD', fairKey, exact(math.max(tonumber(tag), virtualNow()) + amount), share)
+  else
+    local before = math.max(virtualNow(), tonumber(redis.call('HGET', finishKey, share) or 0))
+    redis.call('HSET', finishKey, share, exact(before + amount))
+  end
+end
+
+-- A share that stays away for longer begins from zero again.
+local flowLifetime = 7 * 86400
+local function keepFlows (share, field, value)
+  redis.call('HSET', KEYS[1] .. 'flows:' .. share, field, value)
+  redis.call('EXPIRE', KEYS[1] .. 'flows:' .. share, flowLifetime)
+end
+
+-- The order of a job that arrives in the list of its share: fair between users, by weight between priorities.
+local function orderOfArrival (job)
+  local flows, flow = KEYS[1] .. 'flows:' .. job.share, job.user .. '|' .. job.priority
+  local known = redis.call('HMGET', flows, 'now', flow)
+  local seconds = tonumber(job.ms) / 1000 / tonumber(job.weight)
+  local order = math.max(tonumber(known[1] or 0), tonumber(known[2] or 0)) + seconds
+  keepFlows(job.share, flow, exact(order))
+  return order
+end
+
+local function enterPool (job)
+  local list, member = listKey(job.list), memberOf(job)
+  if job.list ~= express and redis.call('EXISTS', list) == 0 then
+    local tag = math.max(virtualNow(), tonumber(redis.call('HGET', finishKey, job.list) or 0))
+    redis.call('HDEL', finishKey, job.list)
+    redis.call('ZADD', fairKey, exact(tag), job.list)
+  end
+  redis.call('ZADD', list, exact(job.order), member)
+  redis.call('ZADD', list .. ':' .. job.class, exact(job.order), member)
+  redis.call('HSET', KEYS[1] .. 'classes', job.class, job.needs)
+  redis.call('HINCRBY', KEYS[1] .. 'class-counts', job.class, 1)
+  redis.call('HINCRBY', KEYS[1] .. 'class-ms', job.class, job.ms)
+  redis.call('HSET', jobKey(job.id), 'list', job.list, 'order', exact(job.order), 'class', job.class,
+    'needs', job.needs, 'ms', job.ms, 'weight', job.weight)
+end
+
+local function dropPastTags ()
+  if redis.call('HLEN', finishKey) <= keptTags then return end
+  local now, tags = virtualNow(), redis.call('HGETALL', finishKey)
+  for i = 1, #tags, 2 do
+    if tonumber(tags[i + 1]) <= now then redis.call('HDEL', finishKey, tags[i]) end
+  end
+end
+
+-- Whether the job was in the pool.
+local function leavePool (job)
+  local list, member = listKey(job.list), memberOf(job)
+  if redis.call('ZREM', list, member) == 0 then return false end
+  redis.call('ZREM', list .. ':' .. job.class, member)
+  if redis.call('HINCRBY', KEYS[1] .. 'class-counts', job.class, -1) <= 0 then
+    redis.call('HDEL', KEYS[1] .. 'class-counts', job.class)
+    redis.call('HDEL', KEYS[1] .. 'class-ms', job.class)
+    redis.call('HDEL', KEYS[1] .. 'classes', job.class)
+  else
+    redis.call('HINCRBY', KEYS[1] .. 'class-ms', job.class, -job.ms)
+  end
+  if job.list ~= express and redis.call('EXISTS', list) == 0 then
+    local tag = tonumber(redis.call('ZSCORE', fairKey, job.list) or 0)
+    redis.call('ZREM', fairKey, job.list)
+    if tag > virtualNow() then redis.call('HSET', finishKey, job.list, exact(tag)) end
+    -- A job of this list that comes back keeps its order, so orders go on from here.
+    local flows = KEYS[1] .. 'flows:' .. job.list
+    local now = math.max(tonumber(redis.call('HGET', flows, 'now') or 0), job.order)
+    redis.call('DEL', flows)
+    keepFlows(job.list, 'now', exact(now))
+    dropPastTags()
+  end
+  return true
+end
+
+-- The fields of a job that the pool needs.
+local function readPooled (id)
+  local values = redis.call('HMGET', jobKey(id), 'share', 'list', 'class', 'needs', 'ms', 'weight', 'order', 'user',
+    'priority', 'target', 'charged')
+  return {
+    id = id, share = values[1] or '', list = values[2] or '', class = values[3] or '', needs = values[4] or '',
+    ms = values[5] or '0', weight = values[6] or '1', order = tonumber(values[7] or 0), user = values[8] or '',
+    priority = values[9], target = values[10] or '', charged = tonumber(values[11] or 0)
+  }
+end
+
+-- Takes back what the claim charged.
+local function refund (job)
+  if job.charged ~= 0 then charge(job.share, -job.charged) end
+  redis.call('HDEL', jobKey(job.id), 'charged', 'claimed')
+end
+
+-- Servers look for a job to claim.
+local function announce (class) redis.call('PUBLISH', KEYS[1] .. 'channel:pool', class) end
+
+-- Jobs that are expected to begin before this one, and 1: exact within a list, an estimate between the shares.
+local function positionInPool (job)
+  local list = listKey(job.list)
+  local claimed, ahead
+  if job.target ~= '' then
+    claimed = redis.call('ZCARD', KEYS[1] .. 'line:' .. job.target)
+    local can, rank = redis.call('HGETALL', KEYS[1] .. 'can:' .. job.target), 0
+    if #can == 0 then
+      ahead = redis.call('ZCOUNT', list .. ':' .. job.class, '-inf', '(' .. exact(job.order))
+    else
+      for i = 1, #can, 2 do
+        if can[i + 1] == '1' or can[i] == job.class then
+          rank = rank + redis.call('ZCOUNT', list .. ':' .. can[i], '-inf', '(' .. exact(job.order))
+        end
+      end
+      ahead = rank
+    end
+  else
+    claimed = redis.call('ZCARD', KEYS[1] .. 'claimed')
+    ahead = redis.call('ZRANK', list, memberOf(job)) or 0
+  end
+  if job.list == express then return claimed + ahead + 1 end
+  ahead = ahead + redis.call('ZCARD', listKey(express))
+  local shares = redis.call('ZRANGE', fairKey, 0, 99, 'WITHSCORES')
+  if #shares > 2 then
+    local own = tonumber(redis.call('ZSCORE', fairKey, job.list) or virtualNow()) + ahead * costOf(job)
+    for i = 1, #shares, 2 do
+      if shares[i] ~= job.list then
+        local turns = math.ceil((own - tonumber(shares[i + 1])) / math.max(costOf(job), 1e-6))
+        ahead = ahead + math.max(0, math.min(turns, redis.call('ZCARD', listKey(shares[i]))))
+      end
+    end
+  end
+  return claimed + ahead + 1
+end

@@ -1,0 +1,32 @@
+--[[
+  Reads the first waiting jobs in the order in which they would run if each checkpoint were loaded: claimed ones, then
+  the express list, then the fair order.
+
+  KEYS[1]  common beginning of every key
+  ARGV[1]  id of a server, for the jobs that it can run; '' for all
+  ARGV[2]  how many
+
+  Answers the ids
+]]
+--- @include "includes/claim"
+local server, most = ARGV[1], tonumber(ARGV[2])
+local ids = redis.call('ZRANGE', server == '' and KEYS[1] .. 'claimed' or queueKey(server), 0, most - 1)
+local can = {}
+for _, class in ipairs(redis.call('HKEYS', KEYS[1] .. 'class-counts')) do can[class] = '1' end
+if server ~= '' then
+  for class in pairs(can) do can[class] = answerOf(server, class) end
+end
+local read = openList(express, can)
+local member = read()
+while member and #ids < most do
+  local _, _, _, id = readMember(member)
+  table.insert(ids, id)
+  member = read()
+end
+local dial = { patience = 1e9, lightPatience = 1e9, lightJobs = 0, longest = most - #ids, sharesOnly = true }
+if dial.longest > 0 then
+  for _, entry in ipairs(windowOf({ id = server, loaded = '', default = '' }, can, dial)) do
+    table.insert(ids, entry.id)
+  end
+end
+return ids

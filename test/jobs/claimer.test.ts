@@ -1,0 +1,124 @@
+import t from 'tap'
+import { createClaimer, type ClaimerDependencies } from '../../src/jobs/claimer.ts'
+import type { ClaimAnswer, JobClaims, Unclaim } from '../../src/jobs/claims.ts'
+import type { Job } from '../../src/jobs/job.ts'
+import type { Server } from '../../src/servers/registry.ts'
+import { silentLogger } from '../helper.ts'
+
+const server = { id: 'one', alias: 'Main', enabled: true, paused: false } as Server
+const job = { id: 'job', run: 1 } as Job
+
+/** A claimer, and what it asks of the pool. Each claim waits until the test answers it. */
+function start (more: Partial<ClaimerDependencies> = {}) {
+  const calls: string[] = []
+  const waiting: Array<(answer: ClaimAnswer) => void> = []
+  const claims: Partial<JobClaims> = {
+    async claim (_server, _fence, idle) {
+      calls.push(idle ? 'claim, idle' : 'claim')
+      return await new Promise(resolve => { waiting.push(resolve) })
+    },
+    async noteClasses (_server, _fence, answers) { calls.push(`note ${JSON.stringify([...answers])}`) },
+    async unclaim (_server, { fence }: Unclaim = {}) {
+      calls.push(`unclaim under ${fence}`)
+      return []
+    }
+  }
+  const claimer = createClaimer({
+    server: () => server,
+    claims: claims as JobClaims,
+    fence: 7,
+    open: () => true,
+    freeIn: () => 0,
+    isIdle: () => true,
+    facts: async () => ({ loaded: '', default: '', title: '', loadSeconds: 1, speed: 1 }),
+    fleet: async () => ({ own: { server, state: null, inventory: null }, others: [] }),
+    log: silentLogger,
+    ...more
+  })
+  /** Answers the next claim, and waits until the claimer has acted on it. */
+  async function answer (given: ClaimAnswer): Promise<void> {
+    while (waiting.length === 0) await settled()
+    waiting.shift()?.(given)
+    await settled()
+  }
+  return { claimer, calls, answer }
+}
+
+const settled = async () => { await new Promise(resolve => { setImmediate(resolve) }) }
+
+t.test('a claimed record is handed out once, and only for its run', async t => {
+  const { claimer, answer } = start()
+  claimer.look()
+  await answer({ kind: 'claimed', job, passedOver: 0 })
+  t.ok(claimer.hasMore())
+  t.equal(claimer.record('job', 2), null)
+  t.equal(claimer.record('job', 1), job)
+  t.equal(claimer.record('job', 1), null)
+})
+
+t.test('a server that is paused while it claims gives back what it got, and gets no job that arrives', async t => {
+  for (const given of [{ kind: 'claimed', job, passedOver: 0 }, { kind: 'none', restMs: null }, { kind: 'ready' }] as const) {
+    let open = true
+    const { claimer, calls, answer } = start({ open: () => open })
+    claimer.look()
+    await settled()
+    open = false
+    await claimer.giveBack()
+    await answer(given)
+    t.same(calls, ['claim, idle', 'unclaim under 7', 'unclaim under 7'], given.kind)
+    t.equal(claimer.record('job', 1), null)
+  }
+})
+
+t.test('the pool gets to know whether the server can run a class, and is asked again', async t => {
+  const needs = { target: 'one', checkpoint: null, lacking: [], failed: [], lenient: false }
+  const { claimer, calls, answer } = start()
+  claimer.look()
+  await answer({
+    kind: 'unknown',
+    classes: [{ id: '-1', needs: JSON.stringify(needs) }, { id: '-2', needs: JSON.stringify({ ...needs, target: 'two' }) }]
+  })
+  await answer({ kind: 'none', restMs: null })
+  t.same(calls, ['claim, idle', 'note [["-1",true],["-2",false]]', 'claim, idle'])
+  t.notOk(claimer.hasMore())
+})
+
+t.test('several looks at once are one claim, and one more after it', async t => {
+  const { claimer, calls, answer } = start()
+  for (let count = 0; count < 5; count++) claimer.look()
+  await answer({ kind: 'none', restMs: null })
+  await answer({ kind: 'none', restMs: null })
+  await settled()
+  t.same(calls, ['claim, idle', 'claim, idle'])
+})
+
+t.test('a busy server claims only when it is about to be free', async t => {
+  let free = 0.05
+  const busy = start({ freeIn: () => 60, isIdle: () => false })
+  busy.claimer.look()
+  await settled()
+  t.same(busy.calls, [])
+  busy.claimer.close()
+  const soon = start({ freeIn: () => 1 + free, isIdle: () => false })
+  soon.claimer.look()
+  free = 0
+  await soon.answer({ kind: 'none', restMs: null })
+  t.same(soon.calls, ['claim'])
+})
+
+t.test('a closed claimer asks for nothing', async t => {
+  const { claimer, calls } = start()
+  claimer.close()
+  claimer.look()
+  await claimer.forgetClasses()
+  await settled()
+  t.same(calls, [])
+})
+
+t.test('a server looks again when a job that rests can be claimed', async t => {
+  const { claimer, calls, answer } = start()
+  claimer.look()
+  await answer({ kind: 'none', restMs: 5 })
+  await answer({ kind: 'none', restMs: null })
+  t.same(calls, ['claim, idle', 'claim, idle'])
+})

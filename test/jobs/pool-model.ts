@@ -1,0 +1,57 @@
+import {
+  charge, enter, expressList, leave, type Pool, shareOf, type WaitingJob
+} from '../../src/jobs/claim-rule.ts'
+import { weightOf } from '../../src/jobs/job.ts'
+
+/** What else happens to jobs of the pool, over the plain data of the rule: the scripts are compared with it. */
+
+/** Puts a new job into the list of its share: fair between the users, by weight between their priorities. */
+export function arrive (pool: Pool, job: WaitingJob): void {
+  const share = shareOf(pool, job.share)
+  const flow = `${job.user}|${job.priority}`
+  job.order = Math.max(share.now, share.flows.get(flow) ?? 0) + job.ms / 1000 / job.weight
+  share.flows.set(flow, job.order)
+  enter(pool, job)
+}
+
+/** Puts a claimed job that did not begin back into its list, at its order. @param charged what the claim charged */
+export function giveBack (pool: Pool, job: WaitingJob, charged: number): void {
+  charge(pool, shareOf(pool, job.share), -charged)
+  enter(pool, job)
+}
+
+/** Charges a share what a generation took beyond what its claim was charged. */
+export function settle (pool: Pool, job: WaitingJob, seconds: number, charged: number): void {
+  const share = shareOf(pool, job.share)
+  charge(pool, share, seconds / (share.weight * job.weight) - charged)
+}
+
+/** Puts a waiting job first in a list: that of its share, or the express list. */
+export function moveFirst (pool: Pool, job: WaitingJob, list: string): void {
+  const first = listOf(pool, list)[0]
+  if (first === job) return
+  leave(pool, job)
+  if (first !== undefined) job.order = first.order - 1
+  job.list = list
+  enter(pool, job)
+}
+
+/** Puts a waiting job directly before another one. */
+export function moveBefore (pool: Pool, job: WaitingJob, other: WaitingJob): void {
+  leave(pool, job)
+  const list = listOf(pool, other.list)
+  const previous = list[list.indexOf(other) - 1]
+  job.order = previous === undefined ? other.order - 1 : (previous.order + other.order) / 2
+  job.list = other.list
+  enter(pool, job)
+}
+
+export function changePriority (pool: Pool, job: WaitingJob, priority: number): void {
+  leave(pool, job)
+  Object.assign(job, { priority, weight: weightOf(priority), list: job.share })
+  arrive(pool, job)
+}
+
+export function listOf (pool: Pool, list: string): readonly WaitingJob[] {
+  return list === expressList ? pool.express : shareOf(pool, list).jobs
+}
