@@ -39,11 +39,12 @@ t.test('a job without a target that is too big for one server goes to another', 
   await service.request('POST', '/api/v1/servers/Large/test')
   await service.request('POST', '/api/v1/servers/Large/pause')
   const free = await service.submit(quick)
-  t.equal((await service.job(free)).target_server_alias, 'Main', 'the paused server is not chosen')
+  await onNotices(service.services, async () => (await service.job(free)).attempts.length > 0 || undefined)
+  t.equal((await service.job(free)).attempts[0]?.server, 'Main', 'the paused server is not chosen')
   await service.request('POST', '/api/v1/servers/Large/resume')
   const done = await service.until(free, 'failed', 'completed')
   t.match(done, { status: 'completed', target_server_alias: 'Large' })
-  t.equal(done.attempts.length, 2)
+  t.ok(done.attempts.length <= 2 && done.attempts.every(attempt => attempt.server === 'Main'), 'it failed only there')
 })
 
 t.test('an extension that failed silently gives a warning, or fails a job that accepts no difference', async t => {
