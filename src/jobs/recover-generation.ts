@@ -83,8 +83,10 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
     if (failure.failureClass === 'request' && aboutNames.test(failure.message)) monitor.differs([failure.message])
     if (decision.elsewhere && job.submission.anyServer) {
       const except = new Set([server().alias, ...attempts.map(attempt => attempt.server)])
-      const next = await otherServer(job.submission, except, decision.kind === 'fail' ? 'enabled' : 'answering')
-      if (next !== null) return await leaveTo(next, claim, job, { attempts, disposition })
+      const isFinal = decision.kind === 'fail'
+      const next = await otherServer(job.submission, except, isFinal ? 'enabled' : 'answering')
+      const elsewhere = isFinal ? 'only' : 'first'
+      if (next !== null) return await leaveTo(next, claim, job, { attempts, disposition, elsewhere })
     }
     if (decision.kind === 'fail') {
       const { code, message } = decision
@@ -125,19 +127,18 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
     return new GenerationFailure('passing', failure.code, failure.message, { cause: failure, isFinal: true })
   }
 
-  /** Lets servers go first where the job has not failed yet. */
+  /** Leaves the job to servers where it has not failed yet. */
   async function leaveTo (
     next: Server, claim: RunClaim, job: Job,
-    { attempts, disposition }: { readonly attempts: readonly JobAttempt[], readonly disposition: GiveBack['disposition'] }
+    { attempts, ...how }: Required<Pick<GiveBack, 'attempts' | 'disposition' | 'elsewhere'>>
   ): Promise<void> {
     const outcome = await store.giveBack(claim, {
       attempts: attempts.slice(-1),
       usedAttempts: 0,
       crashes: 0,
       delayMs: 0,
-      disposition,
       maxAttempts: limits.attempts,
-      elsewhere: true
+      ...how
     })
     if (outcome !== 'returned') return
     log.info({ ...telemetry.about(job), to: next.alias }, 'the job goes to another server')

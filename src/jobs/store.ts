@@ -150,8 +150,8 @@ export interface GiveBack {
   readonly disposition: 'answers' | 'gone' | 'unsent' | 'stopped'
   /** Generations that a job can take if no server dies. */
   readonly maxAttempts: number
-  /** Whether other servers should try it first. */
-  readonly elsewhere?: boolean
+  /** `first`: other servers try it first, if one takes jobs. `only`: this one tries it again only if none is left. */
+  readonly elsewhere?: 'first' | 'only'
 }
 
 export interface JobStoreDependencies {
@@ -323,16 +323,16 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
       return answer[0] === 'ended' ? answer[1] : null
     },
     async giveBack (claim, options) {
-      const { attempts, usedAttempts, crashes, delayMs, disposition, maxAttempts, fence, elsewhere = false } = options
+      const { attempts, usedAttempts, crashes, delayMs, disposition, maxAttempts, fence, elsewhere } = options
       const job = await get(claim.id)
       const history = attempts.length === 0 ? '' : stringifyJson([...job.attempts, ...attempts])
       const last = attempts.at(-1)?.error ?? job.attempts.at(-1)?.error ?? sentTooOften
       const before = needsOfJob(job)
       // What it began with stays.
       const begunWith = disposition === 'unsent' ? before.checkpoint : job.fixedCheckpoint
-      const failed = elsewhere ? [...before.failed, claim.serverId] : before.failed
+      const avoided = (how: GiveBack['elsewhere']) => how === elsewhere ? [claim.serverId] : []
       const needs = needsOf({ ...job.submission, checkpoint: job.submission.checkpoint ?? begunWith }, job.target,
-        { lacking: before.lacking, failed })
+        { lacking: [...before.lacking, ...avoided('only')], failed: [...before.failed, ...avoided('first')] })
       const jobClass = classOf(needs, job.submission)
       const answer = await returnJob(redis, prefix, [claim.id, claim.run, claim.owner, jobClass.id, jobClass.needs,
         usedAttempts, crashes, history, disposition, maxAttempts, stringifyJson(last), fence ?? '', Math.round(delayMs), dial])
