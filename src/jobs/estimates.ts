@@ -6,14 +6,15 @@ import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import { loadsWorth, type PoolDial } from './claims.ts'
 import {
-  createLateness, type Forecast, type ForecastServer, type JobEstimate, runForward, type ServerCondition, whyNever
+  createLateness, type Forecast, type ForecastServer, type JobEstimate, runForward, runningFor,
+  type ServerCondition, whyNever
 } from './forecast.ts'
 import type { Job } from './job.ts'
 import { needsOfJob, parseNeeds } from './needs.ts'
 import {
   after, claimedJob, conditionOf, pairsOf, type PreviewedJob, previewedJob, previewId, poolJob, secondsLeft, triplesOf
 } from './read-pool.ts'
-import { readPosition, type QueueScripts } from './scripts/index.ts'
+import { type JobFacts, readPosition, type QueueScripts } from './scripts/index.ts'
 import { unpackWorkload } from './workload.ts'
 
 /** The work that a server has ahead of it. */
@@ -42,7 +43,7 @@ export interface Outlook {
 export const noOutlook: Outlook = { position: null, estimate: null, waitingFor: null }
 
 /** The part of a job that an estimate needs. */
-export type EstimatedJob = Pick<Job, 'id' | 'serverId' | 'status' | 'submission' | 'needs' | 'jobClass' | 'target' | 'startedAt'>
+export type EstimatedJob = Pick<Job, 'id' | 'serverId' | 'status' | 'submission' | 'needs' | 'jobClass' | 'target'>
 
 export interface Estimates {
   /** In the order given; all of one answer come from the same forecast. */
@@ -85,8 +86,8 @@ const maxRemembered = 2000
 
 interface Known {
   readonly forecast: Forecast
-  /** Seconds until each running job is done, by job id; null if the speed of its server is unknown. */
-  readonly running: ReadonlyMap<string, number | null>
+  /** Of each running job, by its id; null if the speed of its server is unknown. */
+  readonly running: ReadonlyMap<string, JobEstimate | null>
   readonly keyIds: ReadonlyMap<string, string | null>
   readonly servers: ReadonlyMap<string, ServerOutlook>
   /** What waits for each server, claimed jobs included. */
@@ -135,7 +136,7 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     const timestamp = now()
     const needs = new Map(pairsOf(classes).map(([id, text]) => [id, parseNeeds(text)]))
     const outlooks = new Map<string, ServerOutlook>()
-    const running = new Map<string, number | null>()
+    const running = new Map<string, JobEstimate | null>()
     const open: ForecastServer[] = []
     for (const [index, server] of servers.entries()) {
       const [costs, runs, claimed, answers, own] = found[index] ?? ['', [], [], [], '']
@@ -150,7 +151,8 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
       let loaded = model.loaded
       for (const facts of runs) {
         const left = secondsLeft(model, facts, timestamp)
-        running.set(facts[0], model.samples === 0 ? null : left)
+        running.set(facts[0], model.samples === 0 ? null : runningFor(model, left))
+        learnFromStart(facts)
         free = Math.max(free, left)
         loaded = after(loaded, unpackWorkload(facts[2]))
       }
@@ -219,14 +221,16 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     }
   }
 
-  /** Learns from each job that begins how long newcomers made it wait. */
+  /** Learns from a job that has begun how long newcomers made it wait. */
+  function learnFromStart ([id, , , started]: JobFacts): void {
+    const first = expected.get(id)
+    if (first === undefined || started === '') return
+    expected.delete(id)
+    lateness.note(first.startsIn, (Number(started) - first.at) / 1000)
+  }
+
   function remember (job: EstimatedJob, estimate: JobEstimate | null): void {
-    const first = expected.get(job.id)
-    if (job.status === 'processing' && first !== undefined) {
-      expected.delete(job.id)
-      if (job.startedAt !== null) lateness.note(first.startsIn, (job.startedAt - first.at) / 1000)
-    }
-    if (job.status !== 'pending' || first !== undefined || estimate === null) return
+    if (estimate === null || expected.has(job.id)) return
     if (expected.size >= maxRemembered) expected.delete(expected.keys().next().value ?? '')
     expected.set(job.id, { at: now(), startsIn: estimate.startsIn })
   }
@@ -253,13 +257,17 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
   }
 
   async function outlookOf (job: EstimatedJob, known: Known): Promise<Outlook> {
+    if (job.status !== 'pending' && job.status !== 'processing') return noOutlook
+    const begun = known.running.get(job.id)
+    // Its record and the forecast are read one after the other, and it can have begun in between.
+    if (begun !== undefined) return { position: null, estimate: begun, waitingFor: null }
     if (job.status === 'processing') {
-      const endsIn = known.running.get(job.id) ?? null
-      const estimate = endsIn === null ? null : { startsIn: 0, endsIn, endsInP90: endsIn }
-      remember(job, estimate)
+      const planned = known.forecast.jobs.get(job.id)
+      const server = known.servers.get(job.serverId)
+      const isTimed = planned !== undefined && server !== undefined && isLearned(job.serverId, known)
+      const estimate = isTimed ? runningFor(server.model, planned.endsIn - planned.startsIn) : null
       return { position: null, estimate, waitingFor: null }
     }
-    if (job.status !== 'pending') return noOutlook
     const found = known.forecast.jobs.get(job.id)
     const rank = found === undefined ? await readPosition(redis, prefix, [job.id]) : null
     const never = found === undefined && whyNever(obstaclesOf(job, known)) !== null

@@ -54,7 +54,10 @@ export interface PoolSnapshot {
 export interface Forecast {
   /** Of the waiting jobs that some server will run, claimed ones included, in the order of their expected begin. */
   readonly jobs: ReadonlyMap<string, Prediction>
-  /** Of a job that waits behind all that were read, by its rank in the pool, from 1; null if none of those begins. */
+  /**
+   * Of a job that was not read, such as one behind all that were, by its rank in the pool, from 1; null if none of
+   * those begins.
+   */
   beyond (rank: number): Omit<Prediction, 'serverId'> | null
 }
 
@@ -130,6 +133,8 @@ function rank (
     jobs: new Map(sorted.map(({ id, ...prediction }, index) => [id, { ...prediction, position: index + 1 }])),
     beyond (rankInPool) {
       if (last === undefined) return null
+      const same = sorted[rankInPool - 1]
+      if (same !== undefined) return { ...same, position: rankInPool }
       const more = Math.max(1, rankInPool - read.length)
       const each = last.endsIn / sorted.length
       const [startsIn, endsIn] = [last.endsIn + (more - 1) * each, last.endsIn + more * each]
@@ -156,6 +161,11 @@ function indexOfFirst (servers: readonly BusyServer[]): number {
 
 function count (held: Map<string, number>, checkpoint: string, change: number): void {
   if (checkpoint !== '') held.set(checkpoint, (held.get(checkpoint) ?? 0) + change)
+}
+
+/** The end of a running generation that is expected to take so many more seconds. */
+export function runningFor (model: CostModel, seconds: number): JobEstimate {
+  return { startsIn: 0, endsIn: seconds, endsInP90: seconds * (1 + ninety * deviationOf(model)) }
 }
 
 /** How far the last generations were from their predicted times, relative to these. */

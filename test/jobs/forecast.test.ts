@@ -87,6 +87,7 @@ t.test('jobs that no server can run, and those behind all that were read', async
   const { jobs: found, beyond } = forecast(jobs, [forecastServer('one', { canRun: job => job.class !== 'nowhere' })])
   t.same([...found.keys()], ['000001'])
   t.match(beyond(4), { position: 3, startsIn: 24, endsIn: 36 }, 'as many more as the mean of those that were read')
+  t.match(beyond(1), { position: 1, startsIn: 0, endsIn: 12 }, 'or as one of those')
   t.equal(forecast([], []).beyond(5), null)
 })
 
