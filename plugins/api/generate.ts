@@ -2,7 +2,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import {
-  BulkAnswer, BulkForm, BulkIdParameters, BulkRequest, BulkView, DryRunAnswer, GenerateAnswer, GenerateForm, GenerateRequest
+  BulkAnswer, BulkForm, BulkIdParameters, BulkRequest, BulkView, DryRunAnswer, GenerateAnswer, GenerateForm,
+  GenerateRequest
 } from '../../schemas/generate.ts'
 import { errorResponses } from '../../schemas/error.ts'
 import {

@@ -24,7 +24,9 @@ export interface PreparationSources {
 }
 
 /** What a job needs, to be looked up at a server. */
-export function compatibilityRequestOf ({ mode, parameters, checkpoint, checkpointTitle }: JobSubmission): CompatibilityRequest {
+export function compatibilityRequestOf (
+  { mode, parameters, checkpoint, checkpointTitle }: JobSubmission
+): CompatibilityRequest {
   return { mode, parameters, checkpoint: checkpointTitle ?? checkpoint, hints: {} }
 }
 
@@ -39,8 +41,9 @@ export async function prepareGeneration (job: Job, sources: PreparationSources):
   // A job that leaves the choice to the server keeps the checkpoint that it began with.
   const begunWith = job.starts > 0 ? job.fixedCheckpoint : null
   const asked = compatibilityRequestOf(job.submission)
-  const compatibility = await sources.checkCompatibility({ ...asked, checkpoint: asked.checkpoint ?? begunWith }, onMissing) ??
-    { parameters, checkpointTitle }
+  const compatibility = await sources.checkCompatibility(
+    { ...asked, checkpoint: asked.checkpoint ?? begunWith }, onMissing
+  ) ?? { parameters, checkpointTitle }
   const complete = await insertImages(compatibility.parameters, async reference =>
     (await sources.media.readInput(reference)).toString('base64'))
   const payload = buildPayload({
