@@ -5,6 +5,18 @@ export function placeText ({ queue_position: place }) {
   return place === null || place === undefined ? '' : `#${place} in queue`
 }
 
+/** The server of a job, in words: a waiting job can belong to none. */
+export function serverText ({ target_server_alias: alias }) {
+  return alias === 'default' ? 'any server' : alias
+}
+
+/** What a waiting job without an expected time waits for, in words; empty otherwise. */
+export function reasonText ({ status, waiting_for: reason, estimated_start_time: moment }) {
+  if (status !== 'pending' || moment || !reason) return ''
+  // Reasons that are sentences stand for themselves.
+  return reason.endsWith('.') ? reason.slice(0, -1) : `waits for ${reason}`
+}
+
 /** The expected start of a waiting job, in words; empty if there is no estimate. */
 export function startText ({ status, estimated_start_time: moment }) {
   if (status !== 'pending' || !moment) return ''

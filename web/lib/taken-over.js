@@ -55,7 +55,7 @@ export function formOf (job) {
   const { id, generation_params: all, client_params: ofClient = {}, target_server_alias: alias, priority } = job
   // Parameters with a client's own names are there under A1111's names too.
   const parameters = Object.fromEntries(Object.entries(all).filter(([name]) => !(name in ofClient)))
-  return { ...formWith(parameters, id), target_server_alias: alias, priority: String(priority) }
+  return { ...formWith(parameters, id), target_server_alias: alias === 'default' ? '' : alias, priority: String(priority) }
 }
 
 /** The input images of the job, as files for the form. */

@@ -84,7 +84,9 @@ export function CreatePage ({ route }) {
     result.current.scrollIntoView({ block: 'nearest', behavior: 'smooth' })
     say(combinations.length > 1
       ? `${combinations.length} jobs are in the queue.`
-      : `The job is #${last.queue_position} in the queue of ${last.target_server_alias}.`)
+      : last.target_server_alias === 'default'
+        ? `The job is #${last.queue_position} in the queue.`
+        : `The job is #${last.queue_position} in the queue of ${last.target_server_alias}.`)
   }
 
   function onKeyDown (event) {

@@ -1,7 +1,7 @@
 import { adviceFor } from '../lib/advice.js'
 import { ApiError, sentenceOf } from '../lib/api.js'
 import { downloadText } from '../lib/download.js'
-import { endText, placeText, startText } from '../lib/expectation.js'
+import { endText, placeText, reasonText, serverText, startText } from '../lib/expectation.js'
 import { bytesText, duration, momentText } from '../lib/format.js'
 import { html } from '../lib/html.js'
 import { isEnlarging } from '../lib/inputs.js'
@@ -46,7 +46,7 @@ export function JobPage ({ route: { id } }) {
     <${Stale} error=${error} />
     <p class="job-status" role="status">
       <${Status} status=${job.status} note=${noteOf(job)} />
-      <span class="muted">${[`on ${job.target_server_alias}`, startText(job), endText(job)].filter(Boolean).join(', ')}</span>
+      <span class="muted">${[`on ${serverText(job)}`, reasonText(job), startText(job), endText(job)].filter(Boolean).join(', ')}</span>
     </p>
     ${job.status === 'processing' && html`<${JobProgress} job=${job} />`}
     <${Failure} error=${job.error} />

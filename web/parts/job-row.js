@@ -1,4 +1,4 @@
-import { placeText, startText } from '../lib/expectation.js'
+import { placeText, serverText, startText } from '../lib/expectation.js'
 import { ago, duration, momentText, plural } from '../lib/format.js'
 import { html } from '../lib/html.js'
 import { isEnlarging } from '../lib/inputs.js'
@@ -28,7 +28,7 @@ export function JobRow ({ job: read, onChanged, check, place }) {
     <div class="job-text">
       <h3><a href=${address}>${name}</a></h3>
       <p class="facts">
-        <span>${job.target_server_alias}</span>
+        <span>${serverText(job)}</span>
         ${width !== undefined && html`<span class="numbers minor">${width} × ${height}</span>`}
         ${steps !== undefined && html`<span class="numbers minor">${plural(steps, 'step')}</span>`}
         ${job.images.length > 1 && html`<span>${plural(job.images.length, 'image')}</span>`}
