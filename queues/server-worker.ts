@@ -1,73 +1,33 @@
-import type { Redis } from 'ioredis'
-import type { A1111Client } from '../src/a1111/client.ts'
 import type { RawCalls } from '../src/a1111/raw-calls.ts'
-import { createImageCheck } from '../src/jobs/check-images.ts'
-import { createClaimer } from '../src/jobs/claimer.ts'
-import type { JobClaims } from '../src/jobs/claims.ts'
-import type { Job, JobSubmission } from '../src/jobs/job.ts'
-import { createJudge } from '../src/jobs/judge-failure.ts'
-import { prepareGeneration } from '../src/jobs/prepare-generation.ts'
-import {
-  createGenerationRunner, type GenerationRunner, type GenerationRunnerDependencies, type RunOutcome
-} from '../src/jobs/run-generation.ts'
-import type { PreviewSender } from '../src/jobs/send-previews.ts'
-import type { JobStore } from '../src/jobs/store.ts'
-import { createTaskKnowledge } from '../src/jobs/task-knowledge.ts'
-import { shortCheckpoint, workloadOf } from '../src/jobs/workload.ts'
+import type { Job } from '../src/jobs/job.ts'
+import type { GenerationRunner, RunOutcome } from '../src/jobs/run-generation.ts'
 import { fieldsOf } from '../src/lib/json-values.ts'
-import type { Keys } from '../src/lib/keys.ts'
-import type { Log } from '../src/lib/logging.ts'
 import { createSemaphore } from '../src/lib/semaphore.ts'
-import type { StorageCheck } from '../src/media/storage.ts'
-import type { MediaStore } from '../src/media/store.ts'
 import { versionOf } from '../src/redis/check.ts'
 import type { CheckStore } from '../src/server-check/check-service.ts'
 import { type CheckServerDependencies, serveChecks } from '../src/server-check/serve-checks.ts'
 import { createExclusiveCallQueue, grantExclusiveCalls } from '../src/servers/exclusive-calls.ts'
-import { createFreshLists } from '../src/servers/fresh-lists.ts'
-import { createServerLearning } from '../src/servers/learned-traits.ts'
 import { createServerMonitor, type MonitorIntervals } from '../src/servers/monitor.ts'
 import { createProcessConnection } from '../src/servers/options-access.ts'
-import { createOptionsKeeper } from '../src/servers/options-keeper.ts'
-import { predictSeconds } from '../src/servers/cost-model.ts'
 import type { Server, ServerRegistry } from '../src/servers/registry.ts'
 import type { ServerStarts } from '../src/servers/start-guard.ts'
-import type { ServerStateStore } from '../src/servers/state-store.ts'
 import { createGenerationWorker, type GenerationData, type GenerationQueues } from './generation-queue.ts'
 import { createHeldEntries, createQueueRepair } from './queue-repair.ts'
+import { createServerFeed } from './server-feed.ts'
+import { createServerRunner, type ServerRunnerDependencies } from './server-runner.ts'
 
 /** How often the whole queue is compared with the records, in milliseconds. */
 const repairInterval = 30_000
 /** How often checks of the server are looked for, as their notices can get lost, in milliseconds. */
 const checksInterval = 10_000
-/** A generation by which servers are compared: 20 steps of 512x512. */
-const ordinary = { evaluations: 20, megapixels: 5.24, checkpoint: '' }
 /** How often the pool asks again what the server can run, in milliseconds: it also depends on other servers. */
 const classesInterval = 10_000
 /** From the end of the last job until the server's own options are restored, in milliseconds. */
 const restoreAfter = 100
 
-export interface ServerWorkerDependencies {
-  readonly server: () => Server
-  readonly connection: Redis
-  readonly keys: Keys
+export interface ServerWorkerDependencies extends ServerRunnerDependencies {
   readonly queues: GenerationQueues
-  readonly store: JobStore
-  readonly claims: JobClaims
   readonly registry: Pick<ServerRegistry, 'list'>
-  readonly previews: PreviewSender
-  readonly media: MediaStore
-  readonly storage: StorageCheck
-  readonly collectImages: GenerationRunnerDependencies['collectImages']
-  readonly states: ServerStateStore
-  readonly log: Log
-  /** Names this process among all that share Redis. */
-  readonly processId: string
-  /** Of its lease of the server. */
-  readonly fence: number
-  /** Whether this process holds that lease now. @throws Error if Redis does not answer */
-  readonly holdsLease: () => Promise<boolean>
-  readonly connect: (server: Server) => A1111Client
   /** Thorough checks of servers, and how their requests are made. */
   readonly checks: {
     readonly store: CheckStore
@@ -77,11 +37,6 @@ export interface ServerWorkerDependencies {
   readonly starts: Pick<ServerStarts, 'watch'>
   /** Whether an operator lets any server take jobs. */
   readonly processes: () => boolean
-  readonly otherServer: GenerationRunnerDependencies['otherServer']
-  readonly tagOutput: GenerationRunnerDependencies['tagOutput']
-  readonly limits: GenerationRunnerDependencies['limits']
-  readonly metrics: GenerationRunnerDependencies['metrics']
-  readonly tracing: GenerationRunnerDependencies['tracing']
   readonly intervals?: MonitorIntervals
 }
 
@@ -124,26 +79,16 @@ export async function startServerWorker (
   dependencies: ServerWorkerDependencies, isCurrent: () => boolean
 ): Promise<ServerWorker> {
   const {
-    server, connection, keys, queues, store, claims, registry, media, storage, collectImages,
-    states, log, processId, fence, holdsLease, connect, starts, processes, previews, otherServer, limits, metrics,
-    tracing, tagOutput
+    server, connection, keys, queues, store, claims, registry, storage, states, log, fence, holdsLease, connect, starts,
+    processes, limits
   } = dependencies
   const serverId = server().id
   const held = createHeldEntries()
-  const lists = createFreshLists({ redis: connection, keys, states, connect: () => connect(server()), log })
   const repair = createQueueRepair({
     server, store, queues, log, fence, maxAttempts: limits.attempts, isHeld: held.has
   })
   await queues.pause(serverId)
   const orphans = await repair.takeBack()
-  await adopt()
-
-  /** Processes of an earlier version bind jobs to this server; they can run beside this one. */
-  async function adopt (): Promise<void> {
-    const adopted = await claims.adopt(serverId, fence)
-    if (adopted > 0) log.info({ server: server().alias, jobs: adopted }, 'jobs of an earlier version went into the pool')
-  }
-
   const client = connect(server())
   const processConnection = createProcessConnection(client)
 
@@ -162,10 +107,10 @@ export async function startServerWorker (
     if (!isCurrent()) return
     if (mayBegin(usable)) {
       await queues.resume(serverId)
-      claimer.look()
+      feed.look()
     } else {
       await queues.pause(serverId)
-      await claimer.giveBack()
+      await feed.giveBack()
     }
     lookAtExclusiveCalls()
     lookAtChecks()
@@ -188,7 +133,7 @@ export async function startServerWorker (
       ...states,
       async writeInventory (...what) {
         await states.writeInventory(...what)
-        settle(claimer.forgetClasses(), 'could not ask again what the server can run')
+        settle(feed.forgetClasses(), 'could not ask again what the server can run')
       }
     },
     log,
@@ -197,7 +142,7 @@ export async function startServerWorker (
     async onUsable (usable) {
       if (!usable) {
         options.restarted()
-        loaded = ''
+        feed.restarted()
       }
       await setQueue(usable)
     }
@@ -227,7 +172,7 @@ export async function startServerWorker (
   async function restore (): Promise<void> {
     if (runningJobs > 0 || retiring || leaving.signal.aborted || !isCurrent() || checkHolds()) return
     if (!options.hasLeft('idle') || !monitor.usable()) return await options.save()
-    if (mayBegin(true) && (claimer.hasMore() || await store.waitingOn(serverId) > 0)) return
+    if (mayBegin(true) && (feed.hasMore() || await store.waitingOn(serverId) > 0)) return
     const leaveSlot = await sendSlot.enter(leaving.signal).catch(() => null)
     if (leaveSlot === null) return
     try {
@@ -236,134 +181,20 @@ export async function startServerWorker (
       leaveSlot()
     }
   }
-  let model = await states.costs.read(serverId)
-  /** The checkpoint that is loaded now, or by what runs. */
-  let loaded = model.loaded
-  /** When what runs is expected to be over, by the monotonic clock; null if unknown. */
-  let freeAt: number | null = 0
-  /** Generations of lost workers that are stopped now: until then nothing else can run. */
-  let clearing = 0
-  const ownCheckpoint = () => shortCheckpoint(options.selection())
-
-  function onBegun ({ submission }: Job): void {
-    const workload = workloadOf(submission)
-    const seconds = predictSeconds(model, workload, loaded)
-    freeAt = seconds === null ? null : performance.now() + seconds * 1000
-    loaded = workload.checkpoint === '' ? ownCheckpoint() : workload.checkpoint
-    claimer.look()
-  }
-
-  function onFree (): void {
-    freeAt = 0
-    claimer.look()
-  }
-
-  const claimer = createClaimer({
+  const feed = await createServerFeed({
     server,
     claims,
+    registry,
+    states,
     fence,
-    open: () => isCurrent() && !leaving.signal.aborted && clearing === 0 && mayBegin(monitor.usable()),
-    freeIn: () => freeAt === null ? null : Math.max(0, (freeAt - performance.now()) / 1000),
-    isIdle: () => freeAt === 0,
-    async facts () {
-      const selection = options.selection()
-      return {
-        loaded,
-        default: shortCheckpoint(selection),
-        title: selection ?? '',
-        loadSeconds: model.costs[3],
-        speed: predictSeconds({ ...model, samples: 1 }, ordinary, '') ?? 0
-      }
-    },
-    async fleet () {
-      const servers = registry.list()
-      const [known, inventories] = await Promise.all([
-        states.readMany(servers.map(({ id }) => id)),
-        Promise.all(servers.map(async ({ id }) => await states.inventory(id)))
-      ])
-      const fleet = servers.map((one, index) => ({
-        server: one, state: known[index] ?? null, inventory: inventories[index] ?? null
-      }))
-      return {
-        own: fleet.find(one => one.server.id === serverId) ?? { server: server(), state: null, inventory: null },
-        others: fleet.filter(one => one.server.id !== serverId)
-      }
-    },
+    open: () => isCurrent() && !leaving.signal.aborted && mayBegin(monitor.usable()),
+    selection: () => options.selection(),
     log
   })
-  // One after the other, as each starts from the result of the one before.
-  let costs: Promise<void> = Promise.resolve()
-  function learn (submission: JobSubmission, seconds: number): void {
-    costs = costs.then(async () => { model = await states.costs.learn(serverId, workloadOf(submission), seconds) })
-      .catch(error => { log.debug({ server: server().alias, err: error }, 'could not learn how long the job took') })
-  }
 
-  const lastKnown = await states.traits(serverId)
-  const learning = await createServerLearning({
-    store: states.learned,
-    subject () {
-      const traits = monitor.traits() ?? lastKnown
-      return traits === null
-        ? null
-        : { id: serverId, baseUrl: server().address.baseUrl, kind: traits.simulates ?? traits.kind }
-    },
-    log
-  })
   // Orphans are stopped before the first look; how they are recognised depends on the kind of server.
-  const tasks = createTaskKnowledge(client, learning, () => monitor.traits() ?? lastKnown)
-  const options = await createOptionsKeeper({
-    server,
-    client,
-    connection: processConnection,
-    store: states.options,
-    inventory: async () => await states.inventory(serverId),
-    traits: monitor.traits,
-    learned: learning.now,
-    log
-  })
-  const runner = createGenerationRunner({
-    server,
-    client,
-    tasks,
-    marks: states.marks,
-    monitor,
-    options,
-    mayBegin: () => mayBegin(monitor.usable()),
-    onMeasured: learn,
-    judge: createJudge({
-      alias: () => server().alias,
-      tasks,
-      monitor,
-      onMeasured: learn,
-      checkedLimit: {
-        seconds: () => learning.now().timeLimitSeconds,
-        raised (seconds) { learning.note({ timeLimitSeconds: null, timePassedSeconds: Math.round(seconds * 10) / 10 }) }
-      }
-    }),
-    previews,
-    store,
-    storage,
-    collectImages,
-    checkImages: createImageCheck(media, log),
-    log,
-    limits,
-    sendSlot,
-    metrics,
-    tracing,
-    processId,
-    fence,
-    holdsLease,
-    otherServer,
-    claimer,
-    unclaim: async options => await claims.unclaim(serverId, options),
-    onBegun,
-    onFree,
-    tagOutput,
-    prepare: job => prepareGeneration(job, {
-      media,
-      checkCompatibility: async (request, onMissing) => await lists.checkCompatibility(server(), request, onMissing),
-      traits: monitor.traits
-    })
+  const { runner, options, tasks, learning } = await createServerRunner(dependencies, {
+    client, connection: processConnection, monitor, feed, sendSlot, mayBegin: () => mayBegin(monitor.usable())
   })
 
   function settle (work: Promise<unknown>, sentence: string): void {
@@ -383,11 +214,7 @@ export async function startServerWorker (
   }
 
   function clear (lost: ReadonlyArray<Pick<Job, 'id' | 'startedAt'>>): void {
-    clearing++
-    settle(runner.clear(lost).finally(() => {
-      clearing--
-      claimer.look()
-    }), 'could not stop what a lost worker had begun')
+    settle(feed.holdDuring(runner.clear(lost)), 'could not stop what a lost worker had begun')
   }
 
   let repairDueAt = performance.now() + repairInterval
@@ -402,10 +229,10 @@ export async function startServerWorker (
     }
     if (performance.now() >= classesDueAt) {
       classesDueAt = performance.now() + classesInterval
-      await claimer.forgetClasses()
+      await feed.forgetClasses()
     }
-    if (await store.waitingOn(serverId) > 0) await adopt()
-    claimer.look()
+    if (await store.waitingOn(serverId) > 0) await feed.adopt()
+    feed.look()
     if (performance.now() < repairDueAt) return
     repairDueAt = performance.now() + repairInterval
     // Also undoes what a former holder of the lease did to the queue after its own connection was back.
@@ -452,8 +279,8 @@ export async function startServerWorker (
     reload: monitor.reload,
     updateQueue () { settle(setQueue(monitor.usable()), 'could not pause or resume the queue') },
     lookAtExclusiveCalls: exclusiveCalls.look,
-    lookAtPool: claimer.look,
-    forgetClasses () { settle(claimer.forgetClasses(), 'could not ask again what the server can run') },
+    lookAtPool: feed.look,
+    forgetClasses () { settle(feed.forgetClasses(), 'could not ask again what the server can run') },
     lookAtChecks: checks.look,
     repair () {
       if (repairing) return
@@ -477,28 +304,28 @@ export async function startServerWorker (
     },
     async drain () {
       leaving.abort()
-      claimer.close()
+      feed.close()
       exclusiveCalls.close()
       checks.cancel()
-      await Promise.all([runner.stop(), claimer.giveBack()])
+      await Promise.all([runner.stop(), feed.giveBack()])
     },
     abandon () {
       abandoned = true
       leaving.abort()
-      claimer.close()
+      feed.close()
       exclusiveCalls.close()
       checks.abandon()
       runner.abandon()
     },
     async close (deadlineMs) {
       leaving.abort()
-      claimer.close()
+      feed.close()
       clearTimeout(restoreTimer)
       exclusiveCalls.close()
       await Promise.all([worker.close(deadlineMs), checks.close(deadlineMs)])
       if (!abandoned) await options.save().catch(() => { /* Redis is away; the next holder reads the options again */ })
       await monitor.close()
-      await costs
+      await feed.learnt()
       processConnection.close()
       await client.close()
     }

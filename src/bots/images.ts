@@ -1,5 +1,5 @@
 import { insertImages, refuseImageAddresses, replaceImages } from '../a1111/images.ts'
-import type { InputImages } from '../jobs/submit.ts'
+import type { InputImages } from '../jobs/input-images.ts'
 import sharp from '../lib/sharp.ts'
 import { checkImage, type ImageLimits } from '../media/images.ts'
 import type { MediaStore } from '../media/store.ts'

@@ -7,7 +7,7 @@ import type { MediaStore } from '../media/store.ts'
 import type { Job } from './job.ts'
 import type { JobList } from './list.ts'
 import type { JobStore } from './store.ts'
-import type { InputImages } from './submit.ts'
+import type { InputImages } from './input-images.ts'
 
 /**
  * Deletes a finished job with all its files: record first, so that nothing refers to a missing file.

@@ -16,7 +16,7 @@ import { createRetention, type Retention, type RetentionRules } from '../jobs/re
 import { createJobClaims, type JobClaims, type PoolDial } from '../jobs/claims.ts'
 import { loadQueueScripts } from '../jobs/scripts/index.ts'
 import { createJobStore, type JobStore } from '../jobs/store.ts'
-import { createInputImages, type InputImages } from '../jobs/submit.ts'
+import { createInputImages, type InputImages } from '../jobs/input-images.ts'
 import { createKeys, type Keys } from '../lib/keys.ts'
 import type { Log } from '../lib/logging.ts'
 import { imageLimits } from '../media/images.ts'

@@ -19,7 +19,10 @@ t.test('a dry run says where and when a job would run, and queues nothing', asyn
   t.notOk('id' in body, 'there is no job')
   const named = await request('POST', '/api/v2/generate', { ...anyServer, target_server_alias: 'Second', dry_run: true })
   t.match(named.body, {
-    servers: ['Second'], target_server_alias: 'Second', eta_seconds: null, eta_seconds_p90: null,
+    servers: ['Second'],
+    target_server_alias: 'Second',
+    eta_seconds: null,
+    eta_seconds_p90: null,
     waiting_for: 'The server "Second" does not answer.'
   })
   const many = await request('POST', '/api/v2/generate/bulk', { ...anyServer, bulk_quantity: 4, dry_run: true })

@@ -1,0 +1,129 @@
+import { type Claimer, createClaimer } from '../src/jobs/claimer.ts'
+import type { JobClaims } from '../src/jobs/claims.ts'
+import type { Job, JobSubmission } from '../src/jobs/job.ts'
+import { shortCheckpoint, workloadOf } from '../src/jobs/workload.ts'
+import type { Log } from '../src/lib/logging.ts'
+import { predictSeconds } from '../src/servers/cost-model.ts'
+import type { Server, ServerRegistry } from '../src/servers/registry.ts'
+import type { ServerStateStore } from '../src/servers/state-store.ts'
+
+export interface ServerFeedDependencies {
+  readonly server: () => Server
+  readonly claims: JobClaims
+  readonly registry: Pick<ServerRegistry, 'list'>
+  readonly states: Pick<ServerStateStore, 'costs' | 'inventory' | 'readMany'>
+  /** Of the lease of the server. */
+  readonly fence: number
+  /** Whether the server takes jobs now. */
+  readonly open: () => boolean
+  /** The title of the checkpoint that people selected there; null if unknown. */
+  readonly selection: () => string | null
+  readonly log: Log
+}
+
+/** How one server gets its jobs: what it has loaded, when it is free, and so when it claims the next one. */
+export interface ServerFeed extends Omit<Claimer, 'close'> {
+  /** A generation begins. */
+  onBegun (job: Job): void
+  /** The server is free for the next one. */
+  onFree (): void
+  /** A generation took so many seconds. */
+  learn (submission: JobSubmission, seconds: number): void
+  /** Resolves when all of that is stored. */
+  learnt (): Promise<void>
+  /** The server was away: it has an unknown checkpoint loaded. */
+  restarted (): void
+  /** Claims nothing until this work is done. */
+  holdDuring (work: Promise<unknown>): Promise<unknown>
+  /** Moves jobs that a process of an earlier version bound to this server into the pool; it can run beside this one. */
+  adopt (): Promise<void>
+  close (): void
+}
+
+/** A generation by which servers are compared: 20 steps of 512x512. */
+const ordinary = { evaluations: 20, megapixels: 5.24, checkpoint: '' }
+
+export async function createServerFeed (dependencies: ServerFeedDependencies): Promise<ServerFeed> {
+  const { server, claims, registry, states, fence, open, selection, log } = dependencies
+  const serverId = server().id
+  await adopt()
+  let model = await states.costs.read(serverId)
+  /** The checkpoint that is loaded now, or by what runs. */
+  let loaded = model.loaded
+  /** When what runs is expected to be over, by the monotonic clock; 0 while nothing runs, null if unknown. */
+  let freeAt: number | null = 0
+  let held = 0
+  // One after the other, as each starts from the result of the one before.
+  let costs: Promise<void> = Promise.resolve()
+
+  async function adopt (): Promise<void> {
+    const adopted = await claims.adopt(serverId, fence)
+    if (adopted > 0) log.info({ server: server().alias, jobs: adopted }, 'jobs of an earlier version went into the pool')
+  }
+
+  /** This server and the others, as known. */
+  async function fleet () {
+    const servers = registry.list()
+    const [known, inventories] = await Promise.all([
+      states.readMany(servers.map(({ id }) => id)),
+      Promise.all(servers.map(async ({ id }) => await states.inventory(id)))
+    ])
+    const all = servers.map((one, index) => ({
+      server: one, state: known[index] ?? null, inventory: inventories[index] ?? null
+    }))
+    return {
+      own: all.find(one => one.server.id === serverId) ?? { server: server(), state: null, inventory: null },
+      others: all.filter(one => one.server.id !== serverId)
+    }
+  }
+
+  const claimer = createClaimer({
+    server,
+    claims,
+    fence,
+    open: () => held === 0 && open(),
+    freeIn: () => freeAt === null ? null : Math.max(0, (freeAt - performance.now()) / 1000),
+    isIdle: () => freeAt === 0,
+    async facts () {
+      const title = selection()
+      return {
+        loaded,
+        default: shortCheckpoint(title),
+        title: title ?? '',
+        loadSeconds: model.costs[3],
+        speed: predictSeconds({ ...model, samples: 1 }, ordinary, '') ?? 0
+      }
+    },
+    fleet,
+    log
+  })
+
+  return {
+    ...claimer,
+    onBegun ({ submission }) {
+      const workload = workloadOf(submission)
+      const seconds = predictSeconds(model, workload, loaded)
+      freeAt = seconds === null ? null : performance.now() + seconds * 1000
+      loaded = workload.checkpoint === '' ? shortCheckpoint(selection()) : workload.checkpoint
+      claimer.look()
+    },
+    onFree () {
+      freeAt = 0
+      claimer.look()
+    },
+    learn (submission, seconds) {
+      costs = costs.then(async () => { model = await states.costs.learn(serverId, workloadOf(submission), seconds) })
+        .catch(error => { log.debug({ server: server().alias, err: error }, 'could not learn how long the job took') })
+    },
+    learnt: async () => { await costs },
+    restarted () { loaded = '' },
+    async holdDuring (work) {
+      held++
+      return await work.finally(() => {
+        held--
+        claimer.look()
+      })
+    },
+    adopt
+  }
+}
