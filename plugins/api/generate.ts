@@ -1,11 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
+import { errorResponses } from '../../schemas/error.ts'
 import {
   BulkAnswer, BulkForm, BulkIdParameters, BulkRequest, BulkView, DryRunAnswer, GenerateAnswer, GenerateForm,
   GenerateRequest
 } from '../../schemas/generate.ts'
-import { errorResponses } from '../../schemas/error.ts'
 import {
   GenerationParameters, ParametersToRead, ReadParameters, type Warning
 } from '../../schemas/generation-parameters.ts'
@@ -15,16 +15,15 @@ import {
   describeUnknownField, parameterSynonyms, unknownFieldsError, warningsOfUnknown
 } from '../../src/a1111/unknown-fields.ts'
 import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
-import { type DryRun, dryRun } from '../../src/jobs/dry-run.ts'
-import { ignoring, ServiceError } from '../../src/lib/errors.ts'
-import { iso } from '../../src/lib/text.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { newBulkId } from '../../src/jobs/many.ts'
-import { signingSecretOf } from '../../src/webhooks/signing-keys.ts'
+import { type Accepted, type DryRun, dryRun, newJobId, type SubmissionRequest } from '../../src/jobs/submit.ts'
 import { readWebhookRequest } from '../../src/jobs/webhook-request.ts'
+import { ignoring, ServiceError } from '../../src/lib/errors.ts'
 import { seedText } from '../../src/lib/seeds.ts'
-import { newJobId, type Accepted, type SubmissionRequest } from '../../src/jobs/submit.ts'
+import { iso } from '../../src/lib/text.ts'
 import { parametersOf, readImage, readText } from '../../src/media/generation-text.ts'
+import { signingSecretOf } from '../../src/webhooks/signing-keys.ts'
 import { namingFields, namingWarnings } from './parameter-fields.ts'
 import { jobIds, jobLinks, outputUrl, renderSeconds } from './render-job.ts'
 

@@ -1,12 +1,12 @@
 import { randomInt, randomUUID } from 'node:crypto'
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
-import type { Compatibility, OnMissing } from '../a1111/resolve.ts'
 import { normaliseExtras } from '../a1111/extras.ts'
 import { fieldRules } from '../a1111/field-values.ts'
 import { replaceImages, visitImages } from '../a1111/images.ts'
 import type { OutputLimits } from '../a1111/limits.ts'
 import { type NormalisedParameters, normaliseParameters } from '../a1111/parameters.ts'
 import { clientEcho } from '../a1111/payload.ts'
+import type { Compatibility, OnMissing } from '../a1111/resolve.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
 import type { Log } from '../lib/logging.ts'
@@ -17,13 +17,13 @@ import type { FreshLists } from '../servers/fresh-lists.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import { currentRequest, type RequestContext } from '../telemetry/tracing.ts'
+import type { Estimates, Outlook } from './estimates.ts'
 import type { InputImages } from './input-images.ts'
-import { aliasOf, type Job, type JobSubmission, type JobWarning } from './job.ts'
+import { aliasOf, type BotOrigin, type DropInOrigin, type Job, type JobSubmission, type JobWarning } from './job.ts'
 import { classOf, needsOf } from './needs.ts'
-import type { DropInOrigin, BotOrigin } from './origin.ts'
 import { type Created, type JobStore, type NewJob, tooManyWaiting } from './store.ts'
 import type { Subscription, WebhookRequest } from './webhook-request.ts'
-import { type WorkPrediction, workloadOf } from './workload.ts'
+import { workloadOf, type WorkPrediction } from './workload.ts'
 
 /** A request as every interface submits it. */
 export interface SubmissionRequest {
@@ -86,7 +86,7 @@ export interface WebhookService {
 }
 
 /** A checked submission, but not yet in the pool. */
-export interface CheckedSubmission {
+interface CheckedSubmission {
   readonly request: SubmissionRequest
   /** The server that it needs; null for any. */
   readonly target: Server | null
@@ -343,3 +343,48 @@ function seedOf ({ seed }: Readonly<Record<string, unknown>>): Seed | null {
 
 /** Ids of jobs are unguessable and the same everywhere. */
 export const newJobId = (): string => randomUUID()
+
+/** What a submission would lead to. */
+export interface DryRun extends Outlook {
+  /** Alias of the server that is expected to run it; `default` if that cannot be said. */
+  readonly alias: string
+  /** Aliases of the servers that can run it. */
+  readonly servers: readonly string[]
+  readonly seed: Seed | null
+  readonly warnings: readonly JobWarning[]
+}
+
+export interface DryRunDependencies {
+  readonly registry: Pick<ServerRegistry, 'list' | 'byId'>
+  readonly estimates: Pick<Estimates, 'preview'>
+  readonly work: WorkPrediction
+}
+
+/** Says where and when a checked submission would run, without queueing it. */
+export async function dryRun (
+  { request, target, lacking, normalised, compatibility, webhook }: CheckedSubmission,
+  { registry, estimates, work }: DryRunDependencies
+): Promise<DryRun> {
+  const { parameters, checkpointTitle } = compatibility
+  const { mode, checkpoint } = normalised
+  const workload = workloadOf({ mode, parameters, checkpoint, checkpointTitle })
+  const { serverId, ...outlook } = await estimates.preview({
+    share: request.keyId ?? '',
+    priority: request.priority,
+    needs: needsOf({ checkpoint, onMissing: request.onMissing }, target?.id ?? '', { lacking }),
+    workload,
+    workMs: await work.milliseconds(workload)
+  })
+  const able = target === null
+    ? registry.list().filter(({ id, enabled }) => enabled && !lacking.includes(id))
+    : [target]
+  return {
+    ...outlook,
+    alias: aliasOf(registry, serverId ?? target?.id ?? ''),
+    servers: able.map(({ alias }) => alias),
+    seed: isSeed(parameters.seed) ? parameters.seed : null,
+    warnings: [
+      ...normalised.warnings, ...compatibility.warnings, ...webhook?.warnings ?? [], ...request.warnings ?? []
+    ]
+  }
+}
