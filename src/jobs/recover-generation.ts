@@ -84,9 +84,15 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
     if (decision.elsewhere && job.submission.anyServer) {
       const except = new Set([server().alias, ...attempts.map(attempt => attempt.server)])
       const isFinal = decision.kind === 'fail'
-      const next = await otherServer(job.submission, except, isFinal ? 'enabled' : 'answering')
+      const which = isFinal ? 'enabled' : 'answering'
+      const { submission, fixedCheckpoint } = job
+      // One with the checkpoint that it began with, if there is one.
+      const asBegun = { ...submission, checkpoint: submission.checkpoint ?? fixedCheckpoint }
+      const same = await otherServer(asBegun, except, which)
+      const next = same ?? await otherServer(submission, except, which)
       const elsewhere = isFinal ? 'only' : 'first'
-      if (next !== null) return await leaveTo(next, claim, job, { attempts, disposition, elsewhere })
+      const checkpoint = same === null ? 'free' : 'kept'
+      if (next !== null) return await leaveTo(next, claim, job, { attempts, disposition, elsewhere, checkpoint })
     }
     if (decision.kind === 'fail') {
       const { code, message } = decision
@@ -130,7 +136,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
   /** Leaves the job to servers where it has not failed yet. */
   async function leaveTo (
     next: Server, claim: RunClaim, job: Job,
-    { attempts, ...how }: Required<Pick<GiveBack, 'attempts' | 'disposition' | 'elsewhere'>>
+    { attempts, ...how }: Required<Pick<GiveBack, 'attempts' | 'disposition' | 'elsewhere' | 'checkpoint'>>
   ): Promise<void> {
     const outcome = await store.giveBack(claim, {
       attempts: attempts.slice(-1),

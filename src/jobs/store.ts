@@ -152,6 +152,8 @@ export interface GiveBack {
   readonly maxAttempts: number
   /** `first`: other servers try it first, if one takes jobs. `only`: this one tries it again only if none is left. */
   readonly elsewhere?: 'first' | 'only'
+  /** `free`: its next server chooses the checkpoint again, if the client named none. It is kept otherwise. */
+  readonly checkpoint?: 'kept' | 'free'
 }
 
 export interface JobStoreDependencies {
@@ -329,7 +331,8 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
       const last = attempts.at(-1)?.error ?? job.attempts.at(-1)?.error ?? sentTooOften
       const before = needsOfJob(job)
       // What it began with stays.
-      const begunWith = disposition === 'unsent' ? before.checkpoint : job.fixedCheckpoint
+      const kept = disposition === 'unsent' ? before.checkpoint : job.fixedCheckpoint
+      const begunWith = options.checkpoint === 'free' ? null : kept
       const avoided = (how: GiveBack['elsewhere']) => how === elsewhere ? [claim.serverId] : []
       const needs = needsOf({ ...job.submission, checkpoint: job.submission.checkpoint ?? begunWith }, job.target,
         { lacking: [...before.lacking, ...avoided('only')], failed: [...before.failed, ...avoided('first')] })

@@ -63,6 +63,8 @@ if tonumber(sent[1] or 0) - tonumber(sent[2] or 0) >= tonumber(allowed) then
   return { 'spent' }
 end
 job.class, job.needs = class, needs
+-- Its next server chooses the checkpoint again.
+if string.sub(class, 1, 1) == '-' then redis.call('HDEL', jobKey(id), 'fixed') end
 local due = tonumber(delay) > 0 and moment + tonumber(delay) or nil
 enterWaiting(id, record, job, 'processing', due)
 publish('returned', id, record.server, record.key, 'pending', { position = positionInPool(job) })

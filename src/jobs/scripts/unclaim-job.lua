@@ -29,8 +29,9 @@ for _, id in ipairs(ids) do
   elseif record.status == 'pending' and record.server == server and redis.call('ZSCORE', queueKey(server), id) then
     local job = readPooled(id)
     takeFromServer(id, record, job)
-    redis.call('HDEL', jobKey(id), 'fixed')
     if class ~= '' then job.class, job.needs = class, needs end
+    -- A job that has not begun leaves the choice of its checkpoint to its next server.
+    if string.sub(job.class, 1, 1) == '-' then redis.call('HDEL', jobKey(id), 'fixed') end
     local due = tonumber(delay) > 0 and milliseconds() + tonumber(delay) or nil
     enterWaiting(id, record, job, 'pending', due)
     -- Nothing passes it any more.
