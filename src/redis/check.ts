@@ -252,8 +252,9 @@ const markKey = (keys: Keys) => keys.key('data-id')
  */
 export async function foreignDataDirectory ({ redis, keys, directory }: DataDirectory): Promise<string | null> {
   const path = markPath(directory)
-  const [known, own] = await Promise.all([redis.get(markKey(keys)), readMark(path)])
-  if (known === null || known === own) return null
+  // In this order: a process that starts at the same time writes the file before it writes to Redis.
+  const known = await redis.get(markKey(keys))
+  if (known === null || known === await readMark(path)) return null
   return `DATA_DIR is ${directory}, which is not the folder that belongs to the data in Redis: images would be missing ` +
     'there. Give every process of this Redis the same folder, such as one volume in all containers; two installations on ' +
     'one Redis need two settings of REDIS_PREFIX. If this folder is meant to be the right one from now on, for example ' +

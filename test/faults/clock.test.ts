@@ -18,9 +18,7 @@ t.test('changes of the system clock', async t => {
   await t.test('an hour back keeps no job waiting longer than its pause', async t => {
     fleet.simulator.setFaults([{ kind: 'exception-group' }])
     const id = await submit({ ...quick, prompt: 'again after a second' })
-    const [serverId] = await fleet.look.hkeys(fleet.keys.key('servers'))
-    const delayed = `${fleet.keys.bullPrefix}:generation-${serverId}:delayed`
-    while (await fleet.look.zcard(delayed) === 0) await new Promise(resolve => { setTimeout(resolve, 5) })
+    while (await fleet.look.zcard(fleet.keys.key('resting')) === 0) await new Promise(resolve => { setTimeout(resolve, 5) })
     await Promise.all([worker, api].map(async process => { await process.setClock(-hour) }))
     await api.until(id, 'completed')
     t.match(await api.job(id), { status: 'completed', attempts: [{ code: 'server_error' }] })

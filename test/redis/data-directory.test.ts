@@ -25,6 +25,18 @@ t.test('a Redis belongs to one DATA_DIR', async t => {
     t.equal((await readFile(join(first, 'data-id'), 'utf8')).trim(), await redis.get(keys.key('data-id')))
   })
 
+  await t.test('processes that start at the same time in a new folder all start', async t => {
+    for (let round = 0; round < 20; round++) {
+      const folder = t.testdir({})
+      const data = { keys: createKeys(`round-${round}`), directory: folder }
+      // Each with a connection of its own, so that their steps mix.
+      const connections = Array.from({ length: 6 }, () => new Redis(server.url))
+      await Promise.all(connections.map(async own => { await claimDataDirectory({ redis: own, ...data }, silentLogger) }))
+      for (const own of connections) own.disconnect()
+      await rm(join(folder, 'data-id'))
+    }
+  })
+
   await t.test('another one is refused, and stays as it was', async t => {
     const id = await redis.get(keys.key('data-id')) ?? ''
     await t.rejects(claim(other), { message: new RegExp(`DATA_DIR is ${other}, .*write ${id} into the file ${other}/data-id`) })
