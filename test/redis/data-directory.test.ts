@@ -31,7 +31,8 @@ t.test('a Redis belongs to one DATA_DIR', async t => {
       const data = { keys: createKeys(`round-${round}`), directory: folder }
       // Each with a connection of its own, so that their steps mix.
       const connections = Array.from({ length: 6 }, () => new Redis(server.url))
-      await Promise.all(connections.map(async own => { await claimDataDirectory({ redis: own, ...data }, silentLogger) }))
+      const starts = connections.map(async own => { await claimDataDirectory({ redis: own, ...data }, silentLogger) })
+      await Promise.all(starts)
       for (const own of connections) own.disconnect()
       await rm(join(folder, 'data-id'))
     }
