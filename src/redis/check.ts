@@ -290,3 +290,22 @@ export async function claimDataDirectory (data: DataDirectory, log: Log): Promis
   }
   if (foreign !== null) throw new Error(foreign)
 }
+
+/** Raised when an older version would misread the data: 2 is that of the pool, in which jobs wait without a server. */
+export const dataFormat = 2
+
+/**
+ * Refuses data that a newer version has written, and notes the format of this one.
+ * @throws Error with a sentence that says what to do
+ */
+export async function requireKnownFormat (redis: Redis, keys: Keys): Promise<void> {
+  const key = keys.key('data-format')
+  const found = Number(await redis.get(key) ?? 0)
+  if (found > dataFormat) {
+    throw new Error(`The data in Redis was written by a newer version (format ${found}; this version knows ` +
+      `${dataFormat}), and jobs that wait there would be lost to this one. Start the newer version again, or restore a ` +
+      'backup from before the upgrade')
+  }
+  // A Redis that takes no writes now is reported elsewhere, and is no reason not to start.
+  if (found < dataFormat) await redis.set(key, dataFormat).catch(() => undefined)
+}

@@ -23,7 +23,7 @@ import { imageLimits } from '../media/images.ts'
 import { createStorageCheck, readSharedFault, type StorageCheck } from '../media/storage.ts'
 import { createMediaStore, mediaFolders, type MediaStore } from '../media/store.ts'
 import { createUploadTexts, type UploadTexts } from '../media/uploads.ts'
-import { requireFitRedis, watchInstallation } from '../redis/check.ts'
+import { requireFitRedis, requireKnownFormat, watchInstallation } from '../redis/check.ts'
 import { connectRedis } from '../redis/connections.ts'
 import { type CheckStore, createCheckStore } from '../server-check/check-service.ts'
 import { createServerReach, type ServerReach } from '../servers/address.ts'
@@ -111,6 +111,7 @@ export async function openServices (
   const subscriber = await connectRedis(redisUrl, 'subscriber', log)
   try {
     await requireFitRedis(redis, keys, log)
+    await requireKnownFormat(redis, keys)
     const masterKey = await loadMasterKey(config)
     await checkMasterKey(redis, keys, masterKey)
     const media = await createMediaStore({ directory: config.DATA_DIR })

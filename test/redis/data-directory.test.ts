@@ -4,9 +4,23 @@ import { Redis } from 'ioredis'
 import t from 'tap'
 import { createKeys } from '../../src/lib/keys.ts'
 import { runDoctor } from '../../src/main/doctor.ts'
-import { claimDataDirectory, foreignDataDirectory } from '../../src/redis/check.ts'
+import { claimDataDirectory, dataFormat, foreignDataDirectory, requireKnownFormat } from '../../src/redis/check.ts'
 import { silentLogger } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
+
+t.test('data of a newer version is refused with what to do', async t => {
+  const server = await startTestRedis()
+  t.teardown(server.stop)
+  const redis = new Redis(server.url)
+  t.teardown(() => { redis.disconnect() })
+  const keys = createKeys('sq')
+  await requireKnownFormat(redis, keys)
+  t.equal(Number(await redis.get(keys.key('data-format'))), dataFormat)
+  await requireKnownFormat(redis, keys)
+  await redis.set(keys.key('data-format'), dataFormat + 1)
+  await t.rejects(requireKnownFormat(redis, keys), /written by a newer version .*Start the newer version again/)
+  t.equal(Number(await redis.get(keys.key('data-format'))), dataFormat + 1, 'and stays as it was')
+})
 
 t.test('a Redis belongs to one DATA_DIR', async t => {
   const server = await startTestRedis()
