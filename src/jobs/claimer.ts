@@ -65,8 +65,9 @@ export function createClaimer (dependencies: ClaimerDependencies): Claimer {
       more = answer.kind === 'claimed' || answer.kind === 'ready'
       if (answer.kind === 'claimed') {
         claimed = answer.job
-        const { id, run } = answer.job
-        log.debug({ job: id, run, server: server().alias, passed_over: answer.passedOver }, 'job claimed')
+        const { id, run, submission: { requestId: request } } = answer.job
+        const about = { job: id, ...(request === undefined ? {} : { request }), server: server().alias }
+        log.debug({ ...about, run, passed_over: answer.passedOver }, 'job claimed')
       }
       if (answer.kind !== 'unknown') {
         // It can have been paused since the claim was sent: what it then gave back is not all that it has.

@@ -40,7 +40,7 @@ t.test('every line about a job has its id and that of its request, from the subm
   await service.until(id, 'completed')
   const request = answer.headers.get('x-request-id')
   const about = lines.filter(({ job }) => job === id)
-  t.same(about.map(({ msg }) => msg).filter(msg => !/progress/.test(msg)), [
+  t.same(about.map(({ msg }) => msg).filter(msg => !/progress|claimed/.test(msg)), [
     'job accepted', 'generation started', 'generation failed', 'generation started', 'job completed'
   ])
   t.ok(about.every(line => line.request === request), 'and the line of the request has it too')
