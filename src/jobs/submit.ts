@@ -90,6 +90,8 @@ interface CheckedSubmission {
   readonly request: SubmissionRequest
   /** The server that it needs; null for any. */
   readonly target: Server | null
+  /** The best one that can run it now. */
+  readonly best: Server
   /** Ids of servers that lack something that it names. */
   readonly lacking: readonly string[]
   readonly normalised: NormalisedParameters
@@ -238,7 +240,8 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           const compatibility = await admitTo(server, normalised, request)
           const isOpen = leavesChoice(request.target)
           const lacking = isOpen ? await thoseLacking(server, normalised, request) : []
-          return { request, target: isOpen ? null : server, lacking, normalised, compatibility, webhook, jobs }
+          const target = isOpen ? null : server
+          return { request, target, best: server, lacking, normalised, compatibility, webhook, jobs }
         } catch (error) {
           // The best server's reason is the one to report.
           if (index === 0) refusal = error
@@ -249,13 +252,13 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         'No server is registered and enabled; add one on the page Servers or with POST /api/v1/servers.', { field: 'target_server_alias' })
     },
     async accept ({
-      request, target, lacking, normalised, compatibility, webhook, jobs
+      request, target, best, lacking, normalised, compatibility, webhook, jobs
     }, id, seed, group = request.bulkId ?? id) {
       const given = seed === undefined ? compatibility.parameters : { ...compatibility.parameters, seed }
       const parameters = await replaceImages(given, inputs.keep)
       const warnings = [
         ...normalised.warnings, ...compatibility.warnings, ...webhook?.warnings ?? [], ...request.warnings ?? [],
-        ...target === null ? [] : warningOf(target)
+        ...warningOf(best)
       ]
       const context = currentRequest()
       const submission: JobSubmission = {
