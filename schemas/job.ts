@@ -138,7 +138,7 @@ export const JobListQuery = Type.Object({
   order: Type.Optional(StringEnum(['asc', 'desc', 'ASC', 'DESC', 'line'], {
     default: 'desc',
     description: 'By time of acceptance; or line: in the order in which waiting jobs run, with status=pending, paged by ' +
-      'offset; with server, the jobs that this server can run.'
+      'offset.'
   }))
 })
 export type JobListQuery = Static<typeof JobListQuery>

@@ -22,7 +22,7 @@ export interface JobFilter {
 }
 
 export interface JobQuery extends JobFilter {
-  /** `line`: the order in which waiting jobs run; with `serverId` those that this server can run. */
+  /** `line`: the order in which waiting jobs run; with `serverId` those that need this server or are claimed by it. */
   readonly order: 'newest' | 'oldest' | 'line'
   /** 1 to 1000. */
   readonly limit: number
@@ -119,11 +119,12 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
   }
 
   /** Ids of waiting jobs in their order, as far as it is read. */
-  async function idsInQueue ({ serverId = '', keyId }: JobQuery): Promise<string[]> {
-    const ids = await store.inOrder(serverId, orderedAtMost)
-    if (keyId === undefined || ids.length === 0) return ids
-    const own = await redis.zmscore(indexKey(keys, { keyId, status: 'pending' }), ...ids)
-    return ids.filter((_id, index) => own[index] !== null)
+  async function idsInQueue ({ serverId, keyId }: JobQuery): Promise<string[]> {
+    const ids = await store.inOrder(serverId ?? '', orderedAtMost)
+    if (ids.length === 0 || (keyId === undefined && serverId === undefined)) return ids
+    const filter = { ...keyId === undefined ? {} : { keyId }, ...serverId === undefined ? {} : { serverId } }
+    const fitting = await redis.zmscore(indexKey(keys, { ...filter, status: 'pending' }), ...ids)
+    return ids.filter((_id, index) => fitting[index] !== null)
   }
 
   return {
@@ -131,7 +132,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
       if (query.order === 'line') {
         const ids = await idsInQueue(query)
         const jobs = await store.readMany(ids.slice(query.offset, query.offset + query.limit))
-        const total = query.serverId === undefined ? await redis.zcard(indexKey(keys, query)) : ids.length
+        const total = await redis.zcard(indexKey(keys, { ...query, status: 'pending' }))
         return { jobs, total, nextCursor: null }
       }
       return isSearched(query) ? await searchedPage(query) : await plainPage(query)

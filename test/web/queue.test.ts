@@ -46,14 +46,14 @@ t.test('the queue', { skip }, async t => {
   t.test('a queue of any length is browsed, reordered and changed as a whole', async t => {
     t.match((await service.request('POST', '/api/v2/jobs/actions', { action: 'delete', all: true })).body, { done: 2 })
     const count = 260
-    for (let index = 0; index < 5; index++) await service.submit({ ...quick, prompt: `picture ${index}` })
+    for (let index = 0; index < 5; index++) await service.submit({ ...quick, prompt: `picture ${index}` }, { target_server_alias: 'Main' })
     for (const quantity of [100, 100, 54]) {
       const { status } = await service.request('POST', '/api/v2/generate/bulk', {
         target_server_alias: 'Main', generation_params: { ...quick, prompt: 'one of many' }, bulk_quantity: quantity
       })
       t.equal(status, 202)
     }
-    await service.submit({ ...quick, prompt: `picture ${count - 1}` })
+    await service.submit({ ...quick, prompt: `picture ${count - 1}` }, { target_server_alias: 'Main' })
     const { page, violations } = await visit(`${service.url}/#/queue`)
     await page.getByRole('link', { name: `and ${count - 5} more waiting` }).click()
     const rows = page.locator('.endless .job')
@@ -65,7 +65,7 @@ t.test('the queue', { skip }, async t => {
     await page.getByRole('button', { name: 'Move up: picture 3' }).click()
     await page.locator('.endless .job[aria-posinset="3"]', { hasText: 'picture 3' }).waitFor()
     await page.getByLabel('Priority: picture 2').selectOption('9')
-    await page.locator('.endless .job[aria-posinset="1"]', { hasText: 'picture 2' }).waitFor()
+    await page.locator('.endless .job[aria-posinset="2"]', { hasText: 'picture 2' }).waitFor()
 
     await page.evaluate('scrollTo(0, document.body.scrollHeight)')
     await page.locator(`.endless .job[aria-posinset="${count}"]`, { hasText: `picture ${count - 1}` }).waitFor()
@@ -82,14 +82,14 @@ t.test('the queue', { skip }, async t => {
     t.equal((await service.request('POST', '/api/v1/servers', { alias: 'Other', apiUrl: 'http://127.0.0.1:9' })).status, 201)
     await page.evaluate('scrollTo(0, 0)')
     await page.getByLabel('Server', { exact: true }).selectOption('Main')
-    await page.getByText('In the order of the queue of Main').waitFor()
+    await page.getByText('In the order in which they run').waitFor()
     await row(1).click()
     await chosen.getByRole('button', { name: 'Move' }).click()
     await page.getByRole('dialog').getByLabel('New server').selectOption('Other')
     await page.getByRole('dialog').getByRole('button', { name: 'Move 1 job' }).click()
     await page.getByRole('status').getByText('1 job was moved to the other server').waitFor()
     t.match((await service.request('GET', '/api/v2/jobs?server=Other')).body,
-      { total: 1, jobs: [{ generation_params: { prompt: 'picture 2' } }] })
+      { total: 1, jobs: [{ generation_params: { prompt: 'picture 1' } }] })
 
     await row(1).click()
     await chosen.getByRole('button', { name: `Choose all ${count - 6}` }).click()

@@ -122,7 +122,7 @@ function JobList ({ view, server, search, onChanged }) {
 
   return html`
     <h2 class="out-of-sight">Jobs</h2>
-    ${isLine && html`<p class="hint">${server === '' ? 'In the order in which they run.' : `The jobs that ${server} can run, in their order.`}</p>`}
+    ${isLine && html`<p class="hint">In the order in which they run.</p>`}
     ${shown < total && html`<p class="hint" role="status">The first ${numberText(shown)} of ${numberText(total)} jobs.</p>`}
     <${VirtualList} total=${shown} label="Jobs" onShow=${onShow} row=${row} />
     <${SelectionBar} selection=${selection} total=${total} asOf=${asOf} filter=${filter} onDone=${changed} />`
