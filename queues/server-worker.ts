@@ -89,6 +89,8 @@ export async function startServerWorker (
   })
   await queues.pause(serverId)
   const orphans = await repair.takeBack()
+  // What was claimed next waits behind what ran, as before.
+  if (orphans.length > 0) await claims.unclaim(serverId, { fence })
   const client = connect(server())
   const processConnection = createProcessConnection(client)
 
