@@ -6,7 +6,7 @@ import type { Server } from '../../src/servers/registry.ts'
 import { silentLogger } from '../helper.ts'
 
 const server = { id: 'one', alias: 'Main', enabled: true, paused: false } as Server
-const job = { id: 'job', run: 1 } as Job
+const job = { id: 'job', run: 1, submission: {} } as Job
 
 /** A claimer, and what it asks of the pool. Each claim waits until the test answers it. */
 function start (more: Partial<ClaimerDependencies> = {}) {
