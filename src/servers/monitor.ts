@@ -165,11 +165,12 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       else if (after.reachable !== 'suspected') stopWatching()
     }
     await reportUsable(after.reachable === 'yes')
-    await states.write(server().id, after)
+    // Before the event, at which clients read the history.
     if (changed || performance.now() - sampledAt >= sampleInterval) {
       sampledAt = performance.now()
       await states.history.add(server().id, { at: timestamp, reachable: after.reachable, responseMs })
     }
+    await states.write(server().id, after)
     return after
   }
 
