@@ -20,7 +20,7 @@ const findOverlong = loadScript<[delayed: string],
  * entry; if that clock, or the clock of the process that takes it, is set back by an hour, a delay of two seconds would
  * take an hour.
  */
-export async function shortenDelays (queue: QueueBase, connection: Redis): Promise<void> {
+async function shortenDelays (queue: QueueBase, connection: Redis): Promise<void> {
   const backend = queue.getBackend() as RedisQueueBackend
   const late: Array<[id: string, delay: number]> = []
   for (let from = 0; ; from += page) {

@@ -233,7 +233,7 @@ export async function startServerWorker (
       classesDueAt = performance.now() + classesInterval
       await feed.forgetClasses()
     }
-    if (await store.waitingOn(serverId) > 0) await feed.adopt()
+    await feed.adopt()
     feed.look()
     if (performance.now() < repairDueAt) return
     repairDueAt = performance.now() + repairInterval

@@ -45,7 +45,7 @@ export interface Fleet {
   finished (): Promise<void>
   /** Stops the service in order. */
   stop (): Promise<void>
-  /** Starts it anew, at another address; does not wait until it is up. */
+  /** Starts it again, at another address; does not wait until it is up. */
   launch (): Promise<void>
 }
 

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis'
 import type { Keys } from '../lib/keys.ts'
 import { indexKey, type Job, parseJob, weightOf } from './job.ts'
 import { classOf, type JobClass, needsOf } from './needs.ts'
+import { pairsOf } from './read-pool.ts'
 import { loadQueueScripts, noteClasses } from './scripts/index.ts'
 
 /** How the pool weighs throughput against order; docs/scheduling.md explains each. */
@@ -111,13 +112,13 @@ export function createJobClaims ({ redis, keys, queueEntries, dial: given }: Job
       const answer = await claimJob(redis, prefix, [id, fence, JSON.stringify(facts), dial, idle ? 'idle' : ''])
       if (answer[0] === 'claimed') {
         const [, passedOver, jobId, fields] = answer
-        const job = parseJob(jobId, pairs(fields))
+        const job = parseJob(jobId, Object.fromEntries(pairsOf(fields)))
         return job === null ? { kind: 'ready' } : { kind: 'claimed', job, passedOver }
       }
       if (answer[0] === 'none') return { kind: 'none', restMs: answer[1] < 0 ? null : answer[1] }
       if (answer[0] !== 'unknown') return { kind: answer[0] }
-      const known = pairs(answer.slice(1))
-      return { kind: 'unknown', classes: Object.entries(known).map(([jobClass, needs]) => ({ id: jobClass, needs })) }
+      const classes = pairsOf(answer.slice(1)).map(([jobClass, needs]) => ({ id: jobClass, needs }))
+      return { kind: 'unknown', classes }
     },
     async noteClasses (serverId, fence, answers) {
       await noteClasses(redis, prefix, [serverId, fence, ...[...answers].flatMap(([id, can]) => [id, can ? '1' : '0'])])
@@ -134,8 +135,8 @@ export function createJobClaims ({ redis, keys, queueEntries, dial: given }: Job
       let adopted = 0
       const ids = await redis.zrange(keys.key('line', serverId), '0', '-1')
       for (const id of ids) {
-        const fields = await redis.hgetall(keys.key('job', id))
-        const job = fields.class === undefined ? parseJob(id, fields) : null
+        if (await redis.hexists(keys.key('job', id), 'class') === 1) continue
+        const job = parseJob(id, await redis.hgetall(keys.key('job', id)))
         if (job === null) continue
         const { submission } = job
         const { id: jobClass, needs } = classOf(needsOf(submission, job.target), submission)
@@ -155,10 +156,4 @@ export function createJobClaims ({ redis, keys, queueEntries, dial: given }: Job
       return { last, changed }
     }
   }
-}
-
-/** Redis' flat list of names and values as an object. */
-function pairs (list: readonly string[]): Record<string, string> {
-  return Object.fromEntries(Array.from({ length: Math.floor(list.length / 2) }, (_, at) =>
-    [list[at * 2] ?? '', list[at * 2 + 1] ?? '']))
 }

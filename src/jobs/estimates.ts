@@ -9,7 +9,7 @@ import {
   createLateness, type Forecast, type ForecastServer, type JobEstimate, runForward, runningFor,
   type ServerCondition, whyNever
 } from './forecast.ts'
-import type { Job } from './job.ts'
+import type { Job, Needs } from './job.ts'
 import { needsOfJob, parseNeeds } from './needs.ts'
 import {
   after, claimedJob, conditionOf, pairsOf, type PreviewedJob, previewedJob, previewId, poolJob, secondsLeft, triplesOf
@@ -235,25 +235,26 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     expected.set(job.id, { at: now(), startsIn: estimate.startsIn })
   }
 
-  function waitingFor (job: EstimatedJob, known: Known, position: number | null): string {
+  function waitingFor (job: EstimatedJob, known: Known, position: number | null, reason: string | null): string {
     const holder = [...known.servers.values()].find(({ claimed }) => claimed.has(job.id))
     if (holder !== undefined) return `${holder.server.alias}, which is about to be free`
-    const reason = whyNever(obstaclesOf(job, known))
     if (reason !== null) return reason
     if (position === null) return 'its next attempt'
     return turnOf(position)
   }
 
-  function obstaclesOf (job: EstimatedJob, { servers }: Known) {
-    const needs = needsOfJob(job)
-    const able = [...servers.values()].filter(({ server }) =>
-      needs.target === '' ? !needs.lacking.includes(server.id) && isAble(job, server.id, servers) : needs.target === server.id)
-    return {
+  /** Why no server runs such a job now; null if one can. @param isKnownAble what the pool knows of a server */
+  function reasonFor (
+    { target, lacking, checkpoint }: Needs, { servers }: Known, isKnownAble: (serverId: string) => boolean
+  ): string | null {
+    const able = [...servers.values()].filter(({ server: { id } }) =>
+      target === '' ? !lacking.includes(id) && isKnownAble(id) : id === target)
+    return whyNever({
       able: able.map(({ server: { alias }, condition }) => ({ alias, condition })),
-      ...(needs.target === '' ? {} : { target: registry.byId(needs.target)?.alias ?? null }),
-      checkpoint: needs.checkpoint,
+      ...(target === '' ? {} : { target: registry.byId(target)?.alias ?? null }),
+      checkpoint,
       processes: processes()
-    }
+    })
   }
 
   async function outlookOf (job: EstimatedJob, known: Known): Promise<Outlook> {
@@ -270,8 +271,9 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     }
     const found = known.forecast.jobs.get(job.id)
     const rank = found === undefined ? await readPosition(redis, prefix, [job.id]) : null
-    const never = found === undefined && whyNever(obstaclesOf(job, known)) !== null
-    const further = rank === null || rank === 0 || never ? null : known.forecast.beyond(rank)
+    // A server runs what the forecast has.
+    const reason = found === undefined ? reasonFor(needsOfJob(job), known, id => isAble(job, id, known.servers)) : null
+    const further = rank === null || rank === 0 || reason !== null ? null : known.forecast.beyond(rank)
     const prediction = found ?? further
     const position = found?.position ?? (rank === 0 ? null : rank)
     const isTimed = prediction !== null && isLearned(found?.serverId, known)
@@ -279,7 +281,7 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
       ? { startsIn: prediction.startsIn, endsIn: prediction.endsIn, endsInP90: prediction.endsInP90 }
       : null
     remember(job, estimate)
-    return { position, estimate, waitingFor: waitingFor(job, known, position) }
+    return { position, estimate, waitingFor: waitingFor(job, known, position, reason) }
   }
 
   return {
@@ -298,15 +300,7 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
         const estimate = isLearned(serverId, known) ? { startsIn, endsIn, endsInP90 } : null
         return { position, estimate, serverId, waitingFor: turnOf(position) }
       }
-      const { target, lacking, checkpoint } = job.needs
-      const able = [...known.servers.values()].filter(({ server: { id } }) =>
-        target === '' ? !lacking.includes(id) : id === target)
-      const reason = whyNever({
-        able: able.map(({ server: { alias }, condition }) => ({ alias, condition })),
-        ...(target === '' ? {} : { target: registry.byId(target)?.alias ?? null }),
-        checkpoint,
-        processes: processes()
-      })
+      const reason = reasonFor(job.needs, known, () => true)
       const position = known.waiting + 1
       return { position, estimate: null, serverId: null, waitingFor: reason ?? turnOf(position) }
     },

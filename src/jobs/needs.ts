@@ -1,9 +1,7 @@
 import { createHash } from 'node:crypto'
-import { bareName, findCheckpoint } from '../a1111/names.ts'
-import { rulesOf } from '../a1111/kinds/registry.ts'
+import { findCheckpoint } from '../a1111/names.ts'
 import type { Inventory } from '../a1111/types.ts'
-import { baseModelOf } from '../model-facts/base-models.ts'
-import { isSimulator } from '../servers/choose.ts'
+import { familyOf, isSimulator, isUnsuited } from '../servers/choose.ts'
 import type { Server, ServerState } from '../servers/registry.ts'
 import type { Job, JobSubmission, Needs } from './job.ts'
 import { shortCheckpoint } from './workload.ts'
@@ -56,7 +54,7 @@ export interface KnownServer {
 }
 
 /** Whether a server takes jobs now, as far as known. */
-export function takesJobs ({ server, state }: Pick<KnownServer, 'server' | 'state'>): boolean {
+function takesJobs ({ server, state }: Pick<KnownServer, 'server' | 'state'>): boolean {
   return server.enabled && !server.paused && !server.draining && state?.reachable === 'yes'
 }
 
@@ -65,7 +63,7 @@ export function takesJobs ({ server, state }: Pick<KnownServer, 'server' | 'stat
  * @param others the other servers: whether they can run jobs decides about a simulator, and about a second try
  */
 export function canRun (needs: Needs, one: KnownServer, others: readonly KnownServer[]): boolean {
-  const { server, state, inventory } = one
+  const { server, inventory } = one
   if (needs.target !== '') return needs.target === server.id
   if (inventory === null || standsAside(one, others)) return false
   const able = others.filter(other => other.server.enabled && offersAll(needs, other) &&
@@ -74,8 +72,8 @@ export function canRun (needs: Needs, one: KnownServer, others: readonly KnownSe
   if (!offersAll(needs, one)) return able.length === 0
   if (needs.failed.includes(server.id) && able.some(rival =>
     !needs.failed.includes(rival.server.id) && takesJobs(rival))) return false
-  return suits(needs.checkpoint, state) ||
-    !able.some(rival => suits(needs.checkpoint, rival.state) && takesJobs(rival))
+  const family = familyOf(needs.checkpoint)
+  return !isUnsuited(one, family) || !able.some(rival => !isUnsuited(rival, family) && takesJobs(rival))
 }
 
 /** Whether it is a simulator, and a real server has answered at least once: its images are only tests. */
@@ -89,12 +87,4 @@ function offersAll (needs: Needs, { server, inventory }: KnownServer): boolean {
   if (inventory === null || needs.lacking.includes(server.id)) return false
   if (needs.lenient || needs.checkpoint === null || inventory.missing.includes('checkpoints')) return true
   return findCheckpoint(needs.checkpoint, inventory) !== null
-}
-
-/** False if the server is known to be unable to load such a model, although it can list the file. */
-function suits (checkpoint: string | null, state: ServerState | null): boolean {
-  const family = checkpoint === null ? null : baseModelOf(bareName(checkpoint))?.family ?? null
-  const traits = state?.traits ?? null
-  const families = traits === null ? null : rulesOf(traits).families
-  return family === null || families === null || families.includes(family)
 }

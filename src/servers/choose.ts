@@ -21,7 +21,7 @@ function rankCandidates (candidates: readonly Candidate[], family: string | null
   const real = enabled.filter(({ server, state }) => !isSimulator(server, state))
   // A server that never answered can be a typo: it does not push the simulator aside.
   return (real.some(({ state }) => state?.traits != null) ? real : enabled).toSorted((one, other) =>
-    unsuited(one, family) - unsuited(other, family) ||
+    Number(isUnsuited(one, family)) - Number(isUnsuited(other, family)) ||
     standing(one) - standing(other) || one.waiting - other.waiting || one.server.createdAt - other.server.createdAt)
 }
 
@@ -38,14 +38,19 @@ export async function readCandidates (
   const waiting = await Promise.all(servers.map(async ({ id }) => await waitingOn(id)))
   return rankCandidates(servers.map((server, index) => ({
     server, state: known[index] ?? null, waiting: waiting[index] ?? 0
-  })), checkpoint === null ? null : baseModelOf(bareName(checkpoint))?.family ?? null)
+  })), familyOf(checkpoint))
 }
 
-/** 1 if the server is known to be unable to load such a model, although it can list the file. */
-function unsuited ({ state }: Candidate, family: string | null): number {
+/** The family of a checkpoint's base model; null if its name does not say it, or if there is no name. */
+export function familyOf (checkpoint: string | null): string | null {
+  return checkpoint === null ? null : baseModelOf(bareName(checkpoint))?.family ?? null
+}
+
+/** Whether the server is known to be unable to load such a model, although it can list the file. */
+export function isUnsuited ({ state }: Pick<Candidate, 'state'>, family: string | null): boolean {
   const traits = state?.traits ?? null
   const families = traits === null ? null : rulesOf(traits).families
-  return Number(family !== null && families !== null && !families.includes(family))
+  return family !== null && families !== null && !families.includes(family)
 }
 
 /** Whether this is a simulator and no real Stable Diffusion server. */

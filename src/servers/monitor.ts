@@ -165,12 +165,11 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       else if (after.reachable !== 'suspected') stopWatching()
     }
     await reportUsable(after.reachable === 'yes')
-    // Before the event, at which clients read the history.
     if (changed || performance.now() - sampledAt >= sampleInterval) {
       sampledAt = performance.now()
       await states.history.add(server().id, { at: timestamp, reachable: after.reachable, responseMs })
     }
-    await states.write(server().id, after)
+    await states.write(server().id, after) // its event lets clients read the history
     return after
   }
 

@@ -86,7 +86,7 @@ export interface ServerProcess {
     /** While set, progress is told from this instead of the real state. */
     frozenState: State | null
   }
-  /** Cuts every connection, refuses new ones for so many milliseconds (Infinity: for good), then starts anew. */
+  /** Cuts every connection, refuses new ones for so many milliseconds (Infinity: for good), then starts again. */
   readonly die: (refuseMilliseconds: number) => void
 }
 
@@ -153,7 +153,7 @@ function becomeLoaded ({ machine, memory, checkpoints, options }: ServerProcess,
   options.write('sd_checkpoint_hash', file.sha256)
 }
 
-/** Frees the loaded checkpoint: the next generation loads anew. */
+/** Frees the loaded checkpoint: the next generation loads it again. */
 export function becomeUnloaded ({ memory }: ServerProcess): void {
   memory.loaded = null
 }

@@ -23,7 +23,7 @@ export interface Simulator {
   setFaults (faults: readonly Fault[]): void
   /** Forgets what it saw, and heals it. */
   reset (): void
-  /** Dies now, refuses connections for so many milliseconds, then starts anew; resolves when it listens again. */
+  /** Dies now, refuses connections for so many milliseconds, then starts again; resolves when it listens again. */
   crash (refuseMilliseconds: number): Promise<void>
   /** As `crash`, and comes back with other files or another password. */
   restart (how: {
