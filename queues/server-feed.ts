@@ -40,8 +40,18 @@ export interface ServerFeed extends Omit<Claimer, 'close'> {
   close (): void
 }
 
+/**
+ * How long before the end of a generation the next job is claimed, in seconds: a quarter of it, as later jobs can
+ * still go ahead until then, between what a claim and its preparation need on a slow disk and a second.
+ */
+const lead = { least: 0.1, share: 0.25, most: 1 }
+
 /** A generation by which servers are compared: 20 steps of 512x512. */
 const ordinary = { evaluations: 20, megapixels: 5.24, checkpoint: '' }
+
+function leadOf (seconds: number): number {
+  return Math.min(lead.most, Math.max(lead.least, lead.share * seconds))
+}
 
 export async function createServerFeed (dependencies: ServerFeedDependencies): Promise<ServerFeed> {
   const { server, claims, registry, states, fence, open, selection, log } = dependencies
@@ -50,8 +60,8 @@ export async function createServerFeed (dependencies: ServerFeedDependencies): P
   let model = await states.costs.read(serverId)
   /** The checkpoint that is loaded now, or by what runs. */
   let loaded = model.loaded
-  /** When what runs is expected to be over, by the monotonic clock; 0 while nothing runs, null if unknown. */
-  let freeAt: number | null = 0
+  /** When the next job is to be claimed, by the monotonic clock; 0 while nothing runs, null if unknown. */
+  let claimAt: number | null = 0
   let held = 0
   // One after the other, as each starts from the result of the one before.
   let costs: Promise<void> = Promise.resolve()
@@ -82,8 +92,8 @@ export async function createServerFeed (dependencies: ServerFeedDependencies): P
     claims,
     fence,
     open: () => held === 0 && open(),
-    freeIn: () => freeAt === null ? null : Math.max(0, (freeAt - performance.now()) / 1000),
-    isIdle: () => freeAt === 0,
+    claimIn: () => claimAt === null ? null : Math.max(0, (claimAt - performance.now()) / 1000),
+    isIdle: () => claimAt === 0,
     async facts () {
       const title = selection()
       return {
@@ -103,12 +113,12 @@ export async function createServerFeed (dependencies: ServerFeedDependencies): P
     onBegun ({ submission }) {
       const workload = workloadOf(submission)
       const seconds = predictSeconds(model, workload, loaded)
-      freeAt = seconds === null ? null : performance.now() + seconds * 1000
+      claimAt = seconds === null ? null : performance.now() + (seconds - leadOf(seconds)) * 1000
       loaded = workload.checkpoint === '' ? shortCheckpoint(selection()) : workload.checkpoint
       claimer.look()
     },
     onFree () {
-      freeAt = 0
+      claimAt = 0
       claimer.look()
     },
     learn (submission, seconds) {

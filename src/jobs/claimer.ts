@@ -11,8 +11,8 @@ export interface ClaimerDependencies {
   readonly fence: number
   /** Whether the server takes jobs now. */
   readonly open: () => boolean
-  /** Seconds until the server is expected to be free; null if that is unknown. */
-  readonly freeIn: () => number | null
+  /** Seconds until it should claim its next job, which is shortly before it is free; null if that is unknown. */
+  readonly claimIn: () => number | null
   /** Whether nothing runs there. */
   readonly isIdle: () => boolean
   readonly facts: () => Promise<Omit<ClaimingServer, 'id'>>
@@ -36,13 +36,11 @@ export interface Claimer {
   close (): void
 }
 
-/** How long before the end of a generation the next job is claimed, in seconds. */
-const lead = 1
 /** Claims that only tell the pool what the server can run, in a row. */
 const maxAnswers = 20
 
 export function createClaimer (dependencies: ClaimerDependencies): Claimer {
-  const { server, claims, fence, open, freeIn, isIdle, facts, fleet, log } = dependencies
+  const { server, claims, fence, open, claimIn, isIdle, facts, fleet, log } = dependencies
   const serverId = server().id
   let claimed: Job | null = null
   let more = false
@@ -96,9 +94,9 @@ export function createClaimer (dependencies: ClaimerDependencies): Claimer {
       again = true
       return
     }
-    const rest = freeIn()
-    if (rest !== null && rest > lead) {
-      lookIn((rest - lead) * 1000)
+    const rest = claimIn()
+    if (rest !== null && rest > 0) {
+      lookIn(rest * 1000)
       return
     }
     looking = true

@@ -284,3 +284,28 @@ t.test('a forecast reads the first jobs of each share, as they take turns', asyn
   ].toSorted())
   t.match(jobs.find(([id]) => id === 'hog 0'), ['hog 0', 'hog', '20:5:', 'hog', '1', '-any:1000:1:hog 0', '3'])
 })
+
+t.test('a claim reads none of the shares that have nothing for the server', async t => {
+  const prefix = '{elsewhere}:'
+  const calls = async () => Number(/cmdstat_zrange:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1] ?? 0)
+  const claim = async () => {
+    const facts = JSON.stringify({ loaded: '', default: '', title: '', loadSeconds: 4, speed: 1 })
+    const before = await calls()
+    const answer = await claimJob(redis, [prefix], ['here', fence, facts, dial, ''])
+    return { answer, calls: await calls() - before }
+  }
+  const create = async (share: string, jobClass: string) => {
+    await createJob(redis, [prefix], [share, '', share, 5, '', '{}', '', '', '', '20:5:', never, '', share, 1, jobClass, '{}',
+      1000, 1, '', dial])
+  }
+  await redis.set(`${prefix}lease:here:fence`, fence)
+  for (let index = 0; index < 200; index++) await create(`key${String(index).padStart(3, '0')}`, '-far')
+  await noteClasses(redis, [prefix], ['here', fence, '-far', '0', '-here', '1'])
+  const none = await claim()
+  t.match(none.answer, ['none'])
+  t.ok(none.calls < 10, `it looks at no share (${none.calls})`)
+  await create('key000a', '-here')
+  const { answer, calls: needed } = await claim()
+  t.match(answer, ['claimed', 0, 'key000a'])
+  t.ok(needed < 10, `it stops after the only job that it can run (${needed})`)
+})

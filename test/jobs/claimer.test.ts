@@ -28,7 +28,7 @@ function start (more: Partial<ClaimerDependencies> = {}) {
     claims: claims as JobClaims,
     fence: 7,
     open: () => true,
-    freeIn: () => 0,
+    claimIn: () => 0,
     isIdle: () => true,
     facts: async () => ({ loaded: '', default: '', title: '', loadSeconds: 1, speed: 1 }),
     fleet: async () => ({ own: { server, state: null, inventory: null }, others: [] }),
@@ -94,12 +94,12 @@ t.test('several looks at once are one claim, and one more after it', async t => 
 
 t.test('a busy server claims only when it is about to be free', async t => {
   let free = 0.05
-  const busy = start({ freeIn: () => 60, isIdle: () => false })
+  const busy = start({ claimIn: () => 60, isIdle: () => false })
   busy.claimer.look()
   await settled()
   t.same(busy.calls, [])
   busy.claimer.close()
-  const soon = start({ freeIn: () => 1 + free, isIdle: () => false })
+  const soon = start({ claimIn: () => free, isIdle: () => false })
   soon.claimer.look()
   free = 0
   await soon.answer({ kind: 'none', restMs: null })

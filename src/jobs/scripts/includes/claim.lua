@@ -59,10 +59,21 @@ local function openList (share, can)
   end
 end
 
+-- How many jobs of the pool the server can run.
+local function runnable (can)
+  local count, counts = 0, redis.call('HGETALL', KEYS[1] .. 'class-counts')
+  for i = 1, #counts, 2 do
+    if can[counts[i]] == '1' then count = count + tonumber(counts[i + 1]) end
+  end
+  return count
+end
+
 -- The jobs among which the server can choose: the fair order, as far as the patience of those ahead reaches. Jobs of
 -- the express list are in it only by themselves.
 local function windowOf (server, can, dial)
-  local window, reach = {}, math.huge
+  local window, reach, most = {}, math.huge, math.min(dial.longest, runnable(can))
+  -- Thousands of shares can have nothing for this server.
+  if most == 0 then return window end
 
   local function append (entry, patience)
     local skips = tonumber(redis.call('HGET', KEYS[1] .. 'skips', entry.id) or 0)
@@ -106,7 +117,7 @@ local function windowOf (server, can, dial)
     return one.share < other.share
   end
 
-  while #window <= reach and #window < dial.longest do
+  while #window <= reach and #window < most do
     local best, place
     for i, candidate in ipairs(open) do
       if not best or comesBefore(candidate, best) then best, place = candidate, i end
