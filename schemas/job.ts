@@ -102,6 +102,39 @@ export const JobView = Type.Object({
 }, { $id: 'Job', description: 'A job, with the field names of every StableQueue client.' })
 export type JobView = Static<typeof JobView>
 
+/** Characters of a prompt or of an error in a short view. */
+export const shortText = 500
+
+export const ShortImageView = Type.Pick(JobImageView, ['filename', 'url', 'thumbnail_url', 'width', 'height'], {
+  $id: 'ShortJobImage', description: 'One image of a job in a list.'
+})
+
+/** What a list of jobs shows; the whole job is six times as long. */
+export const ShortJobView = Type.Object({
+  id: jobId('The job.'),
+  status: JobStatus,
+  alias: Type.String({ description: 'As target_server_alias of the whole job.' }),
+  created_at: Timestamp('When it was accepted.'),
+  started_at: Nullable(Timestamp('When its last generation began.')),
+  finished_at: Nullable(Timestamp('When it finished.')),
+  mode: Type.String({ description: 'txt2img, img2img or extras.' }),
+  prompt: Type.String({ description: `The first ${shortText} characters of its prompt.` }),
+  size: Nullable(Type.String(), { description: 'Width and height as requested, in pixels; null if it has none.', examples: ['512x768'] }),
+  steps: Nullable(Type.Integer(), { description: 'Sampling steps as requested; null if it has none.' }),
+  images: Type.Array(Ref(ShortImageView), { description: 'Its results, without grids and extra images.' }),
+  error: Nullable(Type.Object({
+    code: Type.String({ description: 'For programs.' }), message: Type.String({ description: `For people; the first ${shortText} characters.` })
+  }), { description: 'Why it failed.' }),
+  priority: Type.Integer({ minimum: 1, maximum: 10, description: 'Its weight.' }),
+  position: Nullable(Type.Integer({ minimum: 1 }), { description: 'As queue_position of the whole job; null unless it waits.' }),
+  eta: Nullable(Type.Number({ minimum: 0 }), { description: 'Seconds until it ends, as eta_seconds of the whole job.' }),
+  starts_at: Nullable(Timestamp('When a waiting job is expected to begin; null if that is not known.')),
+  waiting_for: Nullable(Type.String(), { description: 'What a waiting job waits for, in words.' }),
+  progress: Type.Number({ minimum: 0, maximum: 1, description: '0 to 1.' }),
+  cancel_requested: Type.Boolean({ description: 'Whether it is being cancelled.' })
+}, { $id: 'ShortJob', description: 'A job in a list with `view=short`.' })
+export type ShortJobView = Static<typeof ShortJobView>
+
 export const JobIdParameters = Type.Object({ jobId: Type.String({ description: 'Id of the job.', maxLength: 64 }) })
 
 export const JobWaitQuery = Type.Object({
@@ -139,19 +172,29 @@ export const JobListQuery = Type.Object({
     default: 'desc',
     description: 'By time of acceptance; or line: in the order in which waiting jobs run, with status=pending, paged by ' +
       'offset.'
+  })),
+  view: Type.Optional(StringEnum(['full', 'short'], {
+    default: 'full', description: 'full: whole jobs. short: only what a list shows, in a sixth of the size.'
   }))
 })
 export type JobListQuery = Static<typeof JobListQuery>
 
-export const JobListView = Type.Object({
+const pageOfJobs = {
   success,
   total: Type.Integer({ description: 'Jobs that fit the filters, on all pages.' }),
   as_of: Timestamp('The service\'s own clock: all of them were accepted before. Use it as created_before of an action.'),
   count: Type.Integer({ description: 'Jobs on this page.' }),
   filters: record('The filters in force.'),
-  jobs: Type.Array(Ref(JobView), { description: 'The page.' }),
   next_cursor: Nullable(Type.String(), { description: 'Leads to the next page; null at the end.' })
+}
+
+export const JobListView = Type.Object({
+  ...pageOfJobs, jobs: Type.Array(Ref(JobView), { description: 'The page.' })
 }, { $id: 'JobList', description: 'A page of jobs.' })
+
+export const ShortJobListView = Type.Object({
+  ...pageOfJobs, jobs: Type.Array(Ref(ShortJobView), { description: 'The page.' })
+}, { $id: 'ShortJobList', description: 'A page of jobs with `view=short`.' })
 
 export const JobAnswer = Type.Object({ success, job: Ref(JobView) }, { $id: 'JobAnswer', description: 'One job.' })
 export const JobChange = Type.Object({

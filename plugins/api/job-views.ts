@@ -1,4 +1,4 @@
-import type { JobFilterFields, JobView } from '../../schemas/job.ts'
+import type { JobFilterFields, JobView, ShortJobView } from '../../schemas/job.ts'
 import { type Estimates, noOutlook } from '../../src/jobs/estimates.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobFilter } from '../../src/jobs/list.ts'
@@ -7,18 +7,28 @@ import { aliasOf } from '../../src/jobs/job.ts'
 import { mayDo, type Principal } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import type { Server, ServerRegistry } from '../../src/servers/registry.ts'
-import { renderJob } from './render-job.ts'
+import { type JobSurroundings, renderJob, renderShortJob } from './render-job.ts'
 
 /** Views of jobs for clients, with alias, position and times looked up. */
 export function createJobViews (registry: ServerRegistry, estimates: Estimates) {
-  async function many (jobs: readonly Job[]): Promise<JobView[]> {
+  type Render<View> = (job: Job, surroundings: JobSurroundings) => View
+
+  async function render<View> (jobs: readonly Job[], one: Render<View>): Promise<View[]> {
     const outlooks = await estimates.of(jobs)
     return jobs.map((job, index) =>
-      renderJob(job, { alias: aliasOf(registry, job.serverId), ...outlooks[index] ?? noOutlook }))
+      one(job, { alias: aliasOf(registry, job.serverId), ...outlooks[index] ?? noOutlook }))
+  }
+
+  async function many (jobs: readonly Job[]): Promise<JobView[]> {
+    return await render(jobs, renderJob)
   }
 
   return {
     many,
+    /** What a list shows of them. */
+    async short (jobs: readonly Job[]): Promise<ShortJobView[]> {
+      return await render(jobs, renderShortJob)
+    },
     async one (job: Job): Promise<JobView> {
       const [view] = await many([job])
       return view as JobView

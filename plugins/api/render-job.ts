@@ -1,4 +1,4 @@
-import { hasEnded, type JobView } from '../../schemas/job.ts'
+import { hasEnded, type JobView, shortText, type ShortJobView } from '../../schemas/job.ts'
 import { expectationOf, type Outlook } from '../../src/jobs/estimates.ts'
 import type { JobEstimate } from '../../src/jobs/forecast.ts'
 import type { Job, JobImage } from '../../src/jobs/job.ts'
@@ -41,7 +41,7 @@ export function renderJob (job: Job, { alias, position, estimate, waitingFor }: 
   const parameters = parametersOf(job)
   const result = resultOf(job)
   const expected = expectationOf(job, estimate)
-  const progress = job.status === 'completed' ? 1 : job.progress?.fraction ?? 0
+  const progress = progressOf(job)
   return {
     ...jobIds(job.id),
     status: job.status,
@@ -59,7 +59,7 @@ export function renderJob (job: Job, { alias, position, estimate, waitingFor }: 
     steps: job.progress?.steps ?? null,
     estimated_time_remaining: job.status === 'processing' ? secondsOf(expected?.endsIn) : null,
     ...renderEstimate(job, expected),
-    cancel_requested: job.cancelRequestedAt !== null && !hasEnded(job.status),
+    cancel_requested: isCancelling(job),
     generation_params: parameters,
     generation_params_json: stringifyJson(parameters),
     client_params: job.submission.clientFields ?? {},
@@ -83,6 +83,48 @@ export function renderJob (job: Job, { alias, position, estimate, waitingFor }: 
     model_availability: availabilityOf(job),
     links: jobLinks(job.id)
   }
+}
+
+/** What a list shows of a job. */
+export function renderShortJob (job: Job, { alias, position, estimate, waitingFor }: JobSurroundings): ShortJobView {
+  const { mode, parameters: { prompt, width, height, steps } } = job.submission
+  const expected = expectationOf(job, estimate)
+  const { eta_seconds: eta, estimated_start_time: startsAt } = renderEstimate(job, expected)
+  return {
+    id: job.id,
+    status: job.status,
+    alias,
+    created_at: iso(job.createdAt),
+    started_at: iso(job.startedAt),
+    finished_at: iso(job.endedAt),
+    mode,
+    prompt: typeof prompt === 'string' ? cut(prompt) : '',
+    size: typeof width === 'number' && typeof height === 'number' ? `${width}x${height}` : null,
+    steps: typeof steps === 'number' ? steps : null,
+    images: (job.result?.images ?? []).filter(({ role }) => role === 'image').map(({ name, width, height }) =>
+      ({ filename: name, url: outputUrl(name), thumbnail_url: thumbnailUrl(name), width, height })),
+    error: job.error === null ? null : { code: job.error.code, message: cut(job.error.message) },
+    priority: job.priority,
+    position,
+    eta,
+    starts_at: startsAt,
+    waiting_for: waitingFor,
+    progress: progressOf(job),
+    cancel_requested: isCancelling(job)
+  }
+}
+
+/** The beginning of a long text, without half a character at its end. */
+function cut (text: string): string {
+  return text.length <= shortText ? text : text.slice(0, shortText).replace(/[\uD800-\uDBFF]$/, '')
+}
+
+function progressOf ({ status, progress }: Job): number {
+  return status === 'completed' ? 1 : progress?.fraction ?? 0
+}
+
+function isCancelling ({ status, cancelRequestedAt }: Job): boolean {
+  return cancelRequestedAt !== null && !hasEnded(status)
 }
 
 function renderEstimate (

@@ -62,11 +62,47 @@ t.test('filters: status, server, key, since, text and application', async t => {
   const wrong: Array<[query: string, status: number, field: string]> = [
     ['status=done', 400, 'status'], ['limit=x', 400, 'limit'], ['limit=0', 400, 'limit'], ['offset=-1', 400, 'offset'],
     ['cursor=abc', 400, 'cursor'], ['since=yesterday', 400, 'since'], ['since=1998-12-31T23:59:60Z', 400, 'since'],
-    ['order=up', 400, 'order'], ['server=Thrid', 404, 'server']
+    ['order=up', 400, 'order'], ['view=brief', 400, 'view'], ['view=', 400, 'view'], ['server=Thrid', 404, 'server']
   ]
   for (const [query, status, field] of wrong) {
     t.match(await idle.request('GET', `/api/v1/queue/jobs?${query}`), { status, body: { details: { field } } }, query)
   }
+})
+
+t.test('a list with view=short has what a list shows of each job, in every state', async t => {
+  const service = await startService(t)
+  const done = await service.submit({ ...quick, prompt: `first ${'\u{1f300}'.repeat(300)}`, width: 64, height: 128, steps: 3 })
+  const whole = await service.until(done, 'completed')
+  await service.request('POST', '/api/v1/servers/Main/pause', {})
+  const waiting = await service.submit({ ...quick, prompt: 'second' })
+  const gone = await service.submit({ ...quick, prompt: 'third' })
+  await service.request('POST', `/api/v2/jobs/${gone}/cancel`)
+  for (const path of ['/api/v1/jobs', '/api/v1/queue/jobs', '/api/v2/jobs', '/api/v2/queue/jobs']) {
+    const { body } = await service.request('GET', `${path}?view=short&order=asc`)
+    const [first = {}, second = {}, third = {}] = body.jobs as JsonBody[]
+    t.match(first, {
+      id: done,
+      status: 'completed',
+      alias: 'Main',
+      created_at: whole.creation_timestamp,
+      started_at: whole.started_timestamp,
+      finished_at: whole.completion_timestamp,
+      size: '64x128',
+      steps: 3,
+      images: whole.images.map(({ filename, url }) => ({ filename, url, thumbnail_url: `/outputs/thumbs/${filename}` })),
+      error: null,
+      position: null,
+      eta: null
+    })
+    t.equal(first.prompt, `first ${'\u{1f300}'.repeat(247)}`, 'the beginning of a long prompt, in whole characters')
+    t.match(second, { id: waiting, status: 'pending', prompt: 'second', position: 1, started_at: null, finished_at: null, images: [] })
+    t.match(third, { id: gone, status: 'cancelled', started_at: null, finished_at: /^\d{4}-.*Z$/, position: null })
+    t.equal(Object.hasOwn(first, 'generation_params'), false)
+    t.ok(JSON.stringify(second).length < 1200)
+  }
+  t.match(await service.request('GET', '/api/v2/jobs?view=brief'),
+    { status: 400, body: { message: /view must be .*full.*short/, details: { field: 'view' } } })
+  t.match((await service.request('GET', '/api/v2/jobs?view=full&limit=1')).body, { jobs: [{ job_id: gone }] })
 })
 
 t.test('a key sees only its own jobs, unless it has the right to see all', async t => {

@@ -31,5 +31,5 @@ export async function readOverview ({ server }, signal) {
 }
 
 function momentOf (job) {
-  return Date.parse(job.completion_timestamp ?? job.last_updated_timestamp)
+  return Date.parse(job.completion_timestamp ?? job.creation_timestamp)
 }

@@ -13,9 +13,31 @@ export const session = {
   end: () => ask('DELETE', '/ui/session')
 }
 
+/** A short job under the names of a whole one, so that both have the same parts. */
+function jobOfList ({ alias, created_at: created, started_at: started, finished_at: finished, ...job }) {
+  const { prompt, mode, size, steps, position, progress, eta, starts_at: startsAt } = job
+  const [width, height] = size?.split('x').map(Number) ?? []
+  return {
+    ...job,
+    target_server_alias: alias,
+    creation_timestamp: created,
+    started_timestamp: started,
+    completion_timestamp: finished,
+    generation_params: { prompt, width, height, steps: steps ?? undefined, ...mode === 'txt2img' ? {} : { init_images: [] } },
+    queue_position: position,
+    progress_percentage: progress * 100,
+    step: null,
+    eta_seconds: eta,
+    estimated_start_time: startsAt
+  }
+}
+
 export const jobs = {
-  /** @param {Record<string, string | number | undefined>} query without its empty values */
-  list: (query, signal) => ask('GET', `${jobsPath}?${queryOf(query)}`, { signal }),
+  /** A page of jobs, with only what a list shows. @param {Record<string, string | number | undefined>} query */
+  async list (query, signal) {
+    const page = await ask('GET', `${jobsPath}?${queryOf({ ...query, view: 'short' })}`, { signal })
+    return { ...page, jobs: page.jobs.map(jobOfList) }
+  },
   read: async (id, signal) => (await ask('GET', pathOf(jobsPath, id), { signal })).job,
   submit: request => ask('POST', '/api/v2/generate', { body: request }),
   cancel: id => ask('POST', `${pathOf(jobsPath, id)}/cancel`),

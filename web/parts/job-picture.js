@@ -13,7 +13,7 @@ export function JobPicture ({ job }) {
   if (job.status === 'processing' && job.preview_url) {
     return html`<img src=${job.preview_url} alt="" decoding="async" onLoad=${show} onError=${hide} />`
   }
-  const picture = job.images.find(({ role }) => role === 'image')
+  const picture = job.images.find(({ role = 'image' }) => role === 'image')
   if (picture === undefined) return html`<${Icon} name=${icons[job.status] ?? 'image'} />`
   return html`
     <img src=${thumbnailOf(picture)} alt="" width=${picture.width || null} height=${picture.height || null} loading="lazy" decoding="async" />`
