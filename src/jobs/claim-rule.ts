@@ -166,6 +166,20 @@ export function enter (pool: Pool, job: WaitingJob): void {
   sortAgain(pool, share)
 }
 
+/** Puts a new job into the list of its share: fair between the users, by weight between their priorities. */
+export function arrive (pool: Pool, job: WaitingJob): void {
+  const share = shareOf(pool, job.share)
+  const flow = flowOf(job)
+  job.order = Math.max(share.now, share.flows.get(flow) ?? 0) + job.ms / 1000 / job.weight
+  share.flows.set(flow, job.order)
+  enter(pool, job)
+}
+
+/** A user of a share and the weight of a priority. */
+export function flowOf ({ user, weight }: WaitingJob): string {
+  return `${user}|${weight}`
+}
+
 /** Takes a job out of its list: it was claimed or cancelled. */
 export function leave (pool: Pool, job: WaitingJob): void {
   if (job.list === expressList) {

@@ -12,7 +12,8 @@ import {
 import type { Job, Needs } from './job.ts'
 import { needsOfJob, parseNeeds } from './needs.ts'
 import {
-  after, claimedJob, conditionOf, pairsOf, type PreviewedJob, previewedJob, previewId, poolJob, secondsLeft, triplesOf
+  after, claimedJob, conditionOf, expectNewcomers, pairsOf, type PreviewedJob, previewedJob, previewId, poolJob,
+  secondsLeft, sharesOf
 } from './read-pool.ts'
 import { type JobFacts, readPosition, type QueueScripts } from './scripts/index.ts'
 import { unpackWorkload } from './workload.ts'
@@ -130,9 +131,9 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     const servers = registry.list()
     const ids = servers.map(({ id }) => id)
     const [reading, known] = await Promise.all([
-      readPool(redis, prefix, [forecastJobs, ...ids]), states.readMany(ids)
+      readPool(redis, prefix, [forecastJobs, more?.share ?? '', ...ids]), states.readMany(ids)
     ])
-    const [virtual, waiting, shares, jobs, found, classes] = reading
+    const [virtual, waiting, shares, jobs, found, classes, arrivals] = reading
     const timestamp = now()
     const needs = new Map(pairsOf(classes).map(([id, text]) => [id, parseNeeds(text)]))
     const outlooks = new Map<string, ServerOutlook>()
@@ -175,16 +176,14 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
       })
     }
     const all = jobs.map(poolJob)
-    const tags = triplesOf(shares).map(([name, weight, tag]) => ({ name, weight: Number(weight), tag: Number(tag) }))
-    if (more !== null) {
-      all.push(previewedJob(more, all))
-      const isNew = !tags.some(({ name }) => name === more.share)
-      if (isNew) tags.push({ name: more.share, weight: 1, tag: Number(virtual) })
-    }
+    const preview = more === null ? null : previewedJob(more)
+    const work = [...all, ...preview === null ? [] : [preview]].reduce((sum, { ms }) => sum + ms / 1000, 0)
     const forecast = await inPieces(runForward({
       now: Number(virtual),
-      shares: tags,
+      shares: sharesOf(shares),
       jobs: all,
+      preview,
+      newcomers: expectNewcomers(arrivals, work / Math.max(1, open.length), timestamp),
       waiting,
       servers: open,
       patience: { ...dial, loads: loadsWorth },
@@ -193,13 +192,13 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     const keyIds = new Map<string, string | null>()
     for (const [id, key] of jobs) keyIds.set(id, key === '' ? null : key)
     for (const [, , claimed] of found) for (const [id, key] of claimed) keyIds.set(id, key === '' ? null : key)
-    const work = new Map<string, { jobs: number, endsIn: number }>()
-    for (const { serverId, endsIn } of forecast.jobs.values()) {
-      const { jobs: before } = work.get(serverId) ?? { jobs: 0 }
-      // The jobs of a server follow in the order of their begin.
-      work.set(serverId, { jobs: before + 1, endsIn })
+    const ahead = new Map<string, { jobs: number, endsIn: number }>()
+    for (const { serverId, startsIn, endsIn } of forecast.jobs.values()) {
+      const before = ahead.get(serverId) ?? { jobs: 0, endsIn: outlooks.get(serverId)?.free ?? 0 }
+      // Without the newcomers in between.
+      ahead.set(serverId, { jobs: before.jobs + 1, endsIn: before.endsIn + endsIn - startsIn })
     }
-    return { forecast, running, keyIds, servers: outlooks, work, waiting, made: performance.now() }
+    return { forecast, running, keyIds, servers: outlooks, work: ahead, waiting, made: performance.now() }
   }
 
   /** A forecast that began after the question; all who ask while one is made share the next. */

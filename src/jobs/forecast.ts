@@ -1,7 +1,7 @@
 import type { Pieces } from '../lib/breaks.ts'
 import { type CostModel, predictSeconds, type Workload } from '../servers/cost-model.ts'
 import {
-  checkpointOn, choose, claim, createPool, enter, type Patience, type Pool, shareOf, type WaitingJob
+  arrive, checkpointOn, choose, claim, createPool, enter, flowOf, type Patience, type Pool, shareOf, type WaitingJob
 } from './claim-rule.ts'
 
 /** When a job is expected to begin and to finish, in seconds from now. */
@@ -41,15 +41,34 @@ export interface ForecastServer {
 export interface PoolSnapshot {
   /** The virtual time of the pool. */
   readonly now: number
-  readonly shares: ReadonlyArray<{ readonly name: string, readonly weight: number, readonly tag: number }>
+  readonly shares: ReadonlyArray<{
+    readonly name: string
+    readonly weight: number
+    readonly tag: number
+    /** The order that it has reached. */
+    readonly now: number
+  }>
   /** The first jobs of the pool in the fair order, and the number of all. The forecast changes the former. */
   readonly jobs: readonly ForecastJob[]
+  /** A job that would arrive now. */
+  readonly preview: ForecastJob | null
+  readonly newcomers: Newcomers
   readonly waiting: number
   readonly servers: readonly ForecastServer[]
   readonly patience: Patience
   /** How much longer than predicted nine of ten jobs waited lately, as a factor: newcomers went ahead of them. */
   readonly lateness: number
 }
+
+/** Jobs that are expected to arrive: one after each interval, in turn. */
+export interface Newcomers {
+  readonly jobs: readonly ForecastJob[]
+  readonly count: number
+  /** Seconds between two of them. */
+  readonly interval: number
+}
+
+export const noNewcomers: Newcomers = { jobs: [], count: 0, interval: Infinity }
 
 export interface Forecast {
   /** Of the waiting jobs that some server will run, claimed ones included, in the order of their expected begin. */
@@ -78,12 +97,17 @@ interface BusyServer {
   loaded: string
 }
 
-/** Runs the rule of claims forward over all servers, as if no other job arrived. */
+/** Runs the rule of claims forward over all servers, while jobs arrive as expected. */
 export function * runForward (snapshot: PoolSnapshot): Pieces<Forecast> {
   const pool = poolOf(snapshot)
   const busy = snapshot.servers.map((server): BusyServer =>
     ({ server, deviation: deviationOf(server.model), free: server.free, variance: 0, loaded: server.loaded }))
   const found: Array<Omit<Prediction, 'position'> & { readonly id: string }> = []
+  const expected = new Set<WaitingJob>()
+  const { newcomers } = snapshot
+  const arrivalOf = (index: number) => index < newcomers.count ? (index + 0.5) * newcomers.interval : Infinity
+  let arrived = 0
+  let left = snapshot.jobs.length + (snapshot.preview === null ? 0 : 1)
 
   function run (one: BusyServer, job: ForecastJob): void {
     const { server: { id: serverId, model }, loaded, free: startsIn } = one
@@ -93,6 +117,7 @@ export function * runForward (snapshot: PoolSnapshot): Pieces<Forecast> {
     one.free += seconds
     one.variance += (one.deviation * seconds) ** 2
     one.loaded = checkpoint
+    if (expected.has(job)) return
     const endsInP90 = startsIn * snapshot.lateness + seconds + ninety * Math.sqrt(one.variance)
     found.push({ id: job.id, serverId, startsIn, endsIn: one.free, endsInP90 })
   }
@@ -103,10 +128,16 @@ export function * runForward (snapshot: PoolSnapshot): Pieces<Forecast> {
   const held = new Map<string, number>()
   for (const { loaded } of busy) count(held, loaded, 1)
   const open = [...busy]
-  for (let claims = 1; open.length > 0; claims++) {
+  for (let claims = 1; open.length > 0 && left > 0; claims++) {
     if (claims % claimsAtOnce === 0) yield
     const at = indexOfFirst(open)
     const one = open[at] as BusyServer
+    for (; arrivalOf(arrived) <= one.free; arrived++) {
+      const like = newcomers.jobs[arrived % newcomers.jobs.length] as ForecastJob
+      const job = { ...like, id: `expected ${arrived}`, skips: 0 }
+      expected.add(job)
+      arrive(pool, job)
+    }
     const { server, loaded } = one
     const { own, loadSeconds } = server
     count(held, loaded, -1)
@@ -114,10 +145,13 @@ export function * runForward (snapshot: PoolSnapshot): Pieces<Forecast> {
     const choice = choose(pool, { canRun, loaded, own, loadSeconds, held }, snapshot.patience)
     if (choice === null) {
       count(held, loaded, 1)
-      open.splice(at, 1)
+      const next = arrivalOf(arrived)
+      if (next < Infinity) one.free = next
+      else open.splice(at, 1)
       continue
     }
     claim(pool, choice)
+    if (!expected.has(choice.job)) left--
     run(one, choice.job as ForecastJob)
     count(held, one.loaded, 1)
   }
@@ -143,11 +177,16 @@ function rank (
   }
 }
 
-function poolOf ({ now, shares, jobs }: PoolSnapshot): Pool {
+function poolOf ({ now, shares, jobs, preview }: PoolSnapshot): Pool {
   const pool = createPool()
   pool.now = now
-  for (const { name, weight, tag } of shares) Object.assign(shareOf(pool, name), { weight, tag })
-  for (const job of jobs) enter(pool, job)
+  for (const { name, ...facts } of shares) Object.assign(shareOf(pool, name), facts)
+  for (const job of jobs) {
+    enter(pool, job)
+    const { flows } = shareOf(pool, job.share)
+    flows.set(flowOf(job), Math.max(flows.get(flowOf(job)) ?? 0, job.order))
+  }
+  if (preview !== null) arrive(pool, preview)
   return pool
 }
 

@@ -1,6 +1,6 @@
 import { type CostModel, loadedAfter, predictSeconds, type Workload } from '../servers/cost-model.ts'
 import type { Server } from '../servers/registry.ts'
-import type { ForecastJob, ServerCondition } from './forecast.ts'
+import { type ForecastJob, type Newcomers, noNewcomers, type PoolSnapshot, type ServerCondition } from './forecast.ts'
 import { type JobProgress, type Needs, weightOf } from './job.ts'
 import type { JobFacts, PoolReading } from './scripts/index.ts'
 import { unpackWorkload } from './workload.ts'
@@ -8,6 +8,8 @@ import { unpackWorkload } from './workload.ts'
 /** A job that does not exist. */
 export interface PreviewedJob {
   readonly share: string
+  /** Within the share, '' if none is named. */
+  readonly user: string
   readonly priority: number
   readonly needs: Needs
   readonly workload: Workload
@@ -28,13 +30,13 @@ export function conditionOf (server: Server, reachable: string): ServerCondition
 }
 
 /** A job of the pool from a reading. */
-export function poolJob ([id, , workload, list, order, member, skips]: PoolReading[3][number]): ForecastJob {
+export function poolJob ([id, , workload, list, order, member, skips, user]: PoolReading[3][number]): ForecastJob {
   const [jobClass = '', ms = '1', weight = '1'] = member.split(':')
   return {
     id,
     share: list,
     list,
-    user: '',
+    user,
     priority: 5,
     weight: Number(weight),
     class: jobClass,
@@ -46,25 +48,77 @@ export function poolJob ([id, , workload, list, order, member, skips]: PoolReadi
   }
 }
 
-/** Behind the waiting jobs of its share. */
-export function previewedJob (
-  { share, priority, needs, workload, workMs }: PreviewedJob, all: readonly ForecastJob[]
-): ForecastJob {
-  const weight = weightOf(priority)
-  const last = Math.max(0, ...all.filter(job => job.list === share).map(({ order }) => order))
+/** Its order comes with its arrival. */
+export function previewedJob ({ share, user, priority, needs, workload, workMs }: PreviewedJob): ForecastJob {
   return {
     id: previewId,
     share,
     list: share,
-    user: '',
+    user,
     priority,
-    weight,
+    weight: weightOf(priority),
     class: previewId,
     checkpoint: needs.checkpoint === null ? '' : workload.checkpoint,
     ms: workMs,
-    order: last + workMs / 1000 / weight,
+    order: 0,
     skips: 0,
     workload
+  }
+}
+
+/** The time whose arrivals are expected to repeat: so many times the waiting work, within these limits in seconds. */
+const lookBack = { times: 2, least: 30, most: 3600 }
+const slots = 12
+/** More expected jobs change a forecast little. */
+const mostNewcomers = 1000
+
+/**
+ * The jobs that are expected to arrive: those of the latest time once more, without its bursts. The two busiest of its
+ * twelve parts count no more than the third, so that a batch is not expected again.
+ *
+ * @param arrivals newest first
+ * @param workSeconds the waiting work, divided by the servers
+ * @param timestamp milliseconds since the epoch
+ */
+export function expectNewcomers (arrivals: readonly string[], workSeconds: number, timestamp: number): Newcomers {
+  if (workSeconds === 0) return noNewcomers
+  const recent = arrivals.map(parseArrival)
+  const reach = recent.length === 0 ? 0 : (timestamp - Math.min(...recent.map(({ at }) => at))) / 1000
+  const usual = Math.min(lookBack.most, Math.max(lookBack.least, lookBack.times * workSeconds))
+  // Older ones may have been forgotten.
+  const span = recent.length < 100 ? usual : Math.min(usual, reach)
+  const parts = Array.from({ length: slots }, (): ForecastJob[] => [])
+  for (const { at, job } of recent) {
+    const part = Math.floor((timestamp - at) / 1000 / span * slots)
+    parts[Math.max(0, part)]?.push(job)
+  }
+  const [, , usualMost = 0] = parts.map(part => part.length).sort((one, other) => other - one)
+  const jobs = parts.flatMap(part => part.filter((_, index) =>
+    // As many as the limit, evenly taken.
+    Math.floor((index + 1) * usualMost / part.length) > Math.floor(index * usualMost / part.length) ||
+      part.length <= usualMost))
+  if (jobs.length === 0) return noNewcomers
+  return { jobs, count: Math.min(jobs.length, mostNewcomers), interval: span / jobs.length }
+}
+
+function parseArrival (text: string): { readonly at: number, readonly job: ForecastJob } {
+  const [at = '0', jobClass = '', ms = '1', weight = '1', share = '', workload = '', ...user] = text.split('|')
+  return {
+    at: Number(at),
+    job: {
+      id: '',
+      share,
+      list: share,
+      user: user.join('|'),
+      priority: 5,
+      weight: Number(weight),
+      class: jobClass,
+      checkpoint: jobClass.slice(0, jobClass.indexOf('-')),
+      ms: Number(ms),
+      order: 0,
+      skips: 0,
+      workload: unpackWorkload(workload)
+    }
   }
 }
 
@@ -92,10 +146,12 @@ export function pairsOf (list: readonly string[]): Array<[string, string]> {
   return Array.from({ length: Math.floor(list.length / 2) }, (_, at) => [list[at * 2] ?? '', list[at * 2 + 1] ?? ''])
 }
 
-/** A flat list of three values each. */
-export function triplesOf (list: readonly string[]): Array<[string, string, string]> {
-  return Array.from({ length: Math.floor(list.length / 3) }, (_, at) =>
-    [list[at * 3] ?? '', list[at * 3 + 1] ?? '', list[at * 3 + 2] ?? ''])
+/** The shares of a reading. */
+export function sharesOf (list: PoolReading[2]): PoolSnapshot['shares'] {
+  return Array.from({ length: Math.floor(list.length / 4) }, (_, at) => {
+    const [name = '', weight, tag, reached] = list.slice(at * 4, at * 4 + 4)
+    return { name, weight: Number(weight), tag: Number(tag), now: Number(reached) }
+  })
 }
 
 /** The checkpoint that is loaded after some work. */

@@ -373,6 +373,7 @@ export async function dryRun (
   const workload = workloadOf({ mode, parameters, checkpoint, checkpointTitle })
   const { serverId, ...outlook } = await estimates.preview({
     share: request.keyId ?? '',
+    user: request.studio?.user ?? '',
     priority: request.priority,
     needs: needsOf({ checkpoint, onMissing: request.onMissing }, target?.id ?? '', { lacking }),
     workload,

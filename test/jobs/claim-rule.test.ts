@@ -1,12 +1,12 @@
 import t from 'tap'
 import {
-  choose, claim, createPool, enter, expressList, type FreeServer, leave, type Pool, shareOf, usualPatience,
+  arrive, choose, claim, createPool, enter, expressList, type FreeServer, leave, type Pool, shareOf, usualPatience,
   type WaitingJob
 } from '../../src/jobs/claim-rule.ts'
 import { weightOf } from '../../src/jobs/job.ts'
 import { createRandom } from '../../src/simulator/random.ts'
 import { newJob, type PlannedJob, quantile, runFleet, zipf } from './fleet.ts'
-import { arrive, giveBack, settle } from './pool-model.ts'
+import { giveBack, settle } from './pool-model.ts'
 
 /** The rule of claims, without Redis. */
 const seeds = [1, 2, 3, 4, 5]

@@ -2,14 +2,14 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { entriesLua } from '../../queues/generation-queue.ts'
 import {
-  choose, claim, createPool, expressList, leave, type Pool, shareOf, usualPatience, type WaitingJob
+  arrive, choose, claim, createPool, expressList, leave, type Pool, shareOf, usualPatience, type WaitingJob
 } from '../../src/jobs/claim-rule.ts'
 import { packDial } from '../../src/jobs/claims.ts'
 import { weightOf } from '../../src/jobs/job.ts'
 import { endJob, loadQueueScripts, noteClasses, startJob } from '../../src/jobs/scripts/index.ts'
 import { createRandom } from '../../src/simulator/random.ts'
 import { startTestRedis } from '../redis.ts'
-import { arrive, changePriority, giveBack, listOf, moveBefore, moveFirst, settle } from './pool-model.ts'
+import { changePriority, giveBack, listOf, moveBefore, moveFirst, settle } from './pool-model.ts'
 
 /** Random interleavings of all that happens to jobs: the scripts and the model of the rule agree after each step. */
 const server = await startTestRedis()
@@ -275,9 +275,9 @@ t.test('a forecast reads the first jobs of each share, as they take turns', asyn
   await create('hog', 40)
   for (const share of ['one', 'two', 'three']) await create(share, 4)
   await redis.hset(`${prefix}skips`, 'hog 0', 3)
-  const [, total, found, jobs] = await readPool(redis, [prefix], [24])
+  const [, total, found, jobs] = await readPool(redis, [prefix], [24, 'new'])
   t.equal(total, 52)
-  t.same(found.filter((_, at) => at % 3 === 0).toSorted(), ['hog', 'one', 'three', 'two'])
+  t.same(found.filter((_, at) => at % 4 === 0).toSorted(), ['hog', 'new', 'one', 'three', 'two'], 'and the one that is asked for')
   t.same(jobs.map(([id]) => id).toSorted(), [
     ...Array.from({ length: 12 }, (_, index) => `hog ${index}`),
     ...['one', 'two', 'three'].flatMap(share => [0, 1, 2, 3].map(index => `${share} ${index}`))

@@ -1,8 +1,7 @@
 import {
-  choose, claim, createPool, type Patience, type Pool, usualPatience, type WaitingJob
+  arrive, choose, claim, createPool, type Patience, type Pool, usualPatience, type WaitingJob
 } from '../../src/jobs/claim-rule.ts'
 import { weightOf } from '../../src/jobs/job.ts'
-import { arrive } from './pool-model.ts'
 
 /** A job of a simulated fleet: seconds from the begin to its arrival, and what a generation takes. */
 export interface PlannedJob {

@@ -1,8 +1,9 @@
 import t from 'tap'
 import { usualPatience } from '../../src/jobs/claim-rule.ts'
 import {
-  createLateness, type ForecastJob, type ForecastServer, type PoolSnapshot, runForward, whyNever
+  createLateness, type ForecastJob, type ForecastServer, noNewcomers, type PoolSnapshot, runForward, whyNever
 } from '../../src/jobs/forecast.ts'
+import { expectNewcomers } from '../../src/jobs/read-pool.ts'
 import { atOnce } from '../../src/lib/breaks.ts'
 import { type CostModel, newCostModel } from '../../src/servers/cost-model.ts'
 import { createRandom } from '../../src/simulator/random.ts'
@@ -30,7 +31,17 @@ function forecastServer (id: string, facts: Partial<ForecastServer> = {}): Forec
 function forecast (
   jobs: readonly ForecastJob[], servers: readonly ForecastServer[], facts: Partial<PoolSnapshot> = {}
 ) {
-  const snapshot = { now: 0, shares: [], jobs, waiting: jobs.length, servers, patience: usualPatience, lateness: 1 }
+  const snapshot = {
+    now: 0,
+    shares: [],
+    jobs,
+    preview: null,
+    newcomers: noNewcomers,
+    waiting: jobs.length,
+    servers,
+    patience: usualPatience,
+    lateness: 1
+  }
   return atOnce(runForward({ ...snapshot, ...facts }))
 }
 
@@ -80,6 +91,60 @@ t.test('loading a checkpoint counts', async t => {
   const jobs = [forecastJob(0, { checkpoint: 'a' }), forecastJob(1, { checkpoint: 'b' }), forecastJob(2)]
   const { jobs: found } = forecast(jobs, [forecastServer('one', { loaded: 'a', own: 'a' })])
   t.match(jobs.map(({ id }) => found.get(id)?.endsIn), [12, 12 + 12 + 15 + 12, 24])
+})
+
+t.test('jobs that are expected to arrive take their turns, and are not among the answers', async t => {
+  const jobs = Array.from({ length: 6 }, (_, index) => forecastJob(index, { order: 12 * (index + 1) }))
+  const urgent = forecastJob(9, { weight: 2 })
+  const newcomers = { jobs: [urgent], count: 100, interval: 12 }
+  const { jobs: found } = forecast(jobs, [forecastServer('one')], { newcomers })
+  t.same([...found.keys()], jobs.map(({ id }) => id))
+  // Their weight gives newcomers two turns for one.
+  t.same(jobs.map(({ id }) => found.get(id)?.startsIn).slice(0, 3), [0, 24, 60])
+  const few = forecast(jobs, [forecastServer('one')], { newcomers: { ...newcomers, count: 2 } }).jobs
+  t.equal(few.get('000005')?.endsIn, 8 * 12, 'two of them make the last job wait for two more')
+  const later = forecast([forecastJob(0, { class: 'slow' })], [
+    forecastServer('idle', { canRun: job => job.class !== 'slow' }),
+    forecastServer('busy', { free: 100, canRun: job => job.class === 'slow' })
+  ], { newcomers }).jobs
+  t.equal(later.get('000000')?.startsIn, 100, 'those of another server change nothing')
+})
+
+t.test('a job that would arrive now stands where its weight and its user put it', async t => {
+  const jobs = Array.from({ length: 6 }, (_, index) => forecastJob(index, { order: 12 * (index + 1) }))
+  const preview = forecastJob(9, { weight: 2 })
+  const position = (facts: Partial<ForecastJob>) =>
+    forecast(jobs, [forecastServer('one')], { preview: { ...preview, ...facts } }).jobs.get(preview.id)?.position
+  t.equal(position({}), 1)
+  t.equal(position({ weight: 1 }), 7)
+  t.equal(position({ weight: 1, user: 'other' }), 2, 'another user of the share takes turns')
+})
+
+t.test('what arrived lately is expected again, except its bursts', async t => {
+  const now = 1_000_000
+  const arrival = (secondsAgo: number, share = 'key') => `${now - secondsAgo * 1000}|aaaaaaaa-x|12000|2|${share}|20:5:aaaaaaaa|u|1`
+  const steady = Array.from({ length: 60 }, (_, index) => arrival(index * 10 + 5))
+  const { jobs, count, interval } = expectNewcomers(steady, 300, now)
+  t.equal(count, 60)
+  t.equal(interval, 10)
+  t.match(jobs[0], {
+    share: 'key',
+    list: 'key',
+    user: 'u|1',
+    weight: 2,
+    class: 'aaaaaaaa-x',
+    checkpoint: 'aaaaaaaa',
+    ms: 12000,
+    workload: { evaluations: 20, megapixels: 5, checkpoint: 'aaaaaaaa' }
+  })
+  const batch = Array.from({ length: 80 }, () => arrival(3, 'batch'))
+  t.same(expectNewcomers(batch, 300, now), noNewcomers)
+  const both = expectNewcomers([...batch, ...steady], 300, now)
+  t.ok(both.count > 55 && both.count <= 60, 'the batch counts no more than what came at other times')
+  t.ok(both.jobs.filter(({ share }) => share === 'batch').length <= 5)
+  t.equal(expectNewcomers(steady, 300, now + 3_600_000).count, 0, 'old arrivals are forgotten')
+  t.equal(expectNewcomers(steady, 0, now).count, 0, 'nothing waits')
+  t.equal(expectNewcomers(steady.slice(0, 3), 15, now).count, 3, 'a few in as many parts are a stream')
 })
 
 t.test('jobs that no server can run, and those behind all that were read', async t => {

@@ -1,18 +1,9 @@
 import {
-  charge, enter, expressList, leave, type Pool, shareOf, type WaitingJob
+  arrive, charge, enter, expressList, leave, type Pool, shareOf, type WaitingJob
 } from '../../src/jobs/claim-rule.ts'
 import { weightOf } from '../../src/jobs/job.ts'
 
 /** What else happens to jobs of the pool, over the plain data of the rule: the scripts are compared with it. */
-
-/** Puts a new job into the list of its share: fair between the users, by weight between their priorities. */
-export function arrive (pool: Pool, job: WaitingJob): void {
-  const share = shareOf(pool, job.share)
-  const flow = `${job.user}|${job.priority}`
-  job.order = Math.max(share.now, share.flows.get(flow) ?? 0) + job.ms / 1000 / job.weight
-  share.flows.set(flow, job.order)
-  enter(pool, job)
-}
 
 /** Puts a claimed job that did not begin back into its list, at its order. @param charged what the claim charged */
 export function giveBack (pool: Pool, job: WaitingJob, charged: number): void {

@@ -57,6 +57,7 @@ if bulk ~= '' then
   redis.call('ZADD', KEYS[1] .. 'bulk:' .. bulk .. ':jobs', arrival, id)
 end
 enterPool(job)
+noteArrival(created, job, workload)
 enterIndexes(id, arrival, key, target, 'pending')
 addEntry('waiting', id .. '_1', id, '1', priority, 0)
 local position = positionInPool(job)

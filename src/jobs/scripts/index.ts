@@ -56,7 +56,7 @@ export function loadQueueScripts (queueEntries: string) {
     repairWaiting: load<[what: 'missing' | 'void', after: string, most: number], [last: string, changed: number]>(
       'repair-waiting', externals),
 
-    readPool: load<[most: number, ...servers: string[]], PoolReading>('read-pool', externals),
+    readPool: load<[most: number, share: string, ...servers: string[]], PoolReading>('read-pool', externals),
 
     readOrder: load<[server: string, most: number], string[]>('read-order', externals),
 
@@ -71,9 +71,12 @@ export function loadQueueScripts (queueEntries: string) {
 /** What the forecast reads of the pool and the servers. */
 export type PoolReading = [
   virtual: string, waiting: number, shares: string[],
-  jobs: Array<[id: string, key: string, workload: string, list: string, order: string, member: string, skips: string]>,
+  jobs: Array<[
+    id: string, key: string, workload: string, list: string, order: string, member: string, skips: string, user: string
+  ]>,
   servers: Array<[costs: string, running: JobFacts[], claimed: JobFacts[], can: string[], own: string]>,
-  classes: string[]
+  classes: string[],
+  arrivals: string[]
 ]
 
 /** The scripts that also change queue entries. */

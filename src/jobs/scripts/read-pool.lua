@@ -4,16 +4,17 @@
 
   KEYS[1]     common beginning of every key
   ARGV[1]     how many jobs of the pool
-  ARGV[2...]  ids of the servers
+  ARGV[2]     share that is read although none of its jobs waits, or ''
+  ARGV[3...]  ids of the servers
 
-  Answers { virtual time, number of jobs in the pool, shares: name, weight, tag, ..., jobs, servers, classes: class,
-    needs, ... }; each job is { id, access key, workload, list, order, member, skips }; each server is { costs, JSON, or
-    '', running jobs, claimed jobs, can run: class, answer, ..., its own checkpoint or '' }, whose jobs are
-    { id, access key, workload, start, progress }
+  Answers { virtual time, number of jobs in the pool, shares: name, weight, tag, order that it has reached, ..., jobs,
+    servers, classes: class, needs, ..., latest arrivals }; each job is { id, access key, workload, list, order, member,
+    skips, user }; each server is { costs, JSON, or '', running jobs, claimed jobs, can run: class, answer, ..., its own
+    checkpoint or '' }, whose jobs are { id, access key, workload, start, progress }
 ]]
 --- @include "includes/pool"
 --- @include "includes/queue"
-local most = tonumber(ARGV[1])
+local most, asked = tonumber(ARGV[1]), ARGV[2]
 local total = 0
 for _, count in ipairs(redis.call('HVALS', KEYS[1] .. 'class-counts')) do total = total + tonumber(count) end
 
@@ -23,9 +24,9 @@ local function read (list, count)
   local members, ids = redis.call('ZRANGE', listKey(list), 0, count - 1, 'WITHSCORES'), {}
   for i = 1, #members, 2 do
     local _, _, _, id = readMember(members[i])
-    local values = redis.call('HMGET', jobKey(id), 'key', 'cost')
+    local values = redis.call('HMGET', jobKey(id), 'key', 'cost', 'user')
     table.insert(ids, id)
-    table.insert(jobs, { id, values[1] or '', values[2] or '', list, members[i + 1], members[i], '0' })
+    table.insert(jobs, { id, values[1] or '', values[2] or '', list, members[i + 1], members[i], '0', values[3] or '' })
   end
   if #ids == 0 then return end
   local first, skips = #jobs - #ids, redis.call('HMGET', KEYS[1] .. 'skips', unpack(ids))
@@ -35,10 +36,17 @@ end
 read(express, most)
 -- Shares take turns in the fair order, so each has about as many jobs among the first ones, as far as it has them.
 local shares, counts, tags = {}, {}, redis.call('ZRANGE', fairKey, 0, most - 1, 'WITHSCORES')
+local function readShare (name, tag)
+  table.insert(shares, name)
+  table.insert(shares, exact(weightOf(name)))
+  table.insert(shares, tag)
+  table.insert(shares, redis.call('HGET', KEYS[1] .. 'flows:' .. name, 'now') or '0')
+end
+if asked ~= '' and not redis.call('ZSCORE', fairKey, asked) then
+  readShare(asked, redis.call('HGET', finishKey, asked) or '0')
+end
 for i = 1, #tags, 2 do
-  table.insert(shares, tags[i])
-  table.insert(shares, exact(weightOf(tags[i])))
-  table.insert(shares, tags[i + 1])
+  readShare(tags[i], tags[i + 1])
   table.insert(counts, { share = tags[i], jobs = redis.call('ZCARD', listKey(tags[i])) })
 end
 table.sort(counts, function (one, other)
@@ -63,7 +71,7 @@ local function facts (ids)
 end
 
 local servers = {}
-for i = 2, #ARGV do
+for i = 3, #ARGV do
   local id = ARGV[i]
   table.insert(servers, {
     redis.call('GET', KEYS[1] .. 'server:' .. id .. ':costs') or '',
@@ -73,4 +81,7 @@ for i = 2, #ARGV do
     redis.call('HGET', KEYS[1] .. 'own-checkpoints', id) or ''
   })
 end
-return { exact(virtualNow()), total, shares, jobs, servers, redis.call('HGETALL', KEYS[1] .. 'classes') }
+return {
+  exact(virtualNow()), total, shares, jobs, servers, redis.call('HGETALL', KEYS[1] .. 'classes'),
+  redis.call('LRANGE', KEYS[1] .. 'arrivals', 0, -1)
+}

@@ -9,6 +9,7 @@
   finish               HASH of the tags of the other shares, where they are still in the future
   fair-now             the virtual time
   flows:<share>        HASH of the finish tags within a share, and `now`
+  arrivals             LIST of the latest arrivals, `time|class|milliseconds|weight|share|workload|user`, newest first
 ]]
 --- @include "record"
 local express = '!'
@@ -82,6 +83,14 @@ local function enterPool (job)
   redis.call('HINCRBY', KEYS[1] .. 'class-ms', job.class, job.ms)
   redis.call('HSET', jobKey(job.id), 'list', job.list, 'order', exact(job.order), 'class', job.class,
     'needs', job.needs, 'ms', job.ms, 'weight', job.weight)
+end
+
+-- Forecasts expect that jobs go on arriving as they did lately.
+local keptArrivals = 256
+local function noteArrival (created, job, workload)
+  redis.call('LPUSH', KEYS[1] .. 'arrivals',
+    table.concat({ created, job.class, job.ms, job.weight, job.share, workload, job.user }, '|'))
+  redis.call('LTRIM', KEYS[1] .. 'arrivals', 0, keptArrivals - 1)
 end
 
 local function dropPastTags ()
