@@ -1,33 +1,70 @@
-import type { JobFilterFields, JobView, ShortJobView } from '../../schemas/job.ts'
+import { LRUCache } from 'lru-cache'
+import { hasEnded, type JobFilterFields, type JobView } from '../../schemas/job.ts'
 import { type Estimates, noOutlook } from '../../src/jobs/estimates.ts'
 import type { Job } from '../../src/jobs/job.ts'
-import type { JobFilter } from '../../src/jobs/list.ts'
-import type { AheadOf } from '../../src/jobs/store.ts'
+import type { JobFilter, JobList } from '../../src/jobs/list.ts'
+import type { AheadOf, JobStore } from '../../src/jobs/store.ts'
 import { aliasOf } from '../../src/jobs/job.ts'
 import { mayDo, type Principal } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
+import { stringifyJson } from '../../src/lib/exact-json.ts'
 import type { Server, ServerRegistry } from '../../src/servers/registry.ts'
-import { type JobSurroundings, renderJob, renderShortJob } from './render-job.ts'
+import { renderJob, renderShortJob } from './render-job.ts'
+
+/** How a list shows its jobs. */
+export type ListView = 'full' | 'short'
+
+/** Size of all texts of finished jobs that a process keeps, and of the longest one, in bytes. */
+const [keptTexts, longestText] = [16 * 1024 ** 2, 256 * 1024]
+
+interface KeptText {
+  readonly stamp: string
+  readonly alias: string
+  readonly text: Buffer
+}
+
+export interface JobViewsDependencies {
+  readonly registry: Pick<ServerRegistry, 'byId' | 'list'>
+  readonly estimates: Pick<Estimates, 'of'>
+  readonly store: Pick<JobStore, 'readMany'>
+  readonly list: Pick<JobList, 'stamps'>
+}
 
 /** Views of jobs for clients, with alias, position and times looked up. */
-export function createJobViews (registry: ServerRegistry, estimates: Estimates) {
-  type Render<View> = (job: Job, surroundings: JobSurroundings) => View
-
-  async function render<View> (jobs: readonly Job[], one: Render<View>): Promise<View[]> {
+export function createJobViews ({ registry, estimates, store, list }: JobViewsDependencies) {
+  /** Texts of finished jobs, which only change with their record and with the alias of their server. */
+  const kept = new LRUCache<string, KeptText>({
+    maxSize: keptTexts, maxEntrySize: longestText, sizeCalculation: ({ text }) => text.length + 200
+  })
+  async function many (jobs: readonly Job[]): Promise<JobView[]> {
     const outlooks = await estimates.of(jobs)
     return jobs.map((job, index) =>
-      one(job, { alias: aliasOf(registry, job.serverId), ...outlooks[index] ?? noOutlook }))
-  }
-
-  async function many (jobs: readonly Job[]): Promise<JobView[]> {
-    return await render(jobs, renderJob)
+      renderJob(job, { alias: aliasOf(registry, job.serverId), ...outlooks[index] ?? noOutlook }))
   }
 
   return {
     many,
-    /** What a list shows of them. */
-    async short (jobs: readonly Job[]): Promise<ShortJobView[]> {
-      return await render(jobs, renderShortJob)
+    /** The JSON of the jobs that still exist, in the order given. */
+    async texts (ids: readonly string[], view: ListView): Promise<Buffer[]> {
+      const stamps = await list.stamps(ids)
+      const texts = new Map<string, Buffer>()
+      for (const { id, status, serverId, stamp } of stamps) {
+        if (status === null || !hasEnded(status)) continue
+        const known = kept.get(`${view} ${id}`)
+        if (known?.stamp === stamp && known.alias === aliasOf(registry, serverId)) texts.set(id, known.text)
+      }
+      // A record that changes meanwhile is newer than its stamp, so its text is not used again.
+      const jobs = await store.readMany(ids.filter(id => !texts.has(id)))
+      const stampOf = new Map(stamps.map(({ id, stamp }) => [id, stamp]))
+      const outlooks = await estimates.of(jobs)
+      for (const [index, job] of jobs.entries()) {
+        const alias = aliasOf(registry, job.serverId)
+        const rendered = (view === 'short' ? renderShortJob : renderJob)(job, { alias, ...outlooks[index] ?? noOutlook })
+        const text = Buffer.from(stringifyJson(rendered))
+        texts.set(job.id, text)
+        if (hasEnded(job.status)) kept.set(`${view} ${job.id}`, { stamp: stampOf.get(job.id) ?? '', alias, text })
+      }
+      return ids.flatMap(id => texts.get(id) ?? [])
     },
     async one (job: Job): Promise<JobView> {
       const [view] = await many([job])

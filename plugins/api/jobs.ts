@@ -64,20 +64,21 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
         }
       }
     }, async (request, reply) => {
-      // Half a megabyte with every field under two names: by its schema it takes twice as long.
-      reply.type('application/json; charset=utf-8').serializer((payload: unknown) => stringifyJson(payload))
-      const [{ jobs: found, total, nextCursor }, timestamp] = await Promise.all([
-        list.page(toQuery(request.query, request)), list.now()
+      const { query } = request
+      const [{ ids, total, nextCursor }, timestamp] = await Promise.all([
+        list.idPage(toQuery(query, request)), list.now()
       ])
-      return {
-        success: true as const,
+      const texts = await views.texts(ids, query.view ?? 'full')
+      const head = {
+        success: true,
         total,
         as_of: iso(timestamp),
-        count: found.length,
-        filters: { ...filtersOf(request.query), order: request.query.order?.toUpperCase() ?? 'DESC' },
-        jobs: request.query.view === 'short' ? await views.short(found) : await views.many(found),
-        next_cursor: nextCursor
+        count: texts.length,
+        filters: { ...filtersOf(query), order: query.order?.toUpperCase() ?? 'DESC' }
       }
+      // Half a megabyte, most of it from before: it is put together, not written again.
+      reply.type('application/json; charset=utf-8')
+      return await reply.send(pageOf(head, texts, nextCursor))
     })
 
     const reading = { config: { access: { scope: 'jobs:read', bucket: 'status' } } } as const
@@ -194,6 +195,16 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
 }
 
 export default jobs
+
+/** The JSON of a page. */
+function pageOf (head: object, jobs: readonly Buffer[], nextCursor: string | null): Buffer {
+  const comma = Buffer.from(',')
+  return Buffer.concat([
+    Buffer.from(`${stringifyJson(head).slice(0, -1)},"jobs":[`),
+    ...jobs.flatMap((text, index) => index === 0 ? [text] : [comma, text]),
+    Buffer.from(`],"next_cursor":${JSON.stringify(nextCursor)}}`)
+  ])
+}
 
 /** Without parameters that only prevent caching. */
 function filtersOf (query: JobListQuery): JobListQuery {

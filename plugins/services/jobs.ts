@@ -74,7 +74,7 @@ export default fp(async app => {
     removeJob: remove,
     gallery,
     zips: createZipService({ redis, keys, gallery, media, log: app.log }),
-    jobViews: createJobViews(registry, app.estimates),
+    jobViews: createJobViews({ registry, estimates: app.estimates, store, list }),
     modelViews: createModelViews(registry)
   })
 }, { name: 'job-services', fastify: '5.x', dependencies: ['process', 'server-services'] })

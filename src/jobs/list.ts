@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis'
 import type { JobStatus } from '../../schemas/job.ts'
 import type { Keys } from '../lib/keys.ts'
 import { indexKey, type Job } from './job.ts'
-import { matchText } from './scripts/index.ts'
+import { matchText, readPage, readStamps } from './scripts/index.ts'
 import type { JobStore } from './store.ts'
 
 /** Selects jobs, for lists, counts and actions. */
@@ -31,12 +31,27 @@ export interface JobQuery extends JobFilter {
   readonly cursor?: string
 }
 
-export interface JobPage {
-  readonly jobs: Job[]
+/** A page without the records. */
+export interface IdPage {
+  readonly ids: readonly string[]
   /** Number of jobs that match the filter. */
   readonly total: number
   /** The cursor of the next page; null at the end. */
   readonly nextCursor: string | null
+}
+
+export interface JobPage extends Omit<IdPage, 'ids'> {
+  readonly jobs: Job[]
+}
+
+/** Tells whether a text of a job is outdated. */
+export interface JobStamp {
+  readonly id: string
+  /** Null if there is no such job. */
+  readonly status: JobStatus | null
+  readonly serverId: string
+  /** Differs after every change of the record. */
+  readonly stamp: string
 }
 
 /** Waiting jobs whose order is read; the order behind them changes long before they run. */
@@ -53,25 +68,23 @@ interface Arrived {
 
 /** Pages through jobs by the indexes: every combination of key, server and status is one range. */
 export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
-  /** Ids with their arrivals, from the offset that query and cursor give. */
+  /** How many jobs the indexes find, and some of them, from the offset or behind an arrival. */
   async function range (
     query: JobFilter & Pick<JobQuery, 'order'>, after: string | undefined, offset: number, count: number
-  ): Promise<Arrived[]> {
-    const index = indexKey(keys, query)
-    const [lowest, highest] = boundsOf(query)
-    const reply = query.order === 'newest'
-      ? await redis.zrevrangebyscore(index, after === undefined ? highest : `(${after}`, lowest, 'WITHSCORES', 'LIMIT', offset, count)
-      : await redis.zrangebyscore(index, after === undefined ? lowest : `(${after}`, highest, 'WITHSCORES', 'LIMIT', offset, count)
+  ): Promise<{ total: number, found: Arrived[] }> {
+    const order = query.order === 'newest' ? 'newest' : 'oldest'
+    const [total, ...reply] = await readPage(redis, [indexKey(keys, query)],
+      [order, ...boundsOf(query), after ?? '', offset, count])
     const found: Arrived[] = []
     for (let at = 0; at + 1 < reply.length; at += 2) found.push({ id: reply[at] ?? '', arrival: reply[at + 1] ?? '' })
-    return found
+    return { total, found }
   }
 
   /** All that match, in parts. */
   async function * fitting (query: JobFilter & Pick<JobQuery, 'order'>, from?: string): AsyncGenerator<Arrived[]> {
     const { text = '', appType = '', user = '' } = query
     for (let after = from, found: Arrived[] = []; ; after = found.at(-1)?.arrival) {
-      found = await range(query, after, 0, examinedAtOnce)
+      found = (await range(query, after, 0, examinedAtOnce)).found
       if (!isSearched(query)) yield found
       else if (found.length > 0) {
         const ids = new Set(await matchText(redis, [keys.key('')],
@@ -83,21 +96,19 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
   }
 
   async function count (filter: JobFilter): Promise<number> {
-    if (!isSearched(filter)) return await redis.zcount(indexKey(keys, filter), ...boundsOf(filter))
+    if (!isSearched(filter)) return (await range({ ...filter, order: 'oldest' }, undefined, 0, 0)).total
     let total = 0
     for await (const some of fitting({ ...filter, order: 'oldest' })) total += some.length
     return total
   }
 
-  async function plainPage (query: JobQuery): Promise<JobPage> {
-    const [total, found] = await Promise.all([
-      count(query), range(query, query.cursor, query.cursor === undefined ? query.offset : 0, query.limit + 1)
-    ])
-    return await pageOf(found, query, 0, total)
+  async function plainPage (query: JobQuery): Promise<IdPage> {
+    const { total, found } = await range(query, query.cursor, query.offset, query.limit + 1)
+    return pageOf(found, query, 0, total)
   }
 
   /** Searches all records that the indexes leave, since only that gives the total. */
-  async function searchedPage (query: JobQuery): Promise<JobPage> {
+  async function searchedPage (query: JobQuery): Promise<IdPage> {
     const offset = query.cursor === undefined ? query.offset : 0
     const found: Arrived[] = []
     let total = 0
@@ -106,16 +117,14 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
       if (found.length <= offset + query.limit) found.push(...some)
       else if (query.cursor !== undefined) break
     }
-    return await pageOf(found, query, offset, query.cursor === undefined ? total : await count(query))
+    return pageOf(found, query, offset, query.cursor === undefined ? total : await count(query))
   }
 
   /** @param found one more than the page takes, if there are more */
-  async function pageOf (
-    found: readonly Arrived[], { limit }: JobQuery, offset: number, total: number
-  ): Promise<JobPage> {
+  function pageOf (found: readonly Arrived[], { limit }: JobQuery, offset: number, total: number): IdPage {
     const page = found.slice(offset, offset + limit)
     const nextCursor = found.length > offset + limit ? page.at(-1)?.arrival ?? null : null
-    return { jobs: await store.readMany(page.map(({ id }) => id)), total, nextCursor }
+    return { ids: page.map(({ id }) => id), total, nextCursor }
   }
 
   /** Ids of waiting jobs in their order, as far as it is read. */
@@ -127,15 +136,30 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     return ids.filter((_id, index) => fitting[index] !== null)
   }
 
+  async function idPage (query: JobQuery): Promise<IdPage> {
+    if (query.order === 'line') {
+      const [ids, total] = await Promise.all([
+        idsInQueue(query), redis.zcard(indexKey(keys, { ...query, status: 'pending' }))
+      ])
+      return { ids: ids.slice(query.offset, query.offset + query.limit), total, nextCursor: null }
+    }
+    return isSearched(query) ? await searchedPage(query) : await plainPage(query)
+  }
+
   return {
+    /** The ids of a page, for readers that have the texts of most jobs. */
+    idPage,
     async page (query: JobQuery): Promise<JobPage> {
-      if (query.order === 'line') {
-        const ids = await idsInQueue(query)
-        const jobs = await store.readMany(ids.slice(query.offset, query.offset + query.limit))
-        const total = await redis.zcard(indexKey(keys, { ...query, status: 'pending' }))
-        return { jobs, total, nextCursor: null }
-      }
-      return isSearched(query) ? await searchedPage(query) : await plainPage(query)
+      const { ids, ...page } = await idPage(query)
+      return { ...page, jobs: await store.readMany(ids) }
+    },
+    /** Of each job, in the order given. */
+    async stamps (ids: readonly string[]): Promise<JobStamp[]> {
+      if (ids.length === 0) return []
+      const reply = await readStamps(redis, [keys.key('')], [...ids])
+      return ids.map((id, at) => ({
+        id, status: (reply[at * 3] || null) as JobStatus | null, serverId: reply[at * 3 + 1] ?? '', stamp: reply[at * 3 + 2] ?? ''
+      }))
     },
     /** Number of jobs that match. */
     count,
@@ -163,9 +187,9 @@ function inLowerCase (text: string): string {
   return text.replace(/[A-Z]+/g, letters => letters.toLowerCase())
 }
 
-/** Lowest and highest arrival; arrivals are microseconds. */
+/** The lowest arrival, and the one before which all are; arrivals are microseconds. */
 function boundsOf ({ since, before }: JobFilter): [lowest: string, highest: string] {
-  return [since === undefined ? '-inf' : String(since * 1000), before === undefined ? '+inf' : `(${before * 1000}`]
+  return [since === undefined ? '-inf' : String(since * 1000), before === undefined ? '+inf' : String(before * 1000)]
 }
 
 export type JobList = ReturnType<typeof createJobList>

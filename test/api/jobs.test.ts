@@ -105,6 +105,85 @@ t.test('a list with view=short has what a list shows of each job, in every state
   t.match((await service.request('GET', '/api/v2/jobs?view=full&limit=1')).body, { jobs: [{ job_id: gone }] })
 })
 
+t.test('a list never shows an outdated job', async t => {
+  const service = await startService(t)
+  const done = [await service.submit({ ...quick, batch_size: 2 }), await service.submit({ ...quick, prompt: 'kept' })]
+  for (const id of done) await service.until(id, 'completed')
+  await service.request('POST', '/api/v1/servers/Main/pause', {})
+  const gone = await service.submit({ ...quick, prompt: 'cancelled' })
+  await service.request('POST', `/api/v2/jobs/${gone}/cancel`)
+  const ids = [gone, ...done.toReversed()]
+
+  /** Both lists, read twice, against each job by itself, which is rendered again. */
+  async function agrees (what: string, expected: readonly string[]) {
+    for (let time = 0; time < 2; time++) {
+      const { body: full } = await service.request('GET', '/api/v2/jobs')
+      const { body: short } = await service.request('GET', '/api/v2/jobs?view=short')
+      t.same((full.jobs as JsonBody[]).map(({ id }) => id), expected, what)
+      for (const [index, job] of (full.jobs as JsonBody[]).entries()) {
+        const { body } = await service.request('GET', `/api/v1/jobs/${String(job.id)}`)
+        const { queue_position: _, waiting_for: __, ...own } = body
+        t.match(job, own, `${what}: ${String(job.id)}`)
+        t.match((short.jobs as JsonBody[])[index], {
+          id: job.id,
+          status: body.status,
+          alias: body.target_server_alias,
+          finished_at: body.completion_timestamp,
+          prompt: (body.generation_params as JsonBody).prompt
+        }, what)
+        t.equal(((short.jobs as JsonBody[])[index]?.images as unknown[]).length, (job.images as unknown[]).length)
+      }
+    }
+  }
+
+  await agrees('at first', ids)
+  const [image] = (await service.job(done[0] ?? '')).images
+  t.equal((await service.request('DELETE', `/api/v1/gallery/images/${image?.filename ?? ''}`)).status, 200)
+  t.equal((await service.job(done[0] ?? '')).images.length, 1)
+  await agrees('after an image was deleted', ids)
+  t.equal((await service.request('PUT', '/api/v1/servers/Main', { alias: 'Renamed' })).status, 200)
+  t.equal((await service.job(done[0] ?? '')).target_server_alias, 'Renamed')
+  await agrees('after the server got another name', ids)
+  t.equal((await service.request('POST', `/api/v2/jobs/${gone}/retry`)).status, 200)
+  await agrees('after a retry', ids)
+  await service.request('POST', `/api/v2/jobs/${gone}/cancel`)
+  await agrees('after it was cancelled again', ids)
+  t.equal((await service.request('DELETE', `/api/v2/jobs/${done[1] ?? ''}`)).status, 200)
+  await agrees('after a job was deleted', [gone, done[0] ?? ''])
+  await service.app.retention.purge({ days: 0, jobs: 1, dropInDays: 0 })
+  await agrees('after the retention', [gone])
+  t.equal((await service.request('DELETE', '/api/v1/servers/Renamed')).status, 200)
+  t.equal((await service.job(gone)).target_server_alias, 'default', 'no server has had it')
+  await agrees('after the server was removed', [gone])
+})
+
+t.test('pages of any offset are the same as pages by cursor, with every bound', async t => {
+  const { headers, id: key } = await keyHeaders(idle)
+  const ids: string[] = []
+  for (let count = 0; count < 9; count++) ids.push(await submit(`ranked ${count}`, {}, headers))
+  const momentOf = async (id: string) => String((await idle.job(id)).creation_timestamp)
+  const [since, before] = [await momentOf(ids[2] ?? ''), await momentOf(ids[7] ?? '')]
+  const created = new Map(await Promise.all(ids.map(async id => [id, await momentOf(id)] as const)))
+  for (const bounds of [{}, { since }, { before }, { since, before }]) {
+    for (const order of ['asc', 'desc']) {
+      const inside = ids.filter(id => {
+        const timestamp = created.get(id) ?? ''
+        return timestamp >= (bounds.since ?? '') && (bounds.before === undefined || timestamp < bounds.before)
+      })
+      const expected = order === 'asc' ? inside : inside.toReversed()
+      const query = String(new URLSearchParams({ key, order, ...bounds }))
+      for (let offset = 0; offset <= 10; offset++) {
+        const page = await list(`${query}&limit=3&offset=${offset}`)
+        t.same(page.ids, expected.slice(offset, offset + 3), `${query} at ${offset}`)
+        t.equal(page.total, expected.length)
+        if (page.next !== null) {
+          t.same((await list(`${query}&limit=2&cursor=${page.next}`)).ids, expected.slice(offset + 3, offset + 5))
+        } else t.ok(offset + 3 >= expected.length)
+      }
+    }
+  }
+})
+
 t.test('a key sees only its own jobs, unless it has the right to see all', async t => {
   const mine = await keyHeaders(idle)
   const other = await keyHeaders(idle)

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { entriesLua } from '../../queues/generation-queue.ts'
-import { endJob, loadQueueScripts, noteClasses, startJob } from '../../src/jobs/scripts/index.ts'
+import { endJob, loadQueueScripts, noteClasses, readStamps, startJob } from '../../src/jobs/scripts/index.ts'
 import { createKeys } from '../../src/lib/keys.ts'
 import { startTestRedis } from '../redis.ts'
 import { findIndexProblems } from '../support/consistency.ts'
@@ -242,6 +242,29 @@ async function checkPool (t: Test, { keys }: World, after: After): Promise<void>
   if (after.idle !== undefined) t.same((await redis.hkeys(keys.key('idle'))).toSorted(), after.idle, 'idle servers')
 }
 
+type Stamped = ReadonlyMap<string, { readonly record: string, readonly stamp: string }>
+
+/** Every record with its stamp; the times, which hide a forgotten counter, are left out of the stamp. */
+async function readStamped ({ keys, prefix }: World): Promise<Stamped> {
+  const beginning = keys.key('job', '')
+  const ids = (await redis.keys(`${beginning}*`)).map(name => name.slice(beginning.length))
+    .filter(name => !name.includes(':')).toSorted()
+  if (ids.length === 0) return new Map()
+  const stamps = await readStamps(redis, prefix, ids)
+  return new Map(await Promise.all(ids.map(async (name, at) => {
+    const { changes: _, ...fields } = await redis.hgetall(keys.key('job', name))
+    return [name, { record: JSON.stringify(Object.entries(fields).toSorted()), stamp: stamps[at * 3 + 2]?.replace(/\.\d*$/, '') ?? '' }] as const
+  })))
+}
+
+/** Ids of records that changed without another stamp. */
+function outdated (before: Stamped, after: Stamped): string[] {
+  return [...after].filter(([name, { record, stamp }]) => {
+    const known = before.get(name)
+    return known !== undefined && known.record !== record && known.stamp === stamp
+  }).map(([name]) => name)
+}
+
 let count = 0
 
 /** A world of its own for a test that no table fits. */
@@ -258,6 +281,7 @@ export async function check (t: Test, rows: readonly Row[]): Promise<void> {
       const events = await redis.xlen(keys.key('events'))
       const webhooks = await redis.xlen(keys.key('webhook-outbox'))
       const before = await redis.hgetall(keys.key('job', id))
+      const stamped = await readStamped(world)
       const answered = await call(world)
       t.match(answered, answer, 'the answer')
       if (Array.isArray(answer)) t.equal((answered as unknown[]).length, answer.length)
@@ -270,6 +294,7 @@ export async function check (t: Test, rows: readonly Row[]): Promise<void> {
           else t.equal(record[name] ?? null, value, name)
         }
       }
+      t.same(outdated(stamped, await readStamped(world)), [], 'each record that changed has another stamp')
       const traces = { look: redis, keys }
       t.same([...await findIndexProblems(traces), ...await findPoolProblems(traces)], [], 'records, indexes and pool agree')
       t.same(await findEntryProblems(traces), [], 'the queues of BullMQ hold what waits')

@@ -1,7 +1,10 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import {
-  countImages, endJob, forgetOutput, matchImages, matchText, noteProgress, removeJob
+  countImages, endJob, forgetOutput, matchImages, matchText, noteProgress, readStamps, removeJob
 } from '../../src/jobs/scripts/index.ts'
+import { inRepository } from '../root.ts'
 import { check, failure, id, listener, newWorld, owner, redis, result, states, type World } from './script-world.ts'
 
 /** Each script that changes or reads a record and leaves the pool alone. */
@@ -32,6 +35,28 @@ t.test('start-job', async t => {
     ['completed', 'the same claim again', start(), ['superseded']],
     ['cancelled', 'is cancelled', start(), ['superseded']]
   ])
+})
+
+t.test('only the functions of record.lua change a record, so that its counter rises', t => {
+  const beginning = inRepository('src/jobs/scripts')
+  const files = readdirSync(beginning, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.lua'))
+  t.ok(files.length > 30)
+  for (const file of files.filter(name => name !== join('includes', 'record.lua'))) {
+    const calls = readFileSync(join(beginning, file), 'utf8').match(/redis\.call\('[A-Z]+', jobKey\(\w+(\.\w+)?\)/g) ?? []
+    t.same(calls.filter(call => !/'(HGET|HMGET|HGETALL|HEXISTS|EXISTS|DEL)'/.test(call)), [], file)
+  }
+  t.end()
+})
+
+t.test('a job whose id is used again has another stamp', async t => {
+  const world = await newWorld()
+  await states.cancelled(world)
+  const [, , before] = await readStamps(redis, world.prefix, [id])
+  await removeJob(redis, world.prefix, [id])
+  t.same(await readStamps(redis, world.prefix, [id]), ['', '', '..'])
+  await states.cancelled(world)
+  const [, , after] = await readStamps(redis, world.prefix, [id])
+  t.not(before?.split('.')[0], after?.split('.')[0])
 })
 
 t.test('note-progress', async t => {

@@ -25,8 +25,8 @@ if not record or record.status ~= 'pending' or record.server ~= server or
   redis.call('HEXISTS', jobKey(id), 'class') == 1 then return 0 end
 redis.call('ZREM', queueKey(server), id)
 removeEntry('generation-' .. server, id .. '_' .. record.run)
-redis.call('HSET', jobKey(id), 'share', record.key, 'user', user, 'target', target)
-redis.call('HDEL', jobKey(id), 'lane', 'place')
+writeJob(id, 'share', record.key, 'user', user, 'target', target)
+clearJob(id, 'lane', 'place')
 local job = readPooled(id)
 job.list, job.class, job.needs, job.ms, job.weight = record.key, class, needs, ms, weight
 job.order = orderOfArrival(job)

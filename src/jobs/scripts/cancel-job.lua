@@ -15,14 +15,14 @@ local record = readJob(id)
 if not record then return { 'gone' } end
 if hasEnded(record.status) then return { 'ended', record.status } end
 local moment = milliseconds()
-redis.call('HSETNX', jobKey(id), 'cancel', moment)
-redis.call('HSET', jobKey(id), 'updated', moment)
+writeJobOnce(id, 'cancel', moment)
+writeJob(id, 'updated', moment)
 if record.status == 'processing' then
   redis.call('PUBLISH', KEYS[1] .. 'channel:cancel', id)
   return { 'requested' }
 end
 leaveWaiting(id, record, readPooled(id))
-redis.call('HSET', jobKey(id), 'status', 'cancelled', 'ended', moment)
+writeJob(id, 'status', 'cancelled', 'ended', moment)
 redis.call('HDEL', KEYS[1] .. 'skips', id)
 changeStatus(id, record.arrival, record.key, record.server, 'pending', 'cancelled')
 publish('cancelled', id, record.server, record.key, 'cancelled')

@@ -47,13 +47,13 @@ local job = {
   priority = priority, target = target
 }
 job.order = orderOfArrival(job)
-redis.call('HSET', jobKey(id), 'status', 'pending', 'server', target, 'priority', priority, 'run', 1,
+writeJob(id, 'status', 'pending', 'server', target, 'priority', priority, 'run', 1,
   'arrival', arrival, 'created', created, 'updated', created, 'submission', submission, 'prompt', prompt,
   'cost', workload, 'share', key, 'user', user, 'target', target)
-if key ~= '' then redis.call('HSET', jobKey(id), 'key', key) end
-if webhook ~= '' then redis.call('HSET', jobKey(id), 'webhook', webhook, 'webhookEvents', events) end
+if key ~= '' then writeJob(id, 'key', key) end
+if webhook ~= '' then writeJob(id, 'webhook', webhook, 'webhookEvents', events) end
 if bulk ~= '' then
-  redis.call('HSET', jobKey(id), 'bulk', bulk)
+  writeJob(id, 'bulk', bulk)
   redis.call('ZADD', KEYS[1] .. 'bulk:' .. bulk .. ':jobs', arrival, id)
 end
 enterPool(job)

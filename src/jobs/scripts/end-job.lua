@@ -28,11 +28,11 @@ if hasEnded(job.status) then return { 'ended', job.status } end
 if job.status ~= 'processing' then return { 'superseded' } end
 if redis.call('HEXISTS', jobKey(id), 'cancel') == 1 then status = 'cancelled'; failure = '' end
 local moment = milliseconds()
-redis.call('HSET', jobKey(id), 'status', status, 'ended', moment, 'updated', moment)
-redis.call('HDEL', jobKey(id), 'progress')
-if result ~= '' then redis.call('HSET', jobKey(id), 'result', result) end
-if failure ~= '' then redis.call('HSET', jobKey(id), 'error', failure) end
-if attempts ~= '' then redis.call('HSET', jobKey(id), 'attempts', attempts) end
+writeJob(id, 'status', status, 'ended', moment, 'updated', moment)
+clearJob(id, 'progress')
+if result ~= '' then writeJob(id, 'result', result) end
+if failure ~= '' then writeJob(id, 'error', failure) end
+if attempts ~= '' then writeJob(id, 'attempts', attempts) end
 for i = 8, #ARGV do
   redis.call('HSET', KEYS[1] .. 'outputs', ARGV[i], id)
   publish('image', id, job.server, job.key, 'processing', { filename = ARGV[i] })
@@ -43,7 +43,7 @@ if times[1] and times[2] then
   local took = math.min(math.max(0, moment - tonumber(times[1])), 86400000)
   charge(pooled.share, costOf({ ms = took, share = pooled.share, weight = pooled.weight }) - pooled.charged)
 end
-redis.call('HDEL', jobKey(id), 'charged', 'claimed')
+clearJob(id, 'charged', 'claimed')
 changeStatus(id, job.arrival, job.key, job.server, 'processing', status)
 publish(status, id, job.server, job.key, status, endData(failure, { unpack(ARGV, 8) }))
 enqueueWebhook('job.' .. status, id)

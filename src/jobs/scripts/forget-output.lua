@@ -15,7 +15,7 @@ local id, before, after, name = unpack(ARGV)
 local job = readJob(id)
 if not job then return { 'gone' } end
 if redis.call('HGET', jobKey(id), 'result') ~= before then return { 'changed' } end
-redis.call('HSET', jobKey(id), 'result', after, 'updated', milliseconds())
+writeJob(id, 'result', after, 'updated', milliseconds())
 redis.call('HDEL', KEYS[1] .. 'outputs', name)
 publish('image-removed', id, job.server, job.key, job.status, { filename = name })
 return { 'forgotten' }

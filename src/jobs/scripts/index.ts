@@ -108,6 +108,14 @@ export const noteClasses = load<[server: string, fence: number, ...answers: stri
 /** Id, access key, workload, start and progress of a job. */
 export type JobFacts = [id: string, key: string, workload: string, started: string, progress: string]
 
+/** Status, server and stamp of each job: `status, server, stamp, …`. */
+export const readStamps = load<string[], string[]>('read-stamps')
+
+/** A page of an index: how many jobs are within the bounds, and `id, arrival, …`. */
+export const readPage: Script<[index: string], [
+  order: 'newest' | 'oldest', lowest: string, highest: string, after: string, offset: number, most: number
+], [total: number, ...found: string[]]> = loadScript(new URL('read-page.lua', import.meta.url))
+
 export const matchText = load<[text: string, application: string, user: string, ...ids: string[]], string[]>('match-text')
 
 export const matchImages = load<[text: string, model: string, ...ids: string[]], string[]>('match-images')

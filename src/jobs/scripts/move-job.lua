@@ -45,14 +45,14 @@ local function orderBefore (list, other)
     local class, _, _, of = readMember(moved)
     redis.call('ZADD', key, exact(order), moved)
     redis.call('ZADD', key .. ':' .. class, exact(order), moved)
-    redis.call('HSET', jobKey(of), 'order', exact(order))
+    writeJob(of, 'order', exact(order))
   end
   return start + step
 end
 
 if how == 'renew' then
   local run = nextRun(record)
-  redis.call('HSET', jobKey(id), 'run', run, 'updated', milliseconds())
+  writeJob(id, 'run', run, 'updated', milliseconds())
   local queue = isClaimed and 'generation-' .. record.server or 'waiting'
   removeEntry(queue, id .. '_' .. record.run)
   addEntry(queue, id .. '_' .. run, id, run, job.priority, 0)
@@ -78,14 +78,14 @@ elseif how == 'before' then
   end
 elseif how == 'priority' then
   leaveWaiting(id, record, job)
-  redis.call('HSET', jobKey(id), 'priority', value)
+  writeJob(id, 'priority', value)
   job.priority, job.weight, job.list = value, detail, job.share
   job.order = orderOfArrival(job)
 else
   if job.target == value and job.class == detail then return { 'there' } end
   leaveWaiting(id, record, job)
-  redis.call('HSET', jobKey(id), 'target', value)
-  redis.call('HDEL', jobKey(id), 'fixed')
+  writeJob(id, 'target', value)
+  clearJob(id, 'fixed')
   job.target, job.class, job.needs = value, detail, needs
 end
 local run = enterWaiting(id, record, job, 'pending')

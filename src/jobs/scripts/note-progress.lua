@@ -20,7 +20,7 @@ local function isWorthSending (id, progress)
   local since = moment - tonumber(sent[2] or 0)
   if since >= 0 and since < 1000 then return false end
   if math.abs(fraction - tonumber(sent[3] or 0)) < 0.05 then return false end
-  redis.call('HSET', jobKey(id), 'toldAt', moment, 'toldFraction', fraction)
+  writeJob(id, 'toldAt', moment, 'toldFraction', fraction)
   return true
 end
 
@@ -28,7 +28,7 @@ local id, run, owner, progress = unpack(ARGV)
 local job = readJob(id)
 if not job or job.status ~= 'processing' or job.run ~= run or job.owner ~= owner then return { 'superseded' } end
 if progress ~= '' then
-  redis.call('HSET', jobKey(id), 'progress', progress)
+  writeJob(id, 'progress', progress)
   publishEphemeral('progress', id, job.server, job.key, 'processing', cjson.decode(progress))
   if isWorthSending(id, progress) then enqueueWebhook('job.progress', id) end
 end

@@ -21,9 +21,9 @@ if record.status ~= 'failed' and record.status ~= 'cancelled' then return { 'act
 local waiting = waitingBeyond(record.key, most, id, 1)
 if waiting then return { 'full', waiting } end
 local run = record.run + 1
-redis.call('HDEL', jobKey(id), 'ended', 'started', 'cancel', 'error', 'result', 'used', 'crashes', 'sends',
+clearJob(id, 'ended', 'started', 'cancel', 'error', 'result', 'used', 'crashes', 'sends',
   'deaths', 'progress', 'fixed', 'charged')
-redis.call('HSET', jobKey(id), 'firstRun', run)
+writeJob(id, 'firstRun', run)
 local job = readPooled(id)
 job.list, job.class, job.needs = job.share, class, needs
 job.order = orderOfArrival(job)

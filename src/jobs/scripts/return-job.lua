@@ -40,23 +40,23 @@ if fence ~= '' and not servesUnder(record.server, fence) then return { 'lease_lo
 local moment = milliseconds()
 local job = readPooled(id)
 refund(job)
-redis.call('HDEL', jobKey(id), 'progress')
-redis.call('HSET', jobKey(id), 'updated', moment)
-if attempts ~= '' then redis.call('HSET', jobKey(id), 'attempts', attempts) end
+clearJob(id, 'progress')
+writeJob(id, 'updated', moment)
+if attempts ~= '' then writeJob(id, 'attempts', attempts) end
 if redis.call('HEXISTS', jobKey(id), 'cancel') == 1 then
-  redis.call('HSET', jobKey(id), 'status', 'cancelled', 'ended', moment)
+  writeJob(id, 'status', 'cancelled', 'ended', moment)
   changeStatus(id, record.arrival, record.key, record.server, 'processing', 'cancelled')
   publish('cancelled', id, record.server, record.key, 'cancelled')
   enqueueWebhook('job.cancelled', id)
   return { 'cancelled' }
 end
-redis.call('HINCRBY', jobKey(id), 'used', used)
-redis.call('HINCRBY', jobKey(id), 'crashes', crashes)
-if fate == 'gone' then redis.call('HINCRBY', jobKey(id), 'deaths', 1) end
-if fate == 'unsent' or fate == 'stopped' then redis.call('HINCRBY', jobKey(id), 'sends', -1) end
+addToJob(id, 'used', used)
+addToJob(id, 'crashes', crashes)
+if fate == 'gone' then addToJob(id, 'deaths', 1) end
+if fate == 'unsent' or fate == 'stopped' then addToJob(id, 'sends', -1) end
 local sent = redis.call('HMGET', jobKey(id), 'sends', 'deaths')
 if tonumber(sent[1] or 0) - tonumber(sent[2] or 0) >= tonumber(allowed) then
-  redis.call('HSET', jobKey(id), 'status', 'failed', 'ended', moment, 'error', failure)
+  writeJob(id, 'status', 'failed', 'ended', moment, 'error', failure)
   changeStatus(id, record.arrival, record.key, record.server, 'processing', 'failed')
   publish('failed', id, record.server, record.key, 'failed', endData(failure, {}))
   enqueueWebhook('job.failed', id)
@@ -64,7 +64,7 @@ if tonumber(sent[1] or 0) - tonumber(sent[2] or 0) >= tonumber(allowed) then
 end
 job.class, job.needs = class, needs
 -- Its next server chooses the checkpoint again.
-if string.sub(class, 1, 1) == '-' then redis.call('HDEL', jobKey(id), 'fixed') end
+if string.sub(class, 1, 1) == '-' then clearJob(id, 'fixed') end
 local due = tonumber(delay) > 0 and moment + tonumber(delay) or nil
 enterWaiting(id, record, job, 'processing', due)
 publish('returned', id, record.server, record.key, 'pending', { position = positionInPool(job) })

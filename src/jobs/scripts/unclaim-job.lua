@@ -31,7 +31,7 @@ for _, id in ipairs(ids) do
     takeFromServer(id, record, job)
     if class ~= '' then job.class, job.needs = class, needs end
     -- A job that has not begun leaves the choice of its checkpoint to its next server.
-    if string.sub(job.class, 1, 1) == '-' then redis.call('HDEL', jobKey(id), 'fixed') end
+    if string.sub(job.class, 1, 1) == '-' then clearJob(id, 'fixed') end
     local due = tonumber(delay) > 0 and milliseconds() + tonumber(delay) or nil
     enterWaiting(id, record, job, 'pending', due)
     -- Nothing passes it any more.

@@ -215,9 +215,9 @@ local function claimFor (server, can, dial)
     leaveIndexes(id, record.key, record.server, 'pending')
     enterIndexes(id, record.arrival, record.key, server.id, 'pending')
   end
-  redis.call('HSET', jobKey(id), 'server', server.id, 'claimed', moment, 'charged', exact(amount), 'updated', moment)
+  writeJob(id, 'server', server.id, 'claimed', moment, 'charged', exact(amount), 'updated', moment)
   if string.sub(job.class, 1, 1) == '-' and server.title ~= '' then
-    redis.call('HSETNX', jobKey(id), 'fixed', server.title)
+    writeJobOnce(id, 'fixed', server.title)
   end
   redis.call('ZADD', queueKey(server.id), moment, id)
   redis.call('ZADD', KEYS[1] .. 'claimed', moment, id)

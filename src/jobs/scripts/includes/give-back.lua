@@ -38,10 +38,10 @@ local function enterWaiting (id, record, job, from, due)
   elseif from ~= 'pending' then
     changeStatus(id, record.arrival, record.key, record.server, from, 'pending')
   end
-  redis.call('HSET', jobKey(id), 'status', 'pending', 'server', job.target, 'run', run, 'updated', milliseconds())
+  writeJob(id, 'status', 'pending', 'server', job.target, 'run', run, 'updated', milliseconds())
   addEntry('waiting', id .. '_' .. run, id, run, job.priority, 0)
   if due and due > milliseconds() then
-    redis.call('HSET', jobKey(id), 'list', job.list, 'order', exact(job.order), 'class', job.class, 'needs', job.needs,
+    writeJob(id, 'list', job.list, 'order', exact(job.order), 'class', job.class, 'needs', job.needs,
       'ms', job.ms, 'weight', job.weight, 'rest', due - milliseconds())
     redis.call('ZADD', KEYS[1] .. 'resting', due, id)
   else

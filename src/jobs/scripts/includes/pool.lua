@@ -81,7 +81,7 @@ local function enterPool (job)
   redis.call('HSET', KEYS[1] .. 'classes', job.class, job.needs)
   redis.call('HINCRBY', KEYS[1] .. 'class-counts', job.class, 1)
   redis.call('HINCRBY', KEYS[1] .. 'class-ms', job.class, job.ms)
-  redis.call('HSET', jobKey(job.id), 'list', job.list, 'order', exact(job.order), 'class', job.class,
+  writeJob(job.id, 'list', job.list, 'order', exact(job.order), 'class', job.class,
     'needs', job.needs, 'ms', job.ms, 'weight', job.weight)
 end
 
@@ -141,7 +141,7 @@ end
 -- Takes back what the claim charged.
 local function refund (job)
   if job.charged ~= 0 then charge(job.share, -job.charged) end
-  redis.call('HDEL', jobKey(job.id), 'charged', 'claimed')
+  clearJob(job.id, 'charged', 'claimed')
 end
 
 -- Servers look for a job to claim.

@@ -4,6 +4,34 @@
 ]]
 local function jobKey (id) return KEYS[1] .. 'job:' .. id end
 
+-- Records change only through the functions below. They raise the counter of the record once a script, so that no
+-- process keeps a text of the record that is outdated: see read-stamps.
+local raised = {}
+local function raiseChanges (id)
+  if raised[id] then return end
+  raised[id] = true
+  redis.call('HINCRBY', jobKey(id), 'changes', 1)
+end
+
+local function writeJob (id, ...)
+  redis.call('HSET', jobKey(id), ...)
+  raiseChanges(id)
+end
+
+local function writeJobOnce (id, field, value)
+  if redis.call('HSETNX', jobKey(id), field, value) == 1 then raiseChanges(id) end
+end
+
+local function addToJob (id, field, amount)
+  redis.call('HINCRBY', jobKey(id), field, amount)
+  raiseChanges(id)
+end
+
+-- Makes no record of one that is gone.
+local function clearJob (id, ...)
+  if redis.call('HDEL', jobKey(id), ...) > 0 then raiseChanges(id) end
+end
+
 -- The fields most scripts need, or nil where there is no such job.
 local function readJob (id)
   local values = redis.call('HMGET', jobKey(id),

@@ -6,7 +6,7 @@
 local function enqueueWebhook (event, id)
   local events = redis.call('HGET', jobKey(id), 'webhookEvents')
   if not events or not string.find(events, ',' .. event .. ',', 1, true) then return end
-  redis.call('HINCRBY', jobKey(id), 'webhookSequence', 1)
+  addToJob(id, 'webhookSequence', 1)
   redis.call('XADD', KEYS[1] .. 'webhook-outbox', '*', '@event', event, '@job', id, '@moment', milliseconds(),
     unpack(redis.call('HGETALL', jobKey(id))))
   redis.call('PUBLISH', KEYS[1] .. 'channel:webhooks', id)
