@@ -40,6 +40,8 @@ export interface ServerRunnerDependencies {
   readonly fence: number
   /** Whether this process holds that lease now. @throws Error if Redis does not answer */
   readonly holdsLease: () => Promise<boolean>
+  /** Whether that is so and all notices arrive, as far as this process knows without asking Redis. */
+  readonly isSure: () => boolean
   readonly connect: (server: Server) => A1111Client
   readonly otherServer: GenerationRunnerDependencies['otherServer']
   readonly tagOutput: GenerationRunnerDependencies['tagOutput']
@@ -88,7 +90,7 @@ export async function createServerRunner (
     learned: learning.now,
     log
   })
-  const { previews, storage, collectImages, limits, metrics, tracing, processId, fence, holdsLease } = shared
+  const { previews, storage, collectImages, limits, metrics, tracing, processId, fence, holdsLease, isSure } = shared
   const runner = createGenerationRunner({
     server,
     client,
@@ -121,6 +123,7 @@ export async function createServerRunner (
     processId,
     fence,
     holdsLease,
+    isSure,
     otherServer: shared.otherServer,
     claimer: feed,
     unclaim: async what => await claims.unclaim(serverId, what),

@@ -1,5 +1,4 @@
 import type { RawCalls } from '../src/a1111/raw-calls.ts'
-import type { Job } from '../src/jobs/job.ts'
 import type { GenerationRunner, RunOutcome } from '../src/jobs/run-generation.ts'
 import { fieldsOf } from '../src/lib/json-values.ts'
 import { createSemaphore } from '../src/lib/semaphore.ts'
@@ -51,6 +50,10 @@ export interface ServerWorker {
   lookAtExclusiveCalls (): void
   /** A job entered the pool. */
   lookAtPool (): void
+  /** A claimed job was taken away from its server. @param name id and run */
+  taken (name: string): void
+  /** Notices of that can have been lost. */
+  doubt (): void
   /** What the server can run, or what others can, can have changed. */
   forgetClasses (): void
   /** A thorough check of the server was requested or cancelled. */
@@ -88,6 +91,7 @@ export async function startServerWorker (
     server, store, queues, log, fence, maxAttempts: limits.attempts, isHeld: held.has
   })
   await queues.pause(serverId)
+  const claimed = await store.claimedIds(serverId)
   const orphans = await repair.takeBack()
   // What was claimed next waits behind what ran, as before.
   if (orphans.length > 0) await claims.unclaim(serverId, { fence })
@@ -215,8 +219,8 @@ export async function startServerWorker (
     })
   }
 
-  function clear (lost: ReadonlyArray<Pick<Job, 'id' | 'startedAt'>>): void {
-    settle(feed.holdDuring(runner.clear(lost)), 'could not stop what a lost worker had begun')
+  function clear (...lost: Parameters<GenerationRunner['clear']>): void {
+    settle(feed.holdDuring(runner.clear(...lost)), 'could not stop what a lost worker had begun')
   }
 
   let repairDueAt = performance.now() + repairInterval
@@ -239,11 +243,11 @@ export async function startServerWorker (
     repairDueAt = performance.now() + repairInterval
     // Also undoes what a former holder of the lease did to the queue after its own connection was back.
     await setQueue(monitor.usable())
-    clear(await repair.takeBack())
+    clear(await repair.takeBack(), [])
     await repair.renewEntries()
   }
 
-  clear(orphans)
+  clear(orphans, claimed)
   const { store: checkStore, connect: connectForChecks, limits: checkLimits } = dependencies.checks
   const checks = await serveChecks({
     server,
@@ -282,6 +286,8 @@ export async function startServerWorker (
     updateQueue () { settle(setQueue(monitor.usable()), 'could not pause or resume the queue') },
     lookAtExclusiveCalls: exclusiveCalls.look,
     lookAtPool: feed.look,
+    taken: feed.taken,
+    doubt: feed.doubt,
     forgetClasses () { settle(feed.forgetClasses(), 'could not ask again what the server can run') },
     lookAtChecks: checks.look,
     repair () {

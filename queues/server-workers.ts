@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis'
 import type { RuntimeSettings } from '../src/config/runtime-settings.ts'
-import { withDeadline } from '../src/lib/deadline.ts'
-import { type LeaseStore, shareServers, type WorkerRoster } from '../src/servers/lease.ts'
+import {
+  answeredSoon, createRenewal, type LeaseStore, type Renewal, shareServers, type WorkerRoster
+} from '../src/servers/lease.ts'
 import { sameAddress, type Server, type ServerRegistry } from '../src/servers/registry.ts'
 import { startWaitingRepair } from './queue-repair.ts'
 import { type ServerWorker, type ServerWorkerDependencies, startServerWorker } from './server-worker.ts'
@@ -9,8 +10,6 @@ import { type ServerWorker, type ServerWorkerDependencies, startServerWorker } f
 /** How long a lease outlives its holder, and how often to renew or try it, in milliseconds. */
 const leaseLifetime = 4000
 const leaseInterval = 1000
-/** How long to wait for Redis' answer whether the lease is still held, in milliseconds. */
-const askPatience = 1000
 /** A process that was cut off itself must not take a lease for finished that was only not renewed during the cut. */
 const graceAfterReconnect = 3000
 /** Notices can get lost, so servers and settings are read again at this interval, in milliseconds. */
@@ -36,21 +35,24 @@ interface ServerLease {
   close (deadlineMs: number): Promise<void>
 }
 
-interface ServerLeaseDependencies extends Omit<ServerWorkerDependencies, 'server' | 'fence' | 'holdsLease'> {
+interface ServerLeaseDependencies extends Omit<ServerWorkerDependencies, 'server' | 'fence' | 'holdsLease' | 'isSure'> {
   readonly leases: LeaseStore
   /** Whether this process can connect to a server. Tells other processes nothing of the result. */
   readonly reaches: (server: Server) => Promise<boolean>
   /** The other live worker that should serve a server and asks for it, as the holder of its lease; or null. */
   readonly heirOf: (serverId: string) => string | null
+  /** Whether both connections to Redis are open: for commands and for notices. */
+  readonly isConnected: () => boolean
 }
 
 /** @param released resolves when this process has left the server that it served before, whose jobs are no orphans */
 function holdLease (
   server: () => Server, dependencies: ServerLeaseDependencies, released: Promise<unknown>
 ): ServerLease {
-  const { leases, reaches, heirOf, connection, keys, log } = dependencies
+  const { leases, reaches, heirOf, isConnected, connection, keys, log } = dependencies
   const serverId = server().id
   let fence: number | null = null
+  let renewed: Renewal | null = null
   let worker: ServerWorker | null = null
   let handingOver = false
   let isReached = false
@@ -79,12 +81,7 @@ function holdLease (
    */
   async function holds (ownFence: number): Promise<boolean> {
     if (fence !== ownFence) return false
-    return await withDeadline(askPatience, [], async late => await Promise.race([
-      leases.isHeld(serverId, ownFence),
-      new Promise<never>((_resolve, reject) => {
-        late.addEventListener('abort', () => { reject(late.reason) }, { once: true })
-      })
-    ]))
+    return await answeredSoon(leases.isHeld(serverId, ownFence))
   }
 
   async function start (ownFence: number): Promise<void> {
@@ -92,7 +89,11 @@ function holdLease (
     if (!isCurrent()) return
     try {
       const started = await startServerWorker({
-        ...dependencies, server, fence: ownFence, holdsLease: async () => await holds(ownFence)
+        ...dependencies,
+        server,
+        fence: ownFence,
+        holdsLease: async () => await holds(ownFence),
+        isSure: () => fence === ownFence && renewed?.isFresh(leaseLifetime) === true && isConnected()
       }, isCurrent)
       if (isCurrent()) worker = started
       else await started.close(leaseLifetime)
@@ -139,6 +140,7 @@ function holdLease (
   /** @returns milliseconds until the next time */
   async function acquireOrRenew (): Promise<number> {
     const ownFence = fence
+    const sent = createRenewal()
     if (ownFence === null) {
       // It gets the lease first: otherwise the server would move twice.
       if (heirOf(serverId) !== null) return leaseInterval
@@ -148,8 +150,10 @@ function holdLease (
       // Not a whole interval after it expires: a dead holder's jobs wait for this.
       if (answer.kind === 'held') return Math.min(answer.remainingMs + 1, leaseInterval)
       fence = answer.fence
+      renewed = sent
       enqueue(async () => { await start(answer.fence) }, 'could not start serving')
     } else if (await leases.renew(serverId, ownFence, leaseLifetime)) {
+      renewed = sent
       worker?.repair()
       handOverSoon(ownFence)
     } else if (fence === ownFence) {
@@ -228,7 +232,7 @@ export interface ServerWorkers {
   close (deadlineMs: number): Promise<void>
 }
 
-export interface ServerWorkersDependencies extends Omit<ServerLeaseDependencies, 'processes' | 'heirOf'> {
+export interface ServerWorkersDependencies extends Omit<ServerLeaseDependencies, 'processes' | 'heirOf' | 'isConnected'> {
   readonly registry: ServerRegistry
   /** The processes among which the servers are spread. */
   readonly roster: WorkerRoster
@@ -240,7 +244,8 @@ export interface ServerWorkersDependencies extends Omit<ServerLeaseDependencies,
 /** Follows the registry: each enabled server has a worker in one of the processes that run this. */
 export async function startServerWorkers (dependencies: ServerWorkersDependencies): Promise<ServerWorkers> {
   const { registry, runtime, roster, connection, subscriber, keys, claims, storage, log } = dependencies
-  const parts = { ...dependencies, processes: () => runtime.current().queueProcessing, heirOf }
+  const isConnected = () => connection.status === 'ready' && subscriber.status === 'ready'
+  const parts = { ...dependencies, processes: () => runtime.current().queueProcessing, heirOf, isConnected }
   /** The holder that should serve each server. */
   let shares = new Map<string, string>()
   /** The servers for which the other live workers ask. */
@@ -327,6 +332,7 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
 
   const handlers = new Map<string, (message: string) => void>([
     [keys.channel('cancel'), jobId => { for (const worker of workers()) worker.cancel(jobId) }],
+    [keys.channel('taken'), name => { for (const worker of workers()) worker.taken(name) }],
     [keys.channel('leases'), serverId => { enabled.get(serverId)?.lease.tryNow() }],
     [keys.channel('pool'), () => { for (const worker of workers()) worker.lookAtPool() }],
     [keys.channel('checks'), serverId => { workerOf(serverId)?.lookAtChecks() }],
@@ -353,7 +359,12 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
     for (const { lease } of enabled.values()) lease.reconnected()
   }
 
+  function onSubscriberReady (): void {
+    for (const worker of workers()) worker.doubt()
+  }
+
   connection.on('ready', onReady)
+  subscriber.on('ready', onSubscriberReady)
   subscriber.on('message', onMessage)
   await subscriber.subscribe(...handlers.keys())
   const unsubscribe = [
@@ -380,6 +391,7 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
       waitingRepair.close()
       for (const stop of unsubscribe) stop()
       connection.off('ready', onReady)
+      subscriber.off('ready', onSubscriberReady)
       subscriber.off('message', onMessage)
       for (const serverId of [...enabled.keys()]) remove(serverId, deadlineMs)
       await Promise.all(closing.values())

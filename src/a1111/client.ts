@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { createSecureContext } from 'node:tls'
 import { createHttpClient } from '../lib/http/client.ts'
 import {
-  type ConnectPolicy, destinationOf, type IdleConnection, openIdleConnection, type TlsTrust
+  type ConnectPolicy, destinationOf, type IdleConnection, openIdleConnection, type PreparedConnection, type TlsTrust
 } from '../lib/http/connect.ts'
 import { endpointOf, guardedHttp, type StartGuard } from './connection.ts'
 import { explainFailure } from './diagnose.ts'
@@ -20,6 +20,8 @@ export interface A1111Client {
   /** GET of a file such as an image. */
   readBytes (path: string, options?: SmallCallOptions): Promise<Buffer>
   postJson (path: string, body: unknown, options?: SmallCallOptions): Promise<unknown>
+  /** Opens a connection for a generation that is about to be sent. Close it if none is. */
+  prepare (): PreparedConnection
   /** Runs one generation; `body` is its JSON text. Passes on a sink's error unchanged. */
   generate (mode: GenerationMode, body: string | Buffer, options: GenerationOptions): Promise<GenerationAnswer>
   /** Reads the progress of a task (the `force_task_id` of a request), or of the whole server for null. */
@@ -78,6 +80,7 @@ export function createA1111Client (address: ServerAddress, limits: ClientLimits 
     readBytes: calls.bytes,
     postJson: calls.post,
     progress: createProgressReader(calls),
+    prepare: () => http.prepare(endpoint.urlOf('/'), endpoint.headers),
     generate (mode, body, options) {
       const generation = callGeneration(endpoint, mode, body, options, { http, closed: closing.signal })
         .catch(error => { throw withoutSecret(address, error) })

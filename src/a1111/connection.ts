@@ -98,6 +98,7 @@ export function guardedHttp (http: HttpClient, guard: StartGuard | undefined): H
   if (guard === undefined) return http
   return {
     close: http.close,
+    prepare: http.prepare,
     async request (request, onConnected) {
       const visit = await guard.enter(request)
       let answer: HttpAnswer

@@ -1,5 +1,6 @@
 import { parsePythonJson } from '../lib/exact-json.ts'
 import type { HttpClient } from '../lib/http/client.ts'
+import type { PreparedConnection } from '../lib/http/connect.ts'
 import { fieldsOf, objectOf } from '../lib/json-values.ts'
 import { type Endpoint, limitCall } from './connection.ts'
 import {
@@ -241,6 +242,8 @@ export interface GenerationOptions extends AnswerStreamOptions {
   readonly signal?: AbortSignal
   /** Milliseconds from the call to the end of the answer; `deadline_passed` beyond. */
   readonly deadlineMs: number
+  /** Used for the request if it is still open then. */
+  readonly over?: PreparedConnection
   /** Called once, when the connection is open and the request is being written: from now on it can run. */
   readonly onSent?: () => void
   /**
@@ -274,7 +277,8 @@ export async function callGeneration (
       method: 'POST',
       headers: { ...endpoint.headers, 'content-type': 'application/json' },
       body,
-      signal: limit.signal
+      signal: limit.signal,
+      ...(options.over === undefined ? {} : { over: options.over })
     }, () => {
       phase = 'waiting'
       options.onSent?.()

@@ -25,8 +25,21 @@ export interface ClaimerDependencies {
 export interface Claimer {
   /** Claims the next job if the server is about to be free. Returns at once. */
   look (): void
-  /** The record of a claimed job, so that it need not be read again; once, and only for this run. */
+  /**
+   * The record of a claimed job, so that it need not be read again; once, and only for this run. From now on the job
+   * waits here to begin.
+   */
   record (jobId: string, run: number): Job | null
+  /** Whether a job that waits here was taken away from this server: cancelled, moved or given back. */
+  isTaken (jobId: string, run: number): boolean
+  /** Whether nothing suggests that a job that waits here can have been taken away. */
+  isReserved (jobId: string, run: number): boolean
+  /** A job no longer waits here: it begins, or this process leaves it. @returns whether it did */
+  leave (jobId: string, run: number): boolean
+  /** A claimed job was taken away from its server. @param name id and run, as `<id>_<run>` */
+  taken (name: string): void
+  /** Notices of that can have been lost. */
+  doubt (): void
   /** Whether more work was found when it last looked. */
   hasMore (): boolean
   /** What the server can run can have changed: the pool asks again. */
@@ -38,11 +51,21 @@ export interface Claimer {
 
 /** Claims that only tell the pool what the server can run, in a row. */
 const maxAnswers = 20
+/** How long a claimed job is expected to reach the worker, in milliseconds. */
+const onItsWay = 1000
+/** Notices of jobs that were taken away that are remembered: one can arrive before the answer to its claim. */
+const mostTaken = 200
+
+const nameOf = (jobId: string, run: number) => `${jobId}_${run}`
 
 export function createClaimer (dependencies: ClaimerDependencies): Claimer {
   const { server, claims, fence, open, claimIn, isIdle, facts, fleet, log } = dependencies
   const serverId = server().id
   let claimed: Job | null = null
+  let claimedAt = -Infinity
+  /** The jobs that wait here to begin, and whether all that was heard of each was heard. */
+  const waiting = new Map<string, 'certain' | 'doubtful'>()
+  const taken = new Set<string>()
   let more = false
   let looking = false
   let again = false
@@ -62,7 +85,10 @@ export function createClaimer (dependencies: ClaimerDependencies): Claimer {
       const answer = await claims.claim({ ...await facts(), id: serverId }, fence, isIdle())
       more = answer.kind === 'claimed' || answer.kind === 'ready'
       if (answer.kind === 'claimed') {
-        claimed = answer.job
+        const isTaken = taken.has(nameOf(answer.job.id, answer.job.run))
+        claimed = isTaken ? null : answer.job
+        claimedAt = performance.now()
+        again ||= isTaken
         const { id, run, submission: { requestId: request } } = answer.job
         const about = { job: id, ...(request === undefined ? {} : { request }), server: server().alias }
         log.debug({ ...about, run, passed_over: answer.passedOver }, 'job claimed')
@@ -77,8 +103,19 @@ export function createClaimer (dependencies: ClaimerDependencies): Claimer {
     }
   }
 
-  async function giveBack (): Promise<void> {
+  /** Then a claim would find that out: a server has one claimed job at most. */
+  function isSupplied (): boolean {
+    if (claimed !== null && performance.now() - claimedAt < onItsWay) return true
+    return [...waiting.keys()].some(name => !taken.has(name))
+  }
+
+  function doubt (): void {
     claimed = null
+    for (const name of waiting.keys()) waiting.set(name, 'doubtful')
+  }
+
+  async function giveBack (): Promise<void> {
+    doubt()
     await claims.unclaim(serverId, { fence })
   }
 
@@ -89,7 +126,7 @@ export function createClaimer (dependencies: ClaimerDependencies): Claimer {
 
   function look (): void {
     clearTimeout(timer)
-    if (closed || !open()) return
+    if (closed || !open() || isSupplied()) return
     if (looking) {
       again = true
       return
@@ -115,8 +152,23 @@ export function createClaimer (dependencies: ClaimerDependencies): Claimer {
     record (jobId, run) {
       const found = claimed?.id === jobId && claimed.run === run ? claimed : null
       if (found !== null) claimed = null
+      waiting.set(nameOf(jobId, run), 'certain')
       return found
     },
+    isTaken: (jobId, run) => taken.has(nameOf(jobId, run)),
+    isReserved: (jobId, run) => waiting.get(nameOf(jobId, run)) === 'certain' && !taken.has(nameOf(jobId, run)),
+    leave: (jobId, run) => waiting.delete(nameOf(jobId, run)),
+    taken (name) {
+      taken.add(name)
+      for (const oldest of taken) {
+        if (taken.size <= mostTaken) break
+        taken.delete(oldest)
+      }
+      const wasClaimed = claimed !== null && nameOf(claimed.id, claimed.run) === name
+      if (wasClaimed) claimed = null
+      if (wasClaimed || waiting.has(name)) look()
+    },
+    doubt,
     hasMore: () => more,
     async forgetClasses () {
       if (!closed) await claims.noteClasses(serverId, fence, new Map())

@@ -3,13 +3,17 @@ import type { GenerationOptions } from '../a1111/generation-call.ts'
 import { type GenerationAnswer, GenerationFailure, type GenerationMode, type ServerProgress } from '../a1111/types.ts'
 import type { Log } from '../lib/logging.ts'
 import { createTaskRecogniser, stopOpenTask, type TaskControl } from './interrupt.ts'
+import type { Claimer } from './claimer.ts'
+import type { JobStore, RunClaim, StartAnswer } from './store.ts'
 import type { TaskKnowledge } from './task-knowledge.ts'
 
-/** Why a generation is being stopped. */
-export type StopReason = 'cancel' | 'shutdown'
+/** Why a generation is being stopped; `taken`: the job was taken away from this server before it could begin. */
+export type StopReason = 'cancel' | 'shutdown' | 'taken'
 
 /** One generation, from before it is sent until the server is free of it, and the means to stop it. */
 export interface OpenGeneration {
+  /** Looks whether the server is idle, if its tasks cannot be told apart. Call this right before `send`. */
+  before (): Promise<void>
   /**
    * @throws GenerationFailure; `cancelled` if it was stopped before it was sent, or is work on finished images, which
    * continues without a client
@@ -40,7 +44,7 @@ export interface OpenGeneration {
 }
 
 /** How long a server can take to answer after an interrupt before we disconnect, in milliseconds. */
-const answerAfterInterrupt: Readonly<Record<StopReason, number>> = { cancel: 30_000, shutdown: 2000 }
+const answerAfterInterrupt: Readonly<Record<StopReason, number>> = { cancel: 30_000, shutdown: 2000, taken: 30_000 }
 
 export interface OpenGenerationParts {
   readonly client: Pick<A1111Client, 'generate'>
@@ -88,8 +92,8 @@ export function createOpenGeneration (
     hungUp: connection.signal,
     hungUpFor: () => connection.signal.reason as unknown,
     isOurs: recogniser.isOurs,
+    before: recogniser.before,
     async send (mode, body, options) {
-      await recogniser.before()
       if (reason !== null) throw new GenerationFailure('cancelled', 'cancelled', 'It was stopped before it was sent.')
       sent = mode
       // No server treats work on finished images as a task.
@@ -128,4 +132,65 @@ export function createOpenGeneration (
 
 function stoppedWork (): GenerationFailure {
   return new GenerationFailure('cancelled', 'cancelled', 'It was stopped; the server works on until it is done.')
+}
+
+/** Another process serves the server now. */
+export class Abandoned extends Error {}
+
+/** How a generation begins. */
+export interface Beginning {
+  /** Only after `started` it can be sent. */
+  readonly answer: StartAnswer
+  /**
+   * What the record says of it. After anything but `started` the generation is stopped, and leaves nothing. `unknown`:
+   * Redis reported an error.
+   */
+  readonly confirmed: Promise<StartAnswer | 'unknown'>
+}
+
+export interface BeginningParts {
+  readonly store: Pick<JobStore, 'start'>
+  readonly fence: number
+  readonly claimer: Pick<Claimer, 'isReserved' | 'leave'>
+  /** Whether this process holds the lease and gets all notices, as far as it knows without asking Redis. */
+  readonly isSure: () => boolean
+  readonly log: Log
+}
+
+/**
+ * The claim reserved the job for its server. So the request need not wait until Redis has written that it begins,
+ * unless anything suggests that the claim no longer holds.
+ */
+export function createBeginning ({ store, fence, claimer, isSure, log }: BeginningParts) {
+  /** Whether Redis accepted the last one: a job must not be sent again and again while Redis refuses writes. */
+  let isAccepted = true
+
+  async function confirm (
+    starting: Promise<StartAnswer>, { id }: RunClaim, generation: OpenGeneration
+  ): Promise<StartAnswer | 'unknown'> {
+    try {
+      const answer = await starting
+      if (answer === 'lease_lost') generation.disconnectSignal(new Abandoned())
+      if (answer === 'superseded') {
+        log.info({ job: id }, 'the job was taken away while it began; its generation is stopped')
+        generation.stop('taken')
+      }
+      return answer
+    } catch (error) {
+      isAccepted = false
+      log.warn({ job: id, err: error }, 'the record of the job could not be changed; its generation is stopped')
+      generation.stop('taken')
+      return 'unknown'
+    }
+  }
+
+  return async (claim: RunClaim, generation: OpenGeneration): Promise<Beginning> => {
+    const isReserved = isAccepted && isSure() && claimer.isReserved(claim.id, claim.run)
+    claimer.leave(claim.id, claim.run)
+    const starting = store.start(claim, fence)
+    if (isReserved) return { answer: 'started', confirmed: confirm(starting, claim, generation) }
+    const answer = await starting
+    isAccepted = true
+    return { answer, confirmed: Promise.resolve(answer) }
+  }
 }

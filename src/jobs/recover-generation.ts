@@ -205,8 +205,11 @@ export function asFailure (error: unknown, otherwise: string): GenerationFailure
 export interface OrphanKeeper {
   /** Stops one, or waits until it is over, so that it does not run twice at once. */
   stopOrphan (jobId: string, orphan: Omit<Orphan, 'mark'>, until: AbortSignal): Promise<void>
-  /** Does the same for the job's previous generation before the job is sent again, if that can still run. */
-  stopFormer (jobId: string, until: AbortSignal): Promise<void>
+  /**
+   * Does the same for the job's previous generation before the job is sent again, if that can still run.
+   * @param sentAt milliseconds since the epoch, if it can have been sent just now
+   */
+  stopFormer (jobId: string, until: AbortSignal, sentAt?: number): Promise<void>
   /** A generation is sent; `mark` identifies it, null while that is unknown. Returns at once. */
   keepMark (jobId: string, mark: string | null): void
   /** The server is free of it. Returns at once. */
@@ -255,11 +258,11 @@ export function createOrphanKeeper (dependencies: OrphanKeeperDependencies): Orp
       const mark = await marks.find(server().id, jobId).catch(() => null)
       await stop(jobId, { ...orphan, mark: mark ?? null }, until)
     },
-    async stopFormer (jobId, until) {
+    async stopFormer (jobId, until, sentAt = 0) {
       const mark = await marks.find(server().id, jobId).catch(() => null)
       // It was answered: the current work of a server without tasks is another's.
       if (mark === undefined && !tasks.distinguishesTasks()) return
-      await stop(jobId, { answer: 'unknown', mark: mark ?? null }, until)
+      await stop(jobId, { sentAt, answer: 'unknown', mark: mark ?? null }, until)
     },
     keepMark (jobId, mark) { note(marks.write(server().id, jobId, mark), jobId) },
     dropMark

@@ -5,6 +5,7 @@ import { isRateLimit, stalled } from '../a1111/failures.ts'
 import { rulesOf } from '../a1111/kinds/registry.ts'
 import { GenerationFailure } from '../a1111/types.ts'
 import { anySignal } from '../lib/deadline.ts'
+import type { PreparedConnection } from '../lib/http/connect.ts'
 import type { Log } from '../lib/logging.ts'
 import type { Semaphore } from '../lib/semaphore.ts'
 import { type StorageCheck, storageFaultOf } from '../media/storage.ts'
@@ -23,13 +24,15 @@ import { createGenerationTelemetry } from './generation-telemetry.ts'
 import { createTaskControl } from './interrupt.ts'
 import type { Job, JobSubmission } from './job.ts'
 import type { FailedCall, Judge } from './judge-failure.ts'
-import { createOpenGeneration, type OpenGeneration, type StopReason } from './open-generation.ts'
-import type { PreparedGeneration } from './prepare-generation.ts'
+import {
+  Abandoned, type Beginning, type BeginningParts, createBeginning, createOpenGeneration, type OpenGeneration,
+  type StopReason
+} from './open-generation.ts'
+import { createOthers, type PreparedGeneration } from './prepare-generation.ts'
 import { asFailure, createOrphanKeeper, createRecovery, type OtherServer } from './recover-generation.ts'
 import type { PreviewSender } from './send-previews.ts'
 import type { Claimer } from './claimer.ts'
 import type { Unclaim } from './claims.ts'
-import { classOf, type JobClass, needsOf, needsOfJob } from './needs.ts'
 import type { JobStore, RunClaim } from './store.ts'
 import type { TaskKnowledge } from './task-knowledge.ts'
 import { watchProgress } from './watch-progress.ts'
@@ -39,8 +42,11 @@ export type RunOutcome = 'done' | 'hold'
 
 export interface GenerationRunner {
   run (entry: { readonly jobId: string, readonly run: number }): Promise<RunOutcome>
-  /** Stops generations that an earlier worker can have left at the server, before anything is sent. Call it first. */
-  clear (orphans: ReadonlyArray<Pick<Job, 'id' | 'startedAt'>>): Promise<void>
+  /**
+   * Stops generations that an earlier worker can have left at the server, before anything is sent. Call it first.
+   * @param claimed jobs that it can have sent without a note in their records
+   */
+  clear (orphans: ReadonlyArray<Pick<Job, 'id' | 'startedAt'>>, claimed: readonly string[]): Promise<void>
   /** A client cancels this job; ignored unless it runs here. */
   cancel (jobId: string): void
   /** Stops the running jobs and returns them to the queue, for an orderly shutdown. */
@@ -77,9 +83,10 @@ export interface GenerationRunnerDependencies {
   readonly fence: number
   /** Whether this process holds that lease now. @throws Error if Redis does not answer */
   readonly holdsLease: () => Promise<boolean>
+  readonly isSure: BeginningParts['isSure']
   readonly prepare: (job: Job) => Promise<PreparedGeneration>
   readonly otherServer: OtherServer
-  readonly claimer: Pick<Claimer, 'record' | 'look'>
+  readonly claimer: Pick<Claimer, 'record' | 'look' | 'isTaken' | 'isReserved' | 'leave'>
   readonly unclaim: (options: Unclaim) => Promise<unknown>
   /** A generation begins: the server is busy from now on. */
   readonly onBegun: (job: Job) => void
@@ -94,20 +101,17 @@ export interface GenerationRunnerDependencies {
   }
 }
 
-/** Waiting jobs among which the first one after a break is chosen. */
-const trialChoice = 50
-/** How long a job lets others go ahead, in milliseconds. */
-const pauseForOthers = 1000
+/** How long ago an earlier worker sent its last request at the least, in milliseconds: its lease was over first. */
+const arrived = 1000
 
-class Abandoned extends Error {}
 class ShuttingDown extends Error {}
 
 /** Runs the jobs of one server, one generation at a time, with the next one prepared and ready to be sent. */
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
   const {
     server, client, tasks, marks, monitor, options, mayBegin, onMeasured, judge: { judge, foresee, answered }, previews,
-    store, storage, collectImages, checkImages, sendSlot, processId, fence, holdsLease, prepare, otherServer, tagOutput,
-    claimer, unclaim, onBegun, onFree, limits, log, metrics, tracing
+    store, storage, collectImages, checkImages, sendSlot, processId, fence, holdsLease, isSure, prepare, otherServer,
+    tagOutput, claimer, unclaim, onBegun, onFree, limits, log, metrics, tracing
   } = dependencies
   const leaving = new AbortController()
   const telemetry = createGenerationTelemetry({ alias: () => server().alias, log, metrics, tracing })
@@ -119,6 +123,8 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   const { stopOrphan, stopFormer, keepMark, dropMark } = createOrphanKeeper({
     server, tasks, control, marks, leaving: leaving.signal, deadlineMs, log
   })
+  const others = createOthers({ server, store, otherServer, unclaim: async what => await unclaim({ fence, ...what }) })
+  const begin = createBeginning({ store, fence, claimer, isSure, log })
   const running = new Map<string, OpenGeneration>()
   /** Jobs whose images wait until they can be stored. */
   const storing = new Map<string, AbortController>()
@@ -133,14 +139,22 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     const job = claimer.record(jobId, run) ?? await store.find(jobId)
     if (job === null || job.run !== run || job.status !== 'pending' || job.serverId !== server().id) return 'done'
     if (!mayBegin()) return 'hold'
-    if (monitor.onTrial() && await standsBack(job)) return await leaveToOthers(jobId, { restMs: pauseForOthers })
+    if (monitor.onTrial() && await others.goFirst(job)) return 'done'
     const claim: RunClaim = { id: jobId, run, serverId: server().id, owner: `${processId}:${fence}:${++runs}` }
     const prepared = await prepare(job).catch((error: unknown) => asFailure(error, 'The job could not be prepared.'))
     if (prepared instanceof GenerationFailure) {
       if (reportOwnFault(prepared)) return 'hold'
-      const jobClass = await classElsewhere(job, prepared)
-      if (jobClass !== null) return await leaveToOthers(jobId, { jobClass })
+      if (await others.take(job, prepared)) return 'done'
     }
+    // While the generation before it runs; nothing is sent yet.
+    const over = client.prepare()
+    return await passGate(claim, job, prepared, over).finally(over.close)
+  }
+
+  async function passGate (
+    claim: RunClaim, job: Job, prepared: PreparedGeneration | GenerationFailure, over: PreparedConnection
+  ): Promise<RunOutcome> {
+    const jobId = job.id
     const atGateSince = performance.now()
     let leaveSlot: () => void
     // The last check can be long ago when this job gets the send slot.
@@ -161,13 +175,18 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     const generation = createOpenGeneration(jobId, { client, control, tasks, log, onMark })
     running.set(jobId, generation)
     try {
-      await sleep(Math.max(0, quietUntil - performance.now()), undefined, { signal: leaving.signal }).catch(() => {})
+      const quietMs = quietUntil - performance.now()
+      if (quietMs > 0) await sleep(quietMs, undefined, { signal: leaving.signal }).catch(() => {})
       // While the job waited for the send slot, the queue can have stopped, and the job can have been cancelled.
       if (!mayBegin() || leaving.signal.aborted) return 'hold'
-      const answer = await store.start(claim, fence)
-      if (answer === 'lease_lost') return 'hold'
-      if (answer === 'started') onBegun(job)
-      if (answer === 'started') await generate(claim, job, generation, prepared, { openGate, atGateSince })
+      if (claimer.isTaken(jobId, claim.run)) return 'done'
+      const { answer, confirmed } = await begin(claim, generation)
+      if (answer === 'started') {
+        onBegun(job)
+        await generate(claim, job, generation, prepared, { openGate, atGateSince, over, confirmed })
+      }
+      const known = await confirmed
+      if (known === 'lease_lost' || known === 'unknown') return 'hold'
     } finally {
       await generation.close()
       if (running.get(jobId) === generation) running.delete(jobId)
@@ -176,37 +195,13 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     return 'done'
   }
 
-  /** After a break, the job that has failed here least goes first: one that has failed can be the cause. */
-  async function standsBack (job: Job): Promise<boolean> {
-    const { id: serverId, alias } = server()
-    const failuresOf = ({ attempts, firstRun }: Job) =>
-      attempts.filter(attempt => attempt.run >= firstRun && attempt.server === alias).length
-    const failures = failuresOf(job)
-    if (failures === 0) return false
-    const ids = await Promise.all([serverId, ''].map(async id => (await store.waitingIds(id)).slice(0, trialChoice)))
-    const waiting = await store.readMany(ids.flat())
-    return waiting.some(other => other.id !== job.id && failuresOf(other) < failures)
-  }
-
-  /** The class of a job that this server lacks something for, if another server has it; else null. */
-  async function classElsewhere (job: Job, { failureClass }: GenerationFailure): Promise<JobClass | null> {
-    if (failureClass !== 'request' || job.target !== '') return null
-    const next = await otherServer(job.submission, new Set([server().alias]), 'enabled')
-    if (next === null) return null
-    const { lacking, failed } = needsOfJob(job)
-    return classOf(needsOf(job.submission, '', { lacking: [...lacking, server().id], failed }), job.submission)
-  }
-
-  /** Gives a job back that has not begun. */
-  async function leaveToOthers (id: string, what: Pick<Unclaim, 'restMs' | 'jobClass'>): Promise<RunOutcome> {
-    await unclaim({ id, fence, ...what })
-    claimer.look()
-    return 'done'
-  }
-
   async function generate (
     claim: RunClaim, job: Job, generation: OpenGeneration, prepared: PreparedGeneration | GenerationFailure,
-    { openGate, atGateSince }: { openGate: () => Promise<void>, atGateSince: number }
+    { openGate, atGateSince, over, confirmed }: Pick<Beginning, 'confirmed'> & {
+      readonly openGate: () => Promise<void>
+      readonly atGateSince: number
+      readonly over: PreparedConnection
+    }
   ): Promise<void> {
     const startedAt = Date.now()
     const begunAt = performance.now()
@@ -249,8 +244,10 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       if (prepared instanceof GenerationFailure) throw prepared
       const foreseen = foresee(job)
       if (foreseen !== null) throw foreseen
-      if (job.starts > 0) await stopFormer(job.id, generation.stopped)
+      // One that was given back without a start can have been sent by a process that lost its lease meanwhile.
+      if (job.starts > 0 || job.run > 1) await stopFormer(job.id, generation.stopped)
       if (prepared.wanted !== null) sentOptions = await options.ready(prepared.wanted, generation.stopped)
+      await generation.before()
       const body = prepared.body(sentOptions)
       sentAt = performance.now()
       keepMark(job.id, null)
@@ -258,6 +255,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       const call = { kind: 'client', parent: span.traceparent } as const
       const answer = await traced(tracing, `POST /sdapi/v1/${mode}`, call, () => generation.send(mode, body, {
         deadlineMs: deadlineMs(),
+        over,
         maxAnswerBytes: limits.maxAnswerBytes,
         createSink: collector.createSink,
         onUnreadable: collector.lose,
@@ -270,6 +268,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       }))
       const stopReason = await leave()
       dropMark(job.id)
+      if (await confirmed !== 'started') return await collector.discard()
       if (stopReason === 'shutdown') throw new GenerationFailure('cancelled', 'stopped', 'The service stopped.')
       if (answer.imageCount === 0 && stopReason === null) {
         throw new GenerationFailure('bad-answer', 'no_images', rulesOf(monitor.traits()).emptyAnswer)
@@ -293,7 +292,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       if (isRateLimit(failure)) quietUntil = performance.now() + failure.retryAfterMs
       // A generation that was given up while its images waited for disk space is stopped like any other.
       const stopReason = generation.stopReason() ?? (leaving.signal.reason instanceof ShuttingDown ? 'shutdown' : null)
-      await recover({ claim, job, failure, stopReason, startedAt, wasSent })
+      if (await confirmed === 'started') await recover({ claim, job, failure, stopReason, startedAt, wasSent })
       if (!failure.mayBeRunning) dropMark(job.id)
       else if (failure.code !== 'connection_lost') await stopOrphan(job.id, { answer: 'none' }, leaving.signal)
     } finally {
@@ -357,13 +356,16 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   }
 
   return {
-    run: async entry => await counted(run(entry)),
-    async clear (orphans) {
+    run: async entry => await counted(run(entry)).finally(() => {
+      if (claimer.leave(entry.jobId, entry.run)) claimer.look()
+    }),
+    async clear (orphans, claimed) {
       const entered = sendSlot.enter(leaving.signal)
       await counted(entered.then(async openGate => {
         for (const { id, startedAt } of orphans) {
           await stopOrphan(id, { answer: 'unknown', sentAt: startedAt ?? 0 }, leaving.signal)
         }
+        for (const id of claimed) await stopFormer(id, leaving.signal, Date.now() - arrived)
         openGate()
       }))
     },

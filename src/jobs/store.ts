@@ -77,8 +77,7 @@ export interface JobStore {
   /** The jobs that a server runs, by the records. */
   running (serverId: string): Promise<Job[]>
 
-  /** `lease_lost`: the lease under this fence is over; another process serves the server. */
-  start (claim: RunClaim, fence: number): Promise<'started' | 'superseded' | 'lease_lost'>
+  start (claim: RunClaim, fence: number): Promise<StartAnswer>
   /** Without progress it only checks whether the run is still wanted. */
   noteProgress (claim: RunClaim, progress: JobProgress | null): Promise<'noted' | 'cancel' | 'superseded'>
   /** The final status of the job, or null if the claim no longer holds. */
@@ -121,6 +120,9 @@ export type AheadOf = 'own' | 'everybody'
 export type Created =
   | { readonly existing: null, readonly position: number, readonly createdAt: number, readonly serverId: string }
   | { readonly existing: Job }
+
+/** `lease_lost`: the lease under the fence is over; another process serves the server. */
+export type StartAnswer = 'started' | 'superseded' | 'lease_lost'
 
 export interface JobOutcome {
   readonly result?: JobResult

@@ -11,8 +11,8 @@ export interface Keys {
   readonly key: (...parts: Array<string | number>) => string
 }
 
-export type ChannelName = 'pool' | 'previews' | 'preview-wishes' |
-  'jobs' | 'cancel' | 'servers' | 'access-keys' | 'webhooks' | 'settings' | 'turns' | 'turns-granted' | 'checks' | 'leases'
+export type ChannelName = 'pool' | 'previews' | 'preview-wishes' | 'jobs' | 'cancel' | 'taken' |
+  'servers' | 'access-keys' | 'webhooks' | 'settings' | 'turns' | 'turns-granted' | 'checks' | 'leases'
 
 /** @param prefix the setting REDIS_PREFIX */
 export function createKeys (prefix: string): Keys {

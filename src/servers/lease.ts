@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync, readlinkSync } from 'node:fs'
 import type { Redis } from 'ioredis'
+import { withDeadline } from '../lib/deadline.ts'
 import type { Keys } from '../lib/keys.ts'
 import { hasEnded, identify, type ProcessIdentity } from '../redis/private/process.ts'
 import { loadScript } from '../redis/scripts.ts'
@@ -152,6 +153,33 @@ export function createLeaseStore (redis: Redis, keys: Keys, own: LeaseHolder): L
       await releaseLease(redis, [lease, beat], [holder, heir, heirLifetime])
     }
   }
+}
+
+/** How long to wait for Redis' answer whether a lease is still held, in milliseconds. */
+const askPatience = 1000
+
+/** @throws Error if the answer is late */
+export async function answeredSoon<Answer> (answer: Promise<Answer>): Promise<Answer> {
+  return await withDeadline(askPatience, [], async late => await Promise.race([
+    answer,
+    new Promise<never>((_resolve, reject) => {
+      late.addEventListener('abort', () => { reject(late.reason) }, { once: true })
+    })
+  ]))
+}
+
+/** A renewal of a lease, counted from before it was sent. */
+export interface Renewal {
+  /**
+   * Whether it was so short ago that no other process can have the lease yet. By both clocks: the monotonic one stops
+   * while the machine sleeps.
+   */
+  isFresh (lifetimeMs: number): boolean
+}
+
+export function createRenewal (): Renewal {
+  const [at, date] = [performance.now(), Date.now()]
+  return { isFresh: lifetimeMs => Math.max(performance.now() - at, Math.abs(Date.now() - date)) < lifetimeMs / 2 }
 }
 
 /** How long an heir has to take up the lease that it got, in milliseconds. */

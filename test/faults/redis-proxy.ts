@@ -15,6 +15,11 @@ export interface RedisProxy extends TestRedis {
    * it, so that only the answer is lost.
    */
   strikeAt (texts: readonly string[], when: 'before' | 'after', strike: () => void): void
+  /**
+   * Holds the next command that contains one of these texts, and all that follow it on its connection.
+   * @returns resolves when one is held, with the function that lets them go on
+   */
+  hold (texts: readonly string[]): Promise<() => void>
   /** How many answers were lost so far. */
   lost (): number
   /** Closes every connection and accepts no new one until it is repaired. */
@@ -31,6 +36,7 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
   let marks: string[] = []
   let lost = 0
   let isCut = false
+  let holding: { readonly texts: readonly string[], readonly held: (release: () => void) => void } | null = null
   let snare: { readonly texts: readonly string[], readonly when: 'before' | 'after', readonly strike: () => void } | null = null
 
   const server = createServer(client => {
@@ -50,8 +56,23 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
         upstream.destroy()
       })
     }
+    /** What follows a command that is held. */
+    let queued: Buffer[] | null = null
     client.on('data', request => {
       const text = request.toString('latin1')
+      if (queued === null && holding?.texts.some(mark => text.includes(mark)) === true) {
+        const { held } = holding
+        holding = null
+        queued = []
+        held(() => {
+          upstream.write(Buffer.concat(queued ?? []))
+          queued = null
+        })
+      }
+      if (queued !== null) {
+        queued.push(request)
+        return
+      }
       if (snare?.texts.some(mark => text.includes(mark)) === true) {
         struck = snare.strike
         const { when } = snare
@@ -91,6 +112,9 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
     url: `redis://localhost?path=${encodeURIComponent(own)}`,
     loseAnswerTo ({ sha }) { marks = [sha] },
     strikeAt (texts, when, strike) { snare = { texts, when, strike } },
+    async hold (texts) {
+      return await new Promise(resolve => { holding = { texts, held: resolve } })
+    },
     lost: () => lost,
     cut () {
       isCut = true

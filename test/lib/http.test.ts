@@ -294,3 +294,78 @@ t.test('a certificate must match the requested name, which TLS gets', async t =>
 })
 
 t.end()
+
+t.test('a prepared connection carries the request; without one that is open, the request opens its own', async t => {
+  let connections: Socket[] = []
+  let requests = 0
+  const server = createServer((_request, response) => {
+    requests++
+    response.end('here')
+  })
+  server.on('connection', (socket: Socket) => { connections.push(socket) })
+  const url = await listen(t, server)
+  const client = createHttpClient({ connectTimeoutMs: 2000 })
+
+  /** Sends one request over a connection that was prepared before something happened; the number of connections. */
+  async function over (happening: (connection: ReturnType<HttpClient['prepare']>) => Promise<unknown>): Promise<number> {
+    connections = []
+    requests = 0
+    const connection = client.prepare(url, {})
+    await happening(connection)
+    const addresses: string[] = []
+    const request = { url, signal: never, over: connection }
+    const answer = await client.request(request, address => { addresses.push(address) })
+    t.equal((await readBytes(answer.body, 100)).toString(), 'here')
+    t.equal(requests, 1, 'it is sent once')
+    t.same(addresses, ['127.0.0.1'])
+    return connections.length
+  }
+  async function untilOpen (): Promise<void> {
+    if (connections.length === 0) await once(server, 'connection')
+    await settled()
+  }
+
+  t.equal(await over(async () => {}), 1, 'just being opened')
+  t.equal(await over(untilOpen), 1, 'open')
+  t.equal(await over(async () => {
+    await untilOpen()
+    connections[0]?.end()
+    await settled()
+  }), 2, 'closed by the server')
+  t.equal(await over(async () => {
+    await untilOpen()
+    connections[0]?.write('HTTP/1.1 408 Request Timeout\r\n\r\n')
+    await settled()
+  }), 2, 'the server has given up waiting for a request')
+  t.equal(await over(async connection => {
+    await untilOpen()
+    connection.close()
+  }), 2, 'closed')
+
+  const closed = once(server, 'connection').then(async ([socket]) => { await once((socket as Socket).resume(), 'close') })
+  client.prepare(url, {})
+  await untilOpen()
+  await client.close()
+  await closed
+})
+
+t.test('a connection that cannot be prepared costs a request nothing', async t => {
+  const place = createServer((_request, response) => { response.end('here') })
+  const url = await listen(t, place)
+  await new Promise(resolve => { place.close(resolve) })
+  const client = createHttpClient({ connectTimeoutMs: 2000 })
+  const connection = client.prepare(url, {})
+  await settled()
+  await t.rejects(client.request({ url, signal: never, over: client.prepare(url, {}) }), { code: 'ECONNREFUSED' })
+  place.listen(Number(url.port), '127.0.0.1')
+  await once(place, 'listening')
+  const answer = await client.request({ url, signal: never, over: connection })
+  t.equal((await readBytes(answer.body, 100)).toString(), 'here')
+
+  let admitted = true
+  const guarded = createHttpClient({ connectTimeoutMs: 2000, admit () { if (!admitted) throw new Error('it is starting') } })
+  const before = guarded.prepare(url, {})
+  await settled()
+  admitted = false
+  await t.rejects(guarded.request({ url, signal: never, over: before }), { message: 'it is starting' })
+})

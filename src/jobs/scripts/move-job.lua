@@ -54,6 +54,7 @@ if how == 'renew' then
   local run = nextRun(record)
   writeJob(id, 'run', run, 'updated', milliseconds())
   local queue = isClaimed and 'generation-' .. record.server or 'waiting'
+  if isClaimed then redis.call('PUBLISH', KEYS[1] .. 'channel:taken', id .. '_' .. record.run) end
   removeEntry(queue, id .. '_' .. record.run)
   addEntry(queue, id .. '_' .. run, id, run, job.priority, 0)
   return { 'moved', run, 1 }

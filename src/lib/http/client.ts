@@ -1,8 +1,11 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { Readable } from 'node:stream'
 import { Agent, Client, type Dispatcher, errors } from 'undici'
-import { type ConnectPolicy, createConnect } from './connect.ts'
+import {
+  type Connect, type ConnectPolicy, createConnect, destinationOf, prepareConnection, type PreparedConnection
+} from './connect.ts'
 
 /** How a connection ended, if it did. */
 export interface ConnectionEnd {
@@ -139,6 +142,8 @@ export interface HttpRequest {
   readonly signal: AbortSignal
   /** Milliseconds that the server can be silent, unless our reader is behind; absent: any time. */
   readonly idleMs?: number
+  /** From `prepare` for the same server; only for a client whose requests have connections of their own. */
+  readonly over?: PreparedConnection
 }
 
 /** An answer after its headers. Its body must be read once, with backpressure, or destroyed. */
@@ -159,6 +164,8 @@ export interface HttpClient {
    * @throws the signal's reason, the error of `resolve`, or the error of the connection
    */
   request (request: HttpRequest, onConnected?: (address: string) => void): Promise<HttpAnswer>
+  /** Opens a connection for a request that will follow. Close it if none does. */
+  prepare (url: URL, headers: Readonly<Record<string, string>>): PreparedConnection
   /** Ends all requests and every kept connection. */
   close (): Promise<void>
 }
@@ -179,19 +186,64 @@ function createKeepingClient (
   })
   return {
     request: request => dispatch(agent, request, {}),
+    prepare: () => ({ take: () => null, close () {} }),
     close: () => agent.destroy()
   }
 }
 
 function createSingleUseClient (policy: ConnectPolicy): HttpClient {
   const running = new Set<Client>()
+  const prepared = new Set<PreparedConnection>()
+
+  /** Uses the prepared connection, if it is still open. */
+  function connectOver (request: HttpRequest, onConnected: (socket: Socket) => void): Connect {
+    const connect = createConnect(policy, request.signal, onConnected)
+    return (target, callback) => {
+      const taken = request.over?.take() ?? null
+      if (taken === null) {
+        connect(target, callback)
+        return
+      }
+      taken.then(socket => {
+        try {
+          policy.admit?.(destinationOf(request.url))
+          if (socket.destroyed) throw new Error('the connection was closed')
+        } catch (error) {
+          socket.destroy()
+          throw error
+        }
+        onConnected(socket)
+        callback(null, socket)
+      }).catch((error: unknown) => { callback(error instanceof Error ? error : new Error(String(error)), null) })
+    }
+  }
 
   return {
+    prepare (url, headers) {
+      const secure = url.protocol === 'https:'
+      const destination = destinationOf(url)
+      // As undici: the name of the certificate is that of the header.
+      const named = Object.entries(headers).find(([name]) => name.toLowerCase() === 'host')?.[1]
+      const servername = named === undefined ? destination.host : named.replace(/:\d+$/, '')
+      const connection = prepareConnection(policy, { destination, secure, servername })
+      const one: PreparedConnection = {
+        take () {
+          prepared.delete(one)
+          return connection.take()
+        },
+        close () {
+          prepared.delete(one)
+          connection.close()
+        }
+      }
+      prepared.add(one)
+      return one
+    },
     async request (request, onConnected = () => {}) {
       const end = { closed: false, reset: false }
       const client = new Client(request.url.origin, {
         pipelining: 1,
-        connect: createConnect(policy, request.signal, socket => {
+        connect: connectOver(request, socket => {
           // heard before undici's own listeners make the end of the answer of it
           socket.once('end', () => { end.closed = true })
           socket.on('error', (error: NodeJS.ErrnoException) => { end.reset ||= error.code === 'ECONNRESET' })
@@ -210,6 +262,7 @@ function createSingleUseClient (policy: ConnectPolicy): HttpClient {
       }
     },
     async close () {
+      for (const connection of prepared) connection.close()
       await Promise.all([...running].map(async client => { await client.destroy() }))
     }
   }

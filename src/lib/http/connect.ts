@@ -91,6 +91,75 @@ export async function openConnection (policy: ConnectPolicy, place: Place, signa
   }
 }
 
+/** A connection that is opened before its request is there, so that the request need not wait for it. */
+export interface PreparedConnection {
+  /**
+   * The connection, for the caller alone, once it is open; null if there is none. Nothing more is opened afterwards.
+   * @throws as `openConnection`
+   */
+  take (): Promise<Socket> | null
+  close (): void
+}
+
+/**
+ * A server or proxy that closes connections without a request does so after 5 s at the earliest. Ours is never that
+ * old, so that no request meets a connection that is just closing.
+ */
+const preparedFor = 4000
+/** Connections that are opened one after another for one request: for a minute in all. */
+const mostPrepared = 15
+
+export function prepareConnection (policy: ConnectPolicy, place: Place): PreparedConnection {
+  const stop = new AbortController()
+  let opening: Promise<Socket> | null = null
+  let socket: Socket | null = null
+  let opened = 0
+  let timer: NodeJS.Timeout | undefined
+
+  /** Also called when the other side has closed it, or has sent something although it got no request. */
+  function drop (): void {
+    clearTimeout(timer)
+    opening = null
+    socket?.destroy()
+    socket = null
+  }
+
+  function open (): void {
+    if (opened++ === mostPrepared) return
+    const connection = openConnection(policy, place, stop.signal)
+    opening = connection
+    connection.then(ready => {
+      if (stop.signal.aborted) ready.destroy()
+      if (opening !== connection) return
+      socket = ready
+      ready.once('close', drop).on('readable', drop)
+      timer = setTimeout(() => {
+        drop()
+        open()
+      }, preparedFor)
+    }).catch(() => {
+      // The request opens its own, and reports why it cannot.
+      if (opening === connection) opening = null
+    })
+  }
+
+  open()
+  return {
+    take () {
+      const taken = opening
+      opening = null
+      clearTimeout(timer)
+      socket?.off('close', drop).off('readable', drop)
+      socket = null
+      return taken
+    },
+    close () {
+      drop()
+      stop.abort()
+    }
+  }
+}
+
 /** A connection on which nothing is sent, so that it ends with the process that listens at its other end. */
 export interface IdleConnection {
   isOpen (): boolean

@@ -10,6 +10,8 @@
 local function takeFromServer (id, record, job)
   redis.call('ZREM', queueKey(record.server), id)
   redis.call('ZREM', KEYS[1] .. 'claimed', id)
+  -- The process that serves the server begins a claimed job before Redis has confirmed that.
+  redis.call('PUBLISH', KEYS[1] .. 'channel:taken', id .. '_' .. record.run)
   removeEntry('generation-' .. record.server, id .. '_' .. record.run)
   refund(job)
 end
