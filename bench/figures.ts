@@ -9,6 +9,7 @@ import * as fleetScale from './figures/fleet/scale.ts'
 import * as fleetShares from './figures/fleet/shares.ts'
 import * as fleetSpeeds from './figures/fleet/speeds.ts'
 import * as gap from './figures/gap.ts'
+import * as growth from './figures/growth.ts'
 import * as images from './figures/images.ts'
 import * as latency from './figures/latency.ts'
 import * as list from './figures/list.ts'
@@ -44,6 +45,7 @@ export const figures: Readonly<Record<string, Figure>> = {
   blocked,
   eta,
   listeners,
+  growth,
   'fleet:mixed': fleetMixed,
   'fleet:speeds': fleetSpeeds,
   'fleet:shares': fleetShares,

@@ -68,7 +68,7 @@ export async function withFleet<Outcome> (
   { servers, times, shares = [] }: FleetOptions, work: (fleet: Fleet) => Promise<Outcome>
 ): Promise<Outcome> {
   return await withEnvironment(async environment => {
-    const child = startChild(environment, new URL('./fleet-process.js', import.meta.url), [])
+    const child = startFleetProcess(environment)
     const add = async (server: FleetServer) => await child.ask<string>('add', { ...server, ...times })
     const urls: Record<string, string> = {}
     for (const server of servers) urls[server.alias] = await add(server)
@@ -118,6 +118,19 @@ export async function withFleet<Outcome> (
       async launch () { running = await launchService(environment, options) }
     })
   })
+}
+
+const startFleetProcess = (environment: Environment) =>
+  startChild(environment, new URL('./fleet-process.js', import.meta.url), [])
+
+/** Servers without a service in front; their addresses by alias. */
+export async function startFleetServers (
+  environment: Environment, servers: readonly FleetServer[], times: FleetTimes
+): Promise<Record<string, string>> {
+  const child = startFleetProcess(environment)
+  const urls: Record<string, string> = {}
+  for (const server of servers) urls[server.alias] = await child.ask<string>('add', { ...server, ...times })
+  return urls
 }
 
 /** The service then loads no checkpoint at the server other than those of jobs. */
