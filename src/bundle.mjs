@@ -32,8 +32,9 @@ const withoutMap = '//# sourceMappingURL=data:application/json,' +
  * @param {readonly string[]} entryPoints paths in the repository; each becomes a file of its own
  * @param {string} folder below `dist`
  * @param {readonly string[]} packages that stay outside besides
+ * @param {readonly import('esbuild').Plugin[]} plugins
  */
-export async function bundle (entryPoints, folder, packages = []) {
+export async function bundle (entryPoints, folder, packages = [], plugins = []) {
   const { outputFiles } = await build({
     absWorkingDir: root,
     entryPoints: [...entryPoints],
@@ -55,7 +56,7 @@ export async function bundle (entryPoints, folder, packages = []) {
     external: [...outside, ...packages],
     // Its other form loads its modules in a way that esbuild does not follow.
     alias: { 'jsonc-parser': 'jsonc-parser/lib/esm/main.js' },
-    plugins: [{ name: 'modules', setup: readModules }]
+    plugins: [...plugins, { name: 'modules', setup: readModules }]
   })
   for (const { path, contents, text } of outputFiles) {
     await mkdir(dirname(path), { recursive: true })

@@ -90,8 +90,9 @@ export async function prepareDependencies (root, need, say) {
  * Compiles the TypeScript sources and prepares the web UI, if anything is newer than the last build.
  * @param {string} root folder of package.json
  * @param {(sentence: string) => void} say
+ * @param {() => Promise<void>} build does it
  */
-export async function prepareBuild (root, say) {
+export async function prepareBuild (root, say, build = () => npm(root, ['run', '--silent', 'build'], 'Building')) {
   if (buildProblem(root) === undefined) return
   await oneAtATime(root, say, async () => {
     const problem = buildProblem(root)
@@ -100,7 +101,7 @@ export async function prepareBuild (root, say) {
     // The compiler trusts its record of written files, even if they were deleted.
     if (!existsSync(entryPoint(root))) rmSync(join(root, 'dist/.tsbuildinfo'), { force: true })
     const began = new Date()
-    await npm(root, ['run', '--silent', 'build'], 'Building')
+    await build()
     writeFileSync(buildStamp(root), '')
     // Sources saved while the compiler ran are newer than the stamp.
     utimesSync(buildStamp(root), began, began)
@@ -155,7 +156,7 @@ function newestChange (path) {
 }
 
 /** Runs npm quietly; if it fails, throws its output. */
-async function npm (root, parameters, doing) {
+export async function npm (root, parameters, doing) {
   const script = process.env.npm_execpath
   const [program, ...first] = script?.endsWith('.js') ? [process.execPath, script] : ['npm']
   const { code, output } = await run(program, [...first, '--loglevel=error', ...parameters], root)

@@ -9,9 +9,9 @@ const shownElsewhere = new Set([
 ])
 
 /**
- * Reads TAP, prints one line for each file and every failure with its location and difference, and ends with
- * `N passed, N failed`. A test is an innermost `t.test`; a file without any is one test. Files that crash or exceed
- * their time count as failed. Skipped tests are listed, and count as failures if CI is set.
+ * Reads TAP, of one stream or of several processes, prints one line for each file and every failure with its location
+ * and difference, and ends with `N passed, N failed`. A test is an innermost `t.test`; a file without any is one test.
+ * Files that crash or exceed their time count as failed. Skipped tests are listed, and count as failures if CI is set.
  */
 export default class Reporter extends Transform {
   constructor ({ CI } = process.env) {
@@ -20,18 +20,24 @@ export default class Reporter extends Transform {
     this.passed = 0
     this.failed = 0
     this.skipped = []
-    this.parser = new Parser()
-    this.root = this.watch(this.parser, [])
-    this.parser.on('bailout', reason => this.fail(['run'], { bailout: reason || 'no reason given' }))
+  }
+
+  /** Reads the output of one of several processes. */
+  parser () {
+    const parser = new Parser()
+    this.watch(parser)
+    parser.on('bailout', reason => this.fail(['run'], { bailout: reason || 'no reason given' }))
+    return parser
   }
 
   _transform (chunk, _encoding, done) {
-    this.parser.write(chunk)
+    this.own ??= this.parser()
+    this.own.write(chunk)
     done()
   }
 
   _flush (done) {
-    this.parser.end()
+    this.own?.end()
     for (const line of this.skipped) this.say(`skipped: ${line}`)
     if (this.refusesSkips && this.skipped.length > 0) {
       this.say('Skipped tests are failures in CI.')
@@ -45,14 +51,14 @@ export default class Reporter extends Transform {
     this.push(`${line}\n`)
   }
 
-  /** Follows one level of TAP: the whole run, a file, or a `t.test` inside it. */
-  watch (parser, path) {
-    const before = { passed: this.passed, failed: this.failed }
-    const level = { path, subtests: 0, ownFailures: 0, before, output: [] }
+  /** Follows one level of TAP: a run, a file, or a `t.test` inside it. */
+  watch (parser, name, parent) {
+    const path = parent === undefined ? [] : [...parent.path, name]
+    const level = { path, parent, subtests: 0, ownFailures: 0, passed: 0, failed: 0, output: [] }
     let open
     parser.on('child', child => {
       level.subtests++
-      open = this.watch(child, [...path, sourceOf(child.name)])
+      open = this.watch(child, sourceOf(child.name), level)
     })
     parser.on('extra', line => level.output.push(line))
     parser.on('assert', result => {
@@ -68,7 +74,7 @@ export default class Reporter extends Transform {
   point (level, result) {
     const path = [...level.path, result.name]
     if (result.skip || result.todo) return this.skip(path, result)
-    if (level === this.root) return result.ok ? this.passed++ : this.fail(path, result.diag)
+    if (level.parent === undefined) return result.ok ? this.count('passed') : this.fail(path, result.diag)
     if (result.ok) return
     level.ownFailures++
     this.describe(path, result.diag)
@@ -76,15 +82,21 @@ export default class Reporter extends Transform {
 
   /** The end of a file or `t.test`. */
   close (level, result) {
-    const { path, subtests, ownFailures, before } = level
+    const { path, subtests, ownFailures, parent } = level
     if (result.skip || result.todo) this.skip(path, result)
-    else if (result.ok && subtests === 0) this.passed++
-    else if (ownFailures > 0) this.failed++
-    else if (!result.ok && this.failed === before.failed) this.fail(path, result.diag)
-    if (path.length > 1) return
+    else if (result.ok && subtests === 0) this.count('passed', level)
+    else if (ownFailures > 0) this.count('failed', level)
+    else if (!result.ok && level.failed === 0) this.fail(path, result.diag, level)
+    if (parent.parent !== undefined) return
     if (!result.ok) for (const line of level.output.slice(-shownOutput)) this.push(line)
-    const count = this.passed - before.passed + this.failed - before.failed
+    const count = level.passed + level.failed
     this.say(`${result.ok ? 'ok' : 'FAILED'} ${path[0]} (${count} ${count === 1 ? 'test' : 'tests'}, ${Math.round(result.time ?? 0)} ms)`)
+  }
+
+  /** Counts a test in the levels around it and in the whole run. */
+  count (outcome, level) {
+    this[outcome]++
+    for (let around = level; around !== undefined; around = around.parent) around[outcome]++
   }
 
   skip (path, result) {
@@ -92,8 +104,8 @@ export default class Reporter extends Transform {
     this.skipped.push(`${path.join(' > ')}${reason ? ` (${reason})` : ''}`)
   }
 
-  fail (path, details) {
-    this.failed++
+  fail (path, details, level) {
+    this.count('failed', level)
     this.describe(path, details)
   }
 

@@ -3,7 +3,8 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { nodeProblem, prepareBuild, prepareDependencies, run } from '../src/prepare.mjs'
+import { runFiles } from './processes.mjs'
+import { nodeProblem, npm, prepareBuild, prepareDependencies, run } from '../src/prepare.mjs'
 
 /**
  * `npm test`: runs everything on a machine that has only Node, and ends with the line `N passed, N failed`. Parameters
@@ -21,6 +22,22 @@ const programs = [
     variable: 'STABLEQUEUE_TEST_CHROMIUM'
   }
 ]
+
+/** How many processes run tests: more than cores, because many tests wait. */
+const processes = 4
+const isSummary = /^(\d+) passed, (\d+) failed$/
+
+/** Gives each file of a process that runs several a `t` of its own. */
+const ownTest = {
+  name: 'own test',
+  setup ({ onResolve, onLoad }) {
+    onResolve({ filter: /^tap$/, namespace: 'file' }, ({ importer }) => ({ path: importer, namespace: 'tap' }))
+    onLoad({ filter: /./, namespace: 'tap' }, () => ({
+      contents: "import t from 'tap'\nexport * from 'tap'\nexport default globalThis[Symbol.for('stablequeue.test')] ?? t",
+      resolveDir: root
+    }))
+  }
+}
 
 const result = await test(process.argv.slice(2))
 for (const problem of result.problems) say(`failed: ${problem}`)
@@ -41,20 +58,29 @@ async function test (parameters) {
   }
   await step('setup', () => nodeProblem() ?? prepareDependencies(root, 'development', say))
   if (problems.length > 0) return { passed: 0, failed: 0, problems }
-  await step('build', () => prepareBuild(root, say))
+  let types
+  await step('build', () => prepareBuild(root, say, async () => {
+    types = checkTypes()
+    await types
+    await npm(root, ['run', '--silent', 'assemble'], 'Building')
+  }))
+  await step('type check', () => types ?? checkTypes())
   for (const program of programs) await step('setup', () => provide(program))
   const chosen = parameters.filter(isTest)
-  await step('type check', () => check('@typescript/native', 'tsc', ['--incremental', '--tsBuildInfoFile', 'dist/.tests']))
-  if (chosen.length === 0) await step('lint', () => check('eslint', 'eslint', ['.']))
-  if (chosen.length === 0) await step('direction of imports', () => check('dependency-cruiser', 'depcruise', ['src', 'queues', 'plugins', 'schemas']))
+  const lint = chosen.length === 0 && Promise.all([
+    step('lint', () => check('eslint', 'eslint', ['.'])),
+    step('direction of imports', () => check('dependency-cruiser', 'depcruise', ['src', 'queues', 'plugins', 'schemas']))
+  ])
   const tests = (chosen.length > 0 ? chosen : allTests()).map(inRoot)
   const options = parameters.filter(parameter => !isTest(parameter))
   // Coverage is of single modules.
   const isPlain = options.every(option => !option.startsWith('-'))
   let folder = 'dist'
   if (isPlain) await step('bundle', async () => { folder = await bundleTests(tests) })
-  const files = tests.map(test => join(folder, test).replace(/\.ts$/, '.js'))
-  const { passed, failed, code } = await tap([...options, ...files], isPlain)
+  const files = tests.map(name => ({ name, path: join(folder, name).replace(/\.ts$/, '.js'), isAlone: isAlone(name) }))
+  const work = isPlain ? runBundled(files) : tap([...options, ...files.map(({ path }) => path)])
+  const { passed, failed, code } = await work
+  await lint
   if (code !== 0 && failed === 0) problems.push(`tap ended with ${code}`)
   if (passed + failed === 0) problems.push('no test ran')
   return { passed, failed, problems }
@@ -69,6 +95,12 @@ function allTests () {
   return readdirSync(join(root, 'test'), { recursive: true }).filter(isTest).map(name => join('test', name)).toSorted()
 }
 
+/** Whether a test needs a process of its own; its first comment says why. */
+function isAlone (test) {
+  const path = join(root, test)
+  return existsSync(path) && readFileSync(path, 'utf8').includes('// A process of its own: ')
+}
+
 /** The path of a test in the repository, whichever way it was named. */
 function inRoot (test) {
   return relative(root, resolve(root, test))
@@ -78,7 +110,7 @@ function inRoot (test) {
 async function bundleTests (tests) {
   const { bundle } = await import('../src/bundle.mjs')
   const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-  await bundle(tests, 'bundled-tests', Object.keys(devDependencies))
+  await bundle(tests, 'bundled-tests', Object.keys(devDependencies), [ownTest])
   return 'dist/bundled-tests'
 }
 
@@ -99,6 +131,11 @@ async function provide ({ names, packages, variable, needed }) {
   }
 }
 
+/** Checks and compiles everything, for less than compiling the service and then checking it again with the tests. */
+function checkTypes () {
+  return check('@typescript/native', 'tsc', ['--incremental', '--tsBuildInfoFile', 'dist/.tsbuildinfo'])
+}
+
 /** Runs a development tool of node_modules; returns its output if it fails. */
 async function check (module, tool, parameters) {
   const { code, output } = await run(process.execPath, [executable(module, tool), ...parameters], root)
@@ -112,15 +149,15 @@ function executable (module, tool) {
 }
 
 /** Runs tap. Holds back its last line, because problems outside the tests count too. */
-function tap (parameters, isPlain) {
+function tap (parameters) {
   return new Promise(resolve => {
     const result = { passed: 0, failed: 0, code: null }
     const child = spawn(process.execPath, [executable('tap', 'tap'), ...parameters], {
-      cwd: root, stdio: ['ignore', 'pipe', 'inherit'], env: isPlain ? withoutHooks() : process.env
+      cwd: root, stdio: ['ignore', 'pipe', 'inherit']
     })
     const lines = createInterface({ input: child.stdout })
     lines.on('line', line => {
-      const summary = /^(\d+) passed, (\d+) failed$/.exec(line)
+      const summary = isSummary.exec(line)
       if (summary) Object.assign(result, { passed: Number(summary[1]), failed: Number(summary[2]) })
       else say(line)
     })
@@ -130,6 +167,18 @@ function tap (parameters, isPlain) {
       resolve({ ...result, code: code ?? signal })
     })
   })
+}
+
+/** Runs bundled tests. */
+async function runBundled (files) {
+  const { default: Reporter } = await import('./reporter.mjs')
+  const reporter = new Reporter()
+  const lines = createInterface({ input: reporter })
+  lines.on('line', line => { if (!isSummary.test(line)) say(line) })
+  const closed = new Promise(resolve => lines.once('close', resolve))
+  await runFiles(files, processes, withoutHooks(), reporter)
+  await closed
+  return { passed: reporter.passed, failed: reporter.failed, code: 0 }
 }
 
 /**

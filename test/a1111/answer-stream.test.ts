@@ -1,3 +1,4 @@
+// A process of its own: it measures memory.
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { monitorEventLoopDelay } from 'node:perf_hooks'

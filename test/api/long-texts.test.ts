@@ -1,3 +1,4 @@
+// A process of its own: it measures CPU.
 import { crc32, deflateSync } from 'node:zlib'
 import sharp from 'sharp'
 import t from 'tap'

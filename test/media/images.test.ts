@@ -1,3 +1,4 @@
+// A process of its own: it measures memory.
 import { randomBytes } from 'node:crypto'
 import sharp from 'sharp'
 import t from 'tap'

@@ -1,3 +1,4 @@
+// A process of its own: it looks at the warnings of its process.
 import t from 'tap'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { fast, startService } from '../helper.ts'

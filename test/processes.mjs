@@ -1,0 +1,56 @@
+import { fork } from 'node:child_process'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** The most time for one file, in milliseconds. */
+const timeout = 240_000
+const folder = dirname(fileURLToPath(import.meta.url))
+
+/**
+ * Runs test files in several processes. Each process runs one file after another, because starting Node, loading the
+ * service and compiling it costs more CPU than most tests. Files that need a process of their own come first.
+ * @param {ReadonlyArray<{ name: string, path: string, isAlone: boolean }>} files
+ * @param {number} processes
+ * @param {NodeJS.ProcessEnv} env
+ * @param {import('./reporter.mjs').default} reporter
+ * @param {number} endTimeout the most time for a process to end after its last file, in milliseconds
+ */
+export async function runFiles (files, processes, env, reporter, endTimeout = 15_000) {
+  const alone = files.filter(({ isAlone }) => isAlone)
+  const shared = files.filter(({ isAlone }) => !isAlone)
+  await Promise.all(Array.from({ length: processes }, async () => {
+    while (alone.length > 0) await runProcess([alone.shift()], env, reporter, endTimeout)
+    while (shared.length > 0) await runProcess(shared, env, reporter, endTimeout)
+  }))
+  reporter.end()
+}
+
+/** Takes files from the list until it is empty or the process ended. */
+function runProcess (files, env, reporter, endTimeout) {
+  return new Promise(resolve => {
+    const child = fork(join(folder, 'worker.mjs'), {
+      cwd: dirname(folder), env, execArgv: ['--enable-source-maps'], stdio: ['ignore', 'pipe', 'inherit', 'ipc']
+    })
+    child.stdout.pipe(reporter.parser())
+    const done = []
+    let file
+    let timer
+    child.on('message', ({ kind, isStuck }) => {
+      // tap sends messages of its own.
+      if (kind !== 'ready') return
+      if (file !== undefined) done.push(file.name)
+      clearTimeout(timer)
+      file = isStuck ? undefined : files.shift()
+      timer = setTimeout(() => child.kill('SIGKILL'), file === undefined ? endTimeout : timeout + endTimeout)
+      child.send(file === undefined ? {} : { ...file, timeout })
+    })
+    // Its end says more.
+    child.on('error', () => {})
+    child.once('close', (code, signal) => {
+      clearTimeout(timer)
+      if (file !== undefined) reporter.fail([file.name], { exitCode: code, signal, error: 'The process ended during this file.' })
+      else if (signal !== null) reporter.fail(done, { signal, error: 'One of these files left something open.' })
+      resolve()
+    })
+  })
+}
