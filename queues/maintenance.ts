@@ -1,6 +1,7 @@
 import { type Job, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { SweepReport } from '../src/jobs/media-sweep.ts'
+import { fillSearch } from '../src/jobs/list.ts'
 import { purgeInterval, type Retention } from '../src/jobs/retention.ts'
 import { anySignal } from '../src/lib/deadline.ts'
 import { messageOf } from '../src/lib/errors.ts'
@@ -12,15 +13,19 @@ import { startBackgroundWorker } from './background-worker.ts'
 export const maintenanceQueueName = 'maintenance'
 const scanName = 'scan-models'
 const purgeName = 'purge-jobs'
-/** So neither a purge nor a sweep waits for a scan. */
-const atOnce = 2
+/** So nothing waits for a scan, nor for a first fill of the search text. */
+const atOnce = 3
 const sweepName = 'sweep-media'
-/** How often to look for unused files, in milliseconds. */
+const fillName = 'fill-search'
+/** How often to look for unused files and for jobs that the search text lacks, in milliseconds. */
 const sweepInterval = 6 * 3_600_000
 /** Files newer than this can belong to a job that is just being created or stored, in milliseconds. */
 const safeAge = 24 * 3_600_000
 /** How often a running scan checks whether to stop, in milliseconds. */
 const stopInterval = 200
+
+/** Options of work that is tried again before its next time. */
+const repeated = { attempts: 5, backoff: { type: 'fixed', delay: 60_000 }, removeOnComplete: true, removeOnFail: true }
 
 export interface Maintenance {
   /** Scans the model folders as soon as a worker can; a scan that already waits or runs counts. */
@@ -29,6 +34,8 @@ export interface Maintenance {
   schedulePurges (): Promise<void>
   /** Schedules the removal of unused files, now and every six hours, however many processes call this. */
   scheduleSweeps (): Promise<void>
+  /** Schedules a check of the search text, now and every six hours, and enters jobs that it lacks. */
+  scheduleFills (): Promise<void>
   queue: Queue
   close (): Promise<void>
 }
@@ -54,13 +61,16 @@ export function createMaintenance ({ connection, keys, scanStatus, log }: Mainte
     },
     async schedulePurges () {
       await queue.upsertJobScheduler(purgeName, { every: purgeInterval }, {
-        name: purgeName,
-        opts: { attempts: 5, backoff: { type: 'fixed', delay: 60_000 }, removeOnComplete: true, removeOnFail: true }
+        name: purgeName, opts: repeated
       })
     },
     async scheduleSweeps () {
       await queue.upsertJobScheduler(sweepName, { every: sweepInterval },
         { name: sweepName, opts: { removeOnComplete: true, removeOnFail: true } })
+    },
+    async scheduleFills () {
+      await queue.upsertJobScheduler(fillName, { every: sweepInterval },
+        { name: fillName, opts: repeated })
     },
     close: async () => { await queue.close() }
   }
@@ -127,6 +137,7 @@ export function createMaintenanceWorker (dependencies: MaintenanceWorkerDependen
   async function run ({ name }: Job, closing: AbortSignal): Promise<void> {
     if (name === purgeName) await retention.purge()
     else if (name === sweepName) await sweep()
+    else if (name === fillName) await fillSearch({ redis: connection, keys }, closing)
     else await scan(closing)
   }
 

@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { JobStatus } from '../../schemas/job.ts'
 import type { Keys } from '../lib/keys.ts'
 import { indexKey, type Job } from './job.ts'
-import { matchText, readPage, readStamps } from './scripts/index.ts'
+import { enterSearchText, matchText, readPage, readStamps, searchJobs } from './scripts/index.ts'
 import type { JobStore } from './store.ts'
 
 /** Selects jobs, for lists, counts and actions. */
@@ -59,6 +60,15 @@ const orderedAtMost = 2000
 
 /** Records that one script searches, so that no call blocks Redis for long. */
 const examinedAtOnce = 500
+/** Bytes of the search text that one script looks through: a few milliseconds. */
+const bytesAtOnce = 1_000_000
+/** Jobs that one script enters into the search text, and milliseconds until the next: a tenth of Redis' time. */
+const [filledAtOnce, fillPause] = [50, 20]
+
+interface Slice {
+  readonly skip: number
+  readonly take: number
+}
 
 interface Arrived {
   readonly id: string
@@ -75,12 +85,10 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     const order = query.order === 'newest' ? 'newest' : 'oldest'
     const [total, ...reply] = await readPage(redis, [indexKey(keys, query)],
       [order, ...boundsOf(query), after ?? '', offset, count])
-    const found: Arrived[] = []
-    for (let at = 0; at + 1 < reply.length; at += 2) found.push({ id: reply[at] ?? '', arrival: reply[at + 1] ?? '' })
-    return { total, found }
+    return { total, found: arrivedOf(reply) }
   }
 
-  /** All that match, in parts. */
+  /** All that match, in parts: reads every record, for a search while the search text lacks jobs. */
   async function * fitting (query: JobFilter & Pick<JobQuery, 'order'>, from?: string): AsyncGenerator<Arrived[]> {
     const { text = '', appType = '', user = '' } = query
     for (let after = from, found: Arrived[] = []; ; after = found.at(-1)?.arrival) {
@@ -95,10 +103,43 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     }
   }
 
-  async function count (filter: JobFilter): Promise<number> {
-    if (!isSearched(filter)) return (await range({ ...filter, order: 'oldest' }, undefined, 0, 0)).total
+  /**
+   * Searches the search text, in several calls, so that none blocks Redis for long.
+   * @param need `page`: stops when it has all that it takes; `total`: counts the others too
+   * @returns null while the search text lacks jobs
+   */
+  async function search (
+    query: JobFilter & Pick<JobQuery, 'order'>, after: string | undefined, { skip, take }: Slice, need: 'page' | 'total'
+  ): Promise<{ found: Arrived[], total: number } | null> {
+    const { text = '', appType = '', user = '' } = query
+    // The search text separates its entries by this character.
+    if (text.includes('\0')) return null
+    const order = query.order === 'newest' ? 'newest' : 'oldest'
+    const [lowest, highest] = boundsOf(query)
+    const bounds = after === undefined
+      ? [lowest, highest] as const
+      : order === 'newest' ? [lowest, after] as const : [String(Number(after) + 1), highest] as const
+    const found: Arrived[] = []
     let total = 0
-    for await (const some of fitting({ ...filter, order: 'oldest' })) total += some.length
+    for (let block = ''; ;) {
+      const answer = await searchJobs(redis, [keys.key(''), indexKey(keys, query)], [inLowerCase(text), appType, user, order,
+        ...bounds, block, Math.max(0, skip - total), take - found.length, bytesAtOnce])
+      if (answer[0] === 'incomplete') return null
+      const [following, count, ...pairs] = answer as [string, number, ...string[]]
+      total += count
+      found.push(...arrivedOf(pairs))
+      if (following === '' || (need === 'page' && found.length >= take)) return { found, total }
+      block = following
+    }
+  }
+
+  async function count (filter: JobFilter): Promise<number> {
+    const query = { ...filter, order: 'oldest' } as const
+    if (!isSearched(filter)) return (await range(query, undefined, 0, 0)).total
+    const searched = await search(query, undefined, { skip: 0, take: 0 }, 'total')
+    if (searched !== null) return searched.total
+    let total = 0
+    for await (const some of fitting(query)) total += some.length
     return total
   }
 
@@ -107,17 +148,21 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     return pageOf(found, query, 0, total)
   }
 
-  /** Searches all records that the indexes leave, since only that gives the total. */
   async function searchedPage (query: JobQuery): Promise<IdPage> {
-    const offset = query.cursor === undefined ? query.offset : 0
+    const { cursor, limit } = query
+    const skip = cursor === undefined ? query.offset : 0
+    const searched = await search(query, cursor, { skip, take: limit + 1 }, cursor === undefined ? 'total' : 'page')
+    if (searched !== null) {
+      return pageOf(searched.found, query, 0, cursor === undefined ? searched.total : await count(query))
+    }
     const found: Arrived[] = []
     let total = 0
-    for await (const some of fitting(query, query.cursor)) {
+    for await (const some of fitting(query, cursor)) {
       total += some.length
-      if (found.length <= offset + query.limit) found.push(...some)
-      else if (query.cursor !== undefined) break
+      if (found.length <= skip + limit) found.push(...some)
+      else if (cursor !== undefined) break
     }
-    return pageOf(found, query, offset, query.cursor === undefined ? total : await count(query))
+    return pageOf(found, query, skip, cursor === undefined ? total : await count(query))
   }
 
   /** @param found one more than the page takes, if there are more */
@@ -165,8 +210,12 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     count,
     /** Ids of all jobs that match now, oldest first. */
     async ids (filter: JobFilter): Promise<string[]> {
+      const query = { ...filter, order: 'oldest' } as const
+      const all = { skip: 0, take: Number.MAX_SAFE_INTEGER }
+      const searched = isSearched(filter) ? await search(query, undefined, all, 'total') : null
+      if (searched !== null) return searched.found.map(({ id }) => id)
       const ids: string[] = []
-      for await (const some of fitting({ ...filter, order: 'oldest' })) for (const { id } of some) ids.push(id)
+      for await (const some of fitting(query)) for (const { id } of some) ids.push(id)
       return ids
     },
     /** A time before which all jobs arrived that exist now; Redis' clock, in milliseconds since the epoch. */
@@ -175,6 +224,25 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
       return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000) + 1
     }
   }
+}
+
+/**
+ * Enters the jobs of an earlier version into the search text, a few at a time, so that other work goes on; until then
+ * searches read the records.
+ * @throws Error if it ends before all are entered; the next call continues
+ */
+export async function fillSearch ({ redis, keys }: { redis: Redis, keys: Keys }, closing: AbortSignal): Promise<void> {
+  for (let check: 'check' | '' = 'check'; ; check = '') {
+    if (await enterSearchText(redis, [keys.key('')], [filledAtOnce, check]) === 0) return
+    await sleep(fillPause, undefined, { signal: closing })
+  }
+}
+
+/** `id, arrival, …` of a script. */
+function arrivedOf (pairs: readonly string[]): Arrived[] {
+  const found: Arrived[] = []
+  for (let at = 0; at + 1 < pairs.length; at += 2) found.push({ id: pairs[at] ?? '', arrival: pairs[at + 1] ?? '' })
+  return found
 }
 
 /** Whether the indexes alone cannot answer the filter. */

@@ -252,7 +252,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
         packed.prompt, webhook === null ? '' : JSON.stringify(webhook),
         webhook === null ? '' : `,${webhook.events.join(',')},`, packWorkload(workloadOf(submission)), last,
         waitingPerKey ?? '', group?.id ?? id, group?.size ?? 1, jobClass.id, jobClass.needs, workMs, weightOf(priority),
-        user, dial])
+        user, dial, submission.appType])
     } catch (error) {
       // A fault of Redis itself is temporary and reported as such.
       if (redisProblemOf(error) !== null) throw error

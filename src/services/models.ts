@@ -152,6 +152,7 @@ export async function startModelWorker (
     }
   })
   await models.maintenance.scheduleSweeps()
+  await models.maintenance.scheduleFills()
   if (folders.length > 0) await models.maintenance.requestScan()
   await models.maintenance.schedulePurges()
   return {

@@ -87,7 +87,7 @@ function world (prefix: string, random: () => number) {
     arrive(pool, job)
     waiting.push(job)
     await createJob(redis, keys, [id, '', share, priority, '', '{}', '', '', '', '[1]', never, '', id, 1, chosen, '{}', ms,
-      weightOf(priority), user, dial])
+      weightOf(priority), user, dial, 'bot'])
   }
 
   async function claimFor (t: Test, one: ServerModel) {
@@ -269,7 +269,7 @@ t.test('a forecast reads the first jobs of each share, as they take turns', asyn
     for (let index = 0; index < count; index++) {
       const id = `${share} ${index}`
       await createJob(redis, [prefix], [id, '', share, 5, '', '{}', '', '', '', '20:5:', never, '', id, 1, '-any', '{}',
-        1000, 1, '', dial])
+        1000, 1, '', dial, 'bot'])
     }
   }
   await create('hog', 40)
@@ -296,7 +296,7 @@ t.test('a claim reads none of the shares that have nothing for the server', asyn
   }
   const create = async (share: string, jobClass: string) => {
     await createJob(redis, [prefix], [share, '', share, 5, '', '{}', '', '', '', '20:5:', never, '', share, 1, jobClass, '{}',
-      1000, 1, '', dial])
+      1000, 1, '', dial, 'bot'])
   }
   await redis.set(`${prefix}lease:here:fence`, fence)
   for (let index = 0; index < 200; index++) await create(`key${String(index).padStart(3, '0')}`, '-far')

@@ -90,7 +90,7 @@ async function openWorld (name: string) {
     const prompt = 'A Lighthouse <lora:Storm:1>'
     return await scripts.createJob(redis, prefix, [name, target, key, priority, bulk, submission, prompt,
       events === '' ? '' : '{"url":"u"}', events, '[1]', last, most, group, size, jobClass, needsOf(jobClass), ms, weight,
-      user, dial])
+      user, dial, 'bot'])
   }
 
   /** As BullMQ's worker does, it takes the entry. */

@@ -23,6 +23,7 @@
   ARGV[18]  weight
   ARGV[19]  user within the access key, or ''
   ARGV[20]  the dial, JSON
+  ARGV[21]  application that it is for, for searches
 
   Answers { 'created', position, timestamp, server or '' } | { 'exists' } | { 'late' } | { 'full', waiting jobs }
 ]]
@@ -30,9 +31,10 @@
 --- @include "includes/claim"
 --- @include "includes/lease"
 --- @include "includes/offer"
+--- @include "includes/search"
 --- @include "includes/waiting-limit"
 local id, target, key, priority, bulk, submission, prompt, webhook, events, workload, last = unpack(ARGV)
-local most, group, size, class, needs, ms, weight, user, dial = unpack(ARGV, 12)
+local most, group, size, class, needs, ms, weight, user, dial, application = unpack(ARGV, 12)
 if redis.call('EXISTS', jobKey(id)) == 1 then return { 'exists' } end
 local created = milliseconds()
 if created > tonumber(last) then return { 'late' } end
@@ -59,6 +61,7 @@ end
 enterPool(job)
 noteArrival(created, job, workload)
 enterIndexes(id, arrival, key, target, 'pending')
+enterSearch(id, arrival, entryOf(prompt, application, user))
 addEntry('waiting', id .. '_1', id, '1', priority, 0)
 local position = positionInPool(job)
 publish('accepted', id, target, key, 'pending', { position = position, priority = tonumber(priority) })

@@ -22,7 +22,7 @@ export function loadQueueScripts (queueEntries: string) {
     createJob: load<[
       id: string, target: string, key: string, priority: number, bulk: string, submission: string, prompt: string,
       webhook: string, events: string, workload: string, last: number, most: number | '', group: string, size: number,
-      jobClass: string, needs: string, ms: number, weight: number, user: string, dial: string
+      jobClass: string, needs: string, ms: number, weight: number, user: string, dial: string, application: string
     ], ['created', position: number, createdAt: number, server: string] | ['exists'] | ['late'] |
       ['full', waiting: number]>('create-job', externals),
 
@@ -115,6 +115,16 @@ export const readStamps = load<string[], string[]>('read-stamps')
 export const readPage: Script<[index: string], [
   order: 'newest' | 'oldest', lowest: string, highest: string, after: string, offset: number, most: number
 ], [total: number, ...found: string[]]> = loadScript(new URL('read-page.lua', import.meta.url))
+
+/** Found jobs of some blocks of the search text: how many, and `id, arrival, …` of those of the page. */
+export const searchJobs: Script<[prefix: string, index: string], [
+  text: string, application: string, user: string, order: 'newest' | 'oldest', lowest: string, highest: string,
+  after: string, skip: number, take: number, budget: number
+], ['incomplete'] | [following: string, count: number, ...found: string[]]> =
+  loadScript(new URL('search-jobs.lua', import.meta.url))
+
+/** Enters jobs into the search text; 1 if some are left. */
+export const enterSearchText = load<[most: number, check: 'check' | ''], 0 | 1>('fill-search')
 
 export const matchText = load<[text: string, application: string, user: string, ...ids: string[]], string[]>('match-text')
 

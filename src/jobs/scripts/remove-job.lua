@@ -11,10 +11,12 @@
 --- @include "includes/record"
 --- @include "includes/has-ended"
 --- @include "includes/indexes"
+--- @include "includes/search"
 local id = ARGV[1]
 local job = readJob(id)
 if not job then return { 'gone' } end
 if not hasEnded(job.status) then return { 'active', job.status } end
+leaveSearch(id, job.arrival)
 leaveIndexes(id, job.key, job.server, job.status)
 if job.bulk ~= '' then redis.call('ZREM', KEYS[1] .. 'bulk:' .. job.bulk .. ':jobs', id) end
 redis.call('DEL', jobKey(id))

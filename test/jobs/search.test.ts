@@ -1,0 +1,162 @@
+import t, { type Test } from 'tap'
+import { fillSearch, createJobList, type JobQuery } from '../../src/jobs/list.ts'
+import { createJobStore } from '../../src/jobs/store.ts'
+import { entriesLua } from '../../queues/generation-queue.ts'
+import { createKeys, type Keys } from '../../src/lib/keys.ts'
+import { removeJob } from '../../src/jobs/scripts/index.ts'
+import { findIndexProblems } from '../support/consistency.ts'
+import { redis, scripts } from './script-world.ts'
+
+const dial = { patience: 3, lightPatience: 2, lightJobs: 1 }
+const applications = ['forge', 'comfyui']
+const users = ['', 'ann', 'bob']
+const owners = ['', 'k', 'other']
+const never = Number.MAX_SAFE_INTEGER
+const scope = (name: string) => {
+  const keys = createKeys(name)
+  const prefix: [string] = [keys.key('')]
+  const list = createJobList(redis, keys, createJobStore({ redis, keys, queueEntries: entriesLua, dial }))
+  return { keys, prefix, list }
+}
+
+/** The same sequence in every run. */
+function createChance (state = 7) {
+  return (below: number) => {
+    state = (state * 1103515245 + 12345) % 2147483648
+    return Math.floor(state / 65536) % below
+  }
+}
+
+const words = ['Lighthouse', 'harbour', 'STORM', 'ünïcode', '灯台', 'a-b', '100%', '"quoted"', 'x.y', '<lora:Add:1>', 'harbours']
+
+async function create ({ prefix }: ReturnType<typeof scope>, id: string, chance: (below: number) => number) {
+  const prompt = Array.from({ length: chance(4) }, () => words[chance(words.length)]).join([' ', ', ', '\n'][chance(3)])
+  const [application = '', user = '', key = ''] = [applications[chance(2)], users[chance(3)], owners[chance(3)]]
+  // Long prompts soon fill a block.
+  const own = chance(2) === 0 ? `${prompt} ${id} ${'x'.repeat(2000)}` : prompt
+  const submission = JSON.stringify({ appType: application, ...user === '' ? {} : { studio: { user } }, parameters: {} })
+  const [answer] = await scripts.createJob(redis, prefix, [id, '', key, 5, '', submission, own, '', '', '[1]', never, '', id, 1,
+    '-0', '{}', 1000, 1, user, JSON.stringify({ ...dial, longest: 64, share: 4 }), application])
+  if (answer !== 'created') throw new Error(`${id} was not created`)
+  await scripts.cancelJob(redis, prefix, [id])
+}
+
+const remove = async ({ prefix }: ReturnType<typeof scope>, id: string) => { await removeJob(redis, prefix, [id]) }
+
+/** Hides the search text, so that the records are searched. */
+async function bySearchingRecords<Answer> (keys: Keys, ask: () => Promise<Answer>): Promise<Answer> {
+  const count = await redis.hget(keys.key('search-state'), 'count') ?? '0'
+  await redis.hset(keys.key('search-state'), 'count', -1)
+  try {
+    return await ask()
+  } finally {
+    await redis.hset(keys.key('search-state'), 'count', count)
+  }
+}
+
+const texts = ['', 'harbour', 'HARBOURS', 'storm, ', 'ünï', '台', '% "', 'x.y', 'job-1', 'nowhere', 'house\nharbour', '-b, 100', ' ']
+
+async function compare (t: Test, here: ReturnType<typeof scope>, chance: (below: number) => number, what: string) {
+  const { keys, list } = here
+  t.same(await findIndexProblems({ look: redis, keys }), [], what)
+  const everyId = await list.ids({})
+  const arrivals = await Promise.all(everyId.map(async id => Number(await redis.hget(keys.key('job', id), 'arrival'))))
+  const moment = () => Math.round((arrivals[chance(Math.max(1, arrivals.length))] ?? 0) / 1000)
+  for (let round = 0; round < 12; round++) {
+    const filter = {
+      text: texts[chance(texts.length)] ?? '',
+      ...chance(3) === 0 ? { appType: applications[chance(2)] ?? '' } : {},
+      ...chance(3) === 0 ? { user: users[1 + chance(2)] ?? '' } : {},
+      ...chance(3) === 0 ? { keyId: 'k' } : {},
+      ...chance(3) === 0 ? { status: 'cancelled' } as const : {},
+      ...chance(3) === 0 ? { since: moment() } : {},
+      ...chance(3) === 0 ? { before: moment() } : {}
+    }
+    const query: JobQuery = {
+      ...filter, order: chance(2) === 0 ? 'newest' : 'oldest', limit: 1 + chance(40), offset: chance(2) * chance(200)
+    }
+    const ask = async () => {
+      const page = await list.idPage(query)
+      const { nextCursor: cursor } = page
+      const next = cursor === null ? null : await list.idPage({ ...query, cursor })
+      return { page, next, count: await list.count(filter), ids: await list.ids(filter) }
+    }
+    t.same(await ask(), await bySearchingRecords(keys, ask), `${what}: ${JSON.stringify(query)}`)
+  }
+}
+
+t.test('a search finds the same in the search text as in the records', async t => {
+  const chance = createChance()
+  const here = scope('searched')
+  const ids: string[] = []
+  for (let index = 0; index < 400; index++) {
+    const id = `job-${index}`
+    await create(here, id, chance)
+    ids.push(id)
+  }
+  t.ok(await redis.zcard(here.keys.key('search')) >= 3, 'there are several blocks')
+  await compare(t, here, chance, 'all jobs')
+  for (let index = 0; index < 130; index++) await remove(here, ids.splice(chance(ids.length), 1)[0] ?? '')
+  await compare(t, here, chance, 'some were removed')
+  const [, middle = ''] = await redis.zrange(here.keys.key('search'), '0', '-1')
+  const length = await redis.strlen(here.keys.key('search', middle))
+  for (const id of ids.splice(0, 200)) await remove(here, id)
+  await create(here, 'job-again', chance)
+  t.ok(await redis.strlen(here.keys.key('search', middle)) < length / 2, 'the text of removed jobs is gone')
+  await compare(t, here, chance, 'the oldest were removed')
+  for (const id of ids) await remove(here, id)
+  await remove(here, 'job-again')
+  t.same(await redis.keys(`${here.keys.key('search')}:*`), [], 'nothing is left')
+  await create(here, 'job-last', chance)
+  await compare(t, here, chance, 'one job')
+})
+
+t.test('jobs of an earlier version are entered in parts, while others come and go', async t => {
+  const chance = createChance(11)
+  const here = scope('filled')
+  const { keys, list } = here
+  const ids: string[] = []
+  for (let index = 0; index < 300; index++) {
+    await create(here, `job-${index}`, chance)
+    ids.push(`job-${index}`)
+  }
+  const made = await redis.keys(`${keys.key('search')}*`)
+  await redis.del(made)
+  const found = await list.ids({ text: 'harbour' })
+  t.ok(found.length > 30, 'the records are searched meanwhile')
+  for (let pause = 0; pause < 3; pause++) {
+    const stopping = new AbortController()
+    const filling = fillSearch({ redis, keys }, stopping.signal)
+    await create(here, `job-new-${pause}`, chance)
+    await remove(here, ids.splice(chance(ids.length), 1)[0] ?? '')
+    stopping.abort()
+    await t.rejects(filling, { name: 'AbortError' }, 'it says that it has not ended')
+    await compare(t, here, chance, 'a part is entered')
+  }
+  await fillSearch({ redis, keys }, new AbortController().signal)
+  t.equal(await redis.hget(keys.key('search-state'), 'count'), String(await list.count({})), 'all are')
+  await compare(t, here, chance, 'all are entered')
+})
+
+t.test('what an earlier version did meanwhile is noticed', async t => {
+  const chance = createChance(13)
+  const here = scope('noticed')
+  const { keys, list } = here
+  for (let index = 0; index < 200; index++) await create(here, `job-${index}`, chance)
+  // It creates one and removes another, without the search text.
+  const state = await redis.hgetall(keys.key('search-state'))
+  const blocks = await redis.zrange(keys.key('search'), '0', '-1')
+  const last = keys.key('search', blocks.at(-1) ?? '')
+  const [text, codes] = [await redis.get(last) ?? '', await redis.hgetall(`${last}:jobs`)]
+  await create(here, 'job-unseen', chance)
+  await redis.del(last, `${last}:jobs`)
+  await redis.set(last, text)
+  await redis.hset(`${last}:jobs`, codes)
+  await redis.hset(keys.key('search-state'), state)
+  for (const name of await redis.keys(keys.key('jobs', '*'))) await redis.zrem(name, 'job-0')
+  await redis.del(keys.key('job', 'job-0'))
+  await fillSearch({ redis, keys }, new AbortController().signal)
+  t.same(await findIndexProblems({ look: redis, keys }), [])
+  t.ok((await list.ids({ appType: 'forge' })).length + (await list.ids({ appType: 'comfyui' })).length === 200)
+  await compare(t, here, chance, 'after the check')
+})
