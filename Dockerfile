@@ -11,7 +11,7 @@ COPY plugins plugins
 COPY queues queues
 COPY schemas schemas
 COPY web web
-RUN npm run build && rm -f dist/.tsbuildinfo && find dist -name '*.map' -not -path 'dist/bundle/*' -delete
+RUN npm run build && rm -f dist/.tsbuildinfo && find dist -name '*.map' -delete
 
 FROM base AS dependencies
 RUN npm ci --omit=dev && npm cache clean --force
@@ -30,10 +30,11 @@ COPY package.json ./
 COPY --from=dependencies /app/node_modules node_modules
 COPY --from=build /app/dist dist
 # Without tsconfig.json the launcher neither installs nor builds.
-COPY src/launch.mjs src/prepare.mjs src/
-ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data NODE_COMPILE_CACHE=/app/compile-cache
-# Fills the cache of compiled code.
-RUN node src/launch.mjs --version
+COPY src/launch.mjs src/load.mjs src/prepare.mjs src/
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data
+# A start stores its compiled code in /app, where later ones cannot write.
+RUN DATA_DIR=/tmp/first-start timeout --preserve-status 20 node src/launch.mjs start \
+ && rm -rf /tmp/first-start && ls dist/bundle/cli.cjs.cache/start-*
 USER node
 VOLUME /data
 EXPOSE 3000

@@ -103,7 +103,7 @@ t.test('the simulator starts only on request', async t => {
 t.test('the image contains all that the launcher needs, and nothing that makes it install or build', async t => {
   const dockerfile = await read('Dockerfile')
   const last = dockerfile.slice(dockerfile.lastIndexOf('\nFROM '))
-  t.match(last, 'COPY src/launch.mjs src/prepare.mjs src/')
+  t.match(last, 'COPY src/launch.mjs src/load.mjs src/prepare.mjs src/')
   t.notMatch(last, /COPY.*tsconfig/)
   t.match(last, /\nUSER node\n/)
   const ignored = await read('.dockerignore')

@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { cp, mkdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readFile, readdir, rm, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
@@ -51,7 +51,7 @@ async function makeCheckout (t: Test): Promise<string> {
     `,
     src: { main: { 'cli.ts': mainSource } }
   })
-  for (const file of ['launch.mjs', 'prepare.mjs']) await cp(join(source, file), join(root, 'src', file))
+  for (const file of ['launch.mjs', 'load.mjs', 'prepare.mjs']) await cp(join(source, file), join(root, 'src', file))
   return root
 }
 
@@ -145,6 +145,46 @@ t.test('an installed package is neither installed nor built again', async t => {
   t.same(await launch(root, 'api'), { code: 0, out: 'installed api\n', err: '' })
   await rm(join(root, 'dist'), { recursive: true })
   t.match(await launch(root), { code: 1, err: /dist\/src\/main\/cli\.js is missing: this installation is incomplete/ })
+})
+
+/** A bundle as src/bundle.mjs writes it. Its second line is line 7 of a module. */
+const bundleSource = (hash: string, word: string) => `/*${hash}*/(function (exports, require, module, __filename, __dirname, bundledDist) {
+  exports.main = async argv => { console.log('${word}', bundledDist.endsWith('/dist/'), ...argv); if (argv[1]) throw new Error('broken') }
+})`
+
+t.test('a bundle keeps its compiled code, and its stack traces name the sources', async t => {
+  const root = await makeCheckout(t)
+  await launch(root)
+  for (const file of ['tsconfig.json', 'tsconfig.build.json']) await rm(join(root, file))
+  const folder = join(root, 'dist/bundle')
+  await mkdir(folder)
+  await writeFile(join(folder, 'cli.cjs'), bundleSource('a1', 'first'))
+  await writeFile(join(folder, 'cli.cjs.lines'), `${JSON.stringify(['../../src/main/cli.ts', '../../node_modules/a/b.js'])}\n\n0 1,20 0 7\n`)
+  const broken = await launch(root, 'keys', 'fail')
+  t.match(broken, { code: 1, out: 'first true keys fail\n' })
+  t.match(broken.err, 'Error: broken\n    at ')
+  t.match(broken.err, `${join(root, 'src/main/cli.ts')}:7`)
+
+  const cached = async () => await readdir(join(folder, 'cli.cjs.cache')).catch(() => [])
+  // A process that lives long enough for its compiled code to be stored.
+  const serve = async () => {
+    const { child, outcome } = start(root, 'start')
+    if (child.stdout !== null) await once(child.stdout, 'data')
+    return { child, outcome }
+  }
+  t.same(await cached(), [], 'a command that ends at once stores nothing')
+  await writeFile(join(folder, 'cli.cjs'), bundleSource('b2', 'second').replace('exports.main', 'setInterval(() => {}, 60_000); exports.main'))
+  const first = await serve()
+  while ((await cached()).length === 0) await sleep(20)
+  first.child.kill('SIGKILL')
+  await first.outcome
+  t.match(await cached(), [/^start-[\da-f]+-b2$/])
+  t.match((await launch(root, 'start', 'fail')).out, 'second true start fail\n', 'it runs with that code')
+
+  await writeFile(join(folder, 'cli.cjs.cache', (await cached())[0] ?? ''), 'no code')
+  t.match((await launch(root, 'start', 'fail')).out, 'second true start fail\n', 'and without it if that is damaged')
+  await writeFile(join(folder, 'cli.cjs'), bundleSource('c3', 'third').replace('exports.main', 'setInterval(() => {}, 60_000); exports.main'))
+  t.match((await launch(root, 'start', 'fail')).out, 'third true start fail\n', 'never with that of another build')
 })
 
 t.test('npm decides which packages are missing, and development tools are needed only for building', async t => {

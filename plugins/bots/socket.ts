@@ -124,7 +124,7 @@ interface Watched {
   readonly view: BotJob
 }
 
-const config = { access: { scope: 'jobs:read', bucket: 'status', ticket: true } } as const
+const config = { access: { scope: 'jobs:read', bucket: 'status', ticket: true }, noHead: true } as const
 const answers = {
   101: Type.Null({ description: 'The socket is open.' }),
   426: Type.Null({ description: 'This is for WebSocket only.' })
@@ -146,7 +146,6 @@ const socketRoutes: FastifyPluginAsync = async app => {
     method: 'GET',
     url: '/ws/jobs/:job_id',
     config,
-    exposeHeadRoute: false,
     schema: {
       operationId: 'studio_job_socket',
       tags: ['Studio'],
@@ -168,7 +167,6 @@ const socketRoutes: FastifyPluginAsync = async app => {
     method: 'GET',
     url: '/ws/users/:user_id',
     config,
-    exposeHeadRoute: false,
     schema: {
       operationId: 'studio_user_socket',
       tags: ['Studio'],

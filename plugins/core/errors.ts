@@ -9,6 +9,7 @@ import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { machineFaultOf, storageError } from '../../src/media/storage.ts'
 import { redisProblemOf, type RedisProblem } from '../../src/redis/errors.ts'
 import { hasHungUp } from './held-requests.ts'
+import { methodOf } from './request-log.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -191,7 +192,7 @@ export default fp(async app => {
     await send(toServiceError(error), request, reply)
   })
   app.setNotFoundHandler(async (request, reply) => {
-    await send(new ServiceError('route_not_found', `There is no ${request.method} ${request.url.split('?')[0]} here.`),
+    await send(new ServiceError('route_not_found', `There is no ${methodOf(request)} ${request.url.split('?')[0]} here.`),
       request, reply)
   })
 }, { name: 'errors' })

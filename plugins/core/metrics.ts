@@ -2,6 +2,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { errorResponses } from '../../schemas/error.ts'
 import { metricsContentType, type Metrics } from '../../src/telemetry/metrics.ts'
+import { methodOf } from './request-log.ts'
 
 export interface MetricsOptions {
   /** Of this process's own work. */
@@ -14,7 +15,7 @@ export interface MetricsOptions {
 const metricsPlugin: FastifyPluginAsync<MetricsOptions> = async (app, { metrics, others }) => {
   app.addHook('onResponse', async (request, reply) => {
     metrics.requestAnswered({
-      method: request.method,
+      method: methodOf(request),
       route: request.routeOptions.url ?? '(none)',
       status: reply.statusCode,
       took: reply.elapsedTime

@@ -8,6 +8,7 @@ import { ServiceError } from '../../src/lib/errors.ts'
 import { isOutputName, outputFormats } from '../../src/media/output-formats.ts'
 import type { MediaStore, OpenOutput } from '../../src/media/store.ts'
 import type { ImageUrls } from '../../src/webhooks/event-body.ts'
+import { methodOf } from './request-log.ts'
 import { isUnchanged, requestedPart, versionOf } from './send-image.ts'
 
 export interface OutputsOptions {
@@ -105,7 +106,7 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
     }
     await image.close()
     // Fastify takes the length of a HEAD answer from its payload, but not from a stream.
-    return await reply.send(request.method === 'HEAD' ? Readable.from([]) : undefined)
+    return await reply.send(methodOf(request) === 'HEAD' ? Readable.from([]) : undefined)
   }
 }
 
@@ -119,11 +120,12 @@ interface Answer {
 }
 
 /** The answer to a request for an image; `outside` if nothing of the requested part exists. */
-function answerTo ({ headers, method }: FastifyRequest, image: OpenOutput): Answer | 'outside' {
+function answerTo (request: FastifyRequest, image: OpenOutput): Answer | 'outside' {
+  const { headers } = request
   const version = versionOf(image)
   if (isUnchanged(headers, version)) return { code: 304, headers: {}, part: null }
   const full = { 'content-type': image.mime, 'content-length': image.bytes }
-  if (method === 'HEAD') return { code: 200, headers: full, part: null }
+  if (methodOf(request) === 'HEAD') return { code: 200, headers: full, part: null }
   const part = requestedPart(headers, image.bytes, version)
   if (part === 'whole') return { code: 200, headers: full, part: { start: 0, end: image.bytes - 1 } }
   if (part === 'outside') return part

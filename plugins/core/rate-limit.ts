@@ -27,7 +27,7 @@ const rateLimit: FastifyPluginAsync<RateLimitOptions> = async (app, { limiter })
     try {
       return await limiter.take(keyId, bucketOf(request), ratePerMinute)
     } catch (error) {
-      if (request.method !== 'GET' && request.method !== 'HEAD') throw error
+      if (request.method !== 'GET') throw error
       request.log.debug({ err: error }, 'rate limit not counted')
       return null
     }

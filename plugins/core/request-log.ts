@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { type OpenSpan, type Tracing, withinRequest } from '../../src/telemetry/tracing.ts'
@@ -7,17 +8,34 @@ import { hasHungUp, wasBrokenOff } from './held-requests.ts'
 /** Ids of requests, in the log, in the header X-Request-Id and in every error. */
 export const newRequestId = (): string => randomUUID()
 
+const headRequests = new WeakSet<IncomingMessage>()
+
+/**
+ * Takes HEAD for GET, as Fastify's `rewriteUrl`: Node omits the body of an answer to a request that began as HEAD.
+ * Routes for HEAD alone would nearly double the routes, whose registration is a large part of a start.
+ */
+export function takeHeadAsGet (raw: IncomingMessage): string {
+  if (raw.method === 'HEAD') {
+    raw.method = 'GET'
+    headRequests.add(raw)
+  }
+  return raw.url ?? ''
+}
+
+/** The method that the client sent. */
+export const methodOf = ({ raw, method }: FastifyRequest): string => headRequests.has(raw) ? 'HEAD' : method
+
 /** Frequent requests of balancers and pages; they are logged only if they fail. */
 const quiet = new Set(['/health', '/ready', '/status', '/metrics'])
 
 /** One line for each request after its answer or its client's disconnect, with the principal. */
 export default fp(async app => {
   function logRequest (request: FastifyRequest, reply: FastifyReply, sentence: string): void {
-    const { method, routeOptions, url } = request
+    const { routeOptions, url } = request
     const isFault = reply.statusCode >= 500 && !hasHungUp(request)
     const weight = isFault ? 'warn' : quiet.has(routeOptions.url ?? '') ? 'debug' : 'info'
     request.log[weight]({
-      method,
+      method: methodOf(request),
       // The query can be private.
       path: url.split('?')[0],
       status: reply.statusCode,
@@ -36,12 +54,20 @@ export default fp(async app => {
     })
   })
   app.addHook('onResponse', async (request, reply) => { logRequest(request, reply, 'request') })
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.routeOptions.config.noHead === true && methodOf(request) === 'HEAD') reply.callNotFound()
+  })
 }, { name: 'request-log' })
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** Null while there is no tracing. */
     span: OpenSpan | null
+  }
+
+  interface FastifyContextConfig {
+    /** A stream or a socket, which HEAD does not have. */
+    noHead?: true
   }
 }
 
@@ -54,7 +80,9 @@ export const requestContext = fp<{ readonly tracing: Tracing }>(async (app, { tr
     withinRequest({ requestId: request.id, traceparent: request.span?.traceparent ?? null }, done)
   })
 
-  function beginSpan ({ id, method, url, headers, routeOptions }: FastifyRequest): OpenSpan {
+  function beginSpan (request: FastifyRequest): OpenSpan {
+    const { id, url, headers, routeOptions } = request
+    const method = methodOf(request)
     const { traceparent } = headers
     const route = routeOptions.url ?? '(none)'
     return tracing.begin(`${method} ${route}`, {

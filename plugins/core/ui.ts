@@ -43,10 +43,7 @@ const ui: FastifyPluginAsync = async app => {
 
   await app.register(fastifyStatic, {
     root: folder,
-    prefix: '/ui/',
-    // A route for each file, so that nothing else can be requested.
-    wildcard: false,
-    globIgnore: ['index.html', '**/*.gz'],
+    serve: false,
     index: false,
     preCompressed: true,
     acceptRanges: false,
@@ -55,11 +52,11 @@ const ui: FastifyPluginAsync = async app => {
     lastModified: false,
     setHeaders
   })
-  app.route({
-    method: ['GET', 'HEAD'],
-    url: '/',
-    schema: { hide: true },
-    handler: async (_request, reply) => reply.sendFile('index.html')
+  app.get('/', { schema: { hide: true } }, async (_request, reply) => reply.sendFile('index.html'))
+  app.get<{ Params: { '*': string } }>('/ui/*', { schema: { hide: true } }, async ({ params }, reply) => {
+    const name = params['*']
+    const isServed = Object.hasOwn(hashes, name) && name !== 'index.html'
+    return isServed ? reply.sendFile(name) : reply.callNotFound()
   })
 
   /** @param path of the file that is sent */

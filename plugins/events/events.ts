@@ -98,8 +98,7 @@ const events: FastifyPluginAsyncTypebox = async app => {
   const { eventBus, connections, tickets, registry, eventViews: views, previews } = app
 
   app.get('/api/v1/events', {
-    config: { access: { scope: 'jobs:read', bucket: 'status', ticket: true } },
-    exposeHeadRoute: false,
+    config: { access: { scope: 'jobs:read', bucket: 'status', ticket: true }, noHead: true },
     schema: {
       operationId: 'listen',
       tags: ['Events'],
@@ -152,8 +151,7 @@ export const jobEvents: FastifyPluginAsyncTypebox = async app => {
 
   for (const { base, name } of jobBases) {
     app.get(`${base}/:jobId/events`, {
-      config: { access: { scope: 'jobs:read', bucket: 'status', ticket: true } },
-      exposeHeadRoute: false,
+      config: { access: { scope: 'jobs:read', bucket: 'status', ticket: true }, noHead: true },
       schema: {
         operationId: `listen_to_job_${name}`,
         tags: ['Events'],
@@ -199,8 +197,7 @@ export const preview: FastifyPluginAsyncTypebox = async app => {
 
   for (const { base, name } of jobBases) {
     app.get(`${base}/:jobId/preview`, {
-      config: { access: { scope: 'jobs:read', bucket: 'status' } },
-      exposeHeadRoute: false,
+      config: { access: { scope: 'jobs:read', bucket: 'status' }, noHead: true },
       schema: {
         operationId: `get_preview_${name}`,
         tags: ['Events'],

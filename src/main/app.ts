@@ -3,7 +3,7 @@ import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } 
 import api from '../../plugins/api/index.ts'
 import { answerClientError, answerFrameworkError } from '../../plugins/core/errors.ts'
 import core from '../../plugins/core/index.ts'
-import { newRequestId } from '../../plugins/core/request-log.ts'
+import { newRequestId, takeHeadAsGet } from '../../plugins/core/request-log.ts'
 import { schemaController } from '../../plugins/core/validation.ts'
 import events from '../../plugins/events/index.ts'
 import sdapi from '../../plugins/sdapi/index.ts'
@@ -24,6 +24,8 @@ export async function createApp ({ logger, ...options }: AppOptions): Promise<Fa
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
     genReqId: newRequestId,
     schemaController,
+    rewriteUrl: takeHeadAsGet,
+    exposeHeadRoutes: false,
     frameworkErrors: answerFrameworkError,
     clientErrorHandler: answerClientError,
     bodyLimit: bodyLimitMib(config) * 1024 * 1024,

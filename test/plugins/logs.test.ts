@@ -55,6 +55,26 @@ t.test('every line about a job has its id and that of its request, from the subm
   t.match(lines.find(isLeft), { method: 'GET', status: 200, caller: 'local' }, 'who listens has a line in the end, too')
 })
 
+t.test('HEAD gets the headers of GET, and is logged as HEAD', async t => {
+  const { lines, logger } = listeningLogger()
+  const service = await startService(t, { logger })
+  for (const path of ['/api/v1/servers', '/openapi.json', '/', '/ui/app.js', '/sdapi/v1/samplers', '/nowhere']) {
+    const [get, head] = [await fetch(service.url + path), await fetch(service.url + path, { method: 'HEAD' })]
+    t.equal(head.status, get.status, path)
+    for (const name of ['content-type', 'etag', 'cache-control']) t.equal(head.headers.get(name), get.headers.get(name), path)
+    const length = (await get.arrayBuffer()).byteLength
+    // The error of an unknown path names the method.
+    if (get.ok && !get.headers.has('content-encoding')) t.equal(head.headers.get('content-length'), String(length), path)
+    t.equal((await head.arrayBuffer()).byteLength, 0, path)
+  }
+  t.match(lines.find(({ path, method }) => path === '/openapi.json' && method === 'HEAD'), { status: 200 })
+  t.match(lines.find(({ path, method }) => path === '/nowhere' && method === 'HEAD'), { status: 404 })
+  t.equal((await fetch(`${service.url}/api/v1/events`, { method: 'HEAD' })).status, 404, 'a stream has no headers alone')
+  t.equal((await fetch(`${service.url}/ui/index.html`)).status, 404)
+  t.equal((await fetch(`${service.url}/ui/app.js.gz`)).status, 404, 'only files of the build are served')
+  t.equal((await fetch(`${service.url}/sdapi/v1/txt2img`, { method: 'HEAD' })).status, 405)
+})
+
 t.test('no line contains a secret, in whatever request, error or careless call', async t => {
   const { lines, logger } = listeningLogger()
   const service = await startService(t, { logger, settings: { AUTH_TOKEN: 'auth-token-of-the-test' } })

@@ -1,0 +1,151 @@
+import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { PerformanceObserver } from 'node:perf_hooks'
+import { pathToFileURL } from 'node:url'
+import v8 from 'node:v8'
+import vm from 'node:vm'
+
+/**
+ * Runs the bundled command line, which is one script. Compiling it takes a third of a start, so the compiled code is
+ * kept beside it: that of a start contains all functions that a start runs. Node has such a cache of its own from
+ * version 22.1 on, but not for Node 20.
+ */
+
+/** Commands whose processes live on; each runs other functions. */
+const services = new Set(['start', 'api', 'worker'])
+/** Time after the start at which it has looked at its servers, in milliseconds. */
+export const settledAfter = 2000
+/** Size from which V8's young generation grows at most once more, in bytes; it would grow to 32 MiB. */
+const youngGeneration = 4 * 1024 * 1024
+
+/**
+ * @param {string} path of the script, an expression of a function with the parameters of a CommonJS module
+ * @param {string | undefined} command of the command line
+ * @returns what the script exports, and a function for the time after the start, which stores the compiled code unless
+ * it is stored already, and collects the garbage of the start
+ */
+export function loadProgram (path, command) {
+  setGrowth(1)
+  // Only ASCII: as Latin-1, Node keeps it outside of the heap.
+  const source = readFileSync(path, 'latin1')
+  const kind = services.has(command) ? command : 'start'
+  const store = cacheOf(path, source, kind)
+  const known = store.read()
+  const script = new vm.Script(source, {
+    filename: path, cachedData: known, importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER
+  })
+  const isKnown = known !== undefined && script.cachedDataRejected === false
+  mapStackTraces(path)
+  const module = { exports: {} }
+  const folder = dirname(path)
+  const dist = pathToFileURL(join(folder, '..')).href + '/'
+  script.runInThisContext()(module.exports, createRequire(path), module, path, folder, dist)
+  const stopGrowth = boundYoungGeneration()
+  return {
+    exports: module.exports,
+    settle () {
+      stopGrowth()
+      if (!isKnown && services.has(command)) store.write(script.createCachedData())
+      collectGarbage()
+    }
+  }
+}
+
+/** The garbage of the start, which would stay for hours: an idle service allocates too little for V8 to look for it. */
+function collectGarbage () {
+  v8.setFlagsFromString('--expose-gc')
+  v8.setFlagsFromString('--compact-on-every-full-gc')
+  vm.runInNewContext('gc')()
+  v8.setFlagsFromString('--no-compact-on-every-full-gc')
+}
+
+/** V8 doubles its young generation until it holds 32 MiB, and reads its limit only from the command line. */
+function setGrowth (factor) {
+  v8.setFlagsFromString(`--semi-space-growth-factor=${factor}`)
+}
+
+/** Lets the young generation grow to its limit. V8's options are as before in the end, since stored code fits these. */
+function boundYoungGeneration () {
+  const sizeNow = () => v8.getHeapSpaceStatistics().find(space => space.space_name === 'new_space')?.space_size ?? 0
+  const observer = new PerformanceObserver(() => { if (sizeNow() >= youngGeneration) stop() })
+  function stop () {
+    observer.disconnect()
+    setGrowth(1)
+  }
+  observer.observe({ entryTypes: ['gc'] })
+  setGrowth(2)
+  return stop
+}
+
+/** The file with the compiled code, which fits one version of V8, its options and the processor. */
+function cacheOf (path, source, kind) {
+  const folder = `${path}.cache`
+  // The build begins the script with its hash; V8 itself compares only the length.
+  const hash = source.slice('/*'.length, source.indexOf('*/'))
+  const name = `${kind}-${v8.cachedDataVersionTag().toString(16)}-${hash}`
+  return {
+    read () {
+      try {
+        return readFileSync(join(folder, name))
+      } catch {
+        return undefined
+      }
+    },
+    write (data) {
+      try {
+        mkdirSync(folder, { recursive: true })
+        // Only one of several processes that start now leaves its file; none reads half a file.
+        const draft = join(folder, `.${name}-${process.pid}`)
+        writeFileSync(draft, data)
+        renameSync(draft, join(folder, name))
+        for (const other of readdirSync(folder)) {
+          if (!other.endsWith(`-${hash}`)) rmSync(join(folder, other), { force: true })
+        }
+      } catch {
+        // A folder that this user cannot write to: the next start compiles again.
+      }
+    }
+  }
+}
+
+/** Lines of stack traces are those of the sources. The places are read when the first trace needs them. */
+function mapStackTraces (path) {
+  let placeOf
+  Error.prepareStackTrace = (error, sites) => {
+    const lines = sites.map(site => {
+      const text = String(site)
+      if (site.getFileName() !== path) return text
+      placeOf ??= readPlaces(path)
+      const [line, column] = [site.getLineNumber(), site.getColumnNumber()]
+      const place = placeOf(line, column)
+      return place === undefined ? text : text.replace(`${path}:${line}:${column}`, place)
+    })
+    return [titleOf(error), ...lines.map(line => `    at ${line}`)].join('\n')
+  }
+}
+
+/** Written by `placesOf` of src/bundle.mjs. */
+function readPlaces (path) {
+  let lines
+  try {
+    lines = readFileSync(`${path}.lines`, 'latin1').split('\n')
+  } catch {
+    return () => undefined
+  }
+  const sources = JSON.parse(lines[0])
+  return (line, column) => {
+    const places = (lines[line] ?? '').split(',').map(place => place.split(' '))
+    const [, source, original] = places.findLast(([begin]) => Number(begin) < column) ?? []
+    if (source === undefined) return undefined
+    return [join(dirname(path), sources[source]), ...original === undefined ? [] : [original]].join(':')
+  }
+}
+
+function titleOf (error) {
+  try {
+    return Error.prototype.toString.call(error)
+  } catch {
+    return 'Error'
+  }
+}
