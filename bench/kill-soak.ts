@@ -8,14 +8,16 @@ import { createRandom } from '../src/simulator/random.ts'
 import { startSimulator, type Fault } from '../src/simulator/simulator.ts'
 import { createCaller } from './environment/caller.ts'
 import { findProblems, readEvents, readJobs, type StreamEvent } from '../test/support/consistency.ts'
-import { closeEverything, withEnvironment, type Environment } from './environment/environment.ts'
+import { closeEverything, pidOfRedis, withEnvironment, type Environment } from './environment/environment.ts'
 import { launchService, startService, type ServiceProcess } from './environment/service.ts'
+import { soakFleet } from './fleet-soak.ts'
 import { median } from './statistics.ts'
 
 /**
  * Kills worker processes at random times while jobs come in, and Redis in between, stops Redis and thaws it, fills the
  * disk and lets proxies time out, then counts the states of the jobs: `node bench/kill-soak.mjs [kills of workers]
- * [seed]` or `node bench/kill-soak.mjs --minutes 10 [--seed 7]`.
+ * [seed]` or `node bench/kill-soak.mjs --minutes 10 [--seed 7]`. With `--fleet` it does so with several servers; see
+ * `fleet-soak.ts`.
  */
 
 /** Pauses between two kills are up to this long, in milliseconds. */
@@ -37,6 +39,9 @@ const troubles: readonly Fault[] = [
   { kind: 'crash-mid', probability: 0.02, refuseMilliseconds: 300, sticky: true }
 ]
 
+/** How long the soak of a fleet takes unless `--minutes` says otherwise. */
+const fleetMinutes = 5
+
 interface Kill {
   readonly what: 'serving worker' | 'standing-by worker' | 'Redis' | 'Redis frozen' | 'full disk'
   /** It happened between these, in milliseconds since the epoch. */
@@ -49,7 +54,9 @@ export async function main (words: readonly string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args: [...words],
     allowPositionals: true,
-    options: { minutes: { type: 'string' }, seed: { type: 'string' } }
+    options: {
+      minutes: { type: 'string' }, seed: { type: 'string' }, fleet: { type: 'boolean' }, logs: { type: 'string' }
+    }
   })
   const [killCount = '60', seed = '7'] = positionals
   const endsAt = values.minutes === undefined ? Infinity : performance.now() + Number(values.minutes) * 60_000
@@ -58,6 +65,12 @@ export async function main (words: readonly string[]): Promise<number> {
     process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })
   }
   const random = createRandom(Number(values.seed ?? seed))
+  process.stdout.write(`seed ${values.seed ?? seed}\n`)
+  if (values.fleet === true) {
+    const fleetEndsAt = Number.isFinite(endsAt) ? endsAt : performance.now() + fleetMinutes * 60_000
+    return await withEnvironment(async environment =>
+      await soakFleet(environment, { endsAt: fleetEndsAt, random, logs: values.logs ?? null }))
+  }
   return await withEnvironment(async environment => await soak(environment, { kills, endsAt }, random))
 }
 
@@ -190,14 +203,6 @@ async function withoutRoom ({ folder }: Environment, work: () => Promise<void>):
     await rm(outputs)
     await rename(`${outputs}.away`, outputs)
   })
-}
-
-async function pidOfRedis ({ redis }: Environment): Promise<number> {
-  for (;;) {
-    const [, pid] = /process_id:(\d+)/.exec(await redis.info('server').catch(() => '')) ?? []
-    if (pid !== undefined) return Number(pid)
-    await sleep(20)
-  }
 }
 
 /** Whether the process was the last to begin a generation. */

@@ -121,7 +121,7 @@ async function soak (environment: Environment, killCount: number, random: () => 
 }
 
 /** Takes most events, and fails at some before or after it has noted them. */
-async function startReceiver (environment: Environment, webhook: Webhook, random: () => number) {
+export async function startReceiver (environment: Environment, webhook: Webhook, random: () => number) {
   const received = new Map<string, Received>()
   let forged = 0
   const server = createServer((request, response) => {

@@ -7,6 +7,7 @@ export interface Caller {
   post (path: string, body?: unknown): Promise<unknown>
   put (path: string, body: unknown): Promise<unknown>
   patch (path: string, body: unknown): Promise<unknown>
+  delete (path: string): Promise<unknown>
   close (): Promise<void>
 }
 
@@ -14,7 +15,7 @@ export interface Caller {
 export function createCaller (url: string, credentials: Readonly<Record<string, string>> = {}): Caller {
   const pool = new Pool(url, { connections: 64 })
 
-  async function call (method: 'GET' | 'POST' | 'PUT' | 'PATCH', path: string, body?: unknown): Promise<unknown> {
+  async function call (method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
     const answer = await pool.request({
       method,
       path,
@@ -35,6 +36,7 @@ export function createCaller (url: string, credentials: Readonly<Record<string, 
     post: (path, body) => call('POST', path, body),
     put: (path, body) => call('PUT', path, body),
     patch: (path, body) => call('PATCH', path, body),
+    delete: path => call('DELETE', path),
     close: () => pool.destroy()
   }
 }

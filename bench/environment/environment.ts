@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { pino } from 'pino'
 import { startEmbeddedRedis } from '../../src/redis/private/embedded.ts'
@@ -45,4 +46,13 @@ export async function withEnvironment<Outcome> (
 /** Ends all running parts when the bench is interrupted. */
 export async function closeEverything (): Promise<void> {
   await Promise.all([...open].map(clear => clear()))
+}
+
+/** The process of its Redis, to kill or freeze it. */
+export async function pidOfRedis ({ redis }: Environment): Promise<number> {
+  for (;;) {
+    const [, pid] = /process_id:(\d+)/.exec(await redis.info('server').catch(() => '')) ?? []
+    if (pid !== undefined) return Number(pid)
+    await sleep(20)
+  }
 }

@@ -1,0 +1,168 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Job } from '../src/jobs/job.ts'
+import type { Keys } from '../src/lib/keys.ts'
+import type { GenerationRecord, Simulator } from '../src/simulator/simulator.ts'
+import { findProblems, readJobs, type StreamEvent } from '../test/support/consistency.ts'
+import { findEntryProblems } from '../test/support/pool-consistency.ts'
+import type { Environment } from './environment/environment.ts'
+
+/** One process of the service. */
+export interface Life {
+  readonly readLog: () => Promise<string>
+  /** When it was killed or stopped, in milliseconds since the epoch; null if it lives. */
+  killedAt: number | null
+}
+
+export interface FleetTraces {
+  readonly environment: Environment
+  readonly keys: Keys
+  readonly accepted: readonly string[]
+  /** How often each job was possibly retried by a client. */
+  readonly retries: ReadonlyMap<string, number>
+  readonly lives: readonly Life[]
+  readonly simulators: ReadonlyMap<string, Simulator>
+  /** All since the beginning. */
+  readonly events: readonly StreamEvent[]
+  /** The types of events that the receiver of the webhooks got, by job. */
+  readonly received: ReadonlyMap<string, { readonly types: ReadonlySet<string> }>
+  /** For how long BullMQ can take to tidy up what dead workers held, in milliseconds. */
+  readonly patience: number
+}
+
+export interface Verdict {
+  readonly lines: readonly string[]
+  readonly ok: boolean
+}
+
+interface Generation extends Readonly<GenerationRecord> { readonly server: string }
+
+/** Generations that the jobs can take if nothing dies: the default of JOB_ATTEMPTS. */
+const attempts = 3
+
+/** Compares what jobs, servers, queues and receivers say about each other. */
+export async function judgeFleet (traces: FleetTraces): Promise<Verdict> {
+  const { environment: { redis, folder }, keys, accepted, retries, events, received, lives } = traces
+  const look = { look: redis, keys }
+  const jobs = await readJobs(look)
+  const all = [...traces.simulators].flatMap(([server, simulator]) =>
+    simulator.state().generations.map((one): Generation => ({ ...one, server })))
+  const generations = new Map<string, Generation[]>()
+  for (const one of all.toSorted((before, after) => before.startedAt - after.startedAt)) {
+    const { taskId } = one
+    if (taskId !== null) generations.set(taskId, [...generations.get(taskId) ?? [], one])
+  }
+  const lost = [...jobs.values()].filter(({ id, status }) => received.get(id)?.types.has(`job.${status}`) !== true)
+    .map(({ id, status }) => `${id} is ${status}, and no webhook said so`)
+  const doubled = [...jobs.values()].filter(({ id }) => toTheEnd(generations.get(id)).length > 1)
+  const unexplained = doubled.flatMap(job => findUnexplained(job, generations.get(job.id) ?? [], retries.get(job.id) ?? 0))
+  const tooOften = [...jobs.values()].flatMap(job => {
+    const sent = generations.get(job.id)?.length ?? 0
+    const bound = (attempts + job.deaths) * (1 + (retries.get(job.id) ?? 0)) + job.attempts.length
+    const isTooOften = job.sends > attempts + job.deaths || sent > bound
+    return isTooOften ? [`${job.id} was sent ${sent} times, its record says ${job.sends}`] : []
+  })
+  const problems = [
+    ...await findProblems(accepted, { ...look, dataDirectory: folder, events }),
+    ...await findEntryProblems(look),
+    ...await findLeftEntries(traces),
+    ...await findStolen(lives),
+    ...await findOwnFaults(lives),
+    ...lost,
+    ...unexplained,
+    ...tooOften
+  ]
+  const count = (status: string) => [...jobs.values()].filter(job => job.status === status).length
+  const reasons = new Map<string, number>()
+  for (const { error } of [...jobs.values()].flatMap(job => job.attempts)) {
+    reasons.set(error.code, (reasons.get(error.code) ?? 0) + 1)
+  }
+  const failures = [...jobs.values()].flatMap(({ error }) => error === null ? [] : [error.code])
+  return {
+    ok: problems.length === 0,
+    lines: [
+      `jobs accepted: ${accepted.length}; in Redis: ${jobs.size}; completed: ${count('completed')}, cancelled: ` +
+        `${count('cancelled')}, failed: ${count('failed')} (${[...new Set(failures)].join(', ')})`,
+      `generations: ${all.length}; jobs generated to the end more than once: ${doubled.length}, of which without a reason in ` +
+        `the record: ${unexplained.length}`,
+      `generations that failed: ${[...reasons].map(([code, times]) => `${code} ${times}`).join(', ')}`,
+      `most generations at one server at once: ${Math.max(...[...traces.simulators.values()].map(one => one.state().maxInFlight))}`,
+      `lost, ended twice or inconsistent: ${problems.length}`,
+      ...problems
+    ]
+  }
+}
+
+const toTheEnd = (generations: readonly Generation[] = []) =>
+  generations.filter(({ outcome, interrupted }) => outcome === 'done' && !interrupted)
+
+/**
+ * A job that was generated to the end again although nothing in its record says that the former generation failed.
+ * Each failed generation is an attempt of the record, and a retry by a client begins again.
+ */
+function findUnexplained (job: Job, generations: readonly Generation[], retries: number): string[] {
+  const ended = toTheEnd(generations)
+  const slack = 2000
+  const explained = ended.slice(0, -1).filter(({ server, startedAt }) => job.attempts.some(attempt =>
+    attempt.server === server && attempt.startedAt - slack < startedAt && attempt.endedAt + slack > startedAt))
+  if (ended.length - 1 - explained.length <= retries) return []
+  const story = generations.map(one =>
+    `${one.server} ${new Date(one.startedAt).toISOString()} ${one.outcome}${one.interrupted ? ' interrupted' : ''}`)
+  const failed = job.attempts.map(attempt => `${attempt.server} run ${attempt.run} ${attempt.error.code}`)
+  return [`${job.id}, ${job.status}, was generated to the end ${ended.length} times: ${story.join('; ')}; attempts: ${failed.join('; ')}`]
+}
+
+/** Entries of the queues that no worker will ever tidy up. */
+async function findLeftEntries ({ environment: { redis }, keys, patience }: FleetTraces): Promise<string[]> {
+  const left = async () => {
+    const names: string[] = []
+    for (const state of ['active', 'wait', 'delayed', 'prioritized']) {
+      for await (const page of redis.scanStream({ match: keys.key('bull', '*', state), count: 1000 })) {
+        for (const key of page as string[]) if (/bull:(waiting|generation-[^:]*):/.test(key)) names.push(key)
+      }
+    }
+    return names
+  }
+  for (const end = performance.now() + patience; performance.now() < end; await sleep(500)) {
+    if ((await left()).length === 0) return []
+  }
+  return (await left()).map(name => `${name} has entries although no job waits`)
+}
+
+interface Line {
+  readonly time: number | string
+  readonly msg: string
+  readonly job?: string
+  readonly server?: string
+  readonly level?: number | string
+}
+
+async function readLines (life: Life): Promise<Array<Line & { readonly at: number }>> {
+  return (await life.readLog()).split('\n').flatMap(text => {
+    if (!text.startsWith('{')) return []
+    const line = JSON.parse(text) as Line
+    return [{ ...line, at: new Date(line.time).getTime() }]
+  })
+}
+
+/** Jobs that a process took for those of a dead worker although that process lived and had not lost its lease. */
+async function findStolen (lives: readonly Life[]): Promise<string[]> {
+  const logs = await Promise.all(lives.map(async life => ({ life, lines: await readLines(life).catch(() => []) })))
+  return logs.flatMap(({ lines, life: taker }) => lines.filter(({ msg }) => msg.startsWith('its worker is gone')).flatMap(taken => {
+    const starts = logs.flatMap(({ life, lines: own }) => own
+      .filter(({ msg, job, at }) => msg === 'generation started' && job === taken.job && at <= taken.at)
+      .map(start => ({ life, start, own })))
+    const last = starts.toSorted((one, other) => other.start.at - one.start.at)[0]
+    if (last === undefined || last.life === taker) return []
+    const leftIt = last.own.some(({ msg, server, at }) =>
+      at >= last.start.at && at <= taken.at && server === taken.server && msg.startsWith('another process serves this server'))
+    const died = last.life.killedAt !== null && last.life.killedAt <= taken.at
+    return leftIt || died ? [] : [`${taken.job ?? ''} was taken from a worker that lived, on ${taken.server ?? ''} at ${taken.at}`]
+  }))
+}
+
+/** Sentences of a process about faults of its own. */
+async function findOwnFaults (lives: readonly Life[]): Promise<string[]> {
+  const bad = /UnhandledPromiseRejection|the process has to end|FATAL ERROR|heap out of memory|ERR_ASSERTION|TypeError/
+  const logs = await Promise.all(lives.map(async ({ readLog }) => await readLog().catch(() => '')))
+  return logs.flatMap(text => text.split('\n').filter(line => bad.test(line)).map(line => line.slice(0, 300)))
+}
