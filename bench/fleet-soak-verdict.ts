@@ -54,7 +54,9 @@ export async function judgeFleet (traces: FleetTraces): Promise<Verdict> {
   const lost = [...jobs.values()].filter(({ id, status }) => received.get(id)?.types.has(`job.${status}`) !== true)
     .map(({ id, status }) => `${id} is ${status}, and no webhook said so`)
   const doubled = [...jobs.values()].filter(({ id }) => toTheEnd(generations.get(id)).length > 1)
-  const unexplained = doubled.flatMap(job => findUnexplained(job, generations.get(job.id) ?? [], retries.get(job.id) ?? 0))
+  const stops = await findStops(lives)
+  const unexplained = doubled.flatMap(job =>
+    findUnexplained(job, generations.get(job.id) ?? [], retries.get(job.id) ?? 0, stops.get(job.id) ?? []))
   const tooOften = [...jobs.values()].flatMap(job => {
     const sent = generations.get(job.id)?.length ?? 0
     const bound = (attempts + job.deaths) * (1 + (retries.get(job.id) ?? 0)) + job.attempts.length
@@ -82,8 +84,8 @@ export async function judgeFleet (traces: FleetTraces): Promise<Verdict> {
     lines: [
       `jobs accepted: ${accepted.length}; in Redis: ${jobs.size}; completed: ${count('completed')}, cancelled: ` +
         `${count('cancelled')}, failed: ${count('failed')} (${[...new Set(failures)].join(', ')})`,
-      `generations: ${all.length}; jobs generated to the end more than once: ${doubled.length}, of which without a reason in ` +
-        `the record: ${unexplained.length}`,
+      `generations: ${all.length}; jobs generated to the end more than once: ${doubled.length}, of which without a ` +
+        `reason: ${unexplained.length}`,
       `generations that failed: ${[...reasons].map(([code, times]) => `${code} ${times}`).join(', ')}`,
       `most generations at one server at once: ${Math.max(...[...traces.simulators.values()].map(one => one.state().maxInFlight))}`,
       `lost, ended twice or inconsistent: ${problems.length}`,
@@ -95,15 +97,23 @@ export async function judgeFleet (traces: FleetTraces): Promise<Verdict> {
 const toTheEnd = (generations: readonly Generation[] = []) =>
   generations.filter(({ outcome, interrupted }) => outcome === 'done' && !interrupted)
 
+/** By how much the clocks of a server and of the service differ, and how long an answer is on its way; in ms. */
+const slack = 1000
+
 /**
- * A job that was generated to the end again although nothing in its record says that the former generation failed.
- * Each failed generation is an attempt of the record, and a retry by a client begins again.
+ * A job that was generated to the end again although nothing says that the former generation failed. Each failed
+ * generation is an attempt of the record, a retry by a client begins again, and a worker that stops in order, or whose
+ * server is taken away, gives its jobs back.
+ * @param stops when a worker stopped a generation of the job in order
  */
-function findUnexplained (job: Job, generations: readonly Generation[], retries: number): string[] {
+function findUnexplained (
+  job: Job, generations: readonly Generation[], retries: number, stops: readonly number[]
+): string[] {
   const ended = toTheEnd(generations)
-  const slack = 2000
-  const explained = ended.slice(0, -1).filter(({ server, startedAt }) => job.attempts.some(attempt =>
-    attempt.server === server && attempt.startedAt - slack < startedAt && attempt.endedAt + slack > startedAt))
+  const explained = ended.slice(0, -1).filter(({ server, startedAt, finishedAt }) =>
+    job.attempts.some(attempt =>
+      attempt.server === server && attempt.startedAt - slack < startedAt && attempt.endedAt + slack > startedAt) ||
+    stops.some(stop => stop > startedAt && stop < (finishedAt ?? Infinity) + slack))
   if (ended.length - 1 - explained.length <= retries) return []
   const story = generations.map(one =>
     `${one.server} ${new Date(one.startedAt).toISOString()} ${one.outcome}${one.interrupted ? ' interrupted' : ''}`)
@@ -129,19 +139,30 @@ async function findLeftEntries ({ environment: { redis }, keys, patience }: Flee
 }
 
 interface Line {
-  readonly time: number | string
+  readonly time: number
   readonly msg: string
   readonly job?: string
   readonly server?: string
-  readonly level?: number | string
+  readonly stopReason?: string
 }
 
 async function readLines (life: Life): Promise<Array<Line & { readonly at: number }>> {
   return (await life.readLog()).split('\n').flatMap(text => {
     if (!text.startsWith('{')) return []
     const line = JSON.parse(text) as Line
-    return [{ ...line, at: new Date(line.time).getTime() }]
+    return [{ ...line, at: line.time }]
   })
+}
+
+/** When workers stopped generations in order, by job. */
+async function findStops (lives: readonly Life[]): Promise<Map<string, number[]>> {
+  const stops = new Map<string, number[]>()
+  for (const life of lives) {
+    for (const { msg, job = '', stopReason, at } of await readLines(life)) {
+      if (msg === 'generation stopped' && stopReason === 'shutdown') stops.set(job, [...stops.get(job) ?? [], at])
+    }
+  }
+  return stops
 }
 
 /** Jobs that a process took for those of a dead worker although that process lived and had not lost its lease. */

@@ -154,7 +154,7 @@ export async function soakFleet (environment: Environment, { endsAt, random, log
     if (await ask(caller => caller.post('/api/v1/servers', { alias: guest, apiUrl: urlOf(guest) })) === null) return
     await sleep(random() * 2 * longestAbsence)
     while (await isThere(guest)) {
-      await ask(caller => caller.delete(`${serverPath(guest)}?jobs=move`))
+      await ask(caller => caller.delete(`${serverPath(guest)}?jobs=move&to=${someServer()}`))
       await sleep(100)
     }
   }

@@ -20,6 +20,8 @@ export interface ServiceOptions {
   /** Addresses of servers by alias. */
   readonly servers: Readonly<Record<string, string>>
   readonly settings?: Readonly<Record<string, string>>
+  /** The module of another command line, such as that of an earlier version. */
+  readonly program?: URL
 }
 
 const commandLine = new URL('./service-process.js', import.meta.url)
@@ -27,12 +29,12 @@ const watch = new URL('./watch-process.js', import.meta.url)
 
 /** Starts the product; does not wait until it is up. Its log goes into the environment's folder. */
 export async function launchService (
-  environment: Environment, { command, servers, settings = {} }: ServiceOptions
+  environment: Environment, { command, servers, settings = {}, program = commandLine }: ServiceOptions
 ): Promise<ServiceProcess> {
   const port = await findFreePort()
   const logPath = join(environment.folder, `${command}-${port}.log`)
   const log = await open(logPath, 'a')
-  const child = startChild(environment, commandLine, [command], {
+  const child = startChild(environment, program, [command], {
     cwd: environment.folder,
     execArgv: ['--import', watch.href],
     stdio: ['ignore', log.fd, log.fd, 'ipc'],

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ProcessDied } from '../fastapi/errors.ts'
 import { createApp } from './app.ts'
 import type { Fault } from './faults/faults.ts'
@@ -182,11 +183,5 @@ function isTaken (error: unknown): boolean {
 
 async function sleepUntil (milliseconds: number, stop: AbortSignal): Promise<void> {
   if (stop.aborted) return
-  await new Promise<void>(resolve => {
-    const timer = setTimeout(resolve, milliseconds)
-    stop.addEventListener('abort', () => {
-      clearTimeout(timer)
-      resolve()
-    }, { once: true })
-  })
+  await sleep(milliseconds, undefined, { signal: stop }).catch(() => undefined)
 }
