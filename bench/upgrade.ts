@@ -104,11 +104,12 @@ async function upgrade (environment: Environment, earlier: string, { kill, dump 
   }
   await next.logged('another process')
     .catch(() => { /* not every run hands a server over in time */ })
-  // What clients of the earlier process do to jobs that are already in the pool.
+  // What clients of the earlier process do to jobs that are already in the pool; it can refuse.
   const pick = (name: string) => [...ids].find(([known]) => known.startsWith(name))?.[1] ?? ''
-  await old.caller.post(`/api/v2/jobs/${pick('old Other 1')}/cancel`)
-  await old.caller.post(`/api/v2/jobs/${pick('old Other 5')}/run-now`)
-  await old.caller.patch(`/api/v2/jobs/${pick('new any')}`, { priority: 9 })
+  await old.caller.post(`/api/v2/jobs/${pick('old Other 1')}/cancel`).catch(() => null)
+  const ignore = () => null
+  await old.caller.post(`/api/v2/jobs/${pick('old Other 5')}/run-now`).catch(ignore)
+  await old.caller.patch(`/api/v2/jobs/${pick('new any')}`, { priority: 9 }).catch(ignore)
   await next.caller.post(`/api/v2/jobs/${pick('old any 10')}/run-now`)
   await next.caller.post('/api/v1/servers/Other/resume')
   if (kill) await old.kill()

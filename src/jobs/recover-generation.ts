@@ -81,7 +81,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
     const decision = decideAfter(weighed, job, server().alias, limits)
     if (failure.code === 'cuda_poisoned' || failure.code === 'stalled') await monitor.report(failure)
     if (failure.failureClass === 'request' && aboutNames.test(failure.message)) monitor.differs([failure.message])
-    if (decision.elsewhere && job.submission.anyServer) {
+    if (decision.elsewhere && job.target === '') {
       const except = new Set([server().alias, ...attempts.map(attempt => attempt.server)])
       const isFinal = decision.kind === 'fail'
       const which = isFinal ? 'enabled' : 'answering'

@@ -61,6 +61,10 @@ t.test('a job moves only to a server that can run it', async t => {
     const free = await service.submit(asked)
     t.match(await service.job(free), { target_server_alias: 'default' })
     const bound = await service.submit(asked, { target_server_alias: 'Main' })
+    const movedThere = await service.submit(asked)
+    t.match(await move(movedThere, 'Main'), { status: 200 })
+    const freed = await service.submit(asked, { target_server_alias: 'Main' })
+    t.match(await move(freed, 'default'), { status: 200 })
     await other.restart({ checkpoints: ['dreamscape_v8.safetensors', 'realvision_v5.safetensors'] })
     await main.restart({ checkpoints: ['dreamscape_v8.safetensors'] })
     for (const [alias, name] of [['Other', 'realvision_v5'], ['Main', null]] as const) {
@@ -74,6 +78,12 @@ t.test('a job moves only to a server that can run it', async t => {
     t.match(await service.until(free, 'completed', 'failed'), {
       status: 'completed', target_server_alias: 'Other', attempts: []
     }, 'it was never sent to the server that lacks it')
-    t.match(await service.until(bound, 'completed', 'failed'), { status: 'failed', error: { code: 'checkpoint_not_found' } })
+    for (const id of [bound, movedThere]) {
+      const { status, error, attempts } = await service.until(id, 'completed', 'failed')
+      t.match({ status, error, attempts: attempts.length }, {
+        status: 'failed', error: { code: 'checkpoint_not_found' }, attempts: 1
+      }, 'a job that needs this server fails there at once')
+    }
+    t.match(await service.until(freed, 'completed', 'failed'), { status: 'completed', target_server_alias: 'Other' })
   })
 })
