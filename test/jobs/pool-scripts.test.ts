@@ -169,6 +169,35 @@ t.test('claim-job', async t => {
     t.same(order.slice(0, 4).map(name => String(name).split('-')[0]).toSorted(), ['hog', 'hog', 'light', 'light'])
     t.same(order.slice(4), ['hog-3', 'hog-4'])
   })
+  /** What a process of an earlier version does to a waiting job that this one has put into the pool. */
+  const earlier: ReadonlyArray<readonly [string, (world: World) => Promise<unknown>, unknown, readonly string[]]> = [
+    ['cancels', async ({ keys }) => await redis.hset(keys.key('job', id), 'status', 'cancelled'), ['none', -1], []],
+    ['removes', async ({ keys }) => await redis.del(keys.key('job', id)), ['none', -1], []],
+    ['moves', async ({ keys }) => {
+      await redis.hset(keys.key('job', id), 'server', 'two', 'run', 2)
+      return await redis.zadd(keys.key('line', 'two'), 1, id)
+    }, ['none', -1], [id]],
+    ['reorders', async ({ keys }) => {
+      await redis.hset(keys.key('job', id), 'run', 2)
+      return await redis.zadd(keys.key('line', ''), 1, id)
+    }, ['claimed', 0, id, Array], []]
+  ]
+  for (const [does, change, answer, inLineOfTwo] of earlier) {
+    await t.test(`a job that an earlier version ${does} is claimed only if it still waits in the pool`, async t => {
+      const world = await newWorld()
+      const { keys } = world
+      await world.create()
+      await world.create({ id: 'behind', key: 'other', jobClass: otherClass, target: 'two' })
+      await noteClasses(redis, world.prefix, ['one', fence, otherClass, '0'])
+      await change(world)
+      t.match(await world.claim(), answer)
+      t.same(await redis.zrange(keys.key('own', 'k'), '0', '-1'), [], 'it is in no list of the pool')
+      t.equal(await redis.hget(keys.key('class-counts'), ownClass), null)
+      t.same(await redis.zrange(keys.key('line', 'two'), '0', '-1'), inLineOfTwo)
+      t.same(await redis.exists(keys.key('line', '')), 0)
+      t.match(await world.claim({ server: 'two' }), inLineOfTwo.length > 0 ? ['ready'] : ['claimed', 0, 'behind', Array])
+    })
+  }
 })
 
 t.test('note-classes', async t => {

@@ -186,12 +186,35 @@ local function answerOf (serverId, class)
   return (target == '' or target == serverId) and '1' or '0'
 end
 
+-- Whether a job of the pool waits there. A process of an earlier version, which does not know the pool, can have
+-- cancelled it, removed it or moved it into the line of a server; then the job leaves the pool.
+local function stillWaits (entry)
+  local record = readJob(entry.id)
+  local line = record and queueKey(record.server)
+  if record and record.status == 'pending' then
+    if not redis.call('ZSCORE', line, entry.id) then return true end
+    if record.server == '' then
+      redis.call('ZREM', line, entry.id)
+      removeEntry('generation-', entry.id .. '_' .. record.run)
+      return true
+    end
+  end
+  local class, ms, weight, id = readMember(entry.member)
+  local order = tonumber(redis.call('ZSCORE', listKey(entry.share), entry.member))
+  leavePool({ id = id, list = entry.share, class = class, ms = ms, weight = weight, order = order })
+  redis.call('HDEL', KEYS[1] .. 'skips', id)
+  return false
+end
+
 -- Gives one job of the pool to a server: { id, passed over } or nil.
 local function claimFor (server, can, dial)
-  local window = windowOf(server, can, dial)
-  if #window == 0 then return nil end
-  local rank = choose(window, server, dial)
-  local chosen = window[rank]
+  local window, rank, chosen
+  repeat
+    window = windowOf(server, can, dial)
+    if #window == 0 then return nil end
+    rank = choose(window, server, dial)
+    chosen = window[rank]
+  until stillWaits(chosen)
   for i = 1, rank - 1 do redis.call('HINCRBY', KEYS[1] .. 'skips', window[i].id, 1) end
   redis.call('HDEL', KEYS[1] .. 'skips', chosen.id)
   local id, moment = chosen.id, milliseconds()
