@@ -3,6 +3,7 @@ import type { JobClaims } from '../src/jobs/claims.ts'
 import type { Job, JobAttempt } from '../src/jobs/job.ts'
 import type { JobStore } from '../src/jobs/store.ts'
 import type { Log } from '../src/lib/logging.ts'
+import type { LeaseStore } from '../src/servers/lease.ts'
 import type { Server } from '../src/servers/registry.ts'
 import { entryId, type GenerationData, type GenerationQueues, type QueueEntry } from './generation-queue.ts'
 
@@ -102,6 +103,35 @@ export function createQueueRepair (dependencies: QueueRepairDependencies): Queue
         log.warn({ job: entry.id, server: alias }, 'the job had lost its queue entry; it has a new one')
       }
     }
+  }
+}
+
+export interface DisabledServerDependencies extends Pick<QueueRepairDependencies, 'store' | 'queues' | 'log' | 'maxAttempts'> {
+  readonly claims: Pick<JobClaims, 'adopt' | 'unclaim'>
+  readonly leases: Pick<LeaseStore, 'acquire' | 'release'>
+}
+
+/** How long this process keeps the lease of a disabled server at most, in milliseconds. */
+const clearingTime = 4000
+
+/**
+ * Returns the jobs of a disabled server that no process has returned: what its dead worker ran or had claimed, and what
+ * a process of an earlier version had bound to it. The lease shows that no process serves it any more.
+ */
+export async function clearDisabled (server: Server, dependencies: DisabledServerDependencies): Promise<void> {
+  const { store, claims, leases } = dependencies
+  const { id } = server
+  const [running, claimed] = await Promise.all([store.running(id), store.claimedIds(id)])
+  if (running.length + claimed.length === 0) return
+  const lease = await leases.acquire(id, clearingTime)
+  if (lease.kind === 'held') return
+  const { fence } = lease
+  try {
+    await createQueueRepair({ ...dependencies, server: () => server, fence, isHeld: () => false }).takeBack()
+    await claims.adopt(id, fence)
+    await claims.unclaim(id, { fence })
+  } finally {
+    await leases.release(id)
   }
 }
 

@@ -4,7 +4,7 @@ import {
   answeredSoon, createRenewal, type LeaseStore, type Renewal, shareServers, type WorkerRoster
 } from '../src/servers/lease.ts'
 import { sameAddress, type Server, type ServerRegistry } from '../src/servers/registry.ts'
-import { startWaitingRepair } from './queue-repair.ts'
+import { clearDisabled, startWaitingRepair } from './queue-repair.ts'
 import { type ServerWorker, type ServerWorkerDependencies, startServerWorker } from './server-worker.ts'
 
 /** How long a lease outlives its holder, and how often to renew or try it, in milliseconds. */
@@ -243,7 +243,7 @@ export interface ServerWorkersDependencies extends Omit<ServerLeaseDependencies,
 
 /** Follows the registry: each enabled server has a worker in one of the processes that run this. */
 export async function startServerWorkers (dependencies: ServerWorkersDependencies): Promise<ServerWorkers> {
-  const { registry, runtime, roster, connection, subscriber, keys, claims, storage, log } = dependencies
+  const { registry, runtime, roster, connection, subscriber, keys, storage, limits, log } = dependencies
   const isConnected = () => connection.status === 'ready' && subscriber.status === 'ready'
   const parts = { ...dependencies, processes: () => runtime.current().queueProcessing, heirOf, isConnected }
   /** The holder that should serve each server. */
@@ -318,11 +318,12 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
       .then(() => { if (!closed) spreadTimer = setTimeout(spreadAgain, leaseInterval) })
   }
 
-  /** Jobs that a server had claimed when it was disabled, if no process was there to give them back. */
-  function giveBackOfDisabled (): void {
-    for (const { id, enabled: isEnabled } of registry.list()) {
-      if (isEnabled || closing.has(id)) continue
-      claims.unclaim(id).catch(error => { log.debug({ err: error }, 'could not give back the jobs of a server') })
+  /** Jobs that a server had when it was disabled, if no process was there to return them. */
+  function clearAllDisabled (): void {
+    for (const server of registry.list()) {
+      if (server.enabled || closing.has(server.id)) continue
+      clearDisabled(server, { ...dependencies, maxAttempts: limits.attempts })
+        .catch(error => { log.debug({ server: server.alias, err: error }, 'could not return the jobs of a server') })
     }
   }
 
@@ -372,12 +373,13 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
   ]
   const waitingRepair = startWaitingRepair(dependencies)
   const timer = setInterval(() => {
-    giveBackOfDisabled()
+    clearAllDisabled()
     Promise.all([registry.refresh(), runtime.refresh()])
       .catch(error => { log.debug({ err: error }, 'could not read servers and settings') })
   }, reconcileInterval)
   await Promise.all([registry.refresh(), runtime.refresh()])
   reconcile()
+  clearAllDisabled()
   spreadAgain()
 
   return {
