@@ -21,7 +21,7 @@ import { until } from './environment/until.ts'
  *     node bench/upgrade.mjs /tmp/earlier
  *
  * `--kill` kills the earlier process while it generates. `--dump <file>` writes its data in Redis, before this version
- * starts, as JSON; test/redis/earlier-data.json comes from that.
+ * starts, as JSON; test/queues/earlier-version.json comes from that.
  */
 export async function main (words: readonly string[]): Promise<number> {
   const { values, positionals: [earlier] } = parseArgs({

@@ -106,7 +106,8 @@ export function createQueueRepair (dependencies: QueueRepairDependencies): Queue
   }
 }
 
-export interface DisabledServerDependencies extends Pick<QueueRepairDependencies, 'store' | 'queues' | 'log' | 'maxAttempts'> {
+export interface DisabledServerDependencies
+  extends Pick<QueueRepairDependencies, 'store' | 'queues' | 'log' | 'maxAttempts'> {
   readonly claims: Pick<JobClaims, 'adopt' | 'unclaim'>
   readonly leases: Pick<LeaseStore, 'acquire' | 'release'>
 }
@@ -115,10 +116,21 @@ export interface DisabledServerDependencies extends Pick<QueueRepairDependencies
 const clearingTime = 4000
 
 /**
- * Returns the jobs of a disabled server that no process has returned: what its dead worker ran or had claimed, and what
- * a process of an earlier version had bound to it. The lease shows that no process serves it any more.
+ * Returns the jobs of disabled servers that no process has returned: what a dead worker ran or had claimed, and what a
+ * process of an earlier version had bound to them.
  */
-export async function clearDisabled (server: Server, dependencies: DisabledServerDependencies): Promise<void> {
+export async function clearDisabled (
+  servers: readonly Server[], dependencies: DisabledServerDependencies
+): Promise<void> {
+  for (const server of servers) {
+    await clearOne(server, dependencies).catch(error => {
+      dependencies.log.debug({ server: server.alias, err: error }, 'could not return the jobs of a disabled server')
+    })
+  }
+}
+
+/** The lease shows that no process serves it any more. */
+async function clearOne (server: Server, dependencies: DisabledServerDependencies): Promise<void> {
   const { store, claims, leases } = dependencies
   const { id } = server
   const [running, claimed] = await Promise.all([store.running(id), store.claimedIds(id)])

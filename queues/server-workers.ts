@@ -319,12 +319,9 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
   }
 
   /** Jobs that a server had when it was disabled, if no process was there to return them. */
-  function clearAllDisabled (): void {
-    for (const server of registry.list()) {
-      if (server.enabled || closing.has(server.id)) continue
-      clearDisabled(server, { ...dependencies, maxAttempts: limits.attempts })
-        .catch(error => { log.debug({ server: server.alias, err: error }, 'could not return the jobs of a server') })
-    }
+  async function clearAllDisabled (): Promise<void> {
+    const disabled = registry.list().filter(({ id, enabled: isEnabled }) => !isEnabled && !closing.has(id))
+    await clearDisabled(disabled, { ...dependencies, maxAttempts: limits.attempts })
   }
 
   function updateQueues (): void {
@@ -373,8 +370,7 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
   ]
   const waitingRepair = startWaitingRepair(dependencies)
   const timer = setInterval(() => {
-    clearAllDisabled()
-    Promise.all([registry.refresh(), runtime.refresh()])
+    Promise.all([registry.refresh(), runtime.refresh(), clearAllDisabled()])
       .catch(error => { log.debug({ err: error }, 'could not read servers and settings') })
   }, reconcileInterval)
   await Promise.all([registry.refresh(), runtime.refresh()])

@@ -227,6 +227,13 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     if (answer[0] === 'not_pending') {
       throw invalid(id, answer[1], `Job ${id} is not waiting in the queue; it is ${answer[1]}.`)
     }
+    if (answer[0] === 'earlier') {
+      // It enters the pool first.
+      const { target, submission } = await get(id)
+      const { id: jobClass, needs: itsNeeds } = classOf(needsOf(submission, target), submission)
+      await change(id, 'target', target, jobClass, itsNeeds)
+      return await change(id, how, value, detail, needs)
+    }
     return answer[0] === 'superseded' ? 'there' : answer[0]
   }
 

@@ -2,8 +2,8 @@
 import t from 'tap'
 import { noteClasses, readPosition } from '../../src/jobs/scripts/index.ts'
 import {
-  check, type Claim, dial, facts, fence, id, needsOf, type NewJob, newWorld, otherClass, ownClass, redis,
-  scripts, type World
+  check, type Claim, dial, facts, fence, id, needsOf, type NewJob, newWorld, otherClass, owner, ownClass,
+  redis, scripts, type World
 } from './script-world.ts'
 
 /** The scripts by which jobs enter the pool, and servers take them out of it. */
@@ -333,6 +333,47 @@ t.test('adopt-job', async t => {
     t.equal(await adopt({ server: 'two' })(world), 0)
     t.same(await redis.zrange(world.keys.key('line', 'one'), '0', '-1'), [id])
   })
+  const move = (...[how, value = '', detail = '', needs = '']: string[]) => async ({ prefix }: World) =>
+    await scripts.moveJob(redis, prefix, [id, how as 'first', value, detail, needs, dial])
+  /** Changes the record and its indexes as that version did. */
+  const become = async ({ keys }: World, status: 'failed' | 'processing') => {
+    await redis.hset(keys.key('job', id), { status, owner, started: 1, priority: 1 })
+    await redis.zrem(keys.key('line', 'one'), id)
+    await redis.zrem(`${keys.bullPrefix}:generation-one:prioritized`, `${id}_1`)
+    for (const k of ['*', 'k']) {
+      for (const s of ['*', 'one']) {
+        await redis.zrem(keys.key('jobs', k, s, 'pending'), id)
+        await redis.zadd(keys.key('jobs', k, s, status), 1, id)
+      }
+    }
+  }
+  await t.test('one that has no class yet waits at its server', async t => {
+    const world = await newWorld()
+    const { keys, prefix } = world
+    await bind(world)
+    t.same(await scripts.unclaimJob(redis, prefix, ['one', '', fence, '', '', 0, dial]), [], 'it is not given back')
+    t.same(await move('first')(world), ['earlier'])
+    t.same(await redis.zrange(keys.key('line', 'one'), '0', '-1'), [id])
+    t.equal(await redis.hget(keys.key('job', id), 'run'), '1')
+  })
+  const pooled = { server: '', target: '', share: 'k', list: 'k', run: '2', class: ownClass, ms: '10000', lane: null, place: null }
+  await check(t, [
+    ['none', 'gets a class with a target', bound(move('target', '', ownClass, needsOf(ownClass))), ['moved', '2', Number],
+      { record: { ...pooled, weight: '1', order: '10' }, events: ['moved'], pool: [id], claimed: [] }],
+    ['none', 'is retried', bound(async world => {
+      await become(world, 'failed')
+      return await scripts.retryJob(redis, world.prefix, [id, '', ownClass, needsOf(ownClass), dial])
+    }), ['entered', 2, Number], { record: { ...pooled, weight: '0.25', order: '40' }, events: ['accepted'], pool: [id] }],
+    ['none', 'returns from a dead worker', bound(async world => {
+      await become(world, 'processing')
+      return await world.giveBack()
+    }), ['returned', '2'], { record: { ...pooled, weight: '0.25' }, events: ['returned'], pool: [id] }],
+    ['none', 'is claimed after that', bound(async world => {
+      await become(world, 'processing')
+      await world.giveBack()
+      return await world.claim()
+    }), ['claimed', 0, id, Array], { record: { server: 'one' }, events: ['returned'], claimed: [id], pool: [] }]
+  ])
 })
 
 t.test('repair-waiting', async t => {

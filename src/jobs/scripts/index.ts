@@ -64,7 +64,7 @@ export function loadQueueScripts (queueEntries: string) {
       id: string, how: 'first' | 'express' | 'before' | 'priority' | 'target' | 'renew', value: string | number,
       detail: string | number, needs: string, dial: string
     ], ['moved', run: string, position: number] | ['not_pending', JobStatus] |
-      ['there'] | ['not_waiting'] | ['superseded'] | ['gone']>('move-job', externals)
+      ['there'] | ['not_waiting'] | ['superseded'] | ['earlier'] | ['gone']>('move-job', externals)
   }
 }
 

@@ -13,7 +13,7 @@
   ARGV[6]  the dial, JSON
 
   Answers { 'moved', new run, position } | { 'there' } | { 'not_pending', status } | { 'not_waiting' } (the other job) |
-    { 'superseded' } | { 'gone' }
+    { 'superseded' } | { 'gone' } | { 'earlier' }: a job of an earlier version, which gets a class by `target` first
 ]]
 --- @include "../../events/scripts/publish"
 --- @include "includes/give-back"
@@ -24,6 +24,8 @@ if not record then return { 'gone' } end
 if record.status ~= 'pending' then return { 'not_pending', record.status } end
 if how == 'renew' and value ~= record.run then return { 'superseded' } end
 local job = readPooled(id)
+local isEarlier = job.class == ''
+if isEarlier and how ~= 'target' and how ~= 'renew' then return { 'earlier' } end
 local isClaimed = record.server ~= '' and redis.call('ZSCORE', queueKey(record.server), id) and true or false
 
 -- The order between a job and the one ahead of it. Where doubles are used up, the jobs behind make room.
@@ -88,6 +90,7 @@ else
   writeJob(id, 'target', value)
   clearJob(id, 'fixed')
   job.target, job.class, job.needs = value, detail, needs
+  if isEarlier then job.order = orderOfArrival(job) end
 end
 local run = enterWaiting(id, record, job, 'pending')
 local position = positionInPool(job)

@@ -26,7 +26,9 @@ for _, id in ipairs(ids) do
   if not record then
     redis.call('ZREM', queueKey(server), id)
     redis.call('ZREM', KEYS[1] .. 'claimed', id)
-  elseif record.status == 'pending' and record.server == server and redis.call('ZSCORE', queueKey(server), id) then
+  -- One without a class is of an earlier version: `adopt-job` moves it.
+  elseif record.status == 'pending' and record.server == server and redis.call('HEXISTS', jobKey(id), 'class') == 1 and
+    redis.call('ZSCORE', queueKey(server), id) then
     local job = readPooled(id)
     takeFromServer(id, record, job)
     if class ~= '' then job.class, job.needs = class, needs end

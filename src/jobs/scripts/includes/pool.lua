@@ -111,7 +111,7 @@ local function leavePool (job)
     redis.call('HDEL', KEYS[1] .. 'class-ms', job.class)
     redis.call('HDEL', KEYS[1] .. 'classes', job.class)
   else
-    redis.call('HINCRBY', KEYS[1] .. 'class-ms', job.class, -job.ms)
+    redis.call('HINCRBY', KEYS[1] .. 'class-ms', job.class, 0 - job.ms)
   end
   if job.list ~= express and redis.call('EXISTS', list) == 0 then
     local tag = tonumber(redis.call('ZSCORE', fairKey, job.list) or 0)
@@ -127,8 +127,25 @@ local function leavePool (job)
   return true
 end
 
+-- The work of a job of an earlier version, in milliseconds: only their relation matters.
+local usualWork = 10000
+
+-- Writes what the pool needs into a record of an earlier version, which knew no pool. `weightOf` in job.ts gives the
+-- same weight.
+local function completeEarlier (id)
+  local values = redis.call('HMGET', jobKey(id), 'key', 'priority', 'server', 'submission')
+  if not values[4] then return end
+  local submission, priority = cjson.decode(values[4]), tonumber(values[2])
+  local weight = math.floor(2 ^ ((priority - 5) / (priority < 5 and 2 or 5)) * 1000 + 0.5) / 1000
+  redis.call('HSET', jobKey(id), 'share', values[1] or '', 'list', values[1] or '', 'ms', usualWork,
+    'weight', string.format('%.14g', weight), 'user', submission.studio and submission.studio.user or '',
+    'target', submission.anyServer and '' or values[3])
+  redis.call('HDEL', jobKey(id), 'lane', 'place')
+end
+
 -- The fields of a job that the pool needs.
 local function readPooled (id)
+  if redis.call('HEXISTS', jobKey(id), 'share') == 0 then completeEarlier(id) end
   local values = redis.call('HMGET', jobKey(id), 'share', 'list', 'class', 'needs', 'ms', 'weight', 'order', 'user',
     'priority', 'target', 'charged')
   return {
