@@ -24,6 +24,7 @@ import { seedText } from '../../src/lib/seeds.ts'
 import { iso } from '../../src/lib/text.ts'
 import { parametersOf, readImage, readText } from '../../src/media/generation-text.ts'
 import { signingSecretOf } from '../../src/webhooks/signing-keys.ts'
+import { contextOf } from '../core/request-log.ts'
 import { namingFields, namingWarnings } from './parameter-fields.ts'
 import { jobIds, jobLinks, outputUrl, renderSeconds } from './render-job.ts'
 
@@ -286,6 +287,7 @@ function toSubmission (request: FastifyRequest, body: GenerateRequest, known: Kn
     onMissing: body.on_missing ?? 'refuse',
     onDifference: body.on_difference ?? 'warn',
     keyId: request.principal.keyId,
+    context: contextOf(request),
     bulkId: null,
     webhook: readWebhookRequest(body),
     baseUrl: `${request.protocol}://${request.host}`,

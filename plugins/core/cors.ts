@@ -34,7 +34,8 @@ const cors: FastifyPluginAsync<CorsOptions> = async (app, { origins }) => {
       'Origin', 'Accept', 'Content-Type', 'Authorization', 'X-API-Key', 'X-API-Secret', 'X-Requested-With',
       'Idempotency-Key', 'Last-Event-ID', 'Prefer', 'X-StableQueue-Server'
     ],
-    exposedHeaders,
+    // One text, as the plugin would join them for each answer.
+    exposedHeaders: exposedHeaders.join(', '),
     maxAge: 600,
     strictPreflight: false
   })

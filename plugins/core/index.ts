@@ -18,7 +18,7 @@ import metrics from './metrics.ts'
 import openapi from './openapi.ts'
 import outputs from './outputs.ts'
 import rateLimit from './rate-limit.ts'
-import requestLog, { requestContext } from './request-log.ts'
+import requestLog, { requestTrace } from './request-log.ts'
 import uiSession from './ui-session.ts'
 import ui from './ui.ts'
 
@@ -46,7 +46,7 @@ export default fp(async app => {
 
   await app.register(webSocket)
   await app.register(requestLog)
-  await app.register(requestContext, { tracing: app.tracing })
+  await app.register(requestTrace, { tracing: app.tracing })
   await app.register(errors)
   await app.register(knownInput)
   await app.register(openapi, { publicUrl: config.PUBLIC_URL })

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { type OpenSpan, type Tracing, withinRequest } from '../../src/telemetry/tracing.ts'
+import type { OpenSpan, RequestContext, Tracing } from '../../src/telemetry/tracing.ts'
 import { hasHungUp, wasBrokenOff } from './held-requests.ts'
 
 /** Ids of requests, in the log, in the header X-Request-Id and in every error. */
@@ -71,13 +71,19 @@ declare module 'fastify' {
   }
 }
 
-/** Makes the request known to all work for it, and starts a trace, or joins the client's. */
-export const requestContext = fp<{ readonly tracing: Tracing }>(async (app, { tracing }) => {
+/** What a job takes over of the request that submits it. */
+export function contextOf ({ id, span }: FastifyRequest): RequestContext {
+  return { requestId: id, traceparent: span?.traceparent ?? null }
+}
+
+/** Starts a trace, or joins the client's. */
+export const requestTrace = fp<{ readonly tracing: Tracing }>(async (app, { tracing }) => {
   app.decorateRequest('span', null)
 
+  if (!tracing.enabled) return
   app.addHook('onRequest', (request, _reply, done) => {
-    if (tracing.enabled) request.span = beginSpan(request)
-    withinRequest({ requestId: request.id, traceparent: request.span?.traceparent ?? null }, done)
+    request.span = beginSpan(request)
+    done()
   })
 
   function beginSpan (request: FastifyRequest): OpenSpan {
@@ -97,10 +103,9 @@ export const requestContext = fp<{ readonly tracing: Tracing }>(async (app, { tr
     })
   }
 
-  if (!tracing.enabled) return
   app.addHook('onResponse', async ({ span }, { statusCode }) => {
     span?.set({ 'http.response.status_code': statusCode })
     if (statusCode >= 500) span?.fail(`status ${statusCode}`)
     span?.end()
   })
-}, { name: 'request-context' })
+}, { name: 'request-trace' })

@@ -14,6 +14,7 @@ import { fieldsOf } from '../../src/lib/json-values.ts'
 import { type AnswerOptions, blanksUntil, generationAnswer } from '../../src/sdapi/answer.ts'
 import { type GenerationCall, readGenerationCall } from '../../src/sdapi/request.ts'
 import { breakOff, disconnectSignal } from '../core/held-requests.ts'
+import { contextOf } from '../core/request-log.ts'
 import {
   answerMode, type BasePath, clientOfRequest, earlyPreference, isProxyClient, prefersEarly, sendJson, serverHeader,
   targetOf
@@ -142,6 +143,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
       onMissing: config.SDAPI_UNKNOWN_NAMES,
       onDifference: 'warn',
       keyId: request.principal.keyId,
+      context: contextOf(request),
       bulkId: null,
       webhook,
       autoTag,

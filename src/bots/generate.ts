@@ -92,6 +92,7 @@ export function createGenerations (dependencies: GenerationsDependencies): Gener
           onMissing: 'refuse',
           onDifference: 'warn',
           keyId: call.keyId,
+          context: call.context,
           bulkId: null,
           webhook: readWebhookRequest(asked),
           ...(asked.metadata === undefined ? {} : { metadata: asked.metadata }),

@@ -14,6 +14,7 @@ import { inventoriesOf } from '../models/servers.ts'
 import type { FreshLists } from '../servers/fresh-lists.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
+import type { RequestContext } from '../telemetry/tracing.ts'
 import { asDefaults, mergeDefaults, type StoredDefaults } from './merge-defaults.ts'
 import { mergedLoras, type Said, says, type WeightedLora } from './parameters.ts'
 import type { KeptImages } from './images.ts'
@@ -121,6 +122,7 @@ export interface BotCall {
   readonly keyId: string | null
   /** Address under which the client reached us. */
   readonly baseUrl: string
+  readonly context: RequestContext
 }
 
 /** A request merged with everything that is stored for its user. */

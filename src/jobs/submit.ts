@@ -16,7 +16,7 @@ import { readCandidates } from '../servers/choose.ts'
 import type { FreshLists } from '../servers/fresh-lists.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
-import { currentRequest, type RequestContext } from '../telemetry/tracing.ts'
+import type { RequestContext } from '../telemetry/tracing.ts'
 import type { Estimates, Outlook } from './estimates.ts'
 import type { InputImages } from './input-images.ts'
 import { aliasOf, type BotOrigin, type DropInOrigin, type Job, type JobSubmission, type JobWarning } from './job.ts'
@@ -42,6 +42,8 @@ export interface SubmissionRequest {
   /** How to treat an answer whose model, sampler, seed or number of images differ from the request. */
   readonly onDifference: 'warn' | 'fail'
   readonly keyId: string | null
+  /** Of the client's HTTP request; null if there was none. */
+  readonly context: RequestContext | null
   readonly bulkId: string | null
   /** `server` leaves the check of unsupported values to the server; without it they are checked here. */
   readonly judge?: 'server'
@@ -260,7 +262,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         ...normalised.warnings, ...compatibility.warnings, ...webhook?.warnings ?? [], ...request.warnings ?? [],
         ...warningOf(best)
       ]
-      const context = currentRequest()
+      const { context } = request
       const submission: JobSubmission = {
         mode: normalised.mode,
         parameters,
