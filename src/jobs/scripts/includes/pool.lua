@@ -137,10 +137,10 @@ local function completeEarlier (id)
   if not values[4] then return end
   local submission, priority = cjson.decode(values[4]), tonumber(values[2])
   local weight = math.floor(2 ^ ((priority - 5) / (priority < 5 and 2 or 5)) * 1000 + 0.5) / 1000
-  redis.call('HSET', jobKey(id), 'share', values[1] or '', 'list', values[1] or '', 'ms', usualWork,
+  writeJob(id, 'share', values[1] or '', 'list', values[1] or '', 'ms', usualWork,
     'weight', string.format('%.14g', weight), 'user', submission.studio and submission.studio.user or '',
     'target', submission.anyServer and '' or values[3])
-  redis.call('HDEL', jobKey(id), 'lane', 'place')
+  clearJob(id, 'lane', 'place')
 end
 
 -- The fields of a job that the pool needs.
