@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
-import type { Job } from '../../src/jobs/job.ts'
+import { type Job, packResult } from '../../src/jobs/job.ts'
 import { createJobStore, type JobStore, type RunClaim } from '../../src/jobs/store.ts'
 import { classOf, needsOf } from '../../src/jobs/needs.ts'
 import { createKeys } from '../../src/lib/keys.ts'
@@ -81,7 +81,7 @@ async function addJob (
       error: { code: 'bad_answer', message: 'The server answered with something else than images.', failureClass: 'passing' }
     })
     : store.end(claim, 'completed', {
-      result: { images, info: like.result?.info ?? null, partial: false, warnings: [] }
+      result: packResult({ images, info: like.result?.info ?? null, partial: false, warnings: [] }, submission)
     }))
 }
 

@@ -1,3 +1,4 @@
+import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import type { JobStatus } from '../../schemas/job.ts'
 import type { OnMissing } from '../a1111/resolve.ts'
@@ -259,27 +260,82 @@ function timestamp (text: string | undefined): number | null {
   return text === undefined || text === '' ? null : Number(text)
 }
 
+/** What most submissions have, which a record leaves out. */
+const usual = {
+  checkpoint: null, checkpointTitle: null, anyServer: false, onMissing: 'refuse', onDifference: 'warn', warnings: []
+} as const
+
 /** The prompt is a separate field, so that a search does not read the rest. */
 export function packSubmission (submission: JobSubmission): { submission: string, prompt: string } {
   const { prompt, ...parameters } = submission.parameters
+  const { warnings, ...others } = submission
+  const unusual = Object.entries(others).filter(([name, value]) => Reflect.get(usual, name) !== value)
   return {
-    submission: stringifyKeepingFloats({ ...submission, parameters }),
+    submission: stringifyKeepingFloats({
+      ...Object.fromEntries(unusual), ...(warnings.length === 0 ? {} : { warnings }), parameters
+    }),
     prompt: typeof prompt === 'string' ? prompt : ''
   }
 }
 
 function unpackSubmission (text: string, prompt: string): JobSubmission {
   const submission = parseJsonText(text) as JobSubmission
-  return { ...submission, parameters: { prompt, ...submission.parameters } }
+  return { ...usual, ...submission, parameters: { prompt, ...submission.parameters } }
 }
 
-/** The result as stored in the record: without the prompts, which the submission has anyway. */
-export function packResult (result: JobResult, { parameters }: JobSubmission): JobResult {
-  return { ...result, info: result.info === null ? null : packInfo(result.info, parameters) }
+/** A result as its record has it, with the names of its images. */
+export interface PackedResult {
+  readonly text: string
+  readonly outputs: readonly string[]
 }
 
-function unpackResult (result: JobResult | null, { parameters }: JobSubmission): JobResult | null {
-  return result === null || result.info === null ? result : { ...result, info: unpackInfo(result.info, parameters) }
+/** What most results contain, the most frequent last. A change of it needs another `packing`. */
+const usualResult = ',"tags":{"role":"grid","extra","mime":"image/webp","mime":"image/jpeg","warnings":[{"code":"different_' +
+  '","field":"","message":"The server used the ","partial":true,"refiner","Hires upscale","Denoising strength":0.7,' +
+  'Hires upscaler: Latent, Hires steps: , VAE hash: , VAE: , Clip skip: 2, Lora hashes: , ControlNet 0: , TI hashes: ' +
+  'Euler aUniDDIMDPM++ SDEDPM++ 3MDPM++ 2M SDEExponentialSGM UniformSimpleAutomaticKarras' +
+  '{"images":[{"name":"2026-01-01T00-00-00-000Z_0.png","mime":"image/png","width":1024,"height":1024,"width":512,' +
+  '"height":512,"bytes":1,"sha256":"0123456789abcdef","role":"image","seed":1}],"info":{"prompt":0,"all_prompts":1,' +
+  '"negative_prompt":0,"all_negative_prompts":1,"seed":1,"all_seeds":[1],"subseed":1,"all_subseeds":[1],' +
+  '"subseed_strength":0,"width":512,"height":512,"sampler_name":"DPM++ 2M","cfg_scale":7.0,"steps":20,"batch_size":1,' +
+  '"restore_faces":false,"face_restoration_model":null,"sd_model_name":"","sd_model_hash":"","sd_vae_name":null,' +
+  '"sd_vae_hash":null,"seed_resize_from_w":-1,"seed_resize_from_h":-1,"denoising_strength":null,' +
+  '"extra_generation_params":{"Schedule type":"Karras"},"index_of_first_image":0,"infotexts":["\\u0001\\nNegative prompt: ' +
+  '\\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.0, Seed: 1, Size: 512x512, Model hash: , ' +
+  'Model: , Version: v1.10.1"],"styles":[],"job_timestamp":"20260101000000","clip_skip":1,' +
+  '"is_using_inpainting_conditioning":false,"version":"v1.10.1"},"partial":false,"warnings":[]}'
+
+/** Before the parts that scripts read: the number of images, the packed rest, the name of the checkpoint. */
+const packing = 'z1'
+
+/** The prompts, which infotexts repeat, are part of the dictionary; deflate looks back 32 KiB at most. */
+function dictionaryOf ({ prompt, negative_prompt: negative }: Prompts): Buffer {
+  return Buffer.from([usualResult, negative, prompt].filter(part => typeof part === 'string').join('')).subarray(-32_000)
+}
+
+/** The result for the record: packed, without the prompts, which the submission has anyway. */
+export function packResult (result: JobResult, { parameters }: Pick<JobSubmission, 'parameters'>): PackedResult {
+  const { images } = result
+  const packed = { ...result, info: result.info === null ? null : packInfo(result.info, parameters) }
+  const rest = deflateRawSync(stringifyKeepingFloats(packed), { dictionary: dictionaryOf(parameters), level: 9 })
+  const model = result.info?.sd_model_name
+  return {
+    text: `${packing};${images.length};${rest.toString('base64')};${typeof model === 'string' ? model : ''}`,
+    outputs: images.map(({ name }) => name)
+  }
+}
+
+/** @param text null or empty if there is none; plain JSON in a record of an earlier version */
+export function unpackResult (
+  text: string | null | undefined, { parameters }: Pick<JobSubmission, 'parameters'>
+): JobResult | null {
+  if (text === undefined || text === null || text === '') return null
+  const [mark, , rest = ''] = text.split(';', 3)
+  const plain = mark === packing
+    ? inflateRawSync(Buffer.from(rest, 'base64'), { dictionary: dictionaryOf(parameters) }).toString()
+    : text
+  const result = parseJsonText(plain) as JobResult
+  return result.info === null ? result : { ...result, info: unpackInfo(result.info, parameters) }
 }
 
 /** The job of a record read from Redis; null if there is none. */
@@ -313,7 +369,7 @@ export function parseJob (id: string, fields: Readonly<Record<string, string>>):
     bulkId: fields.bulk || null,
     submission: submitted,
     progress: json<JobProgress>(fields.progress),
-    result: unpackResult(json<JobResult>(fields.result), submitted),
+    result: unpackResult(fields.result, submitted),
     error: json<JobError>(fields.error),
     attempts: json<JobAttempt[]>(fields.attempts) ?? [],
     webhook: json<Subscription>(fields.webhook)

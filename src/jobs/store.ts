@@ -1,13 +1,13 @@
 import type { Redis } from 'ioredis'
 import type { EndStatus } from '../../schemas/job.ts'
 import { ServiceError } from '../lib/errors.ts'
-import { parseJsonText, stringifyJson, stringifyKeepingFloats } from '../lib/exact-json.ts'
+import { stringifyJson, stringifyKeepingFloats } from '../lib/exact-json.ts'
 import type { Keys } from '../lib/keys.ts'
 import { createRedisClock } from '../redis/scripts.ts'
 import { RedisSilence, redisProblemOf } from '../redis/errors.ts'
 import {
   indexKey, type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission,
-  packSubmission, parseJob, weightOf
+  type PackedResult, packResult, packSubmission, parseJob, unpackResult, weightOf
 } from './job.ts'
 import { packDial, type PoolDial } from './claims.ts'
 import { classOf, type JobClass, needsOf, needsOfJob } from './needs.ts'
@@ -125,7 +125,7 @@ export type Created =
 export type StartAnswer = 'started' | 'superseded' | 'lease_lost'
 
 export interface JobOutcome {
-  readonly result?: JobResult
+  readonly result?: PackedResult
   readonly error?: JobError
   readonly attempts?: readonly JobAttempt[]
 }
@@ -306,13 +306,15 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     jobOfOutput,
     async forgetOutput (id, name) {
       for (;;) {
-        const before = await redis.hget(jobKey(id), 'result')
-        const result = before === null ? null : parseJsonText(before) as JobResult
-        if (before === null || result?.images.some(image => image.name === name) !== true) {
+        const job = await find(id)
+        if (job?.result?.images.some(image => image.name === name) !== true) {
           throw new ServiceError('image_not_found', 'There is no image of this name; it was possibly deleted with its job.')
         }
+        const before = await redis.hget(jobKey(id), 'result') ?? ''
+        const result = unpackResult(before, job.submission)
+        if (result === null) continue
         const after = { ...result, images: result.images.filter(image => image.name !== name) }
-        const [answer] = await forgetOutput(redis, prefix, [id, before, stringifyJson(after), name])
+        const [answer] = await forgetOutput(redis, prefix, [id, before, packResult(after, job.submission).text, name])
         if (answer !== 'changed') return
       }
     },
@@ -330,7 +332,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     async end ({ id, run: number, owner }, status, { result, error, attempts }) {
       const json = (value: unknown) => value === undefined ? '' : stringifyKeepingFloats(value)
       const answer = await endJob(redis, prefix,
-        [id, number, owner, status, json(result), json(error), json(attempts), ...outputNames(result)])
+        [id, number, owner, status, result?.text ?? '', json(error), json(attempts), ...result?.outputs ?? []])
       return answer[0] === 'ended' ? answer[1] : null
     },
     async giveBack (claim, options) {

@@ -291,8 +291,11 @@ export async function claimDataDirectory (data: DataDirectory, log: Log): Promis
   if (foreign !== null) throw new Error(foreign)
 }
 
-/** Raised when an older version would misread the data: 2 is that of the pool, in which jobs wait without a server. */
-export const dataFormat = 2
+/**
+ * Raised when an older version would misread the data: 2 is that of the pool, in which jobs wait without a server; 3
+ * packs results.
+ */
+export const dataFormat = 3
 
 /**
  * Refuses data that a newer version has written, and notes the format of this one.

@@ -5,6 +5,7 @@ import t from 'tap'
 import {
   countImages, endJob, forgetOutput, matchImages, matchText, noteProgress, readStamps, removeJob
 } from '../../src/jobs/scripts/index.ts'
+import { packResult } from '../../src/jobs/job.ts'
 import { inRepository } from '../root.ts'
 import { check, failure, id, listener, newWorld, owner, redis, result, states, type World } from './script-world.ts'
 
@@ -174,6 +175,14 @@ t.test('the scripts that read', async t => {
     ['completed', 'match-images: LoRA', images('', 'storm'), [id]],
     ['completed', 'match-images: another model', images('', 'anything'), []],
     ['completed', 'count-images', async ({ prefix }) => await countImages(redis, prefix, [id, 'other']), 2],
+    ['completed', 'match-images and count-images: a packed result', async ({ prefix, keys }) => {
+      const { text } = packResult({ images: [], info: { sd_model_name: 'Deliberate; v2' }, partial: false, warnings: [] }, { parameters: {} })
+      const ask = async (result: string, model: string) => {
+        await redis.hset(keys.key('job', id), 'result', result)
+        return [await matchImages(redis, prefix, ['', model, id]), await countImages(redis, prefix, [id])]
+      }
+      return [await ask(text, ''), await ask(text.replace('z1;0;', 'z1;3;'), '; v'), await ask(text.replace('z1;0;', 'z1;3;'), 'v3'), await ask(result, '')]
+    }, [[[], 0], [[id], 3], [[], 3], [[id], 2]]],
     ['pending', 'count-images: none yet', async ({ prefix }) => await countImages(redis, prefix, [id]), 0]
   ])
 })

@@ -6,10 +6,10 @@
 
   Answers how many images they have
 ]]
---- @include "includes/record"
+--- @include "includes/result"
 local count = 0
 for i = 1, #ARGV do
-  local _, images = string.gsub(redis.call('HGET', jobKey(ARGV[i]), 'result') or '', '"sha256":', '')
+  local images = readResult(redis.call('HGET', jobKey(ARGV[i]), 'result'))
   count = count + images
 end
 return count

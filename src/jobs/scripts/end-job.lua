@@ -7,7 +7,7 @@
   ARGV[2]     run
   ARGV[3]     owner of the run
   ARGV[4]     status at the end
-  ARGV[5]     result, JSON, or ''
+  ARGV[5]     result, packed, or ''
   ARGV[6]     error, JSON, or ''
   ARGV[7]     attempts, JSON, or ''
   ARGV[8...]  names of the outputs
@@ -44,6 +44,10 @@ if times[1] and times[2] then
   charge(pooled.share, costOf({ ms = took, share = pooled.share, weight = pooled.weight }) - pooled.charged)
 end
 clearJob(id, 'charged', 'claimed')
+-- A completed job never waits again.
+if status == 'completed' then
+  clearJob(id, 'class', 'needs', 'list', 'order', 'ms', 'weight', 'cost', 'share', 'user', 'target')
+end
 changeStatus(id, job.arrival, job.key, job.server, 'processing', status)
 publish(status, id, job.server, job.key, status, endData(failure, { unpack(ARGV, 8) }))
 enqueueWebhook('job.' .. status, id)

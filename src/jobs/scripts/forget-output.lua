@@ -3,8 +3,8 @@
 
   KEYS[1]  common beginning of every key
   ARGV[1]  id of the job
-  ARGV[2]  result as it was read, JSON
-  ARGV[3]  result without the image, JSON
+  ARGV[2]  result as it was read, packed
+  ARGV[3]  result without the image, packed
   ARGV[4]  name of the image
 
   Answers { 'forgotten' } | { 'changed' } if the result has changed meanwhile | { 'gone' }

@@ -9,18 +9,19 @@
 
   Answers the ids that match
 ]]
---- @include "includes/record"
+--- @include "includes/result"
 local text, model = ARGV[1], ARGV[2]
 local function has (where, part) return where and string.find(string.lower(where), part, 1, true) end
 local found = {}
 for i = 3, #ARGV do
   local job = redis.call('HMGET', jobKey(ARGV[i]), 'result', 'prompt', 'submission')
   local result, prompt, submission = job[1], job[2] or '', job[3] or ''
-  local fits = result and not string.find(result, '"images":[]', 1, true)
+  local count, used = readResult(result)
+  local fits = count > 0
   if fits and text ~= '' then fits = has(prompt, text) end
   if fits and model ~= '' then
     fits = has(string.match(submission, '"checkpointTitle":"(.-)"'), model)
-      or has(string.match(result, '"sd_model_name":"(.-)"'), model)
+      or has(used, model)
     if not fits then
       for lora in string.gmatch(prompt, '<lora:([^:>]+)') do fits = fits or has(lora, model) end
     end
