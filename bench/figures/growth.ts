@@ -13,8 +13,6 @@ import { startUpstream } from '../environment/upstream.ts'
 import { asRatio, inMilliseconds } from '../statistics.ts'
 import type { Row } from '../table.ts'
 
-export const about = 'what steps cost with more jobs, servers and listeners'
-
 const jobCounts = [1000, 100_000, 300_000]
 const serverCounts = [1, 8, 32]
 const listenerCounts = [1, 100, 500]
@@ -27,9 +25,9 @@ const keys = createKeys('sq')
 /** Milliseconds of the service's processor time, and bytes, by what they are for. */
 type Costs = Readonly<Record<string, number>>
 
-export async function measure (): Promise<Row[]> {
-  return [...await withJobs(), ...await withServers(), ...await withListeners()]
-}
+export const jobs = { about: 'what steps cost with more finished jobs', measure: withJobs }
+export const servers = { about: 'what steps cost with more servers', measure: withServers }
+export const listeners = { about: 'what a job costs with more listeners', measure: withListeners }
 
 /** Each cost at each size, with the least size as its limit. */
 function rowsOf (what: string, sizes: ReadonlyArray<readonly [size: number, costs: Costs]>): Row[] {
@@ -102,9 +100,9 @@ async function withServers (): Promise<Row[]> {
   for (const count of serverCounts) {
     found.push([count, await withEnvironment(async environment => {
       const aliases = Array.from({ length: count }, (_, index) => `S${index}`)
-      const servers = await startFleetServers(environment, aliases.map(alias =>
+      const addresses = await startFleetServers(environment, aliases.map(alias =>
         ({ alias, speed: 1, checkpoints: ['model'] })), { step: 1, load: 1 })
-      const { caller, pid } = await startService(environment, { command: 'start', servers })
+      const { caller, pid } = await startService(environment, { command: 'start', servers: addresses })
       await sleep(5000)
       const before = processorTime(pid)
       await sleep(idleMilliseconds)
@@ -123,14 +121,17 @@ async function withListeners (): Promise<Row[]> {
   for (const count of listenerCounts) {
     found.push([count, await withEnvironment(async environment => {
       const upstream = await startUpstream(environment, { kind: 'instant', options: { milliseconds: 20 } })
-      const { caller, pid, url } = await startService(environment, { command: 'start', servers: { Main: upstream.url } })
-      let [ready, ends] = [0, 0]
-      const readers = Array.from({ length: count }, () => readEvents(`${url}/api/v1/events`, '', ({ kind }) => {
-        if (kind === 'ready') ready++
+      const { caller, pid, url } = await startService(environment, {
+        command: 'start', servers: { Main: upstream.url }, settings: { LISTENERS_PER_KEY: '1000' }
+      })
+      const ready = new Set<number>()
+      let ends = 0
+      const readers = Array.from({ length: count }, (_, index) => readEvents(`${url}/api/v1/events`, '', ({ kind }) => {
+        if (kind === 'ready') ready.add(index)
         if (kind === 'completed') ends++
       }))
       for (const { ended } of readers) ended.catch(() => {})
-      await until(async () => ready === count, 'all listen')
+      await until(async () => ready.size === count, `all ${count} listen`)
       const run = async () => {
         const before = ends
         await caller.post('/api/v2/generate', submission('Main', { width: 64, height: 64 }))

@@ -46,7 +46,9 @@ export async function measure (): Promise<Row[]> {
 /** Milliseconds of each event to each listener, and by how many bytes the service grew. */
 async function measureWith (environment: Environment, count: number): Promise<{ delays: number[], memory: number }> {
   const upstream = await startUpstream(environment, { kind: 'instant', options: { milliseconds: 20 } })
-  const service = await startService(environment, { command: 'start', servers: { [`For${count}`]: upstream.url } })
+  const service = await startService(environment, {
+    command: 'start', servers: { [`For${count}`]: upstream.url }, settings: { LISTENERS_PER_KEY: '1000' }
+  })
   const { caller, url } = service
   // What the first jobs make the service compile and keep is not the listeners'.
   for (let warmUp = 0; warmUp < 20; warmUp++) await caller.post('/api/v2/generate', submission(`For${count}`, { width: 64, height: 64 }))
