@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { A1111Client } from '../a1111/client.ts'
 import type { GenerationOptions } from '../a1111/generation-call.ts'
 import { type GenerationAnswer, GenerationFailure, type GenerationMode, type ServerProgress } from '../a1111/types.ts'
@@ -184,13 +185,22 @@ export function createBeginning ({ store, fence, claimer, isSure, log }: Beginni
     }
   }
 
-  return async (claim: RunClaim, generation: OpenGeneration): Promise<Beginning> => {
+  /** @param onNoted called when the note is under way: what is sent to Redis now comes after it */
+  return async (claim: RunClaim, generation: OpenGeneration, onNoted: () => void): Promise<Beginning> => {
     const isReserved = isAccepted && isSure() && claimer.isReserved(claim.id, claim.run)
     claimer.leave(claim.id, claim.run)
-    const starting = store.start(claim, fence)
-    if (isReserved) return { answer: 'started', confirmed: confirm(starting, claim, generation) }
-    const answer = await starting
-    isAccepted = true
-    return { answer, confirmed: Promise.resolve(answer) }
+    if (!isReserved) {
+      const answer = await store.start(claim, fence)
+      isAccepted = true
+      if (answer === 'started') onNoted()
+      return { answer, confirmed: Promise.resolve(answer) }
+    }
+    // The request goes first: Redis answers nobody while it writes to the disk.
+    const starting = nextTurn().then(async () => {
+      const noted = store.start(claim, fence)
+      onNoted()
+      return await noted
+    })
+    return { answer: 'started', confirmed: confirm(starting, claim, generation) }
   }
 }

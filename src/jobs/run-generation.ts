@@ -104,6 +104,8 @@ export interface GenerationRunnerDependencies {
 /** How long ago an earlier worker sent its last request at the least, in milliseconds: its lease was over first. */
 const arrived = 1000
 
+/** How long it counts that the server was idle, in milliseconds. */
+const lookedFor = 50
 class ShuttingDown extends Error {}
 
 /** Runs the jobs of one server, one generation at a time, with the next one prepared and ready to be sent. */
@@ -180,11 +182,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       // While the job waited for the send slot, the queue can have stopped, and the job can have been cancelled.
       if (!mayBegin() || leaving.signal.aborted) return 'hold'
       if (claimer.isTaken(jobId, claim.run)) return 'done'
-      const { answer, confirmed } = await begin(claim, generation)
-      if (answer === 'started') {
-        onBegun(job)
-        await generate(claim, job, generation, prepared, { openGate, atGateSince, over, confirmed })
-      }
+      const { answer, confirmed } = await begin(claim, generation, () => { onBegun(job) })
+      if (answer !== 'started') return answer === 'lease_lost' ? 'hold' : 'done'
+      await generate(claim, job, generation, prepared, { openGate, atGateSince, over, confirmed })
       const known = await confirmed
       if (known === 'lease_lost' || known === 'unknown') return 'hold'
     } finally {
@@ -246,8 +246,12 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       if (foreseen !== null) throw foreseen
       // One that was given back without a start can have been sent by a process that lost its lease meanwhile.
       if (job.starts > 0 || job.run > 1) await stopFormer(job.id, generation.stopped)
-      if (prepared.wanted !== null) sentOptions = await options.ready(prepared.wanted, generation.stopped)
-      await generation.before()
+      const lookedAt = performance.now()
+      const looked = Promise.all([
+        prepared.wanted === null ? null : options.ready(prepared.wanted, generation.stopped), generation.before()
+      ])
+      sentOptions = (await looked)[0]
+      if (performance.now() - lookedAt > lookedFor) await generation.before()
       const body = prepared.body(sentOptions)
       sentAt = performance.now()
       keepMark(job.id, null)

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import { Abandoned, createBeginning, type OpenGeneration } from '../../src/jobs/open-generation.ts'
 import type { RunClaim, StartAnswer } from '../../src/jobs/store.ts'
@@ -41,7 +42,11 @@ function start () {
     done,
     async begin ({ isSure = true, isReserved = true }: Situation = {}) {
       Object.assign(situation, { isSure, isReserved })
-      return await begin(claim, generation as OpenGeneration)
+      return await begin(claim, generation as OpenGeneration, () => { done.push('noted') })
+    },
+    /** Resolves when Redis is asked. */
+    async noted (count = 1) {
+      while (asked.length < count) await nextTurn()
     }
   }
 }
@@ -53,12 +58,14 @@ async function waits (beginning: ReturnType<ReturnType<typeof start>['begin']>):
 }
 
 t.test('a claimed job begins beside the note of that', async t => {
-  const { begin, asked, done } = start()
+  const { begin, asked, done, noted } = start()
   const { answer, confirmed } = await begin()
   t.equal(answer, 'started')
+  t.same(done, ['leaves the gate'], 'the request goes first')
+  await noted()
   asked[0]?.answer('started')
   t.equal(await confirmed, 'started')
-  t.same(done, ['leaves the gate'])
+  t.same(done, ['leaves the gate', 'noted'])
 })
 
 t.test('in any doubt it waits for Redis', async t => {
@@ -69,33 +76,36 @@ t.test('in any doubt it waits for Redis', async t => {
       t.ok(await waits(beginning))
       asked[0]?.answer(answer)
       t.same([(await beginning).answer, await (await beginning).confirmed], [answer, answer])
-      t.same(done, ['leaves the gate'], 'nothing was sent, so nothing is stopped')
+      t.same(done, ['leaves the gate', ...answer === 'started' ? ['noted'] : []], 'nothing is stopped')
     }
   }
 })
 
 t.test('a generation whose job was taken away meanwhile is interrupted', async t => {
-  const { begin, asked, done } = start()
+  const { begin, asked, done, noted } = start()
   const { confirmed } = await begin()
+  await noted()
   asked[0]?.answer('superseded')
   t.equal(await confirmed, 'superseded')
-  t.same(done, ['leaves the gate', 'stop: taken'])
+  t.same(done, ['leaves the gate', 'noted', 'stop: taken'])
 })
 
 t.test('without the lease the server is left alone: its generations are another process\'s', async t => {
-  const { begin, asked, done } = start()
+  const { begin, asked, done, noted } = start()
   const { confirmed } = await begin()
+  await noted()
   asked[0]?.answer('lease_lost')
   t.equal(await confirmed, 'lease_lost')
-  t.same(done, ['leaves the gate', 'abandon'])
+  t.same(done, ['leaves the gate', 'noted', 'abandon'])
 })
 
 t.test('while Redis refuses to write, a job is sent once and not again', async t => {
-  const { begin, asked, done } = start()
+  const { begin, asked, done, noted } = start()
   const { confirmed } = await begin()
+  await noted()
   asked[0]?.fail(new Error('OOM command not allowed'))
   t.equal(await confirmed, 'unknown')
-  t.same(done, ['leaves the gate', 'stop: taken'])
+  t.same(done, ['leaves the gate', 'noted', 'stop: taken'])
 
   const second = begin()
   t.ok(await waits(second))
