@@ -50,6 +50,8 @@ export interface GenerationQueues {
   /** Pauses a server's queue; running generations continue. */
   pause (serverId: string): Promise<void>
   resume (serverId: string): Promise<void>
+  /** Lifts the limits that people set in the dashboard. */
+  unlimit (serverId: string): Promise<void>
   /** The entries that no longer wait in the queue, whether fetched, finished or never added. */
   notWaiting<Entry extends QueueEntry> (serverId: string, entries: readonly Entry[]): Promise<Entry[]>
   /** Deletes a server's queue and everything left in it. */
@@ -99,6 +101,12 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
     },
     async resume (serverId) {
       await queue(serverId).resume()
+    },
+    async unlimit (serverId) {
+      const target = queue(serverId)
+      await Promise.all([
+        target.removeGlobalConcurrency(), target.removeGlobalRateLimit(), target.removeRateLimitKey()
+      ])
     },
     async notWaiting (serverId, entries) {
       const target = queue(serverId)

@@ -163,21 +163,29 @@ function workerLost (job: Job, alias: string): JobAttempt {
 
 /** How often the queue `waiting` is compared with the records, and the pause between two pages, in milliseconds. */
 const compareInterval = 15_000
+/** Every so many times it is compared entry by entry, as one that is missing and one too many cancel each other out. */
+const wholeEvery = 20
+/** States in which only people put entries there: its own have a priority. */
+const foreign = ['wait', 'delayed', 'failed', 'completed'] as const
 const pageInterval = 1000
 
 export interface WaitingRepairDependencies {
   readonly claims: Pick<JobClaims, 'unclaimed' | 'repairWaiting'>
   readonly queues: Pick<GenerationQueues, 'waiting'>
   readonly log: Log
+  readonly intervals?: { readonly repair?: number }
 }
 
 /**
  * Puts right what people did to the queue `waiting` in the dashboard. It counts first, and walks through the jobs only
  * if the numbers differ, a page a second, so that feeding the servers never waits for it.
  */
-export function startWaitingRepair ({ claims, queues, log }: WaitingRepairDependencies): { close (): void } {
+export function startWaitingRepair (
+  { claims, queues, log, intervals }: WaitingRepairDependencies
+): { close (): void } {
   let timer: NodeJS.Timeout | undefined
   let closed = false
+  let compared = 0
 
   async function walk (what: 'missing' | 'void'): Promise<number> {
     let total = 0
@@ -194,8 +202,9 @@ export function startWaitingRepair ({ claims, queues, log }: WaitingRepairDepend
   async function compare (): Promise<void> {
     const queue = queues.waiting()
     if (await queue.isPaused()) await queue.resume()
-    const [waiting, { prioritized = 0 }] = await Promise.all([claims.unclaimed(), queue.getJobCounts('prioritized')])
-    if (waiting === prioritized) return
+    const [waiting, counts] = await Promise.all([claims.unclaimed(), queue.getJobCounts('prioritized', ...foreign)])
+    for (const state of foreign) if ((counts[state] ?? 0) > 0) await queue.clean(0, 0, state)
+    if (waiting === counts.prioritized && ++compared % wholeEvery !== 0) return
     const changed = await walk('missing') + await walk('void')
     if (changed > 0) log.warn({ entries: changed }, 'the queue of waiting jobs was repaired')
   }
@@ -205,7 +214,7 @@ export function startWaitingRepair ({ claims, queues, log }: WaitingRepairDepend
       compare()
         .catch(error => { log.debug({ err: error }, 'could not compare the queue of waiting jobs') })
         .finally(() => { if (!closed) next() })
-    }, compareInterval)
+    }, intervals?.repair ?? compareInterval)
   }
   next()
 

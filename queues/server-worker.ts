@@ -24,6 +24,11 @@ const classesInterval = 10_000
 /** From the end of the last job until the server's own options are restored, in milliseconds. */
 const restoreAfter = 100
 
+export interface WorkerIntervals extends MonitorIntervals {
+  /** How often queues are compared with the records, in milliseconds. */
+  readonly repair?: number
+}
+
 export interface ServerWorkerDependencies extends ServerRunnerDependencies {
   readonly queues: GenerationQueues
   readonly registry: Pick<ServerRegistry, 'list'>
@@ -36,7 +41,7 @@ export interface ServerWorkerDependencies extends ServerRunnerDependencies {
   readonly starts: Pick<ServerStarts, 'watch'>
   /** Whether an operator lets any server take jobs. */
   readonly processes: () => boolean
-  readonly intervals?: MonitorIntervals
+  readonly intervals?: WorkerIntervals
 }
 
 /** Watches a server and runs its jobs, while this process holds the server's lease. */
@@ -223,7 +228,8 @@ export async function startServerWorker (
     settle(feed.holdDuring(runner.clear(...lost)), 'could not stop what a lost worker had begun')
   }
 
-  let repairDueAt = performance.now() + repairInterval
+  const repairEvery = dependencies.intervals?.repair ?? repairInterval
+  let repairDueAt = performance.now() + repairEvery
   let checksDueAt = performance.now() + checksInterval
   let classesDueAt = performance.now() + classesInterval
   let repairing = false
@@ -240,9 +246,10 @@ export async function startServerWorker (
     await feed.adopt()
     feed.look()
     if (performance.now() < repairDueAt) return
-    repairDueAt = performance.now() + repairInterval
+    repairDueAt = performance.now() + repairEvery
     // Also undoes what a former holder of the lease did to the queue after its own connection was back.
     await setQueue(monitor.usable())
+    await queues.unlimit(serverId)
     clear(await repair.takeBack(), [])
     await repair.renewEntries()
   }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Redis } from 'ioredis'
 import { createGenerationQueues, entriesLua } from '../../queues/generation-queue.ts'
+import type { WorkerIntervals } from '../../queues/server-worker.ts'
 import { startServerWorkers, type ServerWorkers } from '../../queues/server-workers.ts'
 import { createA1111Client } from '../a1111/client.ts'
 import { checkCompatibility } from '../a1111/compatibility.ts'
@@ -26,7 +27,6 @@ import { createCheckStore } from '../server-check/check-service.ts'
 import type { CheckLimits } from '../server-check/session.ts'
 import { readCandidates } from '../servers/choose.ts'
 import { createLeaseStore, createWorkerRoster, describeHolder } from '../servers/lease.ts'
-import type { MonitorIntervals } from '../servers/monitor.ts'
 import { createServerStateStore } from '../servers/state-store.ts'
 import { startFlorenceWorker } from '../services/florence.ts'
 import { startModelWorker } from '../services/models.ts'
@@ -101,7 +101,7 @@ const mebibyte = 1024 * 1024
  * connection of its own.
  */
 export async function startWorker (
-  services: Services, intervals?: MonitorIntervals, checkLimits?: CheckLimits
+  services: Services, intervals?: WorkerIntervals, checkLimits?: CheckLimits
 ): Promise<Worker> {
   const {
     config, log, keys, subscriber, registry, runtime, media, storage, connect, starts, processId, metrics, tracing
