@@ -61,7 +61,7 @@ const orderedAtMost = 2000
 /** Records that one script searches, so that no call blocks Redis for long. */
 const examinedAtOnce = 500
 /** Bytes of the search text that one script looks through: a few milliseconds. */
-const bytesAtOnce = 1_000_000
+const bytesAtOnce = 600_000
 /** Jobs that one script enters into the search text, and milliseconds until the next: a tenth of Redis' time. */
 const [filledAtOnce, fillPause] = [50, 20]
 
@@ -112,8 +112,8 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     query: JobFilter & Pick<JobQuery, 'order'>, after: string | undefined, { skip, take }: Slice, need: 'page' | 'total'
   ): Promise<{ found: Arrived[], total: number } | null> {
     const { text = '', appType = '', user = '' } = query
-    // The search text separates its entries by this character.
-    if (text.includes('\0')) return null
+    // The search text separates the parts of its entries by these.
+    if (['\0', '\x01', '\x02', '\x03'].some(sign => text.includes(sign))) return null
     const order = query.order === 'newest' ? 'newest' : 'oldest'
     const [lowest, highest] = boundsOf(query)
     const bounds = after === undefined
@@ -232,8 +232,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
  * @throws Error if it ends before all are entered; the next call continues
  */
 export async function fillSearch ({ redis, keys }: { redis: Redis, keys: Keys }, closing: AbortSignal): Promise<void> {
-  for (let check: 'check' | '' = 'check'; ; check = '') {
-    if (await enterSearchText(redis, [keys.key('')], [filledAtOnce, check]) === 0) return
+  while (await enterSearchText(redis, [keys.key('')], [filledAtOnce]) === 1) {
     await sleep(fillPause, undefined, { signal: closing })
   }
 }

@@ -45,12 +45,12 @@ const remove = async ({ prefix }: ReturnType<typeof scope>, id: string) => { awa
 
 /** Hides the search text, so that the records are searched. */
 async function bySearchingRecords<Answer> (keys: Keys, ask: () => Promise<Answer>): Promise<Answer> {
-  const count = await redis.hget(keys.key('search-state'), 'count') ?? '0'
-  await redis.hset(keys.key('search-state'), 'count', -1)
+  const from = await redis.getset(keys.key('search-from'), 'hidden') ?? ''
   try {
     return await ask()
   } finally {
-    await redis.hset(keys.key('search-state'), 'count', count)
+    if (from === '') await redis.del(keys.key('search-from'))
+    else await redis.set(keys.key('search-from'), from)
   }
 }
 
@@ -98,15 +98,19 @@ t.test('a search finds the same in the search text as in the records', async t =
   await compare(t, here, chance, 'all jobs')
   for (let index = 0; index < 130; index++) await remove(here, ids.splice(chance(ids.length), 1)[0] ?? '')
   await compare(t, here, chance, 'some were removed')
-  const [, middle = ''] = await redis.zrange(here.keys.key('search'), '0', '-1')
-  const length = await redis.strlen(here.keys.key('search', middle))
+  const sizeOf = async () => {
+    const names = await redis.keys(`${here.keys.key('search')}:*`)
+    return (await Promise.all(names.map(async name => await redis.strlen(name)))).reduce((sum, size) => sum + size)
+  }
+  const size = await sizeOf()
   for (const id of ids.splice(0, 200)) await remove(here, id)
   await create(here, 'job-again', chance)
-  t.ok(await redis.strlen(here.keys.key('search', middle)) < length / 2, 'the text of removed jobs is gone')
+  t.ok(await sizeOf() < size / 2, 'the text of removed jobs is gone')
   await compare(t, here, chance, 'the oldest were removed')
   for (const id of ids) await remove(here, id)
   await remove(here, 'job-again')
-  t.same(await redis.keys(`${here.keys.key('search')}:*`), [], 'nothing is left')
+  t.ok((await redis.keys(`${here.keys.key('search')}:*`)).length <= 1, 'only the block that is appended to is left')
+  t.equal(await sizeOf(), 0)
   await create(here, 'job-last', chance)
   await compare(t, here, chance, 'one job')
 })
@@ -134,29 +138,52 @@ t.test('jobs of an earlier version are entered in parts, while others come and g
     await compare(t, here, chance, 'a part is entered')
   }
   await fillSearch({ redis, keys }, new AbortController().signal)
-  t.equal(await redis.hget(keys.key('search-state'), 'count'), String(await list.count({})), 'all are')
+  t.equal(await redis.get(keys.key('search-from')), '0', 'all are')
   await compare(t, here, chance, 'all are entered')
 })
 
-t.test('what an earlier version did meanwhile is noticed', async t => {
+t.test('jobs that an earlier version creates meanwhile are noticed', async t => {
   const chance = createChance(13)
   const here = scope('noticed')
   const { keys, list } = here
   for (let index = 0; index < 200; index++) await create(here, `job-${index}`, chance)
-  // It creates one and removes another, without the search text.
-  const state = await redis.hgetall(keys.key('search-state'))
-  const blocks = await redis.zrange(keys.key('search'), '0', '-1')
-  const last = keys.key('search', blocks.at(-1) ?? '')
-  const [text, codes] = [await redis.get(last) ?? '', await redis.hgetall(`${last}:jobs`)]
+  t.equal(await redis.get(keys.key('search-from')), '0', 'all are in the search text from the beginning')
+  const last = await redis.get(keys.key('search-last')) ?? ''
+  const block = keys.key('search', last.split(':')[1] ?? '')
+  const text = await redis.get(block) ?? ''
   await create(here, 'job-unseen', chance)
-  await redis.del(last, `${last}:jobs`)
-  await redis.set(last, text)
-  await redis.hset(`${last}:jobs`, codes)
-  await redis.hset(keys.key('search-state'), state)
-  for (const name of await redis.keys(keys.key('jobs', '*'))) await redis.zrem(name, 'job-0')
-  await redis.del(keys.key('job', 'job-0'))
+  await redis.set(block, text)
+  await redis.set(keys.key('search-last'), last)
+  await create(here, 'job-seen', chance)
+  await compare(t, here, chance, 'the records are searched')
   await fillSearch({ redis, keys }, new AbortController().signal)
-  t.same(await findIndexProblems({ look: redis, keys }), [])
-  t.ok((await list.ids({ appType: 'forge' })).length + (await list.ids({ appType: 'comfyui' })).length === 200)
+  t.equal(await redis.get(keys.key('search-from')), '0')
   await compare(t, here, chance, 'after the check')
+  const ids = [...await list.ids({ appType: 'forge' }), ...await list.ids({ appType: 'comfyui' })]
+  t.same(ids.toSorted(), (await list.ids({})).toSorted())
+})
+
+t.test('equal prompts take the space of one, and any text can be a prompt', async t => {
+  const here = scope('equal')
+  const { keys, prefix, list } = here
+  const one = async (id: string, prompt: string) => {
+    await scripts.createJob(redis, prefix, [id, '', '', 5, '', '{"appType":"forge","parameters":{}}', prompt, '', '', '[1]', never,
+      '', id, 1, '-0', '{}', 1000, 1, '', JSON.stringify({ ...dial, longest: 64, share: 4 }), 'forge'])
+  }
+  for (let index = 0; index < 100; index++) await one(`same-${index}`, 'Lighthouse '.repeat(200))
+  const [first = ''] = await redis.zrange(keys.key('search'), '0', '-1')
+  t.ok(await redis.strlen(keys.key('search', first)) < 5000, 'of a full block')
+  await one('odd', 'a\0b\x01c\x02,same-1,\x03d ,odd, forge')
+  t.same(await list.ids({ text: ',same-1,' }), ['odd'], 'ids are no prompts')
+  t.same(await list.ids({ text: 'same-5' }), [])
+  t.same(await list.ids({ text: 'forge' }), ['odd'])
+  t.same(await list.ids({ text: 'c\x02,same' }), ['odd'])
+  t.equal(await list.count({ text: 'lighthouse' }), 100)
+  for (const id of ['odd', 'same-1']) {
+    await scripts.cancelJob(redis, prefix, [id])
+    await remove(here, id)
+  }
+  t.same(await list.ids({ text: ',odd,' }), [])
+  t.equal(await list.count({ text: 'lighthouse' }), 99)
+  t.same((await findIndexProblems({ look: redis, keys })).filter(problem => /search|block/.test(problem)), [])
 })

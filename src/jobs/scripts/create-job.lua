@@ -40,10 +40,7 @@ local created = milliseconds()
 if created > tonumber(last) then return { 'late' } end
 local waiting = waitingBeyond(key, most, group, tonumber(size))
 if waiting then return { 'full', waiting } end
--- Arrival orders all lists: microseconds, and never the same twice.
-local arrival = math.max(created * 1000, tonumber(redis.call('GET', KEYS[1] .. 'arrival') or 0) + 1)
-arrival = string.format('%.0f', arrival)
-redis.call('SET', KEYS[1] .. 'arrival', arrival)
+local arrival = arrive(id, created, prompt, application, user)
 local job = {
   id = id, share = key, list = key, class = class, needs = needs, ms = ms, weight = weight, user = user,
   priority = priority, target = target
@@ -61,7 +58,6 @@ end
 enterPool(job)
 noteArrival(created, job, workload)
 enterIndexes(id, arrival, key, target, 'pending')
-enterSearch(id, arrival, entryOf(prompt, application, user))
 addEntry('waiting', id .. '_1', id, '1', priority, 0)
 local position = positionInPool(job)
 publish('accepted', id, target, key, 'pending', { position = position, priority = tonumber(priority) })

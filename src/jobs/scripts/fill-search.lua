@@ -1,52 +1,47 @@
 --[[
-  Enters some jobs of an earlier version into the search text, newest first. Begins again if the blocks and the index of
-  all jobs differ, as they do after a process of an earlier version has created or deleted jobs.
+  Enters some jobs of an earlier version into the search text, newest first.
 
   KEYS[1]  common beginning of every key
   ARGV[1]  how many jobs at most
-  ARGV[2]  `check` to compare first, else ''
 
   Answers 1 if jobs are left
 ]]
 --- @include "includes/search"
-local most, check = unpack(ARGV)
-local index = KEYS[1] .. 'jobs:*:*:*'
-
-local function agrees ()
-  local blocks = redis.call('ZRANGE', blocksKey, 0, -1, 'WITHSCORES')
-  for i = 1, #blocks, 2 do
-    local next = blocks[i + 3] and '(' .. blocks[i + 3] or '+inf'
-    if redis.call('ZCOUNT', index, blocks[i + 1], next) ~= tonumber(redis.call('HGET', codesKey(blocks[i]), 'n')) then
-      return false
-    end
-  end
-  local from = redis.call('HGET', searchState, 'from')
-  local count = tonumber(redis.call('HGET', searchState, 'count') or 0)
-  return redis.call('ZCOUNT', index, from or '+inf', '+inf') == count
-end
-
-if check ~= '' and not agrees() then
-  for _, block in ipairs(redis.call('ZRANGE', blocksKey, 0, -1)) do
-    redis.call('UNLINK', textKey(block), wordsKey(block), codesKey(block))
-  end
-  redis.call('DEL', blocksKey, searchState)
-end
-local from = redis.call('HGET', searchState, 'from')
+local index, most = KEYS[1] .. 'jobs:*:*:*', tonumber(ARGV[1])
+local from = redis.call('GET', fromKey)
+-- The first call after an upgrade: all later jobs enter it when they are created.
+redis.call('SETNX', lastKey, (redis.call('GET', arrivalKey) or '') .. ':')
+local open = string.match(redis.call('GET', lastKey), ':(.*)$')
 if from == '0' then return 0 end
-local found = redis.call('ZREVRANGEBYSCORE', index, from and '(' .. from or '+inf', '-inf', 'WITHSCORES',
-  'LIMIT', 0, most)
-for i = 1, #found, 2 do
-  local id, arrival = found[i], string.format('%.0f', found[i + 1])
-  local block = redis.call('ZRANGE', blocksKey, 0, 0)[1]
-  if block and isFull(block) then
-    if redis.call('EXISTS', wordsKey(block)) == 0 then sealBlock(block) end
-    block = nil
-  end
-  block = block or arrival
-  redis.call('ZADD', blocksKey, arrival, block)
-  enterBlock(block, id, readEntry(id))
-  redis.call('HSET', searchState, 'from', arrival)
+-- Blocks from before the gap.
+local old = redis.call('ZRANGEBYSCORE', blocksKey, '-inf', '(' .. (from or '+inf'), 'LIMIT', 0, most)
+for _, block in ipairs(old) do redis.call('UNLINK', textKey(block), wordsKey(block)) end
+if #old > 0 then
+  redis.call('ZREM', blocksKey, unpack(old))
+  return 1
 end
-if #found == most * 2 then return 1 end
-redis.call('HSET', searchState, 'from', 0)
+
+local function textOf (value) return type(value) == 'string' and value or '' end
+
+local function readEntry (id)
+  local values = redis.call('HMGET', jobKey(id), 'prompt', 'submission')
+  local isJson, submission = pcall(cjson.decode, values[2] or '')
+  local isTable = isJson and type(submission) == 'table'
+  local studio = isTable and type(submission.studio) == 'table' and submission.studio or {}
+  return entryOf(id, values[1] or '', textOf(isTable and submission.appType), textOf(studio.user))
+end
+
+local found = redis.call('ZREVRANGEBYSCORE', index, '(' .. (from or '+inf'), '-inf', 'WITHSCORES', 'LIMIT', 0, most)
+local isLast = #found < most * 2
+for i = 1, #found, 2 do
+  local arrival = string.format('%.0f', found[i + 1])
+  local block = redis.call('ZRANGE', blocksKey, 0, 0)[1]
+  if not block or block == open or redis.call('EXISTS', wordsKey(block)) == 1 then block = arrival end
+  redis.call('ZADD', blocksKey, arrival, block)
+  local length = redis.call('APPEND', textKey(block), readEntry(found[i]))
+  if length >= fullBlock or (isLast and i + 2 > #found) then sealBlock(block) end
+  redis.call('SET', fromKey, arrival)
+end
+if not isLast then return 1 end
+redis.call('SET', fromKey, 0)
 return 0

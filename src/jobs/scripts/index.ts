@@ -124,7 +124,7 @@ export const searchJobs: Script<[prefix: string, index: string], [
   loadScript(new URL('search-jobs.lua', import.meta.url))
 
 /** Enters jobs into the search text; 1 if some are left. */
-export const enterSearchText = load<[most: number, check: 'check' | ''], 0 | 1>('fill-search')
+export const enterSearchText = load<[most: number], 0 | 1>('fill-search')
 
 export const matchText = load<[text: string, application: string, user: string, ...ids: string[]], string[]>('match-text')
 

@@ -20,56 +20,54 @@
 --- @include "includes/search"
 local text, application, user, order, lowest, highest, after, skip, take, budget = unpack(ARGV)
 local index, everyJob = KEYS[2], KEYS[1] .. 'jobs:*:*:*'
-if redis.call('ZCARD', everyJob) ~= tonumber(redis.call('HGET', searchState, 'count') or 0) then
-  return { 'incomplete' }
-end
+if redis.call('GET', fromKey) ~= '0' and redis.call('EXISTS', everyJob) == 1 then return { 'incomplete' } end
 skip, take, budget = tonumber(skip), tonumber(take), tonumber(budget)
+application, user = plain(application), plain(user)
 local isNewest = order == 'newest'
 local isWhole = index == everyJob and lowest == '-inf' and highest == '+inf'
 local least, most = tonumber(lowest) or -math.huge, tonumber(highest) or math.huge
 local words = {}
 for word in string.gmatch(text, '[^%s%p]+') do words[#words + 1] = word end
+-- What the list of a block has of the application and user.
+local facet = (application ~= '' and '\1' .. application or '') .. '\2' .. (user ~= '' and user .. '\3' or '')
+if facet == '\2' then facet = '' end
 
-local function hasWords (block)
-  local list = redis.call('GET', wordsKey(block))
-  if not list then return true end
+local function canHave (block)
+  local listed = redis.call('GET', wordsKey(block))
+  if not listed then return true end
+  local facets, list = string.match(listed, '^([^%z]*)%z(.*)$')
   budget = budget - #list
-  for _, word in ipairs(words) do
+  if facets ~= '*' and not string.find(facets, facet, 1, true) then return false end
+  for _, word in ipairs(list == '*' and {} or words) do
     if not string.find(list, word, 1, true) then return false end
   end
   return true
 end
 
--- The values of the entries that have the text.
-local function valuesOf (block)
-  local values = {}
-  if text == '' then
-    local all = redis.call('HGETALL', codesKey(block))
-    for i = 1, #all, 2 do
-      if string.find(all[i], '^%u+$') then values[#values + 1] = all[i + 1] end
-    end
-    return values
-  end
-  if not hasWords(block) then return values end
-  local entries = redis.call('GET', textKey(block)) or ''
-  budget = budget - #entries
-  local at = string.find(entries, text, 1, true)
-  while at do
-    local ends = string.find(entries, '\0', at, true)
-    local value = redis.call('HGET', codesKey(block), string.sub(entries, ends + 1, ends + 16))
-    if value then values[#values + 1] = value end
-    at = string.find(entries, text, ends + 18, true)
-  end
-  return values
-end
-
 local function idsIn (block)
   local ids = {}
-  for _, value in ipairs(valuesOf(block)) do
-    local of, by, list = string.match(value, '^([^%z]*)%z([^%z]*)%z(.*)$')
+  if not canHave(block) then return ids end
+  local entries = redis.call('GET', textKey(block)) or ''
+  budget = budget - #entries
+  local function enter (of, by, list)
     if (application == '' or of == application) and (user == '' or by == user) then
       for id in string.gmatch(list, '[^,]+') do ids[#ids + 1] = id end
     end
+  end
+  if text == '' then
+    eachEntry(entries, function (_, of, by, list) enter(of, by, list) end)
+    return ids
+  end
+  local at, last = string.find(entries, text, 1, true)
+  while at do
+    -- A match within the other parts of an entry is none.
+    local ends = string.find(entries, '[%z\1-\3]', last + 1)
+    if string.byte(entries, ends) == 0 then
+      local of, by, list, following = string.match(entries, '^([^\1]*)\1([^\2]*)\2([^\3]*)\3()', ends + 1)
+      enter(of, by, list)
+      ends = following - 1
+    end
+    at, last = string.find(entries, text, ends + 1, true)
   end
   return ids
 end
@@ -101,7 +99,7 @@ end
 local answer, count, following = { '', 0 }, 0, #blocks == 2000 and blocks[2000] or ''
 for i = 1, #blocks, 2 do
   local ids = idsIn(blocks[i])
-  budget = budget - 50 * #ids
+  budget = budget - 100 * #ids
   if #ids > 0 and isWhole and (take == 0 or skip >= #ids) then
     count, skip = count + #ids, math.max(0, skip - #ids)
   elseif #ids > 0 then
