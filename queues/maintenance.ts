@@ -1,7 +1,7 @@
 import { type Job, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { SweepReport } from '../src/jobs/media-sweep.ts'
-import { fillSearch } from '../src/jobs/list.ts'
+import { fillSearch, sealSearch } from '../src/jobs/list.ts'
 import { purgeInterval, type Retention } from '../src/jobs/retention.ts'
 import { anySignal } from '../src/lib/deadline.ts'
 import { messageOf } from '../src/lib/errors.ts'
@@ -134,10 +134,15 @@ export function createMaintenanceWorker (dependencies: MaintenanceWorkerDependen
     }
   }
 
+  async function fill (closing: AbortSignal): Promise<void> {
+    await fillSearch({ redis: connection, keys }, closing)
+    await sealSearch({ redis: connection, keys }, closing)
+  }
+
   async function run ({ name }: Job, closing: AbortSignal): Promise<void> {
     if (name === purgeName) await retention.purge()
     else if (name === sweepName) await sweep()
-    else if (name === fillName) await fillSearch({ redis: connection, keys }, closing)
+    else if (name === fillName) await fill(closing)
     else await scan(closing)
   }
 

@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis'
 import type { JobStatus } from '../../schemas/job.ts'
 import type { Keys } from '../lib/keys.ts'
 import { indexKey, type Job } from './job.ts'
-import { enterSearchText, matchText, readPage, readStamps, searchJobs } from './scripts/index.ts'
+import { enterSearchText, matchText, readPage, readStamps, sealBlock, searchJobs } from './scripts/index.ts'
 import type { JobStore } from './store.ts'
 
 /** Selects jobs, for lists, counts and actions. */
@@ -236,6 +236,47 @@ export async function fillSearch ({ redis, keys }: { redis: Redis, keys: Keys },
     await sleep(fillPause, undefined, { signal: closing })
   }
 }
+
+/**
+ * Shortens the full blocks of the search text and lists their words. Blocks that are not sealed yet are searched as
+ * well, only not as fast.
+ * @throws Error if it ends before all are sealed; the next call continues
+ */
+export async function sealSearch ({ redis, keys }: { redis: Redis, keys: Keys }, closing: AbortSignal): Promise<void> {
+  const [, open] = (await redis.get(keys.key('search-last')) ?? '').split(':')
+  for (const block of await redis.zrange(keys.key('search'), '0', '-1')) {
+    if (block === open || await redis.exists(keys.key('search', block, 'words')) === 1) continue
+    const before = await redis.get(keys.key('search', block)) ?? ''
+    const { text, words } = shortenBlock(before)
+    await sealBlock(redis, [keys.key('')], [block, before, text, words])
+    await sleep(fillPause, undefined, { signal: closing })
+  }
+}
+
+/** One entry for all jobs with equal prompts, application and user. */
+function shortenBlock (text: string): { text: string, words: string } {
+  const entries = new Map<string, string>()
+  const facets = new Set<string>()
+  const words = new Set<string>()
+  for (const entry of text.split('\x03').slice(1)) {
+    const [head = '', ids = ''] = entry.split('\x02,')
+    const known = entries.get(head)
+    entries.set(head, (known ?? '') + ids)
+    if (known !== undefined) continue
+    const [prompt = '', facet = ''] = head.split('\0')
+    facets.add(`\x01${facet.replace('\x01', '\x02')}\x03`)
+    for (const word of prompt.split(betweenWords)) words.add(word)
+  }
+  const short = [...entries].map(([head, ids]) => `\x03${head}\x02,${ids}`).join('')
+  const listed = (all: ReadonlySet<string>, between: string) => {
+    const list = [...all].join(between)
+    return list.length * 3 < short.length ? list : '*'
+  }
+  return { text: short, words: `${listed(facets, '')}\0${listed(words, ' ')}` }
+}
+
+/** The same signs as `[%s%p]` in Lua: white space and punctuation of ASCII. */
+const betweenWords = /[\t-\r !-/:-@[-`{-~]+/
 
 /** `id, arrival, …` of a script. */
 function arrivedOf (pairs: readonly string[]): Arrived[] {

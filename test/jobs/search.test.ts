@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { fillSearch, createJobList, type JobQuery } from '../../src/jobs/list.ts'
+import { fillSearch, createJobList, sealSearch, type JobQuery } from '../../src/jobs/list.ts'
 import { createJobStore } from '../../src/jobs/store.ts'
 import { entriesLua } from '../../queues/generation-queue.ts'
 import { createKeys, type Keys } from '../../src/lib/keys.ts'
@@ -16,8 +16,10 @@ const scope = (name: string) => {
   const keys = createKeys(name)
   const prefix: [string] = [keys.key('')]
   const list = createJobList(redis, keys, createJobStore({ redis, keys, queueEntries: entriesLua, dial }))
-  return { keys, prefix, list }
+  return { keys, prefix, list, parts: { redis, keys } }
 }
+
+const going = new AbortController().signal
 
 /** The same sequence in every run. */
 function createChance (state = 7) {
@@ -96,6 +98,8 @@ t.test('a search finds the same in the search text as in the records', async t =
   }
   t.ok(await redis.zcard(here.keys.key('search')) >= 3, 'there are several blocks')
   await compare(t, here, chance, 'all jobs')
+  await sealSearch(here.parts, going)
+  await compare(t, here, chance, 'full blocks are sealed')
   for (let index = 0; index < 130; index++) await remove(here, ids.splice(chance(ids.length), 1)[0] ?? '')
   await compare(t, here, chance, 'some were removed')
   const sizeOf = async () => {
@@ -137,9 +141,11 @@ t.test('jobs of an earlier version are entered in parts, while others come and g
     await t.rejects(filling, { name: 'AbortError' }, 'it says that it has not ended')
     await compare(t, here, chance, 'a part is entered')
   }
-  await fillSearch({ redis, keys }, new AbortController().signal)
+  await fillSearch({ redis, keys }, going)
   t.equal(await redis.get(keys.key('search-from')), '0', 'all are')
   await compare(t, here, chance, 'all are entered')
+  await sealSearch(here.parts, going)
+  await compare(t, here, chance, 'and sealed')
 })
 
 t.test('jobs that an earlier version creates meanwhile are noticed', async t => {
@@ -156,7 +162,7 @@ t.test('jobs that an earlier version creates meanwhile are noticed', async t => 
   await redis.set(keys.key('search-last'), last)
   await create(here, 'job-seen', chance)
   await compare(t, here, chance, 'the records are searched')
-  await fillSearch({ redis, keys }, new AbortController().signal)
+  await fillSearch({ redis, keys }, going)
   t.equal(await redis.get(keys.key('search-from')), '0')
   await compare(t, here, chance, 'after the check')
   const ids = [...await list.ids({ appType: 'forge' }), ...await list.ids({ appType: 'comfyui' })]
@@ -170,12 +176,19 @@ t.test('equal prompts take the space of one, and any text can be a prompt', asyn
     await scripts.createJob(redis, prefix, [id, '', '', 5, '', '{"appType":"forge","parameters":{}}', prompt, '', '', '[1]', never,
       '', id, 1, '-0', '{}', 1000, 1, '', JSON.stringify({ ...dial, longest: 64, share: 4 }), 'forge'])
   }
-  for (let index = 0; index < 100; index++) await one(`same-${index}`, 'Lighthouse '.repeat(200))
-  const [first = ''] = await redis.zrange(keys.key('search'), '0', '-1')
-  t.ok(await redis.strlen(keys.key('search', first)) < 5000, 'of a full block')
+  const ids = Array.from({ length: 100 }, (_, index) => `same-${index}`)
+  for (const id of ids) await one(id, 'Lighthouse '.repeat(200))
+  const sizeOf = async () => await redis.strlen(keys.key('search', (await redis.zrange(keys.key('search'), '0', '-1'))[0] ?? ''))
+  t.ok(await sizeOf() < 5000, 'while they follow each other')
+  for (let index = 0; index < 80; index++) await one(`other-${index}`, (index % 2 === 0 ? 'storm ' : 'wind ').repeat(400))
+  t.ok(await sizeOf() > 100_000)
+  await sealSearch(here.parts, going)
+  t.ok(await sizeOf() < 15_000, 'or once the block is sealed')
+  t.equal(await list.count({ text: 'wind wind' }), 40)
   await one('odd', 'a\0b\x01c\x02,same-1,\x03d ,odd, forge')
   t.same(await list.ids({ text: ',same-1,' }), ['odd'], 'ids are no prompts')
   t.same(await list.ids({ text: 'same-5' }), [])
+  t.same(await list.ids({ text: 'other-1' }), [])
   t.same(await list.ids({ text: 'forge' }), ['odd'])
   t.same(await list.ids({ text: 'c\x02,same' }), ['odd'])
   t.equal(await list.count({ text: 'lighthouse' }), 100)

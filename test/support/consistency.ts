@@ -118,9 +118,12 @@ async function findSearchProblems ({ look, keys }: Pick<Traces, 'look' | 'keys'>
     const [block = '', first] = [blocks[at], Number(blocks[at + 1])]
     if (first < Number(from)) continue
     const text = await look.get(keys.key('search', block)) ?? ''
-    const entries = [...text.matchAll(/([^\0]*)\0([^\x01]*)\x01([^\x02]*)\x02(,(?:[^,\x03]+,)+)\x03/g)]
-    if (entries.map(([whole]) => whole).join('') !== text) problems.push(`block ${block} is garbled`)
-    for (const [, searched = '', , , ids = ''] of entries) {
+    const entries = text.split('\x03').map(entry => entry.split('\x02,'))
+    if (entries[0]?.[0] !== '' || entries.slice(1).some(([, ids]) => ids?.endsWith(',') !== true)) {
+      problems.push(`block ${block} is garbled`)
+    }
+    for (const [head = '', ids = ''] of entries) {
+      const [searched] = head.split('\0')
       await Promise.all(ids.split(',').filter(Boolean).map(async id => {
         if (found.has(id)) problems.push(`${id} is searched twice`)
         found.add(id)

@@ -10,8 +10,8 @@
 local index, most = KEYS[1] .. 'jobs:*:*:*', tonumber(ARGV[1])
 local from = redis.call('GET', fromKey)
 -- The first call after an upgrade: all later jobs enter it when they are created.
-redis.call('SETNX', lastKey, (redis.call('GET', arrivalKey) or '') .. ':')
-local open = string.match(redis.call('GET', lastKey), ':(.*)$')
+redis.call('SETNX', lastKey, (redis.call('GET', arrivalKey) or '') .. '::')
+local _, open = splitLast(redis.call('GET', lastKey))
 if from == '0' then return 0 end
 -- Blocks from before the gap.
 local old = redis.call('ZRANGEBYSCORE', blocksKey, '-inf', '(' .. (from or '+inf'), 'LIMIT', 0, most)
@@ -28,20 +28,22 @@ local function readEntry (id)
   local isJson, submission = pcall(cjson.decode, values[2] or '')
   local isTable = isJson and type(submission) == 'table'
   local studio = isTable and type(submission.studio) == 'table' and submission.studio or {}
-  return entryOf(id, values[1] or '', textOf(isTable and submission.appType), textOf(studio.user))
+  return entryOf(values[1] or '', textOf(isTable and submission.appType), textOf(studio.user))
 end
 
 local found = redis.call('ZREVRANGEBYSCORE', index, '(' .. (from or '+inf'), '-inf', 'WITHSCORES', 'LIMIT', 0, most)
-local isLast = #found < most * 2
+local before
 for i = 1, #found, 2 do
-  local arrival = string.format('%.0f', found[i + 1])
+  local arrival, entry = string.format('%.0f', found[i + 1]), readEntry(found[i])
   local block = redis.call('ZRANGE', blocksKey, 0, 0)[1]
-  if not block or block == open or redis.call('EXISTS', wordsKey(block)) == 1 then block = arrival end
+  local isClosed = not block or block == open or redis.call('EXISTS', wordsKey(block)) == 1
+    or redis.call('STRLEN', textKey(block)) >= fullBlock
+  if isClosed then block, before = arrival, nil end
   redis.call('ZADD', blocksKey, arrival, block)
-  local length = redis.call('APPEND', textKey(block), readEntry(found[i]))
-  if length >= fullBlock or (isLast and i + 2 > #found) then sealBlock(block) end
+  redis.call('APPEND', textKey(block), (entry == before and '' or entry) .. found[i] .. ',')
   redis.call('SET', fromKey, arrival)
+  before = entry
 end
-if not isLast then return 1 end
+if #found == most * 2 then return 1 end
 redis.call('SET', fromKey, 0)
 return 0

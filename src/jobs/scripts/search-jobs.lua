@@ -54,16 +54,18 @@ local function idsIn (block)
       for id in string.gmatch(list, '[^,]+') do ids[#ids + 1] = id end
     end
   end
+  local parts = '([^\1]*)\1([^\2]*)\2([^\3]*)'
   if text == '' then
-    eachEntry(entries, function (_, of, by, list) enter(of, by, list) end)
+    for of, by, list in string.gmatch(entries, '%z' .. parts) do enter(of, by, list) end
     return ids
   end
   local at, last = string.find(entries, text, 1, true)
   while at do
     -- A match within the other parts of an entry is none.
     local ends = string.find(entries, '[%z\1-\3]', last + 1)
+    if not ends then break end
     if string.byte(entries, ends) == 0 then
-      local of, by, list, following = string.match(entries, '^([^\1]*)\1([^\2]*)\2([^\3]*)\3()', ends + 1)
+      local of, by, list, following = string.match(entries, '^' .. parts .. '()', ends + 1)
       enter(of, by, list)
       ends = following - 1
     end
