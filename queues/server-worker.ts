@@ -17,6 +17,8 @@ import { createServerRunner, type ServerRunnerDependencies } from './server-runn
 
 /** How often the whole queue is compared with the records, in milliseconds. */
 const repairInterval = 30_000
+/** How often to look at the pool although no notice came and no look failed, in milliseconds. */
+const poolInterval = 5000
 /** How often checks of the server are looked for, as their notices can get lost, in milliseconds. */
 const checksInterval = 10_000
 /** How often the pool asks again what the server can run, in milliseconds: it also depends on other servers. */
@@ -230,6 +232,7 @@ export async function startServerWorker (
 
   const repairEvery = dependencies.intervals?.repair ?? repairInterval
   let repairDueAt = performance.now() + repairEvery
+  let poolDueAt = 0
   let checksDueAt = performance.now() + checksInterval
   let classesDueAt = performance.now() + classesInterval
   let repairing = false
@@ -243,8 +246,11 @@ export async function startServerWorker (
       classesDueAt = performance.now() + classesInterval
       await feed.forgetClasses()
     }
-    await feed.adopt()
-    feed.look()
+    if (performance.now() >= Math.min(poolDueAt, repairDueAt)) {
+      poolDueAt = performance.now() + poolInterval
+      await feed.adopt()
+      feed.look()
+    }
     if (performance.now() < repairDueAt) return
     repairDueAt = performance.now() + repairEvery
     // Also undoes what a former holder of the lease did to the queue after its own connection was back.

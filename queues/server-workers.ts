@@ -10,6 +10,8 @@ import { type ServerWorker, type ServerWorkerDependencies, startServerWorker } f
 /** How long a lease outlives its holder, and how often to renew or try it, in milliseconds. */
 const leaseLifetime = 4000
 const leaseInterval = 1000
+/** Until all leases of this process are renewed at once, so that their commands share packets, in milliseconds. */
+const untilTick = () => leaseInterval - performance.now() % leaseInterval
 /** A process that was cut off itself must not take a lease for finished that was only not renewed during the cut. */
 const graceAfterReconnect = 3000
 /** Notices can get lost, so servers and settings are read again at this interval, in milliseconds. */
@@ -173,7 +175,7 @@ function holdLease (
         log.debug({ server: server().alias, err: error }, 'could not acquire or renew the lease')
         return leaseInterval
       })
-      .then(wait => { if (!closed) timer = setTimeout(tick, wait) })
+      .then(wait => { if (!closed) timer = setTimeout(tick, wait < leaseInterval ? wait : untilTick()) })
   }
   released.then(tick, tick)
 

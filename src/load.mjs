@@ -41,12 +41,15 @@ export function loadProgram (path, command) {
   const folder = dirname(path)
   const dist = pathToFileURL(join(folder, '..')).href + '/'
   script.runInThisContext()(module.exports, createRequire(path), module, path, folder, dist)
-  const stopGrowth = boundYoungGeneration()
+  const resetOptions = boundYoungGeneration()
   return {
     exports: module.exports,
     settle () {
-      stopGrowth()
-      if (!isKnown && services.has(command)) store.write(script.createCachedData())
+      if (!isKnown && services.has(command)) {
+        // Compiled code fits the options of V8 with which it is stored.
+        resetOptions()
+        store.write(script.createCachedData())
+      }
       collectGarbage()
     }
   }
@@ -65,17 +68,22 @@ function setGrowth (factor) {
   v8.setFlagsFromString(`--semi-space-growth-factor=${factor}`)
 }
 
-/** Lets the young generation grow to its limit. V8's options are as before in the end, since stored code fits these. */
+/** Keeps the young generation below its limit from now on. Returns a function that sets V8's options as they were. */
 function boundYoungGeneration () {
-  const sizeNow = () => v8.getHeapSpaceStatistics().find(space => space.space_name === 'new_space')?.space_size ?? 0
-  const observer = new PerformanceObserver(() => { if (sizeNow() >= youngGeneration) stop() })
-  function stop () {
-    observer.disconnect()
+  let factor = 1
+  function bound () {
+    const { space_size: size } = v8.getHeapSpaceStatistics().find(space => space.space_name === 'new_space')
+    const wanted = size >= youngGeneration ? 1 : 2
+    if (wanted !== factor) setGrowth(wanted)
+    factor = wanted
+  }
+  bound()
+  // V8 lets it grow after a collection, and shrinks it when the service is idle.
+  new PerformanceObserver(bound).observe({ entryTypes: ['gc'] })
+  return () => {
+    factor = 1
     setGrowth(1)
   }
-  observer.observe({ entryTypes: ['gc'] })
-  setGrowth(2)
-  return stop
 }
 
 /** The file with the compiled code, which fits one version of V8, its options and the processor. */

@@ -84,19 +84,25 @@ async function offersPost (client: A1111Client, path: string): Promise<boolean> 
  * to a generation contains it.
  *
  * @param routes as read once; probing them each time would fill the server's log
+ * @param known of a server that was not restarted since: then one call shows whether it answers and what it has loaded
  * @throws GenerationFailure: `unauthorized`, `route_missing` if there is no A1111 API, and any failure of a call
  */
-export async function probeServer (client: A1111Client, routes: ServerRoutes = defaultRoutes): Promise<ServerTraits> {
+export async function probeServer (
+  client: A1111Client, routes: ServerRoutes = defaultRoutes, known: ServerTraits | null = null
+): Promise<ServerTraits> {
   try {
-    return await probe(client, routes)
+    return await probe(client, routes, known)
   } catch (error) {
     throw error instanceof GenerationFailure ? await client.explain(error) : error
   }
 }
 
-async function probe (client: A1111Client, routes: ServerRoutes): Promise<ServerTraits> {
+async function probe (
+  client: A1111Client, routes: ServerRoutes, known: ServerTraits | null
+): Promise<ServerTraits> {
   // alone first: it shows whether a server is there and accepts our credentials
   const options = fieldsOf(await client.readJson('/sdapi/v1/options'))
+  if (known !== null) return { ...known, loadedCheckpoint: textOf(options.sd_model_checkpoint) }
   const [about, progress, taskProgress] = await Promise.all([
     answerOf(client.readJson('/simulator/about')),
     answerOf(client.readJson('/sdapi/v1/progress?skip_current_image=true')),

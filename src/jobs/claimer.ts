@@ -53,6 +53,8 @@ export interface Claimer {
 const maxAnswers = 20
 /** How long a claimed job is expected to reach the worker, in milliseconds. */
 const onItsWay = 1000
+/** Pause after a look that failed, in milliseconds. */
+const afterFailure = 1000
 /** Notices of jobs that were taken away that are remembered: one can arrive before the answer to its claim. */
 const mostTaken = 200
 
@@ -138,7 +140,10 @@ export function createClaimer (dependencies: ClaimerDependencies): Claimer {
     }
     looking = true
     claim()
-      .catch(error => { log.debug({ server: server().alias, err: error }, 'could not look for a job') })
+      .catch(error => {
+        log.debug({ server: server().alias, err: error }, 'could not look for a job')
+        lookIn(afterFailure)
+      })
       .finally(() => {
         looking = false
         if (!again) return

@@ -112,6 +112,7 @@ export function createConnection (
   const { options, shown } = parseRedisAddress(url)
   const redis = new Redis({ ...connectionOptions(kind), ...options, replyMapping: 'legacy' })
   if (kind === 'request' || kind === 'queue') limitCommands(redis, commandLimit)
+  sendTogether(redis)
   logOutages(redis, `Redis at ${shown} (${kind} connection)`, log)
   if (kind === 'subscriber') {
     // All listeners of the process share one connection.
@@ -178,6 +179,27 @@ function remedyFor (problem: string): string {
   return isRefusal(problem)
     ? 'Check the user, password and database in REDIS_URL.'
     : 'Check that it runs and that REDIS_URL is right.'
+}
+
+/** Sends the commands of one turn of the event loop with one system call. */
+function sendTogether (redis: Redis): void {
+  redis.on('connect', () => {
+    const { stream } = redis
+    const { write } = stream
+    let corked = false
+    const uncork = () => {
+      corked = false
+      stream.uncork()
+    }
+    stream.write = ((...parameters: Parameters<typeof write>) => {
+      if (!corked) {
+        corked = true
+        stream.cork()
+        process.nextTick(uncork)
+      }
+      return Reflect.apply(write, stream, parameters)
+    }) as typeof write
+  })
 }
 
 function logOutages (redis: Redis, name: string, log: Log): void {

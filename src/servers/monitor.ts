@@ -131,6 +131,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   let lastFailure: GenerationFailure | null = null
   /** Whether it could have been restarted although no probe failed. */
   let mayBeNew = false
+  /** Whether what it is holds until the next inventory: its connection has not broken since. */
+  let isIdentified = false
   let stopWatching = () => {}
   /** Titles of the checkpoints in the inventory. */
   let checkpoints = ''
@@ -183,7 +185,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   function beginUp (before: ServerState | null): void {
     if (!answersLooks(before)) start.passed()
     stopWatching()
-    if (!closed && watch !== undefined) stopWatching = watch(checkSoon)
+    if (!closed && watch !== undefined) stopWatching = watch(() => { isIdentified = false; checkSoon() })
   }
 
   async function reportUsable (usable: boolean): Promise<void> {
@@ -205,7 +207,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       // A restarted server can have changed: everything is read again after each outage.
       const isNew = mayBeNew || !answersLooks(state)
       const begin = performance.now()
-      const found = await probeServer(client, routes ?? undefined)
+      const isSame = isIdentified && !isNew && lastFailure === null && performance.now() < inventoryDueAt
+      const found = await probeServer(client, routes ?? undefined, isSame ? state?.traits ?? null : null)
       const responseMs = Math.round(performance.now() - begin)
       const due = isNew || performance.now() >= inventoryDueAt ||
         titlesOf(await readCheckpoints(client)) !== checkpoints
@@ -223,6 +226,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       if (failures !== failuresBefore) return await look()
       lastFailure = null
       mayBeNew = false
+      isIdentified = true
       const seen = left() > 0
         ? { reachable: 'suspected', lastError: doubt } as const
         : { reachable: 'yes', lastError: null } as const
@@ -272,7 +276,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     const seen = await check()
     const isOpen = !answersLooks(seen) && lastFailure?.code === 'server_starting'
     if (!isOpen || closed || performance.now() > until) return seen
-    await rest(Math.min(lastFailure?.retryAfterMs ?? 0, intervals.whileDown) + 1, signal)
+    const pause = Math.min(lastFailure?.retryAfterMs ?? 0, intervals.whileDown) + 1
+    await sleep(pause, undefined, { signal }).catch(() => undefined)
     return signal?.aborted === true ? seen : await checkUntilTold(until, signal)
   }
 
@@ -377,10 +382,6 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       await Promise.allSettled([checking, loraPass.close()])
     }
   }
-}
-
-async function rest (milliseconds: number, signal?: AbortSignal): Promise<void> {
-  await sleep(milliseconds, undefined, signal === undefined ? {} : { signal }).catch(() => undefined)
 }
 
 /** Whether the server is away, in contrast to a server that answers but cannot generate. */
