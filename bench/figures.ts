@@ -10,6 +10,7 @@ import * as fleetShares from './figures/fleet/shares.ts'
 import * as fleetSpeeds from './figures/fleet/speeds.ts'
 import * as gap from './figures/gap.ts'
 import * as growth from './figures/growth.ts'
+import * as idle from './figures/idle.ts'
 import * as images from './figures/images.ts'
 import * as latency from './figures/latency.ts'
 import * as list from './figures/list.ts'
@@ -17,6 +18,7 @@ import * as listeners from './figures/listeners.ts'
 import * as loras from './figures/loras.ts'
 import * as memory from './figures/memory.ts'
 import * as models from './figures/models.ts'
+import * as start from './figures/start.ts'
 import * as submissions from './figures/submissions.ts'
 import * as throughput from './figures/throughput.ts'
 import * as webhooks from './figures/webhooks.ts'
@@ -45,6 +47,8 @@ export const figures: Readonly<Record<string, Figure>> = {
   blocked,
   eta,
   listeners,
+  start,
+  idle,
   'growth:jobs': growth.jobs,
   'growth:servers': growth.servers,
   'growth:listeners': growth.listeners,

@@ -276,8 +276,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     const seen = await check()
     const isOpen = !answersLooks(seen) && lastFailure?.code === 'server_starting'
     if (!isOpen || closed || performance.now() > until) return seen
-    const pause = Math.min(lastFailure?.retryAfterMs ?? 0, intervals.whileDown) + 1
-    await sleep(pause, undefined, { signal }).catch(() => undefined)
+    await sleep(Math.min(lastFailure?.retryAfterMs ?? 0, intervals.whileDown) + 1, undefined, { signal }).catch(() => {})
     return signal?.aborted === true ? seen : await checkUntilTold(until, signal)
   }
 
