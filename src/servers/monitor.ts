@@ -225,8 +225,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       // A probe before the failure of a generation does not describe the server after it.
       if (failures !== failuresBefore) return await look()
       lastFailure = null
-      mayBeNew = false
-      isIdentified = true
+      ;[mayBeNew, isIdentified] = [false, true]
       const seen = left() > 0
         ? { reachable: 'suspected', lastError: doubt } as const
         : { reachable: 'yes', lastError: null } as const
@@ -276,7 +275,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     const seen = await check()
     const isOpen = !answersLooks(seen) && lastFailure?.code === 'server_starting'
     if (!isOpen || closed || performance.now() > until) return seen
-    await sleep(Math.min(lastFailure?.retryAfterMs ?? 0, intervals.whileDown) + 1, undefined, { signal }).catch(() => {})
+    const pause = Math.min(lastFailure?.retryAfterMs ?? 0, intervals.whileDown) + 1
+    await sleep(pause, undefined, { signal }).catch(() => {})
     return signal?.aborted === true ? seen : await checkUntilTold(until, signal)
   }
 
