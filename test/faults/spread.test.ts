@@ -155,4 +155,24 @@ t.test('servers are spread over the workers', async t => {
     t.ok(jobs.every(id => generationsOf(id).length <= 2), 'one generation more for those that the kill hit')
     await checkInvariants(t, accepted, fleet)
   })
+
+  await t.test('a server that is drained says when it is empty, also if its worker dies meanwhile', async t => {
+    const [jobs, { body: { id: drained } }] = [await submitLong(), await api.request('GET', '/api/v1/servers/A')]
+    t.equal((await api.request('POST', '/api/v1/servers/A/drain')).status, 200)
+    const events = async () => (await look.xrange(keys.key('events'), '-', '+')).map(([, fields]) => fields)
+      .filter(fields => fields.includes('server-drained') && fields.includes(String(drained)))
+    for (const process of fleet.processes) process.signal(process.pid === api.pid ? 'SIGCONT' : 'SIGKILL')
+    t.same(await events(), [])
+    proceed()
+    await fleet.worker(settings)
+    while ((await events()).length === 0) await sleep(20)
+    const [bound = '', ...others] = jobs
+    for (const id of others) t.equal((await api.until(id, 'completed', 'failed')).status, 'completed')
+    t.match((await api.request('GET', '/api/v1/servers/A')).body, { draining: true, drained: true, processing: 0 })
+    t.match(await api.job(bound), { status: 'pending', target_server_alias: 'A' }, 'the job that needs it waits')
+    t.equal((await events()).length, 1, 'it says so once')
+    await api.request('POST', '/api/v1/servers/A/resume')
+    await allEnd()
+    await checkInvariants(t, accepted, fleet)
+  })
 })
