@@ -65,6 +65,9 @@ const bytesAtOnce = 600_000
 /** Jobs that one script enters into the search text, and milliseconds until the next: a tenth of Redis' time. */
 const [filledAtOnce, fillPause] = [50, 20]
 
+/** Characters of the list of all words, which each search looks through first. */
+const mostWords = 2_000_000
+
 interface Slice {
   readonly skip: number
   readonly take: number
@@ -244,17 +247,25 @@ export async function fillSearch ({ redis, keys }: { redis: Redis, keys: Keys },
  */
 export async function sealSearch ({ redis, keys }: { redis: Redis, keys: Keys }, closing: AbortSignal): Promise<void> {
   const [, open] = (await redis.get(keys.key('search-last')) ?? '').split(':')
+  const all = await redis.get(keys.key('search-words')) ?? ''
+  const known = new Set(all.split(' '))
+  let size = all.startsWith('*') ? Infinity : all.length
   for (const block of await redis.zrange(keys.key('search'), '0', '-1')) {
     if (block === open || await redis.exists(keys.key('search', block, 'words')) === 1) continue
     const before = await redis.get(keys.key('search', block)) ?? ''
-    const { text, words } = shortenBlock(before)
-    await sealBlock(redis, [keys.key('')], [block, before, text, words])
+    const { text, lists, words } = shortenBlock(before)
+    const fresh = [...words].filter(word => !known.has(word)).map(word => `${word} `).join('')
+    const added = size + fresh.length > mostWords ? '*' : fresh
+    if (await sealBlock(redis, [keys.key('')], [block, before, text, lists, added]) === 1) {
+      size = added === '*' ? Infinity : size + added.length
+      for (const word of words) known.add(word)
+    }
     await sleep(fillPause, undefined, { signal: closing })
   }
 }
 
 /** One entry for all jobs with equal prompts, application and user. */
-function shortenBlock (text: string): { text: string, words: string } {
+function shortenBlock (text: string): { text: string, lists: string, words: ReadonlySet<string> } {
   const entries = new Map<string, string>()
   const facets = new Set<string>()
   const words = new Set<string>()
@@ -272,7 +283,7 @@ function shortenBlock (text: string): { text: string, words: string } {
     const list = [...all].join(between)
     return list.length * 3 < short.length ? list : '*'
   }
-  return { text: short, words: `${listed(facets, '')}\0${listed(words, ' ')}` }
+  return { text: short, lists: `${listed(facets, '')}\0${listed(words, ' ')}`, words }
 }
 
 /** The same signs as `[%s%p]` in Lua: white space and punctuation of ASCII. */

@@ -126,7 +126,7 @@ export const searchJobs: Script<[prefix: string, index: string], [
 /** Enters jobs into the search text; 1 if some are left. */
 export const enterSearchText = load<[most: number], 0 | 1>('fill-search')
 
-export const sealBlock = load<[block: string, before: string, text: string, words: string], 0 | 1>('seal-block')
+export const sealBlock = load<[block: string, before: string, text: string, words: string, fresh: string], 0 | 1>('seal-block')
 
 export const matchText = load<[text: string, application: string, user: string, ...ids: string[]], string[]>('match-text')
 

@@ -28,20 +28,25 @@ local isWhole = index == everyJob and lowest == '-inf' and highest == '+inf'
 local least, most = tonumber(lowest) or -math.huge, tonumber(highest) or math.huge
 local words = {}
 for word in string.gmatch(text, '[^%s%p]+') do words[#words + 1] = word end
+
+local function hasWords (list)
+  for _, word in ipairs(list == '*' and {} or words) do
+    if not string.find(list, word, 1, true) then return false end
+  end
+  return true
+end
+local isKnown = #words == 0 or hasWords(redis.call('GET', KEYS[1] .. 'search-words') or '')
 -- What the list of a block has of the application and user.
 local facet = (application ~= '' and '\1' .. application or '') .. '\2' .. (user ~= '' and user .. '\3' or '')
 if facet == '\2' then facet = '' end
 
 local function canHave (block)
+  if not isKnown then return redis.call('EXISTS', wordsKey(block)) == 0 end
   local listed = redis.call('GET', wordsKey(block))
   if not listed then return true end
+  budget = budget - #listed
   local facets, list = string.match(listed, '^([^%z]*)%z(.*)$')
-  budget = budget - #list
-  if facets ~= '*' and not string.find(facets, facet, 1, true) then return false end
-  for _, word in ipairs(list == '*' and {} or words) do
-    if not string.find(list, word, 1, true) then return false end
-  end
-  return true
+  return (facets == '*' or string.find(facets, facet, 1, true)) and hasWords(list)
 end
 
 local function idsIn (block)

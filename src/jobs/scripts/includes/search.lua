@@ -7,6 +7,7 @@
   search:<b>        STRING of entries: 3, prompt in lower case, 0, application, 1, user, `2,id,id,`
   search:<b>:words  STRING of a sealed block: its applications and users as 1, application, 2, user, 3; 0; its words.
                     `*` stands for a list that is too long. Most blocks without a match are skipped by it
+  search-words      STRING of the words of all sealed blocks, or `*` if there are too many
 ]]
 --- @include "record"
 local blocksKey, fromKey, lastKey = KEYS[1] .. 'search', KEYS[1] .. 'search-from', KEYS[1] .. 'search-last'
