@@ -32,6 +32,11 @@ export function asShare (measured: number, limit: number): string {
 }
 
 /** Such as `1,234/s`. */
+/** Processor time of one unit of work. */
+export function inMicroseconds (value: number): string {
+  return `${Math.round(value)} µs`
+}
+
 export function perSecond (value: number): string {
   return `${Math.round(value).toLocaleString('en')}/s`
 }

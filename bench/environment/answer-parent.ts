@@ -7,6 +7,12 @@ interface Question {
   readonly value?: unknown
 }
 
+/** Processor time of this process so far, user and system, in microseconds. */
+export function used (): number {
+  const { user, system } = process.cpuUsage()
+  return user + system
+}
+
 /** In a child: answers the parent's questions, and calls back when the parent has exited. */
 export function answerParent (answers: Answers, orphaned: () => void): void {
   const send = (reply: object) => { if (process.connected) process.send?.(reply) }

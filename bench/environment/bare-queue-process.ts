@@ -9,7 +9,7 @@ import { Ref } from '../../schemas/kit.ts'
 import { schemaController } from '../../plugins/core/validation.ts'
 import { connectRedis } from '../../src/redis/connections.ts'
 import { now } from '../statistics.ts'
-import { answerParent } from './answer-parent.ts'
+import { answerParent, used } from './answer-parent.ts'
 import { repeat } from './caller.ts'
 import { silentLogger } from './environment.ts'
 
@@ -72,6 +72,7 @@ async function serve (): Promise<string> {
 }
 
 answerParent({
+  used,
   handOver (value) {
     const { times, rest } = value as { times: number, rest: number }
     return handOver(times, rest)

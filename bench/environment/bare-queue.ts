@@ -9,6 +9,8 @@ export interface BareQueue {
   work (jobs: number): Promise<number>
   /** Address of a route that validates a submission and does one `queue.add`. */
   serve (): Promise<string>
+  /** Its processor time so far, in microseconds. */
+  used (): Promise<number>
 }
 
 export async function startBareQueue (environment: Environment): Promise<BareQueue> {
@@ -16,6 +18,7 @@ export async function startBareQueue (environment: Environment): Promise<BareQue
   return {
     handOver: (times, rest) => child.ask('handOver', { times, rest }),
     work: jobs => child.ask('work', jobs),
-    serve: () => child.ask('serve')
+    serve: () => child.ask('serve'),
+    used: () => child.ask('used')
   }
 }

@@ -10,6 +10,8 @@ import { until } from './until.ts'
 export interface ServiceProcess extends Child {
   readonly url: string
   readLog (): Promise<string>
+  /** Its processor time so far, in microseconds. */
+  used (): Promise<number>
   /** Resolves once its log has this text. */
   logged (text: string): Promise<void>
 }
@@ -55,6 +57,7 @@ export async function launchService (
     ...child,
     url: `http://127.0.0.1:${port}`,
     readLog,
+    used: () => child.ask('used'),
     logged: text => until(async () => (await readLog()).includes(text), `the log says: ${text}`)
   }
 }

@@ -1,5 +1,5 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { answerParent } from './answer-parent.ts'
+import { answerParent, used } from './answer-parent.ts'
 
 /** A process's observations of itself while it was watched. */
 export interface ProcessWatch {
@@ -39,6 +39,7 @@ function beat (): void {
 }
 
 answerParent({
+  used,
   watch () {
     beat()
     histogram = monitorEventLoopDelay({ resolution })

@@ -47,6 +47,9 @@ export interface OpenGeneration {
 /** How long a server can take to answer after an interrupt before we disconnect, in milliseconds. */
 const answerAfterInterrupt: Readonly<Record<StopReason, number>> = { cancel: 30_000, shutdown: 2000, taken: 30_000 }
 
+/** Made once: the usual reason of an abort costs a stack trace each time. */
+const ended = new Error('the generation is over')
+
 export interface OpenGenerationParts {
   readonly client: Pick<A1111Client, 'generate'>
   readonly control: TaskControl
@@ -125,7 +128,7 @@ export function createOpenGeneration (
     },
     disconnectSignal (why) { connection.abort(why) },
     async close () {
-      over.abort()
+      over.abort(ended)
       await Promise.all([interrupting, workLeft])
     }
   }

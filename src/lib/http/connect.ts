@@ -109,6 +109,9 @@ const preparedFor = 4000
 /** Connections that are opened one after another for one request: for a minute in all. */
 const mostPrepared = 15
 
+/** Made once: the usual reason of an abort costs a stack trace each time. */
+const unused = new Error('the prepared connection is not needed')
+
 export function prepareConnection (policy: ConnectPolicy, place: Place): PreparedConnection {
   const stop = new AbortController()
   let opening: Promise<Socket> | null = null
@@ -155,7 +158,7 @@ export function prepareConnection (policy: ConnectPolicy, place: Place): Prepare
     },
     close () {
       drop()
-      stop.abort()
+      stop.abort(unused)
     }
   }
 }
