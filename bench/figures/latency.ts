@@ -13,7 +13,8 @@ export const about = 'submission on an idle system to the request reaching the s
 const times = 200
 /** Between two submissions, so that the one before is stored and over, in milliseconds. */
 const rest = 30
-const goal = 5
+/** Times the limit: there are two writes to the disk more, of the record and of the fetched entry. */
+const goal = 2.5
 
 /**
  * From before the submission is sent until the server has the request. At best the time that bare BullMQ takes to hand
@@ -28,8 +29,8 @@ export async function measure (): Promise<Row[]> {
       measured: spread(ours),
       limit: `bare add → process ${spread(bare)}`,
       ratio: asRatio(median(ours), median(bare)),
-      goal: `median ≤ ${goal} ms`,
-      ok: median(ours) <= goal
+      goal: `≤ ${goal} ×`,
+      ok: median(ours) <= goal * median(bare)
     }]
   })
 }

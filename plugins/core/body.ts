@@ -1,8 +1,10 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { Readable } from 'node:stream'
 import { getHeapStatistics } from 'node:v8'
 import multipart from '@fastify/multipart'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { longestTrimmed } from '../../src/a1111/json-stream-filter.ts'
 import type { Config } from '../../src/config/settings.ts'
 import { bounded, readWhole } from '../../src/lib/chunks.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
@@ -72,7 +74,8 @@ export default fp<BodyOptions>(async (app, { config, store, storage, texts }) =>
     const { multipart, storesImages } = this.routeOptions.config
     if (multipart !== undefined || storesImages === true) await refuseWhileFull()
     const chunks = bounded(this.intake?.chunks(payload) ?? piecesOf(payload), bodyLimit, () => bodyTooLarge(bodyLimit))
-    const text = multipart !== undefined || storesImages === true
+    const hasImages = (multipart !== undefined || storesImages === true) && !isShort(this.headers)
+    const text = hasImages
       ? await siftJson(chunks, { store, texts, limits, keptBytes })
       : await wholeText(chunks, keptBytes)
     this.intake?.settle(text.bytes.length)
@@ -124,6 +127,11 @@ export default fp<BodyOptions>(async (app, { config, store, storage, texts }) =>
     }
   })
 }, { name: 'body' })
+
+/** Whether no string in the body can be so long that it is stored instead of kept. */
+function isShort (headers: IncomingHttpHeaders): boolean {
+  return headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? NaN) <= longestTrimmed
+}
 
 async function wholeText (chunks: AsyncIterable<Buffer>, most: number): Promise<PartedJson> {
   const bytes = await readWhole(chunks, most, () => textTooLarge(most))

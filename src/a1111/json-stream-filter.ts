@@ -78,7 +78,7 @@ const quote = 0x22
 const backslash = 0x5c
 const pieceBytes = 64 * 1024
 /** Strings are long beyond this; no shorter than a piece, so that a string within one piece is never long. */
-const longestTrimmed = pieceBytes
+export const longestTrimmed = pieceBytes
 const headBytes = 512
 const deepestAnswer = 200
 
