@@ -46,6 +46,14 @@ export async function startBareServer (environment: Environment): Promise<Progra
   return program
 }
 
+/** User and system time of a process so far, in milliseconds. */
+export async function processorTimeOf (pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8')
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  // In ticks of a hundredth of a second.
+  return (Number(fields[11]) + Number(fields[12])) * 10
+}
+
 async function start (
   environment: Environment, parameters: readonly string[], settings: Readonly<Record<string, string>>
 ): Promise<Program> {
@@ -62,12 +70,7 @@ async function start (
   }
   environment.onClose(stop)
   return {
-    async processorTime () {
-      const text = await readFile(`/proc/${child.pid}/stat`, 'utf8')
-      const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-      // In ticks of a hundredth of a second.
-      return (Number(fields[11]) + Number(fields[12])) * 10
-    },
+    processorTime: () => processorTimeOf(child.pid ?? 0),
     async residentMemory () {
       return Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${child.pid}/status`, 'utf8'))?.[1]) * 1024
     },

@@ -3,6 +3,7 @@ import { requireCleanEnds } from '../environment/clean-ends.ts'
 import { type Environment, withEnvironment } from '../environment/environment.ts'
 import { type EventReader, readEvents } from '../environment/event-reader.ts'
 import { submission } from '../environment/ordinary.ts'
+import { processorTimeOf } from '../environment/product.ts'
 import { startService } from '../environment/service.ts'
 import { until } from '../environment/until.ts'
 import { startUpstream } from '../environment/upstream.ts'
@@ -16,6 +17,7 @@ const listeners = 500
 const jobs = 60
 const pauseMilliseconds = 150
 const p95Goal = 100
+const processorGoal = 25
 const memoryGoal = 64 * 1024 * 1024
 
 /** From the change in Redis until the event is with a listener, for one of them and for many at once. */
@@ -33,6 +35,13 @@ export async function measure (): Promise<Row[]> {
       goal: `p95 ≤ ${p95Goal} ms`,
       ok: p95 <= p95Goal
     }, {
+      figure: `CPU a job, ${listeners} listeners`,
+      measured: inMilliseconds(many.processorTime),
+      limit: `one listener ${inMilliseconds(alone.processorTime)}`,
+      ratio: asRatio(many.processorTime, alone.processorTime),
+      goal: `≤ ${processorGoal} ms`,
+      ok: many.processorTime <= processorGoal
+    }, {
       figure: `memory of ${listeners} listeners`,
       measured: `${inMebibytes(many.memory)} at most`,
       limit: `one listener ${inMebibytes(alone.memory)}`,
@@ -43,8 +52,10 @@ export async function measure (): Promise<Row[]> {
   })
 }
 
-/** Milliseconds of each event to each listener, and by how many bytes the service grew. */
-async function measureWith (environment: Environment, count: number): Promise<{ delays: number[], memory: number }> {
+/** Milliseconds of each event to each listener, by how many bytes the service grew, and milliseconds of CPU a job. */
+async function measureWith (
+  environment: Environment, count: number
+): Promise<{ delays: number[], memory: number, processorTime: number }> {
   const upstream = await startUpstream(environment, { kind: 'instant', options: { milliseconds: 20 } })
   const service = await startService(environment, {
     command: 'start', servers: { [`For${count}`]: upstream.url }, settings: { LISTENERS_PER_KEY: '1000' }
@@ -71,14 +82,16 @@ async function measureWith (environment: Environment, count: number): Promise<{ 
     readers.push(reader)
   }
   await until(async () => ready.size === count, 'all listen')
+  const processorBefore = await processorTimeOf(service.pid)
   for (let sent = 0; sent < jobs; sent++) {
     await caller.post('/api/v2/generate', submission(`For${count}`, { width: 64, height: 64 }))
     await sleep(pauseMilliseconds)
   }
   await until(async () => ends.every(heard => heard >= jobs), 'all have heard every end')
+  const processorTime = (await processorTimeOf(service.pid) - processorBefore) / jobs
   await requireCleanEnds(caller, jobs)
   const { memory } = await service.ask<ProcessWatch>('report')
   for (const reader of readers) reader.close()
   await service.stop()
-  return { delays, memory: memory.most - memory.before }
+  return { delays, memory: memory.most - memory.before, processorTime }
 }

@@ -29,6 +29,33 @@ const maxWaiting = 256 * 1024
 /** Time after which browsers connect again, in milliseconds. */
 const retryMs = 2000
 
+/** Streams that got something in this turn of the event loop. */
+const written = new Set<() => void>()
+
+/** Sends all that a stream gets in one turn with one write, which costs as much as that of a single event. */
+function atEndOfTurn (flush: () => void): void {
+  if (written.size === 0) {
+    setImmediate(() => {
+      const flushes = [...written]
+      written.clear()
+      for (const each of flushes) each()
+    })
+  }
+  written.add(flush)
+}
+
+let lastText = ''
+let lastBytes = Buffer.alloc(0)
+
+/** Most listeners get the same text, one after the other: it is encoded once. */
+function encoded (text: string): Buffer {
+  if (text !== lastText) {
+    lastText = text
+    lastBytes = Buffer.from(text)
+  }
+  return lastBytes
+}
+
 function openEventStream (views: EventViews): EventStream {
   const ended = new AbortController()
   let wakeUps: Array<() => void> = []
@@ -44,9 +71,19 @@ function openEventStream (views: EventViews): EventStream {
   // A reader that disconnects is no fault.
   body.on('error', () => {})
 
+  let waiting = ''
+
   function write (text: string): void {
     if (body.readableEnded || body.destroyed || ended.signal.aborted) return
-    body.push(text)
+    if (waiting === '') atEndOfTurn(flush)
+    waiting += text
+  }
+
+  function flush (): void {
+    const text = waiting
+    waiting = ''
+    if (text === '' || body.readableEnded || body.destroyed || ended.signal.aborted) return
+    body.push(encoded(text))
     if (body.readableLength > maxWaiting) body.destroy(new Error('the reader is too slow'))
   }
 
@@ -62,11 +99,13 @@ function openEventStream (views: EventViews): EventStream {
     view (view) { send(view.id, view.kind, stringifyJson(view)) },
     beat () { write(': still here\n\n') },
     async ready () {
+      flush()
       if (body.readableLength < body.readableHighWaterMark || ended.signal.aborted) return
       await new Promise<void>(resolve => { wakeUps.push(resolve) })
     },
     end () {
       if (ended.signal.aborted) return
+      flush()
       body.push(null)
       ended.abort()
       wake()
