@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** The most time for one file, in milliseconds. */
-const timeout = 240_000
+const timeout = 400_000
 const folder = dirname(fileURLToPath(import.meta.url))
 
 /**

@@ -1,6 +1,7 @@
 import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pino } from 'pino'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
 import { quick, startService, type Service } from '../helper.ts'
@@ -87,7 +88,6 @@ async function checkFault (
 t.test('a full disk pauses every server, charges no job and keeps arriving images', async t => {
   const disk = createFaultyDisk(t)
   const lines: string[] = []
-  const { pino } = await import('pino')
   const logger = pino({ level: 'error' }, { write (line: string) { lines.push(line) } })
   const service = await startService(t, { logger, simulator: { stepMilliseconds: 10 }, settings: { JOB_ATTEMPTS: '1', STORAGE_CHECK_SECONDS: '0.02' } })
   const outputs = join(service.dataDirectory, 'outputs')

@@ -59,7 +59,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
       t.ok(checkpointLoads <= 4 * rounds, `${checkpointLoads} loads`)
     }
 
-    await play('when idle', flavor === 'a1111' ? 40 : 20)
+    await play('when idle', 20)
     await play('always', 10)
     await play('never', 10)
   })
