@@ -11,6 +11,8 @@ export interface Life {
   readonly readLog: () => Promise<string>
   /** When it was killed or stopped, in milliseconds since the epoch; null if it lives. */
   killedAt: number | null
+  /** From when until when it, or Redis, was frozen: it can lose its leases then without noticing. */
+  readonly frozen: Array<readonly [from: number, to: number]>
 }
 
 export interface FleetTraces {
@@ -176,8 +178,9 @@ async function findStolen (lives: readonly Life[]): Promise<string[]> {
     if (last === undefined || last.life === taker) return []
     const leftIt = last.own.some(({ msg, server, at }) =>
       at >= last.start.at && at <= taken.at && server === taken.server && msg.startsWith('another process serves this server'))
+    const wasFrozen = last.life.frozen.some(([from, to]) => from <= taken.at && to >= last.start.at)
     const died = last.life.killedAt !== null && last.life.killedAt <= taken.at
-    return leftIt || died ? [] : [`${taken.job ?? ''} was taken from a worker that lived, on ${taken.server ?? ''} at ${taken.at}`]
+    return leftIt || wasFrozen || died ? [] : [`${taken.job ?? ''} was taken from a worker that lived, on ${taken.server ?? ''} at ${taken.at}`]
   }))
 }
 

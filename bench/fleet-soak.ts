@@ -21,6 +21,8 @@ import { startReceiver } from './webhook-soak.ts'
 const longestLine = 24
 /** The most times between two jobs, two actions and two kills, in milliseconds. */
 const pauses = { jobs: 250, actions: 500, kills: 4000 }
+/** For how long a worker or Redis is frozen at most: longer than a lease lasts. In milliseconds. */
+const longestFreeze = 8000
 /** For how long an operator takes a server out, and a dead server stays away, at most; in milliseconds. */
 const longestAbsence = 3000
 /** How long nothing can begin or end after the last fault before the jobs that are left count as stranded, in ms. */
@@ -80,12 +82,19 @@ export async function soakFleet (environment: Environment, { endsAt, random, log
 
   const lives: Life[] = []
   function noteLife<Started extends ServiceProcess> (started: Started): Started {
-    lives.push({ readLog: started.readLog, killedAt: null })
+    lives.push({ readLog: started.readLog, killedAt: null, frozen: [] })
     return started
   }
   function noteKill (process: ServiceProcess): void {
     const life = lives.find(({ readLog }) => readLog === process.readLog)
     if (life !== undefined) life.killedAt ??= Date.now()
+  }
+  /** Stops a process, which then continues as if nothing had happened. */
+  async function freeze (pid: number, frozen: Array<readonly [number, number]>): Promise<void> {
+    const from = Date.now()
+    process.kill(pid, 'SIGSTOP')
+    await sleep(random() * longestFreeze).finally(() => { process.kill(pid, 'SIGCONT') })
+    frozen.push([from, Date.now()])
   }
   const startApi = async () => noteLife(await startService(environment, { command: 'api', servers, settings }))
   const startWorker = async () => noteLife(await launchService(environment, { command: 'worker', servers, settings }))
@@ -197,11 +206,17 @@ export async function soakFleet (environment: Environment, { endsAt, random, log
   const killed = new Map<string, number>()
   async function killOne (): Promise<void> {
     const chance = random()
-    if (chance < 0.2) {
-      killed.set('Redis', (killed.get('Redis') ?? 0) + 1)
+    const count = (name: string) => { killed.set(name, (killed.get(name) ?? 0) + 1) }
+    if (chance < 0.15) {
+      count('Redis')
       process.kill(await pidOfRedis(environment), 'SIGKILL')
-    } else if (chance < 0.4) {
-      killed.set('API', (killed.get('API') ?? 0) + 1)
+    } else if (chance < 0.2) {
+      count('Redis frozen')
+      const frozen: Array<readonly [number, number]> = []
+      await freeze(await pidOfRedis(environment), frozen)
+      for (const life of lives) life.frozen.push(...frozen)
+    } else if (chance < 0.35) {
+      count('API')
       noteKill(api)
       await api.kill()
       api = await startApi()
@@ -209,10 +224,15 @@ export async function soakFleet (environment: Environment, { endsAt, random, log
       const index = random() < 0.5 ? 0 : 1
       const worker = workers[index]
       if (worker === undefined) return
+      const name = `worker ${index === 0 ? 'A' : 'B'}`
+      if (chance < 0.5) {
+        count(`${name} frozen`)
+        const life = lives.find(({ readLog }) => readLog === worker.readLog)
+        return await freeze(worker.pid, life?.frozen ?? [])
+      }
       noteKill(worker)
       const inOrder = chance > 0.9
-      const name = `worker ${index === 0 ? 'A' : 'B'}${inOrder ? ', in order' : ''}`
-      killed.set(name, (killed.get(name) ?? 0) + 1)
+      count(`${name}${inOrder ? ', in order' : ''}`)
       await (inOrder ? worker.stop() : worker.kill())
       await sleep(random() * 1000)
       workers[index] = await startWorker()
