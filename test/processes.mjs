@@ -2,8 +2,6 @@ import { fork } from 'node:child_process'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** The most time for one file, in milliseconds. */
-const timeout = 400_000
 const folder = dirname(fileURLToPath(import.meta.url))
 
 /**
@@ -13,20 +11,21 @@ const folder = dirname(fileURLToPath(import.meta.url))
  * @param {number} processes
  * @param {NodeJS.ProcessEnv} env
  * @param {import('./reporter.mjs').default} reporter
- * @param {number} endTimeout the most time for a process to end after its last file, in milliseconds
+ * @param {{ timeout: number, endTimeout: number }} limits the most time for a file, and for a process to end after its
+ * last one, in milliseconds
  */
-export async function runFiles (files, processes, env, reporter, endTimeout = 15_000) {
+export async function runFiles (files, processes, env, reporter, limits = { timeout: 400_000, endTimeout: 15_000 }) {
   const alone = files.filter(({ isAlone }) => isAlone)
   const shared = files.filter(({ isAlone }) => !isAlone)
   await Promise.all(Array.from({ length: processes }, async () => {
-    while (alone.length > 0) await runProcess([alone.shift()], env, reporter, endTimeout)
-    while (shared.length > 0) await runProcess(shared, env, reporter, endTimeout)
+    while (alone.length > 0) await runProcess([alone.shift()], env, reporter, limits)
+    while (shared.length > 0) await runProcess(shared, env, reporter, limits)
   }))
   reporter.end()
 }
 
 /** Takes files from the list until it is empty or the process ended. */
-function runProcess (files, env, reporter, endTimeout) {
+function runProcess (files, env, reporter, { timeout, endTimeout }) {
   return new Promise(resolve => {
     const child = fork(join(folder, 'worker.mjs'), {
       cwd: dirname(folder), env, execArgv: ['--enable-source-maps'], stdio: ['ignore', 'pipe', 'inherit', 'ipc']

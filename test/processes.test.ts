@@ -11,7 +11,8 @@ interface File { readonly name: string, readonly path: string, readonly isAlone:
 const load = async (name: string) => await import(pathToFileURL(inRepository(name)).href) as unknown
 const { runFiles } = await load('test/processes.mjs') as {
   runFiles: (
-    files: readonly File[], processes: number, env: NodeJS.ProcessEnv, reporter: Transform, endTimeout: number
+    files: readonly File[], processes: number, env: NodeJS.ProcessEnv, reporter: Transform,
+    limits: { timeout: number, endTimeout: number }
   ) => Promise<void>
 }
 const { default: Reporter } = await load('test/reporter.mjs') as { default: new (environment: object) => Transform }
@@ -23,7 +24,7 @@ async function report (folder: string, names: readonly string[], alone: readonly
   const reporter = new Reporter({})
   const printed = text(reporter)
   const files = names.map(name => ({ name, path: join(folder, `${name}.mjs`), isAlone: alone.includes(name) }))
-  await runFiles(files, 1, process.env, reporter, 500)
+  await runFiles(files, 1, process.env, reporter, { timeout: 3000, endTimeout: 500 })
   return (await printed).trimEnd()
 }
 
@@ -77,4 +78,14 @@ t.test('files that leave something open are named', async t => {
   const printed = await report(folder, ['open'])
   t.match(printed, /failed: open\n[\s\S]*left something open/)
   t.match(printed, /1 passed, 1 failed$/)
+})
+
+t.test('a file that exceeds its time fails, and its process runs no other', async t => {
+  const folder = folderOf(t, {
+    stuck: "globalThis.isStuck = true\nt.test('stuck', async () => { await new Promise(() => setInterval(() => {}, 1000)) })",
+    next: "t.test('next', async t => { t.equal(globalThis.isStuck, undefined) })"
+  })
+  const printed = await report(folder, ['stuck', 'next'])
+  t.match(printed, /failed: stuck > stuck > timeout!/)
+  t.match(printed, /ok next \(1 test, /)
 })
