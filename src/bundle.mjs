@@ -151,9 +151,11 @@ async function bundleProgram () {
 
 /** Starts the service once, so that its first start by a user already has its compiled code. */
 async function storeCompiledCode () {
+  // A build installs no Redis, as a start would: there, the first start stores it.
+  const isThere = program => spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0
+  if (!['redis-server', 'valkey-server'].some(isThere)) return
   const folder = await mkdtemp(join(tmpdir(), 'stablequeue-build-'))
   try {
-    // Where there is no Redis, the first start stores it.
     spawnSync(process.execPath, [fileURLToPath(import.meta.url), 'start'], {
       cwd: folder,
       stdio: 'ignore',
