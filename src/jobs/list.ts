@@ -81,6 +81,8 @@ interface Arrived {
 
 /** Pages through jobs by the indexes: every combination of key, server and status is one range. */
 export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
+  let isSealing = false
+
   /** How many jobs the indexes find, and some of them, from the offset or behind an arrival. */
   async function range (
     query: JobFilter & Pick<JobQuery, 'order'>, after: string | undefined, offset: number, count: number
@@ -131,9 +133,17 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
       const [following, count, ...pairs] = answer as [string, number, ...string[]]
       total += count
       found.push(...arrivedOf(pairs))
+      if (following !== '') sealSoon()
       if (following === '' || (need === 'page' && found.length >= take)) return { found, total }
       block = following
     }
+  }
+
+  /** After a search that took several calls: full blocks become short. */
+  function sealSoon (): void {
+    if (isSealing) return
+    isSealing = true
+    sealSearch({ redis, keys }).catch(() => undefined).finally(() => { isSealing = false })
   }
 
   async function count (filter: JobFilter): Promise<number> {
@@ -245,7 +255,9 @@ export async function fillSearch ({ redis, keys }: { redis: Redis, keys: Keys },
  * well, only not as fast.
  * @throws Error if it ends before all are sealed; the next call continues
  */
-export async function sealSearch ({ redis, keys }: { redis: Redis, keys: Keys }, closing: AbortSignal): Promise<void> {
+export async function sealSearch (
+  { redis, keys }: { redis: Redis, keys: Keys }, closing?: AbortSignal
+): Promise<void> {
   const [, open] = (await redis.get(keys.key('search-last')) ?? '').split(':')
   const all = await redis.get(keys.key('search-words')) ?? ''
   const known = new Set(all.split(' '))
@@ -260,7 +272,7 @@ export async function sealSearch ({ redis, keys }: { redis: Redis, keys: Keys },
       size = added === '*' ? Infinity : size + added.length
       for (const word of words) known.add(word)
     }
-    await sleep(fillPause, undefined, { signal: closing })
+    await sleep(fillPause, undefined, closing === undefined ? {} : { signal: closing })
   }
 }
 
