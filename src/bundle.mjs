@@ -2,7 +2,7 @@ import { decode, encode } from '@jridgewell/sourcemap-codec'
 import { build } from 'esbuild'
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -15,11 +15,11 @@ import { loadProgram, settledAfter } from './load.mjs'
  */
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
-/** Packages that are native, look for files beside them, or are loaded only where they are needed. */
-const outside = [
-  'sharp', 'msgpackr-extract', 'pino-pretty', 'thread-stream', 'sanitize-html', '@bull-board/ui',
-  '@opentelemetry/exporter-trace-otlp-http', '@opentelemetry/resources', '@opentelemetry/sdk-trace-base'
-]
+/**
+ * Packages that are native, look for files beside them, or are loaded only where they are needed. Large packages that
+ * are inside are devDependencies, as an installation needs only the bundle.
+ */
+const outside = ['sharp', 'msgpackr-extract', 'pino-pretty', 'thread-stream', 'sanitize-html', '@bull-board/ui']
 /** Packages that look for files beside their modules: inside, these learn their folder in another way. */
 const withFiles = ['@fastify/swagger-ui', 'pino']
 /** Age from which no process that started with a former bundle still loads a part of it, in milliseconds. */
@@ -147,6 +147,8 @@ async function bundleProgram () {
   // The hash names its compiled code.
   await writeFile(join(root, 'dist/bundle/cli.cjs'), `/*${createHash('sha1').update(script).digest('hex')}*/${script}`)
   await removeFormer(join(root, 'dist/bundle'), new Set())
+  // The pages of the dashboard, which are all that an installation needs of their package.
+  await cp(join(root, 'node_modules/@bull-board/ui/dist'), join(root, 'dist/bull-board/dist'), { recursive: true })
 }
 
 /** Starts the service once, so that its first start by a user already has its compiled code. */

@@ -11,6 +11,8 @@ import { nodeProblem, npm, prepareBuild, prepareDependencies, run } from '../src
  * go to tap; with names of test files it runs only those, without lint.
  */
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
+/** Development packages that the program contains, and so the tests of it do too. */
+const bundledTools = /^(?:@bull-board\/.*|@opentelemetry\/.*|jsonc-parser|lru-cache|minisearch|prom-client)$/
 const say = sentence => process.stdout.write(`${sentence}\n`)
 
 /** Programs that tests use besides Node: their names, their packages, and the variable for the path. */
@@ -110,7 +112,8 @@ function inRoot (test) {
 async function bundleTests (tests) {
   const { bundle } = await import('../src/bundle.mjs')
   const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-  await bundle(tests, 'bundled-tests', Object.keys(devDependencies), [ownTest])
+  const tools = Object.keys(devDependencies).filter(name => !bundledTools.test(name))
+  await bundle(tests, 'bundled-tests', tools, [ownTest])
   return 'dist/bundled-tests'
 }
 

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import { createBullBoard } from '@bull-board/api'
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
 import { FastifyAdapter } from '@bull-board/fastify'
@@ -15,6 +16,8 @@ export interface DashboardOptions {
 }
 
 const basePath = '/dashboard'
+/** Its pages, which the build copies from their package. */
+const uiBasePath = fileURLToPath(new URL('../../bull-board', import.meta.url))
 /** Bull Board's page has inline styles, and would load fonts from Google. */
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; " +
   "img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
@@ -27,7 +30,7 @@ const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, re
   const bullBoard = createBullBoard({
     queues: [],
     serverAdapter,
-    options: { uiConfig: { boardTitle: 'StableQueue' } }
+    options: { uiBasePath, uiConfig: { boardTitle: 'StableQueue' } }
   })
   serverAdapter.setErrorHandler(error => {
     const { status, message, code } = toServiceError(error)
