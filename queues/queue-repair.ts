@@ -122,10 +122,22 @@ const clearingTime = 4000
 export async function clearDisabled (
   servers: readonly Server[], dependencies: DisabledServerDependencies
 ): Promise<void> {
-  for (const server of servers) {
+  await Promise.all(servers.map(async server => {
     await clearOne(server, dependencies).catch(error => {
       dependencies.log.debug({ server: server.alias, err: error }, 'could not return the jobs of a disabled server')
     })
+  }))
+}
+
+/** Only repeated looks show that the holder of a lease has died; longer than any lease lives, in milliseconds. */
+const looksFor = 6000
+
+async function acquire (leases: Pick<LeaseStore, 'acquire'>, serverId: string): Promise<number | null> {
+  for (const end = performance.now() + looksFor; ;) {
+    const lease = await leases.acquire(serverId, clearingTime)
+    if (lease.kind === 'taken') return lease.fence
+    if (performance.now() > end) return null
+    await sleep(Math.min(lease.remainingMs + 1, 1000))
   }
 }
 
@@ -135,9 +147,8 @@ async function clearOne (server: Server, dependencies: DisabledServerDependencie
   const { id } = server
   const [running, claimed] = await Promise.all([store.running(id), store.claimedIds(id)])
   if (running.length + claimed.length === 0) return
-  const lease = await leases.acquire(id, clearingTime)
-  if (lease.kind === 'held') return
-  const { fence } = lease
+  const fence = await acquire(leases, id)
+  if (fence === null) return
   try {
     await createQueueRepair({ ...dependencies, server: () => server, fence, isHeld: () => false }).takeBack()
     await claims.adopt(id, fence)

@@ -153,7 +153,11 @@ export function client (url: string, services: Pick<Services, 'redisUrl' | 'keys
     },
     async until (jobId: string, ...statuses: string[]): Promise<JobBody> {
       return await onNotices(services, async () => {
-        const found = await job(jobId)
+        const { status, body } = await request('GET', `/api/v2/jobs/${jobId}`)
+        // Redis is away.
+        if (status === 503) return undefined
+        if (status !== 200) throw new Error(`no job: ${status} ${JSON.stringify(body)}`)
+        const found = body.job as JobBody
         return statuses.includes(found.status) ? found : undefined
       })
     }

@@ -260,8 +260,9 @@ export function createOrphanKeeper (dependencies: OrphanKeeperDependencies): Orp
     },
     async stopFormer (jobId, until, sentAt = 0) {
       const mark = await marks.find(server().id, jobId).catch(() => null)
-      // It was answered: the current work of a server without tasks is another's.
-      if (mark === undefined && !tasks.distinguishesTasks()) return
+      // It was answered: the current work of a server without tasks is another's. Only one that was sent just now can
+      // have lost its mark with its process.
+      if (mark === undefined && sentAt === 0 && !tasks.distinguishesTasks()) return
       await stop(jobId, { sentAt, answer: 'unknown', mark: mark ?? null }, until)
     },
     keepMark (jobId, mark) { note(marks.write(server().id, jobId, mark), jobId) },

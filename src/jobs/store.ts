@@ -378,9 +378,9 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     async moveAhead (id, otherId, ahead) {
       const answer = await change(id, 'before', otherId, ahead === 'own' ? 'own' : 'any')
       if (answer !== 'not_waiting') return
-      throw new ServiceError('invalid_field_value', `before must be another waiting job${ahead === 'own'
-        ? ' of the same access key'
-: ''}; ${otherId} is not.`, { field: 'before' })
+      const whose = ahead === 'own' ? ' of the same access key' : ''
+      throw new ServiceError('invalid_field_value', `before must be another waiting job${whose}; ${otherId} is not.`,
+        { field: 'before' })
     },
     async move (id, serverId) {
       const job = await get(id)
@@ -388,9 +388,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
       const jobClass = classOf(needsOf(job.submission, serverId, { lacking }), job.submission)
       await change(id, 'target', serverId, jobClass.id, jobClass.needs)
     },
-    async renewEntry ({ id, run }) {
-      await change(id, 'renew', run)
-    },
+    renewEntry: async ({ id, run }) => { await change(id, 'renew', run) },
     async remove (id) {
       const job = await get(id)
       const answer = await removeJob(redis, prefix, [id, ...outputNames(job.result)])

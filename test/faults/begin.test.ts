@@ -37,8 +37,11 @@ t.test('a job is sent while Redis still notes that it begins', async t => {
   }
 
   let worker = await fleet.worker(throughProxy)
-  // Now Redis knows the scripts, so that each job begins by their SHA-1.
-  await api.until(await submit(quick), 'completed')
+  // Now Redis knows the scripts, so that each job begins by their SHA-1, and tasks are known to be told apart.
+  await api.until(await submit({ ...long, prompt: 'the first one' }), 'completed')
+  const [serverId = ''] = await fleet.look.hkeys(fleet.keys.key('servers'))
+  const learned = async () => await fleet.look.hget(fleet.keys.key('server', serverId, 'learned'), 'tasksKnown')
+  while (await learned() !== 'true') await sleep(5)
 
   /** Holds the note of a job that generates. On a busy machine a worker can be in doubt: it waits for Redis then. */
   async function generating (
@@ -156,4 +159,29 @@ t.test('a job is sent while Redis still notes that it begins', async t => {
     t.equal(fleet.simulator.state().maxInFlight, 1, 'the server never had two at once')
     await checkInvariants(t, accepted, fleet)
   })
+})
+
+t.test('a server that does not tell tasks apart never gets the next one while it can still have one', async t => {
+  const fleet = await startFleet(t, { internalProgress: false })
+  const api = await fleet.api()
+  const proxy = await startRedisProxy(t, fleet.redis)
+  const worker = await fleet.worker({ REDIS_URL: proxy.url })
+  await api.until(await api.submit(quick), 'completed')
+  for (let id = ''; ;) {
+    // Longer than a takeover.
+    fleet.simulator.setFaults([{ ...onceSlow, factor: 15 }])
+    const held = proxy.hold(beginning)
+    id = await api.submit(long)
+    const release = await held
+    if (await untilGenerating(fleet, id, 1500)) {
+      await worker.kill()
+      await fleet.worker()
+      t.equal((await api.until(id, 'completed', 'failed')).status, 'completed')
+      t.equal(generationsOf(fleet, id).length, 2)
+      t.equal(fleet.simulator.state().maxInFlight, 1)
+      return
+    }
+    release()
+    await api.until(id, 'completed')
+  }
 })
