@@ -129,15 +129,15 @@ export async function clearDisabled (
   }))
 }
 
-/** Only repeated looks show that the holder of a lease has died; longer than any lease lives, in milliseconds. */
-const looksFor = 6000
+/** Only frequent looks show that the holder of a lease has died; in milliseconds, for longer than any lease lives. */
+const [lookInterval, looksFor] = [250, 6000]
 
 async function acquire (leases: Pick<LeaseStore, 'acquire'>, serverId: string): Promise<number | null> {
   for (const end = performance.now() + looksFor; ;) {
     const lease = await leases.acquire(serverId, clearingTime)
     if (lease.kind === 'taken') return lease.fence
     if (performance.now() > end) return null
-    await sleep(Math.min(lease.remainingMs + 1, 1000))
+    await sleep(Math.min(lease.remainingMs + 1, lookInterval))
   }
 }
 

@@ -13,7 +13,8 @@ t.test('a server is disabled when the worker that served it has died', async t =
   const { services, request } = service
   const { store, registry, redis, keys } = services
   const { id: serverId } = registry.require('Main')
-  const lease = await createLeaseStore(redis, keys, describeHolder('dead')).acquire(serverId, 1000)
+  // It has not expired when the next worker starts, which then has to watch it.
+  const lease = await createLeaseStore(redis, keys, describeHolder('dead')).acquire(serverId, 3000)
   const fence = lease.kind === 'taken' ? lease.fence : 0
 
   /** As the worker left it: running, or only claimed. */
