@@ -6,8 +6,8 @@ import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import { loadsWorth, type PoolDial } from './claims.ts'
 import {
-  createLateness, type Forecast, type ForecastServer, type JobEstimate, runForward, runningFor,
-  type ServerCondition, whyNever
+  createLateness, type Expectation, type Forecast, type ForecastServer, type JobEstimate, type Prediction, runForward,
+  runningFor, type ServerCondition, whyNever
 } from './forecast.ts'
 import type { Job, Needs } from './job.ts'
 import { needsOfJob, parseNeeds } from './needs.ts'
@@ -87,6 +87,7 @@ const maxRemembered = 2000
 
 interface Known {
   readonly forecast: Forecast
+  readonly expectation: Expectation
   /** Of each running job, by its id; null if the speed of its server is unknown. */
   readonly running: ReadonlyMap<string, JobEstimate | null>
   readonly keyIds: ReadonlyMap<string, string | null>
@@ -96,6 +97,15 @@ interface Known {
   readonly waiting: number
   readonly made: number
 }
+
+/** What was said of a job: at which time, by the wall clock, in how many seconds it would begin. */
+interface Statement extends Pick<Prediction, 'startsIn' | 'deviation'> {
+  readonly at: number
+  readonly expectation: Expectation
+}
+
+/** A job is remembered again once this part of the wait is left. */
+const soonerBy = 0.6
 
 interface ServerOutlook {
   readonly server: Server
@@ -120,8 +130,8 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
   const { redis, keys, readPool, dial, registry, states, processes, now = Date.now } = dependencies
   const prefix: [string] = [keys.key('')]
   const lateness = createLateness()
-  /** When jobs were first expected to begin, by the wall clock, and when that was said. */
-  const expected = new Map<string, { readonly at: number, readonly startsIn: number }>()
+  /** When waiting jobs were expected to begin, at several times before. */
+  const expected = new Map<string, Statement[]>()
   let latest: Known | null = null
   let making: Promise<Known> | null = null
   let following: Promise<Known> | null = null
@@ -178,16 +188,18 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     const all = jobs.map(poolJob)
     const preview = more === null ? null : previewedJob(more)
     const work = [...all, ...preview === null ? [] : [preview]].reduce((sum, { ms }) => sum + ms / 1000, 0)
+    const newcomers = expectNewcomers(arrivals, work / Math.max(1, open.length), timestamp)
+    const expectation = newcomers.count > 0 ? 'newcomers' : 'quiet'
     const forecast = await inPieces(runForward({
       now: Number(virtual),
       shares: sharesOf(shares),
       jobs: all,
       preview,
-      newcomers: expectNewcomers(arrivals, work / Math.max(1, open.length), timestamp),
+      newcomers,
       waiting,
       servers: open,
       patience: { ...dial, loads: loadsWorth },
-      lateness: lateness.factor()
+      lateness: lateness.deviations(expectation)
     }))
     const keyIds = new Map<string, string | null>()
     for (const [id, key] of jobs) keyIds.set(id, key === '' ? null : key)
@@ -198,7 +210,7 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
       // Without the newcomers in between.
       ahead.set(serverId, { jobs: before.jobs + 1, endsIn: before.endsIn + endsIn - startsIn })
     }
-    return { forecast, running, keyIds, servers: outlooks, work: ahead, waiting, made: performance.now() }
+    return { forecast, expectation, running, keyIds, servers: outlooks, work: ahead, waiting, made: performance.now() }
   }
 
   /** A forecast that began after the question; all who ask while one is made share the next. */
@@ -220,18 +232,22 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     }
   }
 
-  /** Learns from a job that has begun how long newcomers made it wait. */
+  /** Learns from a job that has begun how much longer it waited than was said. */
   function learnFromStart ([id, , , started]: JobFacts): void {
-    const first = expected.get(id)
-    if (first === undefined || started === '') return
+    if (started === '') return
+    for (const said of expected.get(id) ?? []) {
+      lateness.note(said.expectation, said, (Number(started) - said.at) / 1000)
+    }
     expected.delete(id)
-    lateness.note(first.startsIn, (Number(started) - first.at) / 1000)
   }
 
-  function remember (job: EstimatedJob, estimate: JobEstimate | null): void {
-    if (estimate === null || expected.has(job.id)) return
+  function remember (
+    { id }: EstimatedJob, { startsIn, deviation }: Pick<Prediction, 'startsIn' | 'deviation'>, { expectation }: Known
+  ): void {
+    const said = expected.get(id) ?? []
+    if (startsIn > soonerBy * (said.at(-1)?.startsIn ?? Infinity)) return
     if (expected.size >= maxRemembered) expected.delete(expected.keys().next().value ?? '')
-    expected.set(job.id, { at: now(), startsIn: estimate.startsIn })
+    expected.set(id, [...said, { at: now(), startsIn, deviation, expectation }])
   }
 
   function waitingFor (job: EstimatedJob, known: Known, position: number | null, reason: string | null): string {
@@ -279,7 +295,7 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     const estimate = isTimed
       ? { startsIn: prediction.startsIn, endsIn: prediction.endsIn, endsInP90: prediction.endsInP90 }
       : null
-    remember(job, estimate)
+    if (isTimed) remember(job, prediction, known)
     return { position, estimate, waitingFor: waitingFor(job, known, position, reason) }
   }
 

@@ -15,6 +15,8 @@ export interface JobEstimate {
 
 export interface Prediction extends JobEstimate {
   readonly serverId: string
+  /** The standard deviation of its end, in seconds, by that of generations and by the number that will arrive. */
+  readonly deviation: number
   /** Rank among the waiting jobs by their expected begin, from 1. */
   readonly position: number
 }
@@ -56,7 +58,7 @@ export interface PoolSnapshot {
   readonly waiting: number
   readonly servers: readonly ForecastServer[]
   readonly patience: Patience
-  /** How much longer than predicted nine of ten jobs waited lately, as a factor: newcomers went ahead of them. */
+  /** By how many deviations, at the most, nine of ten jobs were later than predicted lately. */
   readonly lateness: number
 }
 
@@ -127,8 +129,9 @@ export function * runForward (snapshot: PoolSnapshot): Pieces<Forecast> {
     }
     // As many arrive as in a random stream, whose rate comes from those that were seen.
     const doubt = arrived === 0 ? 0 : one.expected ** 2 * (1 / arrived + 1 / newcomers.jobs.length)
-    const endsInP90 = startsIn * snapshot.lateness + seconds + ninety * Math.sqrt(one.variance + doubt)
-    found.push({ id: job.id, serverId, startsIn, endsIn: one.free, endsInP90 })
+    const deviation = Math.sqrt(one.variance + doubt)
+    const endsInP90 = one.free + snapshot.lateness * deviation
+    found.push({ id: job.id, serverId, startsIn, endsIn: one.free, endsInP90, deviation })
   }
 
   for (const one of busy) {
@@ -181,7 +184,9 @@ function rank (
       const more = Math.max(1, rankInPool - read.length)
       const each = last.endsIn / sorted.length
       const [startsIn, endsIn] = [last.endsIn + (more - 1) * each, last.endsIn + more * each]
-      return { startsIn, endsIn, endsInP90: endsIn * last.endsInP90 / last.endsIn, position: sorted.length + more }
+      const scale = endsIn / last.endsIn
+      const [endsInP90, deviation] = [scale * last.endsInP90, scale * last.deviation]
+      return { startsIn, endsIn, endsInP90, deviation, position: sorted.length + more }
     }
   }
 }
@@ -227,28 +232,40 @@ function deviationOf (model: CostModel): number {
   return Math.max(deviation.least, 1.48 * (errors[Math.floor(errors.length / 2)] ?? deviation.unknown))
 }
 
-/** Waits that are remembered, and what is assumed before: nine of ten jobs wait at most a tenth longer. */
+/** Waits that are remembered of each kind. */
 const rememberedWaits = 100
-const assumedWaits = [1, 1, 1, 1, 1, 1, 1, 1, 1.1, 1.3]
-/** Shorter predictions, in seconds, say nothing of newcomers. */
-const leastWait = 3
+/**
+ * What is assumed before, in deviations: those of a normal distribution; more where newcomers are expected, as the
+ * order of claims depends on their checkpoints.
+ */
+const assumedWaits = {
+  quiet: [-1.5, -1, -0.6, -0.3, 0, 0.2, 0.4, 0.8, ninety, 1.7],
+  newcomers: [-1.5, -1, -0.5, 0, 0.3, 0.6, 0.9, 1.4, 2, 2.7]
+}
+/** Shorter predictions, in seconds, say nothing of the order. */
+const leastWait = 1
 
-/** Learns how much longer jobs wait than predicted at first. */
+/** Whether a prediction expected jobs to arrive. */
+export type Expectation = keyof typeof assumedWaits
+
+/** Learns how much longer jobs wait than predicted. */
 export interface Lateness {
-  /** The factor that nine of ten jobs did not exceed. */
-  factor (): number
-  note (predicted: number, waited: number): void
+  /** The deviations that nine of ten jobs did not exceed, at least 0. */
+  deviations (expectation: Expectation): number
+  /** @param waited seconds, as `predicted` */
+  note (expectation: Expectation, predicted: Pick<Prediction, 'startsIn' | 'deviation'>, waited: number): void
 }
 
 export function createLateness (): Lateness {
-  let factors: readonly number[] = assumedWaits
+  const known: Record<Expectation, readonly number[]> = { ...assumedWaits }
   return {
-    factor () {
-      const sorted = factors.toSorted((one, other) => one - other)
-      return Math.max(1, sorted[Math.ceil(sorted.length * 0.9) - 1] ?? 1)
+    deviations (expectation) {
+      const sorted = known[expectation].toSorted((one, other) => one - other)
+      return Math.max(0, sorted[Math.ceil(sorted.length * 0.9) - 1] ?? 0)
     },
-    note (predicted, waited) {
-      if (predicted >= leastWait) factors = [...factors, waited / predicted].slice(-rememberedWaits)
+    note (expectation, { startsIn, deviation }, waited) {
+      if (startsIn < leastWait || deviation === 0) return
+      known[expectation] = [...known[expectation], (waited - startsIn) / deviation].slice(-rememberedWaits)
     }
   }
 }

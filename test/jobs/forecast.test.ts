@@ -40,7 +40,7 @@ function forecast (
     waiting: jobs.length,
     servers,
     patience: usualPatience,
-    lateness: 1
+    lateness: 1.28
   }
   return atOnce(runForward({ ...snapshot, ...facts }))
 }
@@ -189,16 +189,21 @@ t.test('nine of ten jobs end before the later time', async t => {
 
 t.test('if jobs waited longer than predicted lately, later ones are expected to', async t => {
   const lateness = createLateness()
-  for (let count = 0; count < 100; count++) lateness.note(100, 100 + count)
-  t.equal(lateness.factor(), 1.89)
-  for (let count = 0; count < 100; count++) lateness.note(1, 50)
-  t.equal(lateness.factor(), 1.89, 'short waits say nothing')
-  for (let count = 0; count < 100; count++) lateness.note(100, 90)
-  t.equal(lateness.factor(), 1)
+  const note = (startsIn: number, waited: (count: number) => number) => {
+    for (let count = 0; count < 100; count++) lateness.note('newcomers', { startsIn, deviation: 10 }, waited(count))
+  }
+  note(100, count => 100 + count)
+  t.equal(lateness.deviations('newcomers'), 8.9)
+  t.equal(lateness.deviations('quiet'), 1.28, 'what was said without newcomers is another matter')
+  note(0.5, () => 50)
+  t.equal(lateness.deviations('newcomers'), 8.9, 'short waits say nothing')
+  note(100, () => 90)
+  t.equal(lateness.deviations('newcomers'), 0, 'the later time is never earlier than the other one')
   const jobs = Array.from({ length: 10 }, (_, index) => forecastJob(index))
-  const last = (factor: number) =>
-    forecast(jobs, [forecastServer('one')], { lateness: factor }).jobs.get('000009')?.endsInP90 ?? 0
-  t.ok(last(2) - last(1) > 100)
+  const last = (deviations: number) =>
+    forecast(jobs, [forecastServer('one')], { lateness: deviations }).jobs.get('000009')
+  t.equal(last(0)?.endsInP90, last(0)?.endsIn)
+  t.equal((last(2)?.endsInP90 ?? 0) - (last(0)?.endsInP90 ?? 0), 2 * (last(0)?.deviation ?? 0))
 })
 
 t.test('without a time there is a reason', async t => {
