@@ -87,6 +87,8 @@ const ninety = 1.28
 /** Deviation of a generation from its predicted time, as a share of it, while a server has few samples; the least. */
 const deviation = { unknown: 0.3, least: 0.02 }
 const fewSamples = 5
+/** What a claim, its preparation and the disk can add to a generation, in seconds. */
+const leastSeconds = 0.05
 /** Claims between two chances for other work. */
 const claimsAtOnce = 100
 
@@ -121,7 +123,7 @@ export function * runForward (snapshot: PoolSnapshot): Pieces<Forecast> {
     const workload = job.workload === null ? null : { ...job.workload, checkpoint }
     const seconds = predictSeconds(model, workload, loaded) ?? job.ms / 1000
     one.free += seconds
-    one.variance += (one.deviation * seconds) ** 2
+    one.variance += Math.max(one.deviation * seconds, leastSeconds) ** 2
     one.loaded = checkpoint
     if (expected.has(job)) {
       one.expected += seconds
@@ -240,7 +242,7 @@ const rememberedWaits = 100
  */
 const assumedWaits = {
   quiet: [-1.5, -1, -0.6, -0.3, 0, 0.2, 0.4, 0.8, ninety, 1.7],
-  newcomers: [-1.5, -1, -0.5, 0, 0.3, 0.6, 0.9, 1.4, 2, 2.7]
+  newcomers: [-1.5, -1, -0.5, 0, 0.4, 0.8, 1.2, 1.8, 2.8, 3.5]
 }
 /** Shorter predictions, in seconds, say nothing of the order. */
 const leastWait = 1
