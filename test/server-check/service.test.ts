@@ -57,7 +57,7 @@ t.test('a server that an operator has paused stays paused', async t => {
 })
 
 t.test('the running job ends first', async t => {
-  const running = await service.submit({ ...quick, steps: 100 })
+  const running = await service.submit({ ...quick, steps: 300 })
   await service.until(running, 'processing')
   await check(service, 'POST')
   await ended(service)
