@@ -137,6 +137,8 @@ local function windowOf (server, can, dial)
     elseif best then
       local entry = entryOf(best.member, best.share, best.tag)
       append(entry, best.patience)
+      -- It is the choice: what stands behind it does not matter.
+      if not dial.sharesOnly and entry.checkpoint == server.loaded then return window end
       best.tag = best.tag + entry.seconds / (best.weight * entry.weight)
       best.member = best.read()
       if not best.member then table.remove(open, place) end
