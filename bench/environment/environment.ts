@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { pino } from 'pino'
+import { createKeys } from '../../src/lib/keys.ts'
 import { startEmbeddedRedis } from '../../src/redis/private/embedded.ts'
 
 /** The base of every figure: a folder and a Redis of its own, started exactly as the product starts its own. */
@@ -41,6 +42,12 @@ export async function withEnvironment<Outcome> (
   } finally {
     await clear()
   }
+}
+
+/** What Redis uses, without the stream of events, which stops growing. */
+export async function usedBytes ({ redis }: Pick<Environment, 'redis'>): Promise<number> {
+  const used = Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1])
+  return used - (await redis.memory('USAGE', createKeys('sq').key('events'), 'SAMPLES', 0) ?? 0)
 }
 
 /** Ends all running parts when the bench is interrupted. */

@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createKeys } from '../../src/lib/keys.ts'
-import { type Environment, withEnvironment } from '../environment/environment.ts'
+import { type Environment, usedBytes, withEnvironment } from '../environment/environment.ts'
 import { readEvents } from '../environment/event-reader.ts'
 import { fill } from '../environment/fill.ts'
 import { startFleetServers } from '../environment/fleet.ts'
 import { makeOrdinaryJob } from '../environment/ordinary-job.ts'
 import { submission } from '../environment/ordinary.ts'
-import { processorTime, processorTimeOf } from '../environment/processor-time.ts'
+import { processorTimeOf } from '../environment/product.ts'
 import { launchService, startService } from '../environment/service.ts'
 import { until } from '../environment/until.ts'
 import { startUpstream } from '../environment/upstream.ts'
@@ -20,7 +19,6 @@ const pages = 200
 const submissions = 400
 const idleMilliseconds = 20_000
 const jobsHeard = 40
-const keys = createKeys('sq')
 
 /** Milliseconds of the service's processor time, and bytes, by what they are for. */
 type Costs = Readonly<Record<string, number>>
@@ -46,6 +44,13 @@ function rowsOf (what: string, sizes: ReadonlyArray<readonly [size: number, cost
   }))
 }
 
+/** Milliseconds that a process uses for each of so many pieces of work. */
+async function costOf (pid: number, times: number, work: () => Promise<unknown>): Promise<number> {
+  const before = await processorTimeOf(pid)
+  for (let index = 0; index < times; index++) await work()
+  return (await processorTimeOf(pid) - before) / times
+}
+
 async function withJobs (): Promise<Row[]> {
   const like = await makeOrdinaryJob()
   return await withEnvironment(async environment => {
@@ -65,19 +70,19 @@ async function withJobs (): Promise<Row[]> {
       const bytes = (await usedBytes(environment) - empty) / count
       const starting = await launchService(environment, options)
       await until(async () => (await fetch(`${starting.url}/ready`).catch(() => null))?.ok === true, 'it is ready')
-      const start = processorTime(starting.pid)
+      const start = await processorTimeOf(starting.pid)
       await starting.stop()
       const { caller, pid, stop } = await startApi(environment)
       const page = async (query: string) => {
         const read = async () => await caller.get(`/api/v2/jobs?limit=50&${query}`)
         for (let warmUp = 0; warmUp < 20; warmUp++) await read()
-        return await processorTimeOf(pid, pages, read)
+        return await costOf(pid, pages, read)
       }
       found.push([count, {
         'a page of 50': await page(''),
         'a page behind nine tenths': await page(`offset=${count * 0.9}`),
         'a short page': await page('view=short'),
-        'a submission': await processorTimeOf(pid, submissions, () => caller.post('/api/v2/generate', submission('Main'))),
+        'a submission': await costOf(pid, submissions, () => caller.post('/api/v2/generate', submission('Main'))),
         'a start until ready': start,
         'bytes of a finished job': bytes
       }])
@@ -90,11 +95,6 @@ async function withJobs (): Promise<Row[]> {
 const startApi = async (environment: Environment) =>
   await startService(environment, { command: 'api', servers: { Main: 'http://127.0.0.1:9' } })
 
-async function usedBytes ({ redis }: Environment): Promise<number> {
-  const used = Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1])
-  return used - (await redis.memory('USAGE', keys.key('events'), 'SAMPLES', 0) ?? 0)
-}
-
 async function withServers (): Promise<Row[]> {
   const found: Array<readonly [number, Costs]> = []
   for (const count of serverCounts) {
@@ -104,13 +104,13 @@ async function withServers (): Promise<Row[]> {
         ({ alias, speed: 1, checkpoints: ['model'] })), { step: 1, load: 1 })
       const { caller, pid } = await startService(environment, { command: 'start', servers: addresses })
       await sleep(5000)
-      const before = processorTime(pid)
+      const before = await processorTimeOf(pid)
       await sleep(idleMilliseconds)
-      const idle = (processorTime(pid) - before) * 60_000 / idleMilliseconds
+      const idle = (await processorTimeOf(pid) - before) * 60_000 / idleMilliseconds
       for (const alias of aliases) await caller.post(`/api/v1/servers/${alias}/pause`)
       const submit = () => caller.post('/api/v2/generate', submission('default'))
       for (let warmUp = 0; warmUp < 20; warmUp++) await submit()
-      return { 'a minute without jobs': idle, 'a submission to any server': await processorTimeOf(pid, submissions, submit) }
+      return { 'a minute without jobs': idle, 'a submission to any server': await costOf(pid, submissions, submit) }
     })])
   }
   return rowsOf('servers', found)
@@ -138,7 +138,7 @@ async function withListeners (): Promise<Row[]> {
         await until(async () => ends - before === count, 'all have heard of its end')
       }
       for (let warmUp = 0; warmUp < 10; warmUp++) await run()
-      const cost = await processorTimeOf(pid, jobsHeard, run)
+      const cost = await costOf(pid, jobsHeard, run)
       for (const reader of readers) reader.close()
       return { 'a job': cost }
     })])

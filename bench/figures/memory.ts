@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Job } from '../../src/jobs/job.ts'
 import { createKeys } from '../../src/lib/keys.ts'
 import { fill } from '../environment/fill.ts'
-import { withEnvironment, type Environment } from '../environment/environment.ts'
+import { type Environment, usedBytes, withEnvironment } from '../environment/environment.ts'
 import { makeOrdinaryJob } from '../environment/ordinary-job.ts'
 import type { Row } from '../table.ts'
 
@@ -45,12 +45,6 @@ async function measureOwnedBy (owner: string, keyId: string | null, like: Job): 
       ok: perJob <= goal
     }
   })
-}
-
-async function usedBytes ({ redis }: Environment): Promise<number> {
-  const info = await redis.info('memory')
-  const used = Number(/used_memory:(\d+)/.exec(info)?.[1])
-  return used - (await redis.memory('USAGE', keys.key('events'), 'SAMPLES', 0) ?? 0)
 }
 
 /** The size of one record, and of its largest fields. */

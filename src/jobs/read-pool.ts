@@ -69,8 +69,6 @@ export function previewedJob ({ share, user, priority, needs, workload, workMs }
 /** The time whose arrivals are expected to repeat: so many times the waiting work, within these limits in seconds. */
 const lookBack = { times: 2, least: 30, most: 3600 }
 const slots = 12
-/** More expected jobs change a forecast little. */
-const mostNewcomers = 1000
 
 /**
  * The jobs that are expected to arrive: those of the latest time once more, without its bursts. The two busiest of its
@@ -98,28 +96,13 @@ export function expectNewcomers (arrivals: readonly string[], workSeconds: numbe
     Math.floor((index + 1) * usualMost / part.length) > Math.floor(index * usualMost / part.length) ||
       part.length <= usualMost))
   if (jobs.length === 0) return noNewcomers
-  return { jobs, count: Math.min(jobs.length, mostNewcomers), interval: span / jobs.length }
+  return { jobs, count: jobs.length, interval: span / jobs.length }
 }
 
 function parseArrival (text: string): { readonly at: number, readonly job: ForecastJob } {
   const [at = '0', jobClass = '', ms = '1', weight = '1', share = '', workload = '', ...user] = text.split('|')
-  return {
-    at: Number(at),
-    job: {
-      id: '',
-      share,
-      list: share,
-      user: user.join('|'),
-      priority: 5,
-      weight: Number(weight),
-      class: jobClass,
-      checkpoint: jobClass.slice(0, jobClass.indexOf('-')),
-      ms: Number(ms),
-      order: 0,
-      skips: 0,
-      workload: unpackWorkload(workload)
-    }
-  }
+  const member = [jobClass, ms, weight].join(':')
+  return { at: Number(at), job: poolJob(['', '', workload, share, '0', member, '0', user.join('|')]) }
 }
 
 /** A claimed job from a reading: it runs next at its server. */
