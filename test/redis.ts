@@ -23,13 +23,16 @@ export interface TestRedis {
 export interface TestRedisOptions {
   /** always: acknowledged writes survive `kill()`. none: faster, starts empty. */
   persistence?: 'none' | 'always'
+  /** Another server than the first in PATH. */
+  program?: string
   /** Further parameters of the server. */
   parameters?: readonly string[]
 }
 
 /** Starts a Redis that also ends if this process crashes or is killed. */
-export async function startTestRedis ({ persistence = 'none', parameters: more = [] }: TestRedisOptions = {}): Promise<TestRedis> {
-  const program = findProgram(['redis-server', 'valkey-server'])
+export async function startTestRedis (
+  { persistence = 'none', program = findProgram(['redis-server', 'valkey-server']), parameters: more = [] }: TestRedisOptions = {}
+): Promise<TestRedis> {
   if (program === undefined) throw new Error('Tests need redis-server or valkey-server in PATH; npm test installs it.')
   const folder = await mkdtemp(join(tmpdir(), 'sq-redis-'))
   const socket = join(folder, 'redis.sock')

@@ -3,12 +3,14 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { provideTools, toolsOf } from './ecosystem/tools.mjs'
 import { runFiles } from './processes.mjs'
 import { nodeProblem, npm, prepareBuild, prepareDependencies, run } from '../src/prepare.mjs'
 
 /**
  * `npm test`: runs everything on a machine that has only Node, and ends with the line `N passed, N failed`. Parameters
- * go to tap; with names of test files it runs only those, without lint.
+ * go to tap; with names of test files it runs only those, without lint. `npm run test:ecosystem` runs the files of
+ * test/ecosystem, which need programs of more registries than npm's and Debian's.
  */
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 /** Development packages that the program contains, and so the tests of it do too. */
@@ -27,6 +29,7 @@ const programs = [
 
 /** How many processes run tests: more than cores, because many tests wait. */
 const processes = 4
+const ecosystem = join('test', 'ecosystem')
 const isSummary = /^(\d+) passed, (\d+) failed$/
 
 /** Gives each file of a process that runs several a `t` of its own. */
@@ -42,6 +45,7 @@ const ownTest = {
 }
 
 const result = await test(process.argv.slice(2))
+for (const { name, reason } of result.unreached) say(`could not be reached, and its tests are left out: ${name} (${reason})`)
 for (const problem of result.problems) say(`failed: ${problem}`)
 const failed = result.failed + result.problems.length
 say(`${result.passed} passed, ${failed} failed`)
@@ -50,6 +54,7 @@ process.exitCode = failed === 0 ? 0 : 1
 /** Runs every step; later steps also run after a failed one. */
 async function test (parameters) {
   const problems = []
+  const unreached = []
   const step = async (name, work) => {
     try {
       const problem = await work()
@@ -59,7 +64,7 @@ async function test (parameters) {
     }
   }
   await step('setup', () => nodeProblem() ?? prepareDependencies(root, 'development', say))
-  if (problems.length > 0) return { passed: 0, failed: 0, problems }
+  if (problems.length > 0) return { passed: 0, failed: 0, problems, unreached }
   let types
   await step('build', () => prepareBuild(root, say, async () => {
     types = checkTypes()
@@ -68,13 +73,22 @@ async function test (parameters) {
   }))
   await step('type check', () => types ?? checkTypes())
   for (const program of programs) await step('setup', () => provide(program))
-  const chosen = parameters.filter(isTest)
+  const chosen = parameters.includes('--ecosystem') ? testsIn(ecosystem) : parameters.filter(isTest)
   const lint = chosen.length === 0 && Promise.all([
     step('lint', () => check('eslint', 'eslint', ['.'])),
     step('direction of imports', () => check('dependency-cruiser', 'depcruise', ['src', 'queues', 'plugins', 'schemas']))
   ])
   const tests = (chosen.length > 0 ? chosen : allTests()).map(inRoot)
-  const options = parameters.filter(parameter => !isTest(parameter))
+  const tools = toolsOf(tests.filter(isOfEcosystem).map(name => join(root, name)))
+  if (tools.length > 0) {
+    await step('setup', async () => {
+      const found = await provideTools(tools, await import(compiledInstaller()), say)
+      process.env.STABLEQUEUE_TEST_TOOLS = JSON.stringify(found)
+      const reasons = Object.entries(found).map(([name, { reason }]) => ({ name, reason }))
+      unreached.push(...reasons.filter(({ reason }) => reason !== undefined))
+    })
+  }
+  const options = parameters.filter(parameter => !isTest(parameter) && parameter !== '--ecosystem')
   // Coverage is of single modules.
   const isPlain = options.every(option => !option.startsWith('-'))
   let folder = 'dist'
@@ -85,16 +99,24 @@ async function test (parameters) {
   await lint
   if (code !== 0 && failed === 0) problems.push(`tap ended with ${code}`)
   if (passed + failed === 0) problems.push('no test ran')
-  return { passed, failed, problems }
+  return { passed, failed, problems, unreached }
 }
 
 function isTest (parameter) {
   return parameter.endsWith('.test.ts')
 }
 
-/** The paths of all test sources. */
+/** The paths of the tests that need no registry but npm's and Debian's. */
 function allTests () {
-  return readdirSync(join(root, 'test'), { recursive: true }).filter(isTest).map(name => join('test', name)).toSorted()
+  return testsIn('test').filter(name => !isOfEcosystem(name))
+}
+
+function testsIn (folder) {
+  return readdirSync(join(root, folder), { recursive: true }).filter(isTest).map(name => join(folder, name)).toSorted()
+}
+
+function isOfEcosystem (test) {
+  return dirname(test) === ecosystem
 }
 
 /** Whether a test needs a process of its own; its first comment says why. */
@@ -120,9 +142,8 @@ async function bundleTests (tests) {
 /** Finds or installs a program; returns a problem if that fails and the program is required. */
 async function provide ({ names, packages, variable, needed }) {
   if (variable && process.env[variable]) return
-  const compiled = join(root, 'dist/src/redis/private/install.js')
-  if (!existsSync(compiled)) return `without a build there is no way to look for ${names[0]}`
-  const { findProgram, installSystemPackage } = await import(pathToFileURL(compiled))
+  if (!existsSync(fileURLToPath(compiledInstaller()))) return `without a build there is no way to look for ${names[0]}`
+  const { findProgram, installSystemPackage } = await import(compiledInstaller())
   try {
     if (!findProgram(names)) await installSystemPackage(packages, say)
     const found = findProgram(names)
@@ -132,6 +153,11 @@ async function provide ({ names, packages, variable, needed }) {
     if (needed || process.env.CI) return error.message
     say(`Tests that need ${names[0]} will be skipped: ${error.message}`)
   }
+}
+
+/** src/redis/private/install.ts as it was compiled. */
+function compiledInstaller () {
+  return pathToFileURL(join(root, 'dist/src/redis/private/install.js')).href
 }
 
 /** Checks and compiles everything, for less than compiling the service and then checking it again with the tests. */

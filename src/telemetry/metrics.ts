@@ -108,6 +108,8 @@ export async function processMetrics (): Promise<string> {
   if (collected === undefined) {
     collected = new Registry()
     collectDefaultMetrics({ register: collected })
+    // Sums of gauges that are there by type; only counters can have this suffix.
+    for (const kind of ['handles', 'requests', 'resources']) collected.removeSingleMetric(`nodejs_active_${kind}_total`)
   }
   return await collected.metrics()
 }

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
-import { findProgram, planInstallation, type Machine } from '../../src/redis/private/install.ts'
+import { findProgram, installSystemPackage, planInstallation, type Machine } from '../../src/redis/private/install.ts'
 
 const packages = { apt: 'redis-server', brew: 'redis' }
 const bare: Machine = { hasApt: false, hasBrew: false, isRoot: false, hasFreeSudo: false, hasSystemd: false }
@@ -33,6 +33,8 @@ t.test('Homebrew is used if there is no usable apt-get, but never as root', asyn
 t.test('without rights or package system nothing is tried', async t => {
   t.same(commandsFor({}), [])
   t.same(commandsFor({ hasApt: true }), [])
+  // test/run.mjs, whose imports no compiler checks, installs Chromium with it
+  await t.rejects(installSystemPackage(packages, () => {}, bare), { message: /redis-server is not installed, and cannot/ })
 })
 
 t.test('programs are searched in PATH in the requested order, and must be executable', async t => {

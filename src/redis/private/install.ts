@@ -75,11 +75,14 @@ function planApt (name: string, machine: Machine): InstallCommand[] {
 
 /**
  * Installs a program with the system's package manager.
+ * Test runs use it too, for the other programs that tests need.
  * @param say gets a message before each step
  * @throws Error with one sentence if there is no way to install, or the installation fails
  */
-async function installSystemPackage (packages: PackageNames, say: (sentence: string) => void): Promise<void> {
-  const commands = planInstallation(packages, lookAtMachine())
+export async function installSystemPackage (
+  packages: PackageNames, say: (sentence: string) => void, machine: Machine = lookAtMachine()
+): Promise<void> {
+  const commands = planInstallation(packages, machine)
   const main = commands.find(({ importance }) => importance === 'required')
   if (main === undefined) throw new Error(`${packages.apt} is not installed, and cannot be installed without root rights or Homebrew.`)
   const shown = main.command.join(' ')

