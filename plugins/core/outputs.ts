@@ -98,8 +98,9 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
         reply.header('content-range', `bytes */${image.bytes}`)
         throw new ServiceError('range_not_satisfiable', `The image has ${image.bytes} bytes; Range must begin before its end.`)
       }
+      const stream = answer.part === null ? null : await image.stream(answer.part)
       reply.code(answer.code).headers({ ...headersOf(name, image), ...answer.headers })
-      if (answer.part !== null) return await reply.send(image.stream(answer.part))
+      if (stream !== null) return await reply.send(stream)
     } catch (error) {
       await image.close()
       throw error

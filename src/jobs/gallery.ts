@@ -212,8 +212,8 @@ export function createZipService ({ redis, keys, gallery, media, log }: ZipServi
       }
       const mtime = new Date(found.job.endedAt ?? found.job.updatedAt)
       zip.addReadStreamLazy(name, { ...stored, mtime, size: found.image.bytes }, give => {
-        media.openOutput(name).then(output => {
-          const stream = output.stream()
+        media.openOutput(name).then(async output => {
+          const stream = await output.stream()
           reading.add(stream)
           stream.on('close', () => { reading.delete(stream) })
           if (gone.aborted) stream.destroy()

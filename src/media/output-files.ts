@@ -1,40 +1,14 @@
-import { randomUUID } from 'node:crypto'
-import { constants } from 'node:fs'
-import { type FileHandle, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { corruptImage } from '../a1111/failures.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { StoredImage } from '../lib/media-types.ts'
 import { createSemaphore } from '../lib/semaphore.ts'
 import sharp from '../lib/sharp.ts'
-import {
-  asStorageError, createFileSink, type DraftFile, type FileSink, flushFolder, hasCode, prepareDraftFolder, present,
-  requireFolder, storing, untouched
-} from './file-sink.ts'
-import {
-  isOutputName, type OutputExtension, outputFormatOf, outputFormats, outputHeadBytes, outputName, readOutputHeader
-} from './output-formats.ts'
-import { draftFolderOf } from './storage.ts'
+import type { DraftFile, FileSink } from './file-sink.ts'
+import type { MediaFiles, OpenFile } from './files.ts'
+import { isOutputName, outputFormats, outputName, readOutputHeader } from './output-formats.ts'
 
 export type OutputSink = FileSink<Omit<StoredImage, 'role'>>
-
-/** An output image that is open for reading: call `stream` once, or `close`. */
-export interface OpenOutput {
-  /** By content, whatever the name says. */
-  readonly mime: string
-  readonly bytes: number
-  readonly modifiedAt: Date
-  /** The content, or the part of it from `start` to `end`, both included. */
-  stream (part?: { start: number, end: number }): Readable
-  close (): Promise<void>
-}
-
-/** An image is read in steps of this size. */
-const readBytes = 256 * 1024
-/** Refuses a link in place of a file, and does not wait for a pipe. */
-const readPlainFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 /** The outputs of a media store. */
 export interface OutputFiles {
@@ -45,7 +19,7 @@ export interface OutputFiles {
    */
   createOutputSink (jobId: string, index: number, createdAt: number): Promise<OutputSink>
   /** @throws ServiceError `image_not_found`, also for every name that no output can have */
-  openOutput (name: string): Promise<OpenOutput>
+  openOutput (name: string): Promise<OpenFile>
   /** Removes an output; a missing one is no error. */
   removeOutput (name: string): Promise<void>
   /** Outputs from before `before` (milliseconds since the epoch), for finding those without a job. */
@@ -57,98 +31,46 @@ export interface OutputFiles {
   removeOutputDrafts (): Promise<void>
 }
 
-/** Output images in one flat folder, under the names by which clients fetch them. */
-export async function createOutputFiles (folder: string): Promise<OutputFiles> {
-  const drafts = draftFolderOf(folder)
-  const sweepMark = join(folder, '.sweep.json')
-  await prepareDraftFolder(drafts)
+/** The name of the mark among the outputs. */
+const sweepMark = '.sweep.json'
 
-  /**
-   * Takes the first free name, from this millisecond on. The empty file that reserves it is replaced in one step, so
-   * nothing is ever overwritten, on any file system.
-   */
-  async function claimName (
-    jobId: string, index: number, extension: OutputExtension, timestamp: number
-  ): Promise<string> {
-    const name = outputName(jobId, timestamp, index, extension)
-    try {
-      await (await open(join(folder, name), 'wx', 0o640)).close()
-      return name
-    } catch (error) {
-      if (!hasCode(error, 'EEXIST')) throw error
-      return await claimName(jobId, index, extension, timestamp + 1)
-    }
-  }
-
+/** Output images under the names by which clients fetch them. */
+export function createOutputFiles (files: MediaFiles): OutputFiles {
+  /** Takes the first free name, from this millisecond on. */
   async function place (
-    { path, source, sha256, flush }: DraftFile, jobId: string, index: number, createdAt: number
+    draft: DraftFile, jobId: string, index: number, createdAt: number
   ): Promise<Omit<StoredImage, 'role'>> {
-    const header = await readOutputHeader(source, path)
+    const header = await readOutputHeader(draft.source, draft.path)
     if (header === null) throw corruptImage('it is no PNG, JPEG, WebP, GIF, AVIF, MP4 or WebM')
     const { mime, extension } = outputFormats[header.format]
-    await flush()
-    const name = await claimName(jobId, index, extension, createdAt)
-    try {
-      await rename(path, join(folder, name))
-    } catch (error) {
-      await rm(join(folder, name), { force: true })
-      throw error
+    for (let timestamp = createdAt; ; timestamp++) {
+      const name = outputName(jobId, timestamp, index, extension)
+      if (!await files.add(name, draft, mime)) continue
+      return { name, mime, width: header.width, height: header.height, bytes: draft.source.size, sha256: draft.sha256 }
     }
-    await flushFolder(folder)
-    return { name, mime, width: header.width, height: header.height, bytes: source.size, sha256 }
   }
 
   return {
     createOutputSink: async (jobId, index, createdAt) =>
-      await createFileSink(drafts, async draft => await place(draft, jobId, index, createdAt)),
+      await files.createSink(async draft => await place(draft, jobId, index, createdAt)),
     async openOutput (name) {
-      if (!isOutputName(name)) throw noSuchImage()
-      try {
-        return await describe(await open(join(folder, name), readPlainFile))
-      } catch (error) {
-        if (!hasCode(error, 'ENOENT', 'ELOOP', 'EMLINK', 'ENXIO')) throw asStorageError(error)
-        await requireFolder(folder)
-        throw noSuchImage()
-      }
+      const file = isOutputName(name) ? await files.open(name) : null
+      if (file === null) throw noSuchImage()
+      return file
     },
     async removeOutput (name) {
-      if (isOutputName(name)) await rm(join(folder, name), { force: true })
+      if (isOutputName(name)) await files.remove(name)
     },
     async * listOutputs (before) {
-      for (const name of await readdir(folder)) {
-        if (isOutputName(name) && await untouched(join(folder, name), before)) yield name
-      }
+      for await (const name of files.list(before)) if (isOutputName(name)) yield name
     },
     async readSweepMark () {
-      return await present(() => readFile(sweepMark, 'utf8'))
+      return (await files.read(sweepMark))?.toString() ?? null
     },
     async writeSweepMark (mark) {
-      const draft = `${sweepMark}.new`
-      await writeFile(draft, mark)
-      await rename(draft, sweepMark)
+      await files.putBytes(sweepMark, Buffer.from(mark), 'application/json')
     },
-    removeOutputDrafts: async () => { await prepareDraftFolder(drafts) }
-  }
-}
-
-/** Format and size of an open file. @throws ServiceError `image_not_found` if it is no image; it is closed then */
-async function describe (file: FileHandle): Promise<OpenOutput> {
-  try {
-    const facts = await file.stat()
-    if (!facts.isFile()) throw noSuchImage()
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(outputHeadBytes), 0, outputHeadBytes, 0)
-    const format = outputFormatOf(buffer.subarray(0, bytesRead))
-    if (format === null) throw noSuchImage()
-    return {
-      mime: outputFormats[format].mime,
-      bytes: facts.size,
-      modifiedAt: facts.mtime,
-      stream: part => file.createReadStream({ start: 0, ...part, highWaterMark: readBytes }),
-      close: () => file.close()
-    }
-  } catch (error) {
-    await file.close()
-    throw error
+    removeOutputDrafts: files.removeDrafts
   }
 }
 
@@ -162,7 +84,7 @@ export interface Thumbnails {
    * The thumbnail of an output, a WebP of at most 320 by 320 pixels.
    * @throws ServiceError `image_not_found` if there is no such output, `invalid_image` for one that cannot be decoded
    */
-  openThumbnail (name: string): Promise<OpenOutput>
+  openThumbnail (name: string): Promise<OpenFile>
   /** Removes it; a missing one is no error. */
   removeThumbnail (name: string): Promise<void>
 }
@@ -176,34 +98,20 @@ const atOnce = 2
 const maxPixels = 268_000_000
 
 /**
- * Thumbnails in a folder of their own, under the names of their outputs.
+ * Thumbnails under the names of their outputs.
  * @param outputs the only source of thumbnails
  */
-export async function createThumbnails (
-  folder: string, outputs: Pick<OutputFiles, 'openOutput'>
-): Promise<Thumbnails> {
-  const drafts = join(folder, '.drafts')
-  await prepareDraftFolder(drafts)
+export function createThumbnails (files: MediaFiles, outputs: Pick<OutputFiles, 'openOutput'>): Thumbnails {
   const making = new Map<string, Promise<void>>()
   const drawing = createSemaphore(atOnce)
-  const pathOf = (name: string) => join(folder, `${name}.webp`)
+  const nameOf = (output: string) => `${output}.webp`
 
   async function draw (name: string): Promise<void> {
-    const output = await outputs.openOutput(name)
-    const image = await imageOf(output)
-    const draft = join(drafts, randomUUID())
-    await storing(async () => {
-      const file = await open(draft, 'wx', 0o640)
-      try {
-        await file.writeFile(image)
-      } finally {
-        await file.close()
-      }
-      await rename(draft, pathOf(name))
-    }).finally(async () => { await rm(draft, { force: true }) })
+    const image = await imageOf(await outputs.openOutput(name))
+    await files.putBytes(nameOf(name), image, 'image/webp')
     // The output can have been removed meanwhile, and its thumbnail before this one was written.
     const still = await outputs.openOutput(name).catch(async error => {
-      await rm(pathOf(name), { force: true })
+      await files.remove(nameOf(name))
       throw error
     })
     await still.close()
@@ -217,34 +125,25 @@ export async function createThumbnails (
     await made
   }
 
-  async function openMade (name: string): Promise<OpenOutput | null> {
-    try {
-      return await describe(await open(pathOf(name), readPlainFile))
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return null
-      throw error
-    }
-  }
-
   return {
     async openThumbnail (name) {
       if (!isOutputName(name)) throw noSuchImage()
-      const made = await openMade(name)
+      const made = await files.open(nameOf(name))
       if (made !== null) return made
       await make(name)
-      const fresh = await openMade(name)
+      const fresh = await files.open(nameOf(name))
       if (fresh === null) throw noSuchImage()
       return fresh
     },
     async removeThumbnail (name) {
-      if (isOutputName(name)) await rm(pathOf(name), { force: true })
+      if (isOutputName(name)) await files.remove(nameOf(name))
     }
   }
 }
 
 /** Videos get a symbol, as nothing here decodes one. */
-async function imageOf (output: OpenOutput): Promise<Buffer> {
-  if (!output.mime.startsWith('video/')) return await small(await buffer(output.stream()))
+async function imageOf (output: OpenFile): Promise<Buffer> {
+  if (!output.mime.startsWith('video/')) return await small(await buffer(await output.stream()))
   await output.close()
   return await small(Buffer.from(videoSign))
 }

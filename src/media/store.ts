@@ -1,16 +1,13 @@
-import { chmod, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
+import { chmod, mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { ServiceError } from '../lib/errors.ts'
 import type { MediaReference } from '../lib/media-types.ts'
-import {
-  asStorageError, createFileSink, type DraftFile, factsOf, type FileSink, flushFolder, hasCode, prepareDraftFolder,
-  present, requireFolder, untouched
-} from './file-sink.ts'
-import type { ImageExtension } from './image-header.ts'
+import type { DraftFile, FileSink } from './file-sink.ts'
+import { createFolderFiles, type MediaFiles } from './files.ts'
+import { type ImageExtension, imageFormats } from './image-header.ts'
 import { createOutputFiles, createThumbnails, type OutputFiles, type Thumbnails } from './output-files.ts'
 import { inputName, isInputName } from './output-formats.ts'
-import { draftFolderOf } from './storage.ts'
 
 /** Bytes hashed and written at a time. */
 const pieceBytes = 1 << 20
@@ -45,34 +42,25 @@ interface InputFiles {
   removeInputDrafts (): Promise<void>
 }
 
-/** Input images in a folder, each named by its content, so that the same image is stored once. */
-async function createInputFiles (folder: string): Promise<InputFiles> {
-  const drafts = draftFolderOf(folder)
-  await prepareDraftFolder(drafts)
-
-  function pathOf ({ $media: name }: MediaReference): string {
+/** Input images, each named by its content, so that the same image is stored once. */
+function createInputFiles (files: MediaFiles): InputFiles {
+  /** In subfolders by the first two digits. */
+  function placeOf ({ $media: name }: MediaReference): string {
     if (!isInputName(name)) throw new ServiceError('image_not_found', 'There is no such input image.')
-    return join(folder, name.slice(0, 2), name)
+    return `${name.slice(0, 2)}/${name}`
   }
 
   async function place (draft: DraftFile, extension: ImageExtension): Promise<MediaReference> {
     const reference = { $media: inputName(draft.sha256, extension) }
-    const path = pathOf(reference)
+    const name = placeOf(reference)
     // After a power cut a file can be shorter than before; such a file is written again.
-    if (await sizeOf(path) === draft.source.size) {
-      await touch(path)
-      return reference
-    }
-    const home = join(folder, draft.sha256.slice(0, 2))
-    await mkdir(home, { recursive: true, mode: 0o750 })
-    await draft.flush()
-    await rename(draft.path, path)
-    await flushFolder(home)
+    if (await files.sizeOf(name) === draft.source.size) await files.touch(name)
+    else await files.put(name, draft, mimeOf(extension))
     return reference
   }
 
   const createInputSink: InputFiles['createInputSink'] = async check =>
-    await createFileSink(drafts, async draft => {
+    await files.createSink(async draft => {
       const { extension, bytes } = await check(draft)
       return bytes === undefined ? await place(draft, extension) : await putInput(bytes, extension)
     })
@@ -95,45 +83,32 @@ async function createInputFiles (folder: string): Promise<InputFiles> {
     createInputSink,
     putInput,
     async readInput (reference) {
-      try {
-        return await readFile(pathOf(reference))
-      } catch (error) {
-        if (!hasCode(error, 'ENOENT')) throw asStorageError(error)
-        await requireFolder(folder)
-        throw new ServiceError('image_not_found', 'An input image of this job no longer exists; submit the job again.')
-      }
+      const bytes = await files.read(placeOf(reference))
+      if (bytes !== null) return bytes
+      throw new ServiceError('image_not_found', 'An input image of this job no longer exists; submit the job again.')
     },
     async touchInputs (references) {
-      await Promise.all(references.map(async reference => { await touch(pathOf(reference)) }))
+      await Promise.all(references.map(async reference => { await files.touch(placeOf(reference)) }))
     },
-    async removeInputs (references, untouchedSince = Infinity) {
-      await Promise.all(references.map(async reference => {
-        const path = pathOf(reference)
-        if (await untouched(path, untouchedSince)) await rm(path, { force: true })
-      }))
+    async removeInputs (references, untouchedSince) {
+      await Promise.all(references.map(async reference => { await files.remove(placeOf(reference), untouchedSince) }))
     },
     async * listInputs (untouchedSince) {
-      for (const home of await readdir(folder)) {
-        if (!/^[0-9a-f]{2}$/.test(home)) continue
-        for (const name of await readdir(join(folder, home))) {
-          if (isInputName(name) && await untouched(join(folder, home, name), untouchedSince)) yield { $media: name }
-        }
+      for await (const place of files.list(untouchedSince)) {
+        const name = place.slice(place.indexOf('/') + 1)
+        if (isInputName(name)) yield { $media: name }
       }
     },
-    removeInputDrafts: async () => { await prepareDraftFolder(drafts) }
+    removeInputDrafts: files.removeDrafts
   }
 }
 
-async function sizeOf (path: string): Promise<number | null> {
-  return (await factsOf(path))?.size ?? null
+function mimeOf (extension: ImageExtension): string {
+  return Object.values(imageFormats).find(format => format.extension === extension)?.mime ?? 'application/octet-stream'
 }
 
-async function touch (path: string): Promise<void> {
-  const now = new Date()
-  await present(() => utimes(path, now, now))
-}
-
-export type { OpenOutput, OutputSink } from './output-files.ts'
+export type { OpenFile as OpenOutput } from './files.ts'
+export type { OutputSink } from './output-files.ts'
 
 /** The store of image bytes. All code that reads or writes an image uses it. */
 export interface MediaStore extends InputFiles, OutputFiles, Pick<Thumbnails, 'openThumbnail'> {}
@@ -150,16 +125,19 @@ export function mediaFolders (directory: string) {
  * under `thumbnails/`. Each may be a mount of its own.
  */
 export async function createMediaStore ({ directory }: { directory: string }): Promise<MediaStore> {
-  const { inputs: inputFolder, outputs: outputFolder, thumbnails: thumbnailFolder } = mediaFolders(directory)
-  await Promise.all([inputFolder, outputFolder, thumbnailFolder].map(async folder => {
+  const folders = mediaFolders(directory)
+  await Promise.all(Object.values(folders).map(async folder => {
     await mkdir(folder, { recursive: true, mode: 0o750 })
     await closeToOthers(folder)
   }))
   await Promise.all([directory, join(directory, 'media')].map(closeToOthers))
-  const [inputs, outputs] = await Promise.all([createInputFiles(inputFolder), createOutputFiles(outputFolder)])
-  const { openThumbnail, removeThumbnail } = await createThumbnails(thumbnailFolder, outputs)
+  const [inputFiles, outputFiles, thumbnailFiles] = await Promise.all([
+    createFolderFiles(folders.inputs), createFolderFiles(folders.outputs), createFolderFiles(folders.thumbnails)
+  ])
+  const outputs = createOutputFiles(outputFiles)
+  const { openThumbnail, removeThumbnail } = createThumbnails(thumbnailFiles, outputs)
   return {
-    ...inputs,
+    ...createInputFiles(inputFiles),
     ...outputs,
     openThumbnail,
     async removeOutput (name) {
@@ -178,5 +156,5 @@ async function closeToOthers (folder: string): Promise<void> {
 
 /** All bytes of an output, for inspection. @throws ServiceError `image_not_found` */
 export async function wholeOutput (media: Pick<MediaStore, 'openOutput'>, name: string): Promise<Buffer> {
-  return await buffer((await media.openOutput(name)).stream())
+  return await buffer(await (await media.openOutput(name)).stream())
 }

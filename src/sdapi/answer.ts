@@ -17,7 +17,7 @@ const group = 3
 export async function * base64Of (media: Pick<MediaStore, 'openOutput'>, name: string): AsyncGenerator<string> {
   const output = await media.openOutput(name)
   let rest: Buffer = Buffer.alloc(0)
-  for await (const chunk of output.stream() as AsyncIterable<Buffer>) {
+  for await (const chunk of await output.stream() as AsyncIterable<Buffer>) {
     const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
     const whole = bytes.length - bytes.length % group
     yield bytes.toString('base64', 0, whole)

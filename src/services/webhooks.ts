@@ -152,7 +152,7 @@ function redisPlaces (redisUrl: string): OwnAddress[] {
 async function readOutput (media: MediaStore, name: string): Promise<Buffer | null> {
   const output = await media.openOutput(name).catch(() => null)
   if (output === null) return null
-  return await buffer(output.stream())
+  return await buffer(await output.stream())
 }
 
 async function isOutdated (redis: Redis, keys: Keys, { jobId, sequence }: Delivery): Promise<boolean> {

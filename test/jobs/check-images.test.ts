@@ -48,7 +48,7 @@ t.test('images are compared by their visible content', async t => {
     readInput: async ({ $media }) => files.get($media) ?? Buffer.alloc(0),
     async openOutput (name) {
       const bytes = files.get(name) ?? Buffer.alloc(0)
-      return { bytes: bytes.length, mime: 'image/png', modified: 0, stream: () => new Blob([bytes]).stream(), close: async () => {} } as never
+      return { bytes: bytes.length, mime: 'image/png', modified: 0, stream: async () => new Blob([bytes]).stream(), close: async () => {} } as never
     }
   }, service.services.log)
   const judged = async (input: Buffer, result: Buffer, parameters: object) => {

@@ -93,9 +93,9 @@ t.test('an output is stored under its public name, with the type and size of its
       { name, mime, width: 32, height: 16, bytes: bytes.length, sha256: sha256(bytes) })
     const open = await store.openOutput(name)
     t.match(open, { mime, bytes: bytes.length })
-    t.ok((await buffer(open.stream())).equals(bytes))
+    t.ok((await buffer(await open.stream())).equals(bytes))
     const again = await store.openOutput(name)
-    t.ok((await buffer(again.stream({ start: 4, end: 9 }))).equals(bytes.subarray(4, 10)))
+    t.ok((await buffer(await again.stream({ start: 4, end: 9 }))).equals(bytes.subarray(4, 10)))
   }
   await store.removeOutput('1f0c2a9e_2026-11-21T09-30-00-000Z_0.png')
   await store.removeOutput('1f0c2a9e_2026-11-21T09-30-00-000Z_0.png')

@@ -1,0 +1,178 @@
+import { randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, utimes } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Readable } from 'node:stream'
+import {
+  asStorageError, createFileSink, type DraftFile, factsOf, type FileSink, flushFolder, hasCode, prepareDraftFolder,
+  present, requireFolder, storing, untouched
+} from './file-sink.ts'
+import { outputFormatOf, outputFormats, outputHeadBytes } from './output-formats.ts'
+import { draftFolderOf } from './storage.ts'
+
+/** An image that is open for reading: call `stream` once, or `close`. */
+export interface OpenFile {
+  /** By content, whatever the name says. */
+  readonly mime: string
+  readonly bytes: number
+  readonly modifiedAt: Date
+  /**
+   * The content, or the part of it from `start` to `end`, both included.
+   * @throws ServiceError `storage_full`, `image_not_found`
+   */
+  stream (part?: { start: number, end: number }): Promise<Readable>
+  close (): Promise<void>
+}
+
+/**
+ * Files of one kind by name: in a folder, or as objects of a bucket. A file is there whole or not at all. Every method
+ * throws ServiceError `storage_full` if the folder or bucket cannot be used.
+ */
+export interface MediaFiles {
+  /** A draft on this machine. `place` checks it and calls `add` or `put`. */
+  createSink<Outcome> (place: (draft: DraftFile) => Promise<Outcome>): Promise<FileSink<Outcome>>
+  /** Gives a draft its name; false if another file has it. Resolves when a power cut cannot lose the file. */
+  add (name: string, draft: DraftFile, mime: string): Promise<boolean>
+  /** The same, and replaces a file of this name. */
+  put (name: string, draft: DraftFile, mime: string): Promise<void>
+  /** Stores a file that can be made again. */
+  putBytes (name: string, bytes: Buffer, mime: string): Promise<void>
+  /** Null if there is no such file. */
+  read (name: string): Promise<Buffer | null>
+  /** Null if there is no such image. */
+  open (name: string): Promise<OpenFile | null>
+  /** Size in bytes; null if there is no such file. */
+  sizeOf (name: string): Promise<number | null>
+  /** Marks a file as just used; a missing one is no error. */
+  touch (name: string): Promise<void>
+  /**
+   * Removes a file that was neither stored nor touched at or after `untouchedSince` (milliseconds since the epoch). A
+   * missing one is no error.
+   */
+  remove (name: string, untouchedSince?: number): Promise<void>
+  /** Names of files that were neither stored nor touched since then. */
+  list (untouchedSince: number): AsyncIterable<string>
+  /** Removes drafts of dead processes, an hour old or older. */
+  removeDrafts (): Promise<void>
+}
+
+/** An image is read in steps of this size. */
+const readBytes = 256 * 1024
+/** Refuses a link in place of a file, and does not wait for a pipe. */
+const readPlainFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+/** Subfolders of ours; a mount can have others, such as `lost+found`. */
+const subfolder = /^[0-9a-f]{2}$/
+
+/** Files in a folder, which can be a mount of its own. Names can have one subfolder. */
+export async function createFolderFiles (folder: string): Promise<MediaFiles> {
+  const drafts = draftFolderOf(folder)
+  const pathOf = (name: string) => join(folder, name)
+  await prepareDraftFolder(drafts)
+
+  async function replace (name: string, draft: DraftFile): Promise<void> {
+    await rename(draft.path, pathOf(name))
+    await flushFolder(dirname(pathOf(name)))
+  }
+
+  return {
+    createSink: async place => await createFileSink(drafts, place),
+    // The empty file that reserves the name is replaced in one step, so nothing is overwritten, on any file system.
+    async add (name, draft) {
+      await draft.flush()
+      try {
+        await (await open(pathOf(name), 'wx', 0o640)).close()
+      } catch (error) {
+        if (hasCode(error, 'EEXIST')) return false
+        throw error
+      }
+      try {
+        await replace(name, draft)
+      } catch (error) {
+        await rm(pathOf(name), { force: true })
+        throw error
+      }
+      return true
+    },
+    async put (name, draft) {
+      await mkdir(dirname(pathOf(name)), { recursive: true, mode: 0o750 })
+      await draft.flush()
+      await replace(name, draft)
+    },
+    async putBytes (name, bytes) {
+      const draft = join(drafts, randomUUID())
+      await storing(async () => {
+        const file = await open(draft, 'wx', 0o640)
+        try {
+          await file.writeFile(bytes)
+        } finally {
+          await file.close()
+        }
+        await rename(draft, pathOf(name))
+      }).finally(async () => { await rm(draft, { force: true }) })
+    },
+    async read (name) {
+      try {
+        return await readFile(pathOf(name))
+      } catch (error) {
+        if (!hasCode(error, 'ENOENT')) throw asStorageError(error)
+        await requireFolder(folder)
+        return null
+      }
+    },
+    async open (name) {
+      try {
+        return await describe(await open(pathOf(name), readPlainFile))
+      } catch (error) {
+        if (!hasCode(error, 'ENOENT', 'ELOOP', 'EMLINK', 'ENXIO')) throw asStorageError(error)
+        await requireFolder(folder)
+        return null
+      }
+    },
+    async sizeOf (name) {
+      return (await factsOf(pathOf(name)))?.size ?? null
+    },
+    async touch (name) {
+      const now = new Date()
+      await present(() => utimes(pathOf(name), now, now))
+    },
+    async remove (name, untouchedSince = Infinity) {
+      if (await untouched(pathOf(name), untouchedSince)) await rm(pathOf(name), { force: true })
+    },
+    async * list (untouchedSince) {
+      for (const entry of await readdir(folder, { withFileTypes: true })) {
+        if (entry.isDirectory() && !subfolder.test(entry.name)) continue
+        const inner = entry.isDirectory() ? await readdir(pathOf(entry.name)) : null
+        for (const name of inner?.map(each => `${entry.name}/${each}`) ?? [entry.name]) {
+          if (await untouched(pathOf(name), untouchedSince)) yield name
+        }
+      }
+    },
+    removeDrafts: async () => { await prepareDraftFolder(drafts) }
+  }
+}
+
+/** Format and size of an open file; null if it is no image, and it is closed then. */
+async function describe (file: FileHandle): Promise<OpenFile | null> {
+  try {
+    const facts = await file.stat()
+    const { buffer, bytesRead } = facts.isFile()
+      ? await file.read(Buffer.alloc(outputHeadBytes), 0, outputHeadBytes, 0)
+      : { buffer: Buffer.alloc(0), bytesRead: 0 }
+    const format = outputFormatOf(buffer.subarray(0, bytesRead))
+    if (format === null) {
+      await file.close()
+      return null
+    }
+    return {
+      mime: outputFormats[format].mime,
+      bytes: facts.size,
+      modifiedAt: facts.mtime,
+      stream: async part => file.createReadStream({ start: 0, ...part, highWaterMark: readBytes }),
+      close: () => file.close()
+    }
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
