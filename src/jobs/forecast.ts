@@ -89,6 +89,10 @@ const deviation = { unknown: 0.3, least: 0.02 }
 const fewSamples = 5
 /** What a claim, its preparation and the disk can add to a generation, in seconds. */
 const leastSeconds = 0.05
+/** What the order of claims adds to the deviation of an end, as a share of the wait: small delays change it. */
+const doubtOfOrder = 0.15
+/** Of the time of a server that newcomers leave, for the deviation. */
+const leastShare = 0.1
 /** Claims between two chances for other work. */
 const claimsAtOnce = 100
 
@@ -129,11 +133,18 @@ export function * runForward (snapshot: PoolSnapshot): Pieces<Forecast> {
       one.expected += seconds
       return
     }
-    // As many arrive as in a random stream, whose rate comes from those that were seen.
-    const doubt = arrived === 0 ? 0 : one.expected ** 2 * (1 / arrived + 1 / newcomers.jobs.length)
-    const deviation = Math.sqrt(one.variance + doubt)
+    const deviation = Math.sqrt(one.variance + doubtOfNewcomers(one) ** 2 + (doubtOfOrder * startsIn) ** 2)
     const endsInP90 = one.free + snapshot.lateness * deviation
     found.push({ id: job.id, serverId, startsIn, endsIn: one.free, endsInP90, deviation })
+  }
+
+  /** The deviation, in seconds, by the number that arrives. */
+  function doubtOfNewcomers ({ expected, free }: BusyServer): number {
+    if (arrived === 0) return 0
+    // As many arrive as in a random stream, whose rate comes from those that were seen.
+    const doubt = expected * Math.sqrt(1 / arrived + 1 / newcomers.jobs.length)
+    // The longer it waits because of them, the more arrive meanwhile.
+    return doubt / Math.max(leastShare, 1 - expected / free)
   }
 
   for (const one of busy) {
@@ -235,15 +246,17 @@ function deviationOf (model: CostModel): number {
 }
 
 /** Waits that are remembered of each kind. */
-const rememberedWaits = 100
+const rememberedWaits = 200
 /**
  * What is assumed before, in deviations: those of a normal distribution; more where newcomers are expected, as the
  * order of claims depends on their checkpoints.
  */
 const assumedWaits = {
   quiet: [-1.5, -1, -0.6, -0.3, 0, 0.2, 0.4, 0.8, ninety, 1.7],
-  newcomers: [-1.5, -1, -0.5, 0, 0.4, 0.8, 1.2, 1.8, 2.8, 3.5]
+  newcomers: [-1.5, -1, -0.5, 0, 0.4, 0.8, 1.2, 2, 3.5, 5]
 }
+/** A little more than nine of ten, because the longest waits are known last. */
+const shareOfWaits = 0.93
 /** Shorter predictions, in seconds, say nothing of the order. */
 const leastWait = 1
 
@@ -263,7 +276,7 @@ export function createLateness (): Lateness {
   return {
     deviations (expectation) {
       const sorted = known[expectation].toSorted((one, other) => one - other)
-      return Math.max(0, sorted[Math.ceil(sorted.length * 0.9) - 1] ?? 0)
+      return Math.max(0, sorted[Math.ceil(sorted.length * shareOfWaits) - 1] ?? 0)
     },
     note (expectation, { startsIn, deviation }, waited) {
       if (startsIn < leastWait || deviation === 0) return
