@@ -62,12 +62,14 @@ export function definedOnly<Value> (values: Readonly<Record<string, Value | unde
 
 /** Sets a field, also one that is called `__proto__`. */
 function put<Value> (object: Record<string, Value>, name: string, value: Value): void {
-  if (name === '__proto__') Reflect.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })
-  else object[name] = value
+  if (name !== '__proto__') object[name] = value
+  else Reflect.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })
 }
 
 /** The object without the fields that the test names. */
-export function without<Value> (values: Readonly<Record<string, Value>>, isLeftOut: (name: string) => boolean): Record<string, Value> {
+export function without<Value> (
+  values: Readonly<Record<string, Value>>, isLeftOut: (name: string) => boolean
+): Record<string, Value> {
   const kept: Record<string, Value> = {}
   for (const name of Object.keys(values)) if (!isLeftOut(name)) put(kept, name, values[name] as Value)
   return kept
