@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { findProgram } from '../src/redis/private/install.ts'
 
 /** A Redis for one test file, on a unix socket in a folder of its own. */
@@ -29,9 +30,62 @@ export interface TestRedisOptions {
   parameters?: readonly string[]
 }
 
-/** Starts a Redis that also ends if this process crashes or is killed. */
-export async function startTestRedis (
-  { persistence = 'none', program = findProgram(['redis-server', 'valkey-server']), parameters: more = [] }: TestRedisOptions = {}
+/** Servers without data that tests of this process no longer need: starting one takes longer than many tests. */
+const idle: TestRedis[] = []
+/** Commands whose changes another test would notice. Redis 6.2 counts no subcommands, so it serves at most two. */
+const changesServer = /cmdstat_(?:config(?!\|(?:get|resetstat))|acl|debug|replicaof|slaveof|module|function)/
+
+/** Starts a Redis that also ends if this process crashes or is killed, or takes one that another test has left. */
+export async function startTestRedis (options: TestRedisOptions = {}): Promise<TestRedis> {
+  const isPlain = Object.keys(options).length === 0
+  const server = (isPlain ? idle.pop() : undefined) ?? await startServer(options)
+  let isAsStarted = isPlain
+  let isStopped = false
+  return {
+    url: server.url,
+    pid () {
+      isAsStarted = false
+      return server.pid()
+    },
+    async kill () {
+      isAsStarted = false
+      await server.kill()
+    },
+    restart: server.restart,
+    async stop () {
+      if (isStopped) return
+      isStopped = true
+      if (isAsStarted && await clear(server.url)) idle.push(server)
+      else await server.stop()
+    }
+  }
+}
+
+/** Removes all data; false if something could still disturb the next test. */
+async function clear (url: string): Promise<boolean> {
+  const redis = new Redis(url, { retryStrategy: () => null, maxRetriesPerRequest: null, commandTimeout: 1000 })
+  redis.on('error', () => {})
+  try {
+    if (changesServer.test(await redis.info('commandstats'))) return false
+    let attempts = 5
+    // Connections that a test has just closed are listed for some milliseconds.
+    while (String(await redis.client('LIST')).trim().split('\n').length > 1) {
+      if (--attempts === 0) return false
+      await sleep(5)
+    }
+    await redis.flushall()
+    await redis.script('FLUSH')
+    await redis.config('RESETSTAT')
+    return true
+  } catch {
+    return false
+  } finally {
+    redis.disconnect()
+  }
+}
+
+async function startServer (
+  { persistence = 'none', program = findProgram(['redis-server', 'valkey-server']), parameters: more = [] }: TestRedisOptions
 ): Promise<TestRedis> {
   if (program === undefined) throw new Error('Tests need redis-server or valkey-server in PATH; npm test installs it.')
   const folder = await mkdtemp(join(tmpdir(), 'sq-redis-'))

@@ -65,20 +65,25 @@ async function test (parameters) {
   }
   await step('setup', () => nodeProblem() ?? prepareDependencies(root, 'development', say))
   if (problems.length > 0) return { passed: 0, failed: 0, problems, unreached }
-  let types
-  await step('build', () => prepareBuild(root, say, async () => {
-    types = checkTypes()
-    await types
-    await npm(root, ['run', '--silent', 'assemble'], 'Building')
-  }))
-  await step('type check', () => types ?? checkTypes())
-  for (const program of programs) await step('setup', () => provide(program))
   const chosen = parameters.includes('--ecosystem') ? testsIn(ecosystem) : parameters.filter(isTest)
+  // Lint and the bundle of the tests need no build, so they run beside it.
   const lint = chosen.length === 0 && Promise.all([
     step('lint', () => check('eslint', 'eslint', ['.'])),
     step('direction of imports', () => check('dependency-cruiser', 'depcruise', ['src', 'queues', 'plugins', 'schemas']))
   ])
   const tests = (chosen.length > 0 ? chosen : allTests()).map(inRoot)
+  const options = parameters.filter(parameter => !isTest(parameter) && parameter !== '--ecosystem')
+  // Coverage is of single modules.
+  const isPlain = options.every(option => !option.startsWith('-'))
+  let folder = 'dist'
+  const bundling = isPlain && step('bundle', async () => { folder = await bundleTests(tests) })
+  let types
+  await step('build', () => prepareBuild(root, say, async () => {
+    types = checkTypes()
+    await Promise.all([types, npm(root, ['run', '--silent', 'assemble'], 'Building')])
+  }))
+  await step('type check', () => types ?? checkTypes())
+  for (const program of programs) await step('setup', () => provide(program))
   const tools = toolsOf(tests.filter(isOfEcosystem).map(name => join(root, name)))
   if (tools.length > 0) {
     await step('setup', async () => {
@@ -88,11 +93,7 @@ async function test (parameters) {
       unreached.push(...reasons.filter(({ reason }) => reason !== undefined))
     })
   }
-  const options = parameters.filter(parameter => !isTest(parameter) && parameter !== '--ecosystem')
-  // Coverage is of single modules.
-  const isPlain = options.every(option => !option.startsWith('-'))
-  let folder = 'dist'
-  if (isPlain) await step('bundle', async () => { folder = await bundleTests(tests) })
+  await bundling
   const files = tests.map(name => ({ name, path: join(folder, name).replace(/\.ts$/, '.js'), isAlone: isAlone(name) }))
   const work = isPlain ? runBundled(files) : tap([...options, ...files.map(({ path }) => path)])
   const { passed, failed, code } = await work
