@@ -74,7 +74,7 @@ export default fp(async app => {
 
   await app.register(health)
   await app.register(uiSession, { sessions, failedLogins })
-  await app.register(ui)
+  await app.register(ui, { imageOrigin: config.MEDIA_REDIRECT ? app.bucket?.origin ?? null : null })
   const { registry, states, estimates, allQueues: queues } = app
   const fleet = createFleetMetrics({
     redis, keys, registry, states, estimates, queues, targetWaitSeconds: config.TARGET_WAIT_SECONDS

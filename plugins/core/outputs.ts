@@ -51,6 +51,7 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
         200: { description: 'The image.', ...picture },
         206: { description: 'The part of the image in Range.', ...picture },
         304: { description: 'The image is the one that the caller has.', type: 'null' },
+        307: { description: 'With MEDIA_REDIRECT: Location has a link to the image in the bucket, valid for some minutes.', type: 'null' },
         416: { ...Ref(ErrorBody), description: 'The part in Range does not exist.' },
         ...errorResponses(403, 404)
       }
@@ -77,6 +78,7 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
         200: { description: 'The small picture.', content: { 'image/webp': { schema: { type: 'string', format: 'binary' } } } },
         206: { description: 'The part in Range.', content: { 'image/webp': { schema: { type: 'string', format: 'binary' } } } },
         304: { description: 'It is the one that the caller has.', type: 'null' },
+        307: { description: 'With MEDIA_REDIRECT: Location has a link to it in the bucket, valid for some minutes.', type: 'null' },
         416: { ...Ref(ErrorBody), description: 'The part in Range does not exist.' },
         ...errorResponses(403, 404, 422)
       }
@@ -98,6 +100,13 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
         reply.header('content-range', `bytes */${image.bytes}`)
         throw new ServiceError('range_not_satisfiable', `The image has ${image.bytes} bytes; Range must begin before its end.`)
       }
+      const link = answer.part === null || !followsLinks(request) ? undefined : image.link?.(dispositionOf(name))
+      if (link !== undefined) {
+        await image.close()
+        return await reply.code(307).headers({
+          location: link.url, 'cache-control': `private, max-age=${link.seconds}`, vary: 'sec-fetch-mode'
+        }).send()
+      }
       const stream = answer.part === null ? null : await image.stream(answer.part)
       reply.code(answer.code).headers({ ...headersOf(name, image), ...answer.headers })
       if (stream !== null) return await reply.send(stream)
@@ -112,6 +121,15 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
 }
 
 export default outputs
+
+/** Scripts of web pages follow no redirect to a bucket that does not allow their origin. */
+function followsLinks ({ headers }: FastifyRequest): boolean {
+  return headers['sec-fetch-site'] === undefined || headers['sec-fetch-mode'] !== 'cors'
+}
+
+function dispositionOf (name: string): string {
+  return `inline; filename="${name}"`
+}
 
 interface Answer {
   readonly code: 200 | 206 | 304
@@ -153,6 +171,7 @@ function headersOf (name: string, image: OpenOutput): Record<string, string> {
     // a browser that opens a video alone plays it in a page of its own
     'content-security-policy': `default-src 'none'; ${image.mime.startsWith('video/') ? 'media-src \'self\'; ' : ''}sandbox`,
     'cross-origin-resource-policy': 'same-site',
-    'content-disposition': `inline; filename="${name}"`
+    'content-disposition': dispositionOf(name),
+    ...(image.link === undefined ? {} : { vary: 'sec-fetch-mode' })
   }
 }

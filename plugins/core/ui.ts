@@ -14,6 +14,11 @@ const contentSecurityPolicy = [
   "font-src 'self'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"
 ].join('; ')
 
+export interface UiOptions {
+  /** Origin to which requests for images are redirected; null for none. */
+  readonly imageOrigin: string | null
+}
+
 /**
  * The web UI: its page at `/`, its modules and styles under `/ui/`. They are open to all, because they hold no data:
  * what the page shows comes from the API, under the rules of every other caller.
@@ -21,7 +26,10 @@ const contentSecurityPolicy = [
  * Entity tags are our own. Those of @fastify/send are weak and consist of size and time, and packages and images give
  * all files one time: a changed file of the same size would count as unchanged.
  */
-const ui: FastifyPluginAsync = async app => {
+const ui: FastifyPluginAsync<UiOptions> = async (app, { imageOrigin }) => {
+  const policy = imageOrigin === null
+    ? contentSecurityPolicy
+    : contentSecurityPolicy.replace(/(?<=(?:img|media)-src 'self')/g, ` ${imageOrigin}`)
   const { folder, hashes } = await readBuild()
 
   app.addHook('onRoute', route => { route.config = { ...route.config, access: 'public' } })
@@ -70,7 +78,7 @@ const ui: FastifyPluginAsync = async app => {
       'cache-control': 'no-cache',
       'x-content-type-options': 'nosniff',
       'referrer-policy': 'no-referrer',
-      'content-security-policy': contentSecurityPolicy
+      'content-security-policy': policy
     })
     // Elsewhere browsers ignore it, with an error in the console.
     const { protocol, hostname } = reply.request

@@ -1,7 +1,7 @@
 --[[
   Adds and removes the entries of BullMQ's queues within our own scripts, so that a record and its entry change in one
   step. BullMQ's own scripts do the work; their text comes from the installed package. So an entry is the same as one of
-  `Queue.add`. Scripts include the clock first.
+  `Queue.add`.
 ]]
 local function addPrioritizedJob (KEYS, ARGV)
 --- @external "addPrioritizedJob"
@@ -25,8 +25,9 @@ local function addEntry (queueName, name, jobId, run, priority, delayMs)
   priority, delayMs = tonumber(priority), tonumber(delayMs)
   -- The same as in the options of the queue, in case no process has opened it yet.
   redis.call('HSETNX', prefix .. 'meta', 'opts.maxLenEvents', 1000)
+  local time = redis.call('TIME')
   local arguments = {
-    cmsgpack.pack({ prefix, name, 'generate', milliseconds() }),
+    cmsgpack.pack({ prefix, name, 'generate', time[1] * 1000 + math.floor(time[2] / 1000) }),
     '{"jobId":' .. cjson.encode(jobId) .. ',"run":' .. string.format('%.0f', run) .. '}',
     cmsgpack.pack({
       jobId = name,

@@ -117,7 +117,21 @@ function contradictions (config: Config): string[] {
   const schedule = config.WEBHOOK_RETRY_SCHEDULE
   problems.push(...refusals('WEBHOOK_RETRY_SCHEDULE', schedule, () => parseSchedule(schedule)))
   problems.push(...wrongServers(config.SERVERS))
+  problems.push(...wrongBucket(config))
   return problems
+}
+
+/** Settings of a bucket without the others that they need. */
+function wrongBucket (config: Config): string[] {
+  if (config.MEDIA_URL !== '') {
+    return (['S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY'] as const).filter(name => config[name] === '')
+      .map(name => `${name} is empty, but MEDIA_URL needs both S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY`)
+  }
+  const names = [
+    'MEDIA_REDIRECT', 'S3_ENDPOINT', 'S3_REGION', 'S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY', 'S3_PATH_STYLE'
+  ] as const
+  return names.filter(name => config[name] !== Settings.properties[name].default)
+    .map(name => `${name} is set, but without MEDIA_URL no bucket is used; set MEDIA_URL to one, such as s3://bucket/prefix`)
 }
 
 /** The objection of the parser of a text. */

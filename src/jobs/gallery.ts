@@ -11,6 +11,7 @@ import type { StoredImage } from '../lib/media-types.ts'
 import { seedText } from '../lib/seeds.ts'
 import type { MediaStore } from '../media/store.ts'
 import { indexKey, type Job, type JobImage } from './job.ts'
+import { leaveToSweep } from './retention.ts'
 import { countImages, matchImages } from './scripts/index.ts'
 import type { JobStore } from './store.ts'
 
@@ -129,7 +130,7 @@ export function createGallery (
     },
     async remove ({ image, job }) {
       await store.forgetOutput(job.id, image.name)
-      await media.removeOutput(image.name)
+      await media.removeOutput(image.name).catch(leaveToSweep)
     }
   }
 }

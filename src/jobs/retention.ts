@@ -3,6 +3,7 @@ import { endStatuses, hasEnded } from '../../schemas/job.ts'
 import { ignoring, refuseMore } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { Log } from '../lib/logging.ts'
+import { storageFaultOf } from '../media/storage.ts'
 import type { MediaStore } from '../media/store.ts'
 import type { Job } from './job.ts'
 import type { JobList } from './list.ts'
@@ -17,8 +18,16 @@ export async function removeJob (
   id: string, { store, media, inputs }: { store: JobStore, media: MediaStore, inputs: InputImages }
 ): Promise<void> {
   const job = await store.remove(id)
-  await Promise.all((job.result?.images ?? []).map(async ({ name }) => { await media.removeOutput(name) }))
-  await inputs.release(job.submission.parameters)
+  const images = job.result?.images ?? []
+  const removed = await Promise.allSettled([
+    ...images.map(async ({ name }) => { await media.removeOutput(name) }), inputs.release(job.submission.parameters)
+  ])
+  for (const outcome of removed) if (outcome.status === 'rejected') leaveToSweep(outcome.reason)
+}
+
+/** Files that cannot be removed now belong to no record any more: the sweep removes them. @throws other errors */
+export function leaveToSweep (error: unknown): void {
+  if (storageFaultOf(error) === null) throw error
 }
 
 /** Which finished jobs to delete. A rule of 0 deletes none. */

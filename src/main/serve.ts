@@ -165,6 +165,10 @@ async function start (
   signal.throwIfAborted()
   const services = await openServices(config, redis.url, log, sources)
   closers.push({ what: 'connections', close: services.close })
+  if (services.bucket !== null) {
+    const { requireFitBucket } = await import('../media/bucket-check.ts')
+    await requireFitBucket(services.bucket, log)
+  }
   await claimDataDirectory({ redis: services.redis, keys: services.keys, directory: config.DATA_DIR }, log)
   if (config.BOOTSTRAP_API_KEY !== '' && await services.accessKeys.importFirst(config.BOOTSTRAP_API_KEY)) {
     log.info('took over the access key of BOOTSTRAP_API_KEY')

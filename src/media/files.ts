@@ -3,6 +3,7 @@ import { constants } from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
+import { ServiceError } from '../lib/errors.ts'
 import {
   asStorageError, createFileSink, type DraftFile, factsOf, type FileSink, flushFolder, hasCode, prepareDraftFolder,
   present, requireFolder, storing, untouched
@@ -21,6 +22,8 @@ export interface OpenFile {
    * @throws ServiceError `storage_full`, `image_not_found`
    */
   stream (part?: { start: number, end: number }): Promise<Readable>
+  /** An address of the file itself, valid for some seconds; only where clients are to be redirected. */
+  readonly link?: (disposition: string) => { readonly url: string, readonly seconds: number }
   close (): Promise<void>
 }
 
@@ -29,31 +32,28 @@ export interface OpenFile {
  * throws ServiceError `storage_full` if the folder or bucket cannot be used.
  */
 export interface MediaFiles {
-  /** A draft on this machine. `place` checks it and calls `add` or `put`. */
+  /** A draft on this machine. `place` checks it and calls `add` or `keep`. */
   createSink<Outcome> (place: (draft: DraftFile) => Promise<Outcome>): Promise<FileSink<Outcome>>
   /** Gives a draft its name; false if another file has it. Resolves when a power cut cannot lose the file. */
   add (name: string, draft: DraftFile, mime: string): Promise<boolean>
-  /** The same, and replaces a file of this name. */
-  put (name: string, draft: DraftFile, mime: string): Promise<void>
+  /** The same for a name that follows from the content. A file of this name and size counts as stored now. */
+  keep (name: string, draft: DraftFile, mime: string): Promise<void>
   /** Stores a file that can be made again. */
   putBytes (name: string, bytes: Buffer, mime: string): Promise<void>
   /** Null if there is no such file. */
   read (name: string): Promise<Buffer | null>
   /** Null if there is no such image. */
   open (name: string): Promise<OpenFile | null>
-  /** Size in bytes; null if there is no such file. */
-  sizeOf (name: string): Promise<number | null>
-  /** Marks a file as just used; a missing one is no error. */
-  touch (name: string): Promise<void>
-  /**
-   * Removes a file that was neither stored nor touched at or after `untouchedSince` (milliseconds since the epoch). A
-   * missing one is no error.
-   */
-  remove (name: string, untouchedSince?: number): Promise<void>
-  /** Names of files that were neither stored nor touched since then. */
-  list (untouchedSince: number): AsyncIterable<string>
+  /** Removes a file, if it was stored before that time (milliseconds since the epoch). A missing one is no error. */
+  remove (name: string, storedBefore?: number): Promise<void>
+  /** Names of files that were stored before that time. */
+  list (storedBefore: number): AsyncIterable<string>
   /** Removes drafts of dead processes, an hour old or older. */
   removeDrafts (): Promise<void>
+}
+
+export function noSuchImage (): ServiceError {
+  return new ServiceError('image_not_found', 'There is no image of this name; it was possibly deleted with its job.')
 }
 
 /** An image is read in steps of this size. */
@@ -94,8 +94,14 @@ export async function createFolderFiles (folder: string): Promise<MediaFiles> {
       }
       return true
     },
-    async put (name, draft) {
-      await mkdir(dirname(pathOf(name)), { recursive: true, mode: 0o750 })
+    async keep (name, draft) {
+      const path = pathOf(name)
+      // After a power cut a file can be shorter than before; such a file is written again.
+      if ((await factsOf(path))?.size === draft.source.size) {
+        const now = new Date()
+        if (await present(async () => { await utimes(path, now, now); return true }) === true) return
+      }
+      await mkdir(dirname(path), { recursive: true, mode: 0o750 })
       await draft.flush()
       await replace(name, draft)
     },
@@ -129,22 +135,15 @@ export async function createFolderFiles (folder: string): Promise<MediaFiles> {
         return null
       }
     },
-    async sizeOf (name) {
-      return (await factsOf(pathOf(name)))?.size ?? null
+    async remove (name, storedBefore = Infinity) {
+      if (await untouched(pathOf(name), storedBefore)) await rm(pathOf(name), { force: true })
     },
-    async touch (name) {
-      const now = new Date()
-      await present(() => utimes(pathOf(name), now, now))
-    },
-    async remove (name, untouchedSince = Infinity) {
-      if (await untouched(pathOf(name), untouchedSince)) await rm(pathOf(name), { force: true })
-    },
-    async * list (untouchedSince) {
+    async * list (storedBefore) {
       for (const entry of await readdir(folder, { withFileTypes: true })) {
         if (entry.isDirectory() && !subfolder.test(entry.name)) continue
         const inner = entry.isDirectory() ? await readdir(pathOf(entry.name)) : null
         for (const name of inner?.map(each => `${entry.name}/${each}`) ?? [entry.name]) {
-          if (await untouched(pathOf(name), untouchedSince)) yield name
+          if (await untouched(pathOf(name), storedBefore)) yield name
         }
       }
     },

@@ -5,7 +5,7 @@ import type { StoredImage } from '../lib/media-types.ts'
 import { createSemaphore } from '../lib/semaphore.ts'
 import sharp from '../lib/sharp.ts'
 import type { DraftFile, FileSink } from './file-sink.ts'
-import type { MediaFiles, OpenFile } from './files.ts'
+import { type MediaFiles, noSuchImage, type OpenFile } from './files.ts'
 import { isOutputName, outputFormats, outputName, readOutputHeader } from './output-formats.ts'
 
 export type OutputSink = FileSink<Omit<StoredImage, 'role'>>
@@ -72,10 +72,6 @@ export function createOutputFiles (files: MediaFiles): OutputFiles {
     },
     removeOutputDrafts: files.removeDrafts
   }
-}
-
-function noSuchImage (): ServiceError {
-  return new ServiceError('image_not_found', 'There is no image of this name; it was possibly deleted with its job.')
 }
 
 /** Thumbnails of outputs, created at the first request and then kept. */

@@ -7,10 +7,10 @@ import type { Keys } from '../lib/keys.ts'
 import type { Log } from '../lib/logging.ts'
 
 /** Why nothing can be stored under DATA_DIR now: a fault of the machine, not of a job or client. */
-interface StorageFault {
-  /** Of the system call, such as `ENOSPC`. */
+export interface StorageFault {
+  /** Of the system call, such as `ENOSPC`, or the code of a bucket's answer, such as `SlowDown`. */
   readonly errno: string
-  /** File or folder of the failure; for logs, never for clients. */
+  /** File, folder or object of the failure; for logs, never for clients. */
   readonly path: string
   /** In plain words. */
   readonly reason: string
@@ -46,8 +46,23 @@ const ambiguous = new Set(['ENOENT', 'ENOTDIR', 'EEXIST', 'EISDIR', 'ELOOP'])
 /** System calls of sockets, whose failures say nothing about a disk. */
 const socketCalls = new Set(['connect', 'accept', 'bind', 'listen', 'getaddrinfo', 'socket', 'shutdown', 'spawn'])
 
-/** The fault behind a system call's error on files; null for every other error. */
+/** A bucket cannot be used. */
+export class BucketError extends Error {
+  override readonly name = 'BucketError'
+  readonly fault: StorageFault
+  /** How operators mend it, if waiting does not; otherwise null. */
+  readonly remedy: string | null
+
+  constructor (fault: StorageFault, remedy: string | null, cause?: unknown) {
+    super(`${fault.reason} (${fault.errno}).`, { cause })
+    this.fault = fault
+    this.remedy = remedy
+  }
+}
+
+/** The fault behind an error of a bucket, or of a system call on files; null for every other error. */
 export function storageFaultOf (error: unknown): StorageFault | null {
+  if (error instanceof BucketError) return error.fault
   if (error instanceof ServiceError) return error.code === 'storage_full' ? storageFaultOf(error.cause) : null
   if (!(error instanceof Error)) return null
   const { code, syscall, path } = error as NodeJS.ErrnoException
@@ -74,7 +89,7 @@ export function storageError (fault: StorageFault, cause?: unknown): ServiceErro
 
 const storageRetrySeconds = 30
 
-/** Whether files can be stored under DATA_DIR: checked before any work whose result must be stored. */
+/** Whether files can be stored: checked before any work whose result must be stored. */
 export interface StorageCheck {
   /** Null while they can. Checks again if the last check is old. */
   fault (): Promise<StorageFault | null>
@@ -100,6 +115,8 @@ export interface StorageCheck {
 export interface StorageCheckDependencies {
   /** Folders of stored files, by their names in metrics. Each can be a disk of its own. */
   readonly folders: Readonly<Record<string, string>>
+  /** Finds why the bucket of MEDIA_URL cannot be used; absent without one. `isTroubled`: something failed before. */
+  readonly bucket?: (isTroubled: boolean) => Promise<StorageFault | null>
   /** Less than this counts as full, in bytes; on a small disk a twentieth of it is enough. */
   readonly minFree: number
   /** How long a check is trusted, and how often it repeats during a fault, in milliseconds. */
@@ -117,7 +134,7 @@ const trial = Buffer.alloc(16 * 1024)
 const minShare = 0.05
 
 export function createStorageCheck (dependencies: StorageCheckDependencies): StorageCheck {
-  const { folders, minFree, interval, others, log } = dependencies
+  const { folders, bucket, minFree, interval, others, log } = dependencies
   const listeners = new Set<(fault: StorageFault | null) => void>()
   let state: StorageFault | null = null
   let ownState: StorageFault | null = null
@@ -155,7 +172,7 @@ export function createStorageCheck (dependencies: StorageCheckDependencies): Sto
       const fault = await faultIn(folder, minFree)
       if (fault !== null) return fault
     }
-    return null
+    return await bucket?.(state !== null) ?? null
   }
 
   async function lookNow (): Promise<StorageFault | null> {
@@ -277,25 +294,30 @@ export interface FaultSharing {
   readonly keys: Keys
   /** Names this process. */
   readonly processId: string
+  /** Null if all processes share DATA_DIR. */
+  readonly bucket: object | null
 }
+
+/** Of the system or the network; codes of buckets, such as `AccessDenied`, have small letters. */
+const isOwn = (errno: string) => /^[A-Z0-9_]+$/.test(errno)
 
 interface SharedFault extends Pick<StorageFault, 'errno' | 'reason'> {
   readonly by: string
 }
 
 /**
- * Reports this process's faults to the other processes while they last. All share DATA_DIR, but the others cannot see a
- * fault that shows only when this one stores an image, such as a quota.
+ * Reports this process's faults to the other processes while they last. All share DATA_DIR or a bucket, but the others
+ * cannot see a fault that shows only when this one stores an image, such as a quota.
  */
 export function shareStorageFaults (
-  { redis, keys, processId }: FaultSharing, storage: Pick<StorageCheck, 'lastOwn' | 'onChange'>
+  { redis, keys, processId, bucket }: FaultSharing, storage: Pick<StorageCheck, 'lastOwn' | 'onChange'>
 ): { close (): void } {
   const key = keys.key('storage-fault')
   let warned = false
 
   async function check (): Promise<void> {
     const fault = storage.lastOwn()
-    if (fault !== null && !privateErrors.has(fault.errno)) {
+    if (fault !== null && !(bucket === null ? privateErrors.has(fault.errno) : isOwn(fault.errno))) {
       const shared: SharedFault = { errno: fault.errno, reason: fault.reason, by: processId }
       warned = true
       await redis.set(key, JSON.stringify(shared), 'PX', lifetime)

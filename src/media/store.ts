@@ -29,15 +29,13 @@ interface InputFiles {
   createInputSink (check: (draft: DraftFile) => Promise<KeptInput>): Promise<InputSink>
   /** @throws ServiceError `image_not_found` */
   readInput (reference: MediaReference): Promise<Buffer>
-  /** Marks inputs as just used, so that `untouchedSince` skips them. */
-  touchInputs (references: readonly MediaReference[]): Promise<void>
   /**
-   * Removes inputs. Several jobs can share one: the client counts the references. An input that was stored or touched
-   * at or after `untouchedSince` (milliseconds since the epoch) stays, for a job that is being created.
+   * Removes inputs. Several jobs can share one: the client counts the references. An input that was stored at or after
+   * `storedBefore` (milliseconds since the epoch), or stored once more, stays for a job that is being created.
    */
-  removeInputs (references: readonly MediaReference[], untouchedSince?: number): Promise<void>
-  /** Inputs neither stored nor touched since then; for finding those without a job. */
-  listInputs (untouchedSince: number): AsyncIterable<MediaReference>
+  removeInputs (references: readonly MediaReference[], storedBefore?: number): Promise<void>
+  /** Inputs that were last stored before then; for finding those without a job. */
+  listInputs (storedBefore: number): AsyncIterable<MediaReference>
   /** Removes drafts of dead processes, an hour old or older. */
   removeInputDrafts (): Promise<void>
 }
@@ -52,10 +50,7 @@ function createInputFiles (files: MediaFiles): InputFiles {
 
   async function place (draft: DraftFile, extension: ImageExtension): Promise<MediaReference> {
     const reference = { $media: inputName(draft.sha256, extension) }
-    const name = placeOf(reference)
-    // After a power cut a file can be shorter than before; such a file is written again.
-    if (await files.sizeOf(name) === draft.source.size) await files.touch(name)
-    else await files.put(name, draft, mimeOf(extension))
+    await files.keep(placeOf(reference), draft, mimeOf(extension))
     return reference
   }
 
@@ -87,14 +82,11 @@ function createInputFiles (files: MediaFiles): InputFiles {
       if (bytes !== null) return bytes
       throw new ServiceError('image_not_found', 'An input image of this job no longer exists; submit the job again.')
     },
-    async touchInputs (references) {
-      await Promise.all(references.map(async reference => { await files.touch(placeOf(reference)) }))
+    async removeInputs (references, storedBefore) {
+      await Promise.all(references.map(async reference => { await files.remove(placeOf(reference), storedBefore) }))
     },
-    async removeInputs (references, untouchedSince) {
-      await Promise.all(references.map(async reference => { await files.remove(placeOf(reference), untouchedSince) }))
-    },
-    async * listInputs (untouchedSince) {
-      for await (const place of files.list(untouchedSince)) {
+    async * listInputs (storedBefore) {
+      for await (const place of files.list(storedBefore)) {
         const name = place.slice(place.indexOf('/') + 1)
         if (isInputName(name)) yield { $media: name }
       }
@@ -120,11 +112,20 @@ export function mediaFolders (directory: string) {
   }
 }
 
+/** Where files are within a folder or bucket. */
+export type MediaFolder = keyof ReturnType<typeof mediaFolders>
+
 /**
  * A media store in a folder: inputs under `media/inputs/<first 2 of hash>/`, outputs under `outputs/`, their thumbnails
- * under `thumbnails/`. Each may be a mount of its own.
+ * under `thumbnails/`. Each may be a mount of its own. With a bucket, the folders hold only drafts.
  */
-export async function createMediaStore ({ directory }: { directory: string }): Promise<MediaStore> {
+export async function createMediaStore (
+  { directory, filesIn = createFolderFiles }: {
+    readonly directory: string
+    /** Files of another place, with their drafts in this folder. */
+    readonly filesIn?: (folder: string, name: MediaFolder) => Promise<MediaFiles>
+  }
+): Promise<MediaStore> {
   const folders = mediaFolders(directory)
   await Promise.all(Object.values(folders).map(async folder => {
     await mkdir(folder, { recursive: true, mode: 0o750 })
@@ -132,7 +133,7 @@ export async function createMediaStore ({ directory }: { directory: string }): P
   }))
   await Promise.all([directory, join(directory, 'media')].map(closeToOthers))
   const [inputFiles, outputFiles, thumbnailFiles] = await Promise.all([
-    createFolderFiles(folders.inputs), createFolderFiles(folders.outputs), createFolderFiles(folders.thumbnails)
+    filesIn(folders.inputs, 'inputs'), filesIn(folders.outputs, 'outputs'), filesIn(folders.thumbnails, 'thumbnails')
   ])
   const outputs = createOutputFiles(outputFiles)
   const { openThumbnail, removeThumbnail } = createThumbnails(thumbnailFiles, outputs)

@@ -20,8 +20,9 @@ import { createInputImages, type InputImages } from '../jobs/input-images.ts'
 import { createKeys, type Keys } from '../lib/keys.ts'
 import type { Log } from '../lib/logging.ts'
 import { imageLimits } from '../media/images.ts'
-import { createStorageCheck, readSharedFault, type StorageCheck } from '../media/storage.ts'
-import { createMediaStore, mediaFolders, type MediaStore } from '../media/store.ts'
+import type { Bucket } from '../media/bucket.ts'
+import { createStorageCheck, readSharedFault, type StorageCheck, type StorageFault, storageFaultOf } from '../media/storage.ts'
+import { createMediaStore, mediaFolders, type MediaFolder, type MediaStore } from '../media/store.ts'
 import { createUploadTexts, type UploadTexts } from '../media/uploads.ts'
 import { requireFitRedis, requireKnownFormat, watchInstallation } from '../redis/check.ts'
 import { connectRedis } from '../redis/connections.ts'
@@ -58,6 +59,8 @@ export interface Services {
   /** Expected start and end of jobs, and the amount of work before each server. */
   readonly estimates: Estimates
   readonly media: MediaStore
+  /** The bucket of MEDIA_URL; null if media are in DATA_DIR. */
+  readonly bucket: Bucket | null
   /** Whether files can be stored. */
   readonly storage: StorageCheck
   readonly claims: JobClaims
@@ -109,21 +112,28 @@ export async function openServices (
   const redis = await connectRedis(redisUrl, 'request', log, undefined, config.REDIS_TIMEOUT_SECONDS * 1000)
   const queueConnection = await connectRedis(redisUrl, 'queue', log, undefined, config.REDIS_TIMEOUT_SECONDS * 1000)
   const subscriber = await connectRedis(redisUrl, 'subscriber', log)
+  let bucketToClose: Bucket | null = null
   try {
     await requireFitRedis(redis, keys, log)
     await requireKnownFormat(redis, keys)
     const masterKey = await loadMasterKey(config)
     await checkMasterKey(redis, keys, masterKey)
-    const media = await createMediaStore({ directory: config.DATA_DIR })
-    const mark = await media.readSweepMark()
+    const { media, bucket, check } = await openMedia(config)
+    bucketToClose = bucket
+    const mark = await media.readSweepMark().catch(error => {
+      if (storageFaultOf(error) === null) throw error
+      log.warn({ err: error }, 'it is not known whether the media belong to this Redis')
+      return null
+    })
     await watchInstallation({ redis, keys, log, expected: mark === null ? null : installationOf(mark) })
     const processId = randomUUID()
     const { inputs: inputFolder, outputs } = mediaFolders(config.DATA_DIR)
     const storage = createStorageCheck({
       folders: { outputs, inputs: inputFolder },
+      ...(check === null ? {} : { bucket: check }),
       minFree: config.STORAGE_MIN_FREE_MIB * 1_048_576,
       interval: config.STORAGE_CHECK_SECONDS * 1000,
-      others: async () => await readSharedFault({ redis, keys, processId }),
+      others: async () => await readSharedFault({ redis, keys, processId, bucket }),
       log
     })
     const queues = createGenerationQueues({ connection: queueConnection, keys, log })
@@ -186,6 +196,7 @@ export async function openServices (
         processes: () => runtime.current().queueProcessing
       }),
       media,
+      bucket,
       storage,
       claims,
       inputs,
@@ -218,10 +229,12 @@ export async function openServices (
         await queues.close()
         await webhooks.queue.close()
         await tracing.close()
+        await bucket?.close()
         for (const connection of [redis, queueConnection, subscriber]) connection.disconnect()
       }
     }
   } catch (error) {
+    await bucketToClose?.close()
     for (const connection of [redis, queueConnection, subscriber]) connection.disconnect()
     throw error
   }
@@ -247,6 +260,26 @@ function initialValues (config: Config): RuntimeValues {
 async function retentionRules (config: Config, runtime: RuntimeSettings): Promise<RetentionRules> {
   const { retentionDays, retentionJobs } = (await runtime.read()).values
   return { days: retentionDays, jobs: retentionJobs, dropInDays: config.TRACKER_RETENTION }
+}
+
+/** What the objects of each folder begin with, in a bucket: as the paths of their files below DATA_DIR. */
+const starts: Readonly<Record<MediaFolder, string>> = {
+  inputs: 'media/inputs/', outputs: 'outputs/', thumbnails: 'thumbnails/'
+}
+
+/** The store of media, in DATA_DIR or in the bucket of MEDIA_URL, whose code is loaded only for one. */
+async function openMedia (config: Config): Promise<{
+  media: MediaStore, bucket: Bucket | null, check: ((isTroubled: boolean) => Promise<StorageFault | null>) | null
+}> {
+  const directory = config.DATA_DIR
+  if (config.MEDIA_URL === '') return { media: await createMediaStore({ directory }), bucket: null, check: null }
+  const [{ openBucket }, { createBucketCheck }, { createBucketFiles }] = await Promise.all([
+    import('../media/bucket.ts'), import('../media/bucket-check.ts'), import('../media/bucket-files.ts')
+  ])
+  const bucket = openBucket(config)
+  const filesIn = async (folder: string, name: MediaFolder) =>
+    await createBucketFiles({ bucket, folder, start: starts[name], redirect: config.MEDIA_REDIRECT })
+  return { media: await createMediaStore({ directory, filesIn }), bucket, check: createBucketCheck(bucket) }
 }
 
 /** OpenTelemetry is large, and most installations do without it. */

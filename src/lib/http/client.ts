@@ -134,7 +134,7 @@ export interface HttpPolicy extends ConnectPolicy {
 export interface HttpRequest {
   readonly url: URL
   /** GET by default. */
-  readonly method?: 'GET' | 'POST' | 'DELETE'
+  readonly method?: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE'
   readonly headers?: Readonly<Record<string, string>>
   /** A stream is sent as fast as the server takes it. */
   readonly body?: string | Buffer | Readable
