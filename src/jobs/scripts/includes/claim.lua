@@ -8,7 +8,7 @@
 --- @include "queue"
 --- @external "queue-entries"
 -- Jobs of a list that are read at once, and jobs of other servers after which only the lists of classes are read.
-local page, skippedAtMost = 16, 48
+local firstPage, page, skippedAtMost = 3, 16, 48
 
 -- The checkpoint that a class needs, '' for the server's own: class ids are `<checkpoint>-<rest>`.
 local function checkpointOf (class, server)
@@ -17,51 +17,68 @@ local function checkpointOf (class, server)
   return server.default == '' and server.loaded or server.default
 end
 
--- The jobs of one share that the server can run, in their order, read as they are needed.
+-- The jobs of one share that the server can run, in their order, read as they are needed: each answer is the member
+-- of the list and its order.
 local function openList (share, can)
-  local list, from, found, at, skipped = listKey(share), 0, {}, 0, 0
+  local list, from, skipped, taken = listKey(share), 0, 0, {}
+  -- What was read and not answered yet: members and orders in turn.
+  local members, at = {}, 1
 
   local function readClasses ()
     local all = {}
     for class, answer in pairs(can) do
       if answer == '1' then
-        local members = redis.call('ZRANGE', list .. ':' .. class, 0, 255, 'WITHSCORES')
-        for i = 1, #members, 2 do table.insert(all, { member = members[i], order = tonumber(members[i + 1]) }) end
+        local read = redis.call('ZRANGE', list .. ':' .. class, 0, 255, 'WITHSCORES')
+        for i = 1, #read, 2 do
+          if not taken[read[i]] then table.insert(all, { member = read[i], order = tonumber(read[i + 1]) }) end
+        end
       end
     end
     table.sort(all, function (one, other)
       if one.order ~= other.order then return one.order < other.order end
       return one.member < other.member
     end)
-    local known = {}
-    for _, member in ipairs(found) do known[member] = true end
+    members, at, from = {}, 1, nil
     for _, entry in ipairs(all) do
-      if not known[entry.member] then table.insert(found, entry.member) end
+      table.insert(members, entry.member)
+      table.insert(members, entry.order)
     end
-    from = nil
   end
 
   return function ()
-    while at >= #found and from do
-      local members = redis.call('ZRANGE', list, from, from + page - 1)
-      from = #members == page and from + page or nil
-      for _, member in ipairs(members) do
+    while true do
+      local member, order = members[at], members[at + 1]
+      if member then
+        at = at + 2
         if can[string.match(member, '^[^:]*')] == '1' then
-          table.insert(found, member)
-        else
-          skipped = skipped + 1
+          taken[member] = true
+          return member, tonumber(order)
         end
+        skipped = skipped + 1
+      elseif not from then
+        return nil
+      elseif skipped > skippedAtMost then
+        readClasses()
+      else
+        -- The first job is often the choice.
+        local count = from == 0 and firstPage or page
+        members, at = redis.call('ZRANGE', list, from, from + count - 1, 'WITHSCORES'), 1
+        from = #members == 2 * count and from + count or nil
       end
-      if from and skipped > skippedAtMost then readClasses() end
     end
-    at = at + 1
-    return found[at]
   end
 end
 
--- How many jobs of the pool the server can run.
+-- The classes of the jobs of the pool and their numbers, in turn. Read once a script: no job enters afterwards.
+local classCounts
+local function countsOfClasses ()
+  classCounts = classCounts or redis.call('HGETALL', KEYS[1] .. 'class-counts')
+  return classCounts
+end
+
+-- How many jobs of the pool the server can run, at the most.
 local function runnable (can)
-  local count, counts = 0, redis.call('HGETALL', KEYS[1] .. 'class-counts')
+  local count, counts = 0, countsOfClasses()
   for i = 1, #counts, 2 do
     if can[counts[i]] == '1' then count = count + tonumber(counts[i + 1]) end
   end
@@ -76,23 +93,25 @@ local function windowOf (server, can, dial)
   if most == 0 then return window end
 
   local function append (entry, patience)
-    local skips = tonumber(redis.call('HGET', KEYS[1] .. 'skips', entry.id) or 0)
+    entry.skips = tonumber(redis.call('HGET', KEYS[1] .. 'skips', entry.id) or 0)
     table.insert(window, entry)
-    reach = math.min(reach, #window - 1 + math.max(0, patience - skips))
+    reach = math.min(reach, #window - 1 + math.max(0, patience - entry.skips))
   end
 
-  local function entryOf (member, share, tag)
+  local function entryOf (member, order, share, tag)
     local class, ms, weight, id = readMember(member)
     return {
-      id = id, member = member, share = share, tag = tag, seconds = tonumber(ms) / 1000, weight = tonumber(weight),
-      checkpoint = checkpointOf(class, server)
+      id = id, member = member, order = order, share = share, tag = tag, seconds = tonumber(ms) / 1000,
+      weight = tonumber(weight), checkpoint = checkpointOf(class, server)
     }
   end
 
-  local first = not dial.sharesOnly and openList(express, can)()
-  if first then
-    append(entryOf(first, express, nil), 0)
-    return window
+  if not dial.sharesOnly then
+    local first, order = openList(express, can)()
+    if first then
+      append(entryOf(first, order, express, nil), 0)
+      return window
+    end
   end
 
   local open, seen, unread, virtual = {}, 0, {}, virtualNow()
@@ -127,7 +146,7 @@ local function windowOf (server, can, dial)
       table.remove(unread)
       fresh.tag = math.max(fresh.tag, virtual)
       fresh.read = openList(fresh.share, can)
-      fresh.member = fresh.read()
+      fresh.member, fresh.order = fresh.read()
       if fresh.member then
         fresh.weight = weightOf(fresh.share)
         local light = redis.call('ZCARD', listKey(fresh.share)) <= dial.lightJobs
@@ -135,12 +154,12 @@ local function windowOf (server, can, dial)
         table.insert(open, fresh)
       end
     elseif best then
-      local entry = entryOf(best.member, best.share, best.tag)
+      local entry = entryOf(best.member, best.order, best.share, best.tag)
       append(entry, best.patience)
       -- It is the choice: what stands behind it does not matter.
       if not dial.sharesOnly and entry.checkpoint == server.loaded then return window end
       best.tag = best.tag + entry.seconds / (best.weight * entry.weight)
-      best.member = best.read()
+      best.member, best.order = best.read()
       if not best.member then table.remove(open, place) end
     else
       break
@@ -173,8 +192,9 @@ local function classesOf (serverId)
   local can, unknown = {}, {}
   local answers = redis.call('HGETALL', KEYS[1] .. 'can:' .. serverId)
   for i = 1, #answers, 2 do can[answers[i]] = answers[i + 1] end
-  for _, class in ipairs(redis.call('HKEYS', KEYS[1] .. 'class-counts')) do
-    if not can[class] then table.insert(unknown, class) end
+  local counts = countsOfClasses()
+  for i = 1, #counts, 2 do
+    if not can[counts[i]] then table.insert(unknown, counts[i]) end
   end
   return can, unknown
 end
@@ -188,64 +208,61 @@ local function answerOf (serverId, class)
   return (target == '' or target == serverId) and '1' or '0'
 end
 
--- Whether a job of the pool waits there. A process of an earlier version, which does not know the pool, can have
--- cancelled it, removed it or moved it into the line of a server; then the job leaves the pool.
-local function stillWaits (entry)
+-- The record of a job that waits in the pool, or nil if it does not. A process of an earlier version, which does not
+-- know the pool, can have cancelled it, removed it or moved it into the line of a server; then the job leaves the pool.
+local function waitingRecord (entry)
   local record = readJob(entry.id)
   local line = record and queueKey(record.server)
   if record and record.status == 'pending' then
-    if not redis.call('ZSCORE', line, entry.id) then return true end
+    if not redis.call('ZSCORE', line, entry.id) then return record end
     if record.server == '' then
       redis.call('ZREM', line, entry.id)
       removeEntry('generation-', entry.id .. '_' .. record.run)
-      return true
+      return record
     end
   end
   local class, ms, weight, id = readMember(entry.member)
-  local order = tonumber(redis.call('ZSCORE', listKey(entry.share), entry.member))
-  leavePool({ id = id, list = entry.share, class = class, ms = ms, weight = weight, order = order })
+  leavePool({ id = id, list = entry.share, class = class, ms = ms, weight = weight, order = entry.order })
   redis.call('HDEL', KEYS[1] .. 'skips', id)
-  return false
+  return nil
 end
 
 -- Gives one job of the pool to a server: { id, passed over } or nil.
 local function claimFor (server, can, dial)
-  local window, rank, chosen
+  local window, rank, chosen, record
   repeat
     window = windowOf(server, can, dial)
     if #window == 0 then return nil end
     rank = choose(window, server, dial)
     chosen = window[rank]
-  until stillWaits(chosen)
+    record = waitingRecord(chosen)
+  until record
   for i = 1, rank - 1 do redis.call('HINCRBY', KEYS[1] .. 'skips', window[i].id, 1) end
-  redis.call('HDEL', KEYS[1] .. 'skips', chosen.id)
-  local id, moment = chosen.id, milliseconds()
+  if chosen.skips > 0 then redis.call('HDEL', KEYS[1] .. 'skips', chosen.id) end
+  local id, now = chosen.id, milliseconds()
   local job = readPooled(id)
   if chosen.tag then
     for _, entry in ipairs(window) do
       if entry.share == job.list then
-        local order = tonumber(redis.call('ZSCORE', listKey(job.list), entry.member))
-        local now = tonumber(redis.call('HGET', KEYS[1] .. 'flows:' .. job.list, 'now') or 0)
-        if order > now then keepFlows(job.list, 'now', exact(order)) end
+        local reached = tonumber(redis.call('HGET', KEYS[1] .. 'flows:' .. job.list, 'now') or 0)
+        if entry.order > reached then keepFlows(job.list, 'now', exact(entry.order)) end
         break
       end
     end
-    if window[1].tag > virtualNow() then redis.call('SET', KEYS[1] .. 'fair-now', exact(window[1].tag)) end
+    advanceTo(window[1].tag)
   end
   local amount = costOf(job)
   charge(job.share, amount)
   leavePool(job)
-  local record = readJob(id)
   if record.server ~= server.id then
-    leaveIndexes(id, record.key, record.server, 'pending')
-    enterIndexes(id, record.arrival, record.key, server.id, 'pending')
+    changeServer(id, record.arrival, record.key, record.server, server.id, 'pending')
   end
-  writeJob(id, 'server', server.id, 'claimed', moment, 'charged', exact(amount), 'updated', moment)
+  writeJob(id, 'server', server.id, 'claimed', now, 'charged', exact(amount), 'updated', now)
   if string.sub(job.class, 1, 1) == '-' and server.title ~= '' then
     writeJobOnce(id, 'fixed', server.title)
   end
-  redis.call('ZADD', queueKey(server.id), moment, id)
-  redis.call('ZADD', KEYS[1] .. 'claimed', moment, id)
+  redis.call('ZADD', queueKey(server.id), now, id)
+  redis.call('ZADD', KEYS[1] .. 'claimed', now, id)
   redis.call('HSET', KEYS[1] .. 'holds', server.id, chosen.checkpoint)
   redis.call('HDEL', KEYS[1] .. 'idle', server.id)
   local name = id .. '_' .. record.run

@@ -23,6 +23,16 @@ local function leaveIndexes (id, key, server, status)
   eachIndex(key, server, '*', remove)
 end
 
+-- The indexes of the status keep the job, those of the server do not.
+local function changeServer (id, arrival, key, from, to, status)
+  for _, k in ipairs(key == '' and { '*' } or { '*', key }) do
+    for _, st in ipairs({ status, '*' }) do
+      redis.call('ZREM', KEYS[1] .. 'jobs:' .. k .. ':' .. from .. ':' .. st, id)
+      redis.call('ZADD', KEYS[1] .. 'jobs:' .. k .. ':' .. to .. ':' .. st, arrival, id)
+    end
+  end
+end
+
 local function changeStatus (id, arrival, key, server, from, to)
   eachIndex(key, server, from, function (index) redis.call('ZREM', index, id) end)
   eachIndex(key, server, to, function (index) redis.call('ZADD', index, arrival, id) end)

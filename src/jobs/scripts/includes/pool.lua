@@ -30,11 +30,25 @@ local function readMember (member)
   return string.match(member, '^([^:]*):([^:]*):([^:]*):(.*)$')
 end
 
-local function virtualNow () return tonumber(redis.call('GET', KEYS[1] .. 'fair-now') or 0) end
+-- Read once a script.
+local virtualTime
+local function virtualNow ()
+  virtualTime = virtualTime or tonumber(redis.call('GET', KEYS[1] .. 'fair-now') or 0)
+  return virtualTime
+end
 
+local function advanceTo (time)
+  if time <= virtualNow() then return end
+  redis.call('SET', KEYS[1] .. 'fair-now', exact(time))
+  virtualTime = time
+end
+
+local weights = {}
 -- The weight of an access key, which its record has.
 local function weightOf (share)
-  return tonumber(redis.call('HGET', KEYS[1] .. 'access-key:' .. share, 'weight') or 1)
+  weights[share] = weights[share] or
+    tonumber(redis.call('HGET', KEYS[1] .. 'access-key:' .. share, 'weight') or 1)
+  return weights[share]
 end
 
 -- Virtual seconds that a job costs its share.
@@ -145,9 +159,15 @@ end
 
 -- The fields of a job that the pool needs.
 local function readPooled (id)
-  if redis.call('HEXISTS', jobKey(id), 'share') == 0 then completeEarlier(id) end
-  local values = redis.call('HMGET', jobKey(id), 'share', 'list', 'class', 'needs', 'ms', 'weight', 'order', 'user',
-    'priority', 'target', 'charged')
+  local function read ()
+    return redis.call('HMGET', jobKey(id), 'share', 'list', 'class', 'needs', 'ms', 'weight', 'order', 'user',
+      'priority', 'target', 'charged')
+  end
+  local values = read()
+  if not values[1] then
+    completeEarlier(id)
+    values = read()
+  end
   return {
     id = id, share = values[1] or '', list = values[2] or '', class = values[3] or '', needs = values[4] or '',
     ms = values[5] or '0', weight = values[6] or '1', order = tonumber(values[7] or 0), user = values[8] or '',
