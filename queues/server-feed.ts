@@ -1,9 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Claimer, createClaimer } from '../src/jobs/claimer.ts'
 import type { JobClaims } from '../src/jobs/claims.ts'
 import type { Job, JobSubmission } from '../src/jobs/job.ts'
 import { shortCheckpoint, workloadOf } from '../src/jobs/workload.ts'
 import type { Log } from '../src/lib/logging.ts'
-import { predictSeconds } from '../src/servers/cost-model.ts'
+import { learnFrom, predictSeconds } from '../src/servers/cost-model.ts'
 import type { Server, ServerRegistry } from '../src/servers/registry.ts'
 import type { ServerStateStore } from '../src/servers/state-store.ts'
 
@@ -53,6 +54,9 @@ function leadOf (seconds: number): number {
   return Math.min(lead.most, Math.max(lead.least, lead.share * seconds))
 }
 
+/** The shortest time between two writes of what was learned, in milliseconds. */
+const storeEvery = 100
+
 export async function createServerFeed (dependencies: ServerFeedDependencies): Promise<ServerFeed> {
   const { server, claims, registry, states, fence, open, selection, log } = dependencies
   const serverId = server().id
@@ -63,12 +67,28 @@ export async function createServerFeed (dependencies: ServerFeedDependencies): P
   /** When the next job is to be claimed, by the monotonic clock; 0 while nothing runs, null if unknown. */
   let claimAt: number | null = 0
   let held = 0
-  // One after the other, as each starts from the result of the one before.
-  let costs: Promise<void> = Promise.resolve()
+  const closing = new AbortController()
+  /** Of the model that is to be stored; null if the stored one is the newest. */
+  let storing: Promise<void> | null = null
+  let storeAgain = false
 
   async function adopt (): Promise<void> {
     const adopted = await claims.adopt(serverId, fence)
     if (adopted > 0) log.info({ server: server().alias, jobs: adopted }, 'jobs of an earlier version went into the pool')
+  }
+
+  /** Stores the model: at once, but no more than once in a while, as short generations change it often. */
+  async function storeModel (): Promise<void> {
+    await states.costs.write(serverId, model)
+      .catch(error => { log.debug({ server: server().alias, err: error }, 'could not store how long jobs take') })
+    await sleep(storeEvery, undefined, { ref: false, signal: closing.signal }).catch(() => {})
+    storing = null
+    if (storeAgain) storeSoon()
+  }
+
+  function storeSoon (): void {
+    storeAgain = storing !== null
+    storing ??= storeModel()
   }
 
   /** This server and the others, as known. */
@@ -122,10 +142,13 @@ export async function createServerFeed (dependencies: ServerFeedDependencies): P
       claimer.look()
     },
     learn (submission, seconds) {
-      costs = costs.then(async () => { model = await states.costs.learn(serverId, workloadOf(submission), seconds) })
-        .catch(error => { log.debug({ server: server().alias, err: error }, 'could not learn how long the job took') })
+      model = learnFrom(model, workloadOf(submission), seconds)
+      storeSoon()
     },
-    learnt: async () => { await costs },
+    async learnt () {
+      closing.abort()
+      for (let last = storing; last !== null; last = storing) await last
+    },
     restarted () { loaded = '' },
     async holdDuring (work) {
       held++

@@ -112,6 +112,7 @@ export function createOpenGeneration (
         },
         onAnswering () {
           answered()
+          if (mode !== 'extras') tasks.answered(taskId)
           if (mode === 'extras' && reason !== null) throw stoppedWork()
           options.onAnswering?.()
         }

@@ -233,19 +233,28 @@ const orphanWait = 120_000
 
 export function createOrphanKeeper (dependencies: OrphanKeeperDependencies): OrphanKeeper {
   const { server, tasks, control, marks, leaving, deadlineMs, log } = dependencies
+  /** Jobs that can have a mark. */
+  const marked = new Set<string>()
 
   async function stop (jobId: string, orphan: Orphan, until: AbortSignal): Promise<void> {
     // If tasks cannot be told apart, only waiting prevents a generation from running twice.
     const wait = tasks.distinguishesTasks() ? orphanWait : Math.max(orphanWait, deadlineMs())
     await withDeadline(wait, [leaving, until], async signal => {
       await stopOrphanedTask(control, jobId, orphan, signal)
-      if (!signal.aborted) dropMark(jobId)
+      if (!signal.aborted) removeMark(jobId)
     }).catch(error => {
       log.debug({ job: jobId, server: server().alias, err: error }, 'the server does not report its running task')
     })
   }
 
-  function dropMark (jobId: string): void {
+  async function findMark (jobId: string): Promise<string | null | undefined> {
+    const mark = await marks.find(server().id, jobId).catch(() => null)
+    if (mark !== undefined) marked.add(jobId)
+    return mark
+  }
+
+  function removeMark (jobId: string): void {
+    marked.delete(jobId)
     note(marks.remove(server().id, jobId), jobId)
   }
 
@@ -255,17 +264,22 @@ export function createOrphanKeeper (dependencies: OrphanKeeperDependencies): Orp
 
   return {
     async stopOrphan (jobId, orphan, until) {
-      const mark = await marks.find(server().id, jobId).catch(() => null)
+      const mark = await findMark(jobId)
       await stop(jobId, { ...orphan, mark: mark ?? null }, until)
     },
     async stopFormer (jobId, until, sentAt = 0) {
-      const mark = await marks.find(server().id, jobId).catch(() => null)
+      const mark = await findMark(jobId)
       // It was answered: the current work of a server without tasks is another's. Only one that was sent just now can
       // have lost its mark with its process.
       if (mark === undefined && sentAt === 0 && !tasks.distinguishesTasks()) return
       await stop(jobId, { sentAt, answer: 'unknown', mark: mark ?? null }, until)
     },
-    keepMark (jobId, mark) { note(marks.write(server().id, jobId, mark), jobId) },
-    dropMark
+    keepMark (jobId, mark) {
+      // A task with a name is recognised by that.
+      if (mark === null && tasks.distinguishesTasks()) return
+      marked.add(jobId)
+      note(marks.write(server().id, jobId, mark), jobId)
+    },
+    dropMark (jobId) { if (marked.has(jobId)) removeMark(jobId) }
   }
 }

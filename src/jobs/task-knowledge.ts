@@ -17,6 +17,11 @@ export interface TaskKnowledge {
   distinguishesTasks (): boolean
   /** A generation was sent. Call the returned function when its answer begins, or when none will come. */
   sent (taskId: string): () => void
+  /**
+   * Its answer arrives. A server that still knows its name distinguishes tasks, so a new server is asked once: short
+   * generations are over before anything else looks at them.
+   */
+  answered (taskId: string): void
 }
 
 /**
@@ -41,6 +46,20 @@ export function createTaskKnowledge (
   /** When each generation reached the server, by the monotonic clock. */
   const outstanding = new Map<string, number>()
   const distinguishesTasks = () => learning.now().tasksKnown === true
+  let hasAsked = false
+
+  async function progress (...[taskId, options]: Parameters<TaskKnowledge['progress']>): Promise<ServerProgress> {
+    const seen = await client.progress(taskId, options)
+    if (taskId === null || seen.task === 'unknown') return await marked(seen)
+    if (seen.task !== 'gone' || seen.fraction === 1) {
+      learning.note({ tasksKnown: true })
+      return seen
+    }
+    // It works on something and has our request, but does not know its name: a program in between could remove the
+    // name.
+    if (seen.busy && isThere(taskId)) learning.note({ tasksKnown: false })
+    return distinguishesTasks() ? seen : await marked({ ...seen, ...seen.whole, task: 'unknown' })
+  }
 
   function isThere (taskId: string): boolean {
     return performance.now() - (outstanding.get(taskId) ?? Infinity) > longestWay
@@ -53,17 +72,11 @@ export function createTaskKnowledge (
       outstanding.set(taskId, performance.now())
       return () => { outstanding.delete(taskId) }
     },
-    async progress (taskId, options) {
-      const seen = await client.progress(taskId, options)
-      if (taskId === null || seen.task === 'unknown') return await marked(seen)
-      if (seen.task !== 'gone' || seen.fraction === 1) {
-        learning.note({ tasksKnown: true })
-        return seen
-      }
-      // It works on something and has our request, but does not know its name: a program in between could remove the
-      // name.
-      if (seen.busy && isThere(taskId)) learning.note({ tasksKnown: false })
-      return distinguishesTasks() ? seen : await marked({ ...seen, ...seen.whole, task: 'unknown' })
-    }
+    answered (taskId) {
+      if (hasAsked || learning.now().tasksKnown !== null) return
+      hasAsked = true
+      progress(taskId).catch(() => { hasAsked = false })
+    },
+    progress
   }
 }

@@ -1,11 +1,15 @@
 import { createHash, randomUUID } from 'node:crypto'
-import type { Stats } from 'node:fs'
-import { mkdir, open, readdir, rm, stat } from 'node:fs/promises'
+import { closeSync, fsync, open as openByCallback, type Stats } from 'node:fs'
+import { link, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import type { ImageSink } from '../a1111/types.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { fileSource, type ByteSource } from './image-header.ts'
 import { storageError, storageFaultOf } from './storage.ts'
+
+const openFile = promisify(openByCallback)
+const syncFile = promisify(fsync)
 
 /** A complete file that has no final name yet. */
 export interface DraftFile {
@@ -15,6 +19,10 @@ export interface DraftFile {
   readonly sha256: string
   /** Resolves once the content is on the disk. */
   flush (): Promise<void>
+  /** Gives it another name, and replaces a file of that name. */
+  moveTo (path: string): Promise<void>
+  /** The same, unless there is a file of that name; answers whether there was none. */
+  claim (path: string): Promise<boolean>
 }
 
 /** A sink whose content becomes a file. `end()` does not wait for the disk; `finished` does. */
@@ -24,6 +32,9 @@ export interface FileSink<Outcome> extends ImageSink {
   /** After a failure, and before `abort()`: everything written so far; null if it is unreadable. */
   rescue (): Promise<Buffer | null>
 }
+
+/** Pieces are written together up to this size, in bytes. */
+const pieceBytes = 65_536
 
 /** Drafts of this age were left by a dead process, in milliseconds. */
 const abandonedAfterMs = 3_600_000
@@ -39,7 +50,12 @@ export async function createFileSink<Outcome> (
   const path = join(draftFolder, randomUUID())
   const file = await storing(() => open(path, 'wx+', 0o640))
   const hash = createHash('sha256')
+  /** Bytes in the file, and those that are still to be written. */
   let size = 0
+  let pending: Buffer[] = []
+  /** The first bytes of the file, which say what it is. */
+  let head: Buffer = Buffer.alloc(0)
+  let isMoved = false
   let ended = false
   let rescued: Buffer | null = null
   let resolve: (outcome: Outcome) => void
@@ -48,16 +64,25 @@ export async function createFileSink<Outcome> (
   finished.catch(() => {}) // an aborted sink reports to nothing
 
   async function clear (): Promise<void> {
-    await file.close()
     // A folder that is not writable keeps the draft until the next clean-up.
-    await rm(path, { force: true }).catch(() => {})
+    await Promise.all([file.close(), isMoved ? null : unlink(path).catch(() => {})])
+  }
+
+  async function writePending (): Promise<void> {
+    const [first] = pending
+    if (first === undefined) return
+    const bytes = pending.length === 1 ? first : Buffer.concat(pending)
+    await storing(() => file.writeFile(bytes))
+    if (size === 0) head = bytes
+    size += bytes.length
+    pending = []
   }
 
   async function readBack (): Promise<Buffer | null> {
     try {
       const bytes = Buffer.allocUnsafeSlow(size)
       const { bytesRead } = await file.read(bytes, 0, size, 0)
-      return bytesRead === size ? bytes : null
+      return bytesRead === size ? Buffer.concat([bytes, ...pending]) : null
     } catch {
       return null
     }
@@ -65,7 +90,22 @@ export async function createFileSink<Outcome> (
 
   async function settle (): Promise<Outcome> {
     try {
-      const draft = { path, source: fileSource(file, size), sha256: hash.digest('hex'), flush: () => file.sync() }
+      await writePending()
+      const draft: DraftFile = {
+        path,
+        source: fileSource(file, size, head),
+        sha256: hash.digest('hex'),
+        flush: () => file.sync(),
+        async moveTo (target) {
+          await rename(path, target)
+          isMoved = true
+        },
+        async claim (target) {
+          const outcome = await claimName(path, target)
+          isMoved = outcome === 'moved'
+          return outcome !== 'taken'
+        }
+      }
       return await storing(() => place(draft))
     } catch (error) {
       if (storageFaultOf(error) !== null) rescued = await readBack()
@@ -78,9 +118,14 @@ export async function createFileSink<Outcome> (
   return {
     finished,
     async write (bytes) {
-      await storing(() => file.writeFile(bytes))
+      pending.push(bytes)
+      try {
+        if (pending.reduce((sum, { length }) => sum + length, 0) >= pieceBytes) await writePending()
+      } catch (error) {
+        pending.pop()
+        throw error
+      }
       hash.update(bytes)
-      size += bytes.length
     },
     rescue: async () => ended ? rescued : await readBack(),
     async end () {
@@ -93,6 +138,36 @@ export async function createFileSink<Outcome> (
       reject(new Error('The image broke off before its end.'))
       await clear()
     }
+  }
+}
+
+/** File systems without hard links, such as FAT and some network drives, refuse them in one of these ways. */
+const withoutLinks = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']
+
+/**
+ * Gives a draft a name that no other file has, also on a file system without links: there an empty file reserves the
+ * name, and is replaced in one step.
+ */
+async function claimName (draft: string, target: string): Promise<'linked' | 'moved' | 'taken'> {
+  try {
+    await link(draft, target)
+    return 'linked'
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) return 'taken'
+    if (!hasCode(error, ...withoutLinks)) throw error
+  }
+  try {
+    await (await open(target, 'wx', 0o640)).close()
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) return 'taken'
+    throw error
+  }
+  try {
+    await rename(draft, target)
+    return 'moved'
+  } catch (error) {
+    await rm(target, { force: true })
+    throw error
   }
 }
 
@@ -126,13 +201,14 @@ export async function present<Outcome> (work: () => Promise<Outcome>): Promise<O
   }
 }
 
-/** Makes a rename in this folder survive a power cut. */
+/** Makes a change of names in this folder survive a power cut. */
 export async function flushFolder (folder: string): Promise<void> {
-  const handle = await open(folder)
+  const descriptor = await openFile(folder, 'r')
   try {
-    await handle.sync()
+    await syncFile(descriptor)
   } finally {
-    await handle.close()
+    // Nothing is left to be written, so this cannot wait for a disk.
+    closeSync(descriptor)
   }
 }
 

@@ -70,28 +70,12 @@ export async function createFolderFiles (folder: string): Promise<MediaFiles> {
   const pathOf = (name: string) => join(folder, name)
   await prepareDraftFolder(drafts)
 
-  async function replace (name: string, draft: DraftFile): Promise<void> {
-    await rename(draft.path, pathOf(name))
-    await flushFolder(dirname(pathOf(name)))
-  }
-
   return {
     createSink: async place => await createFileSink(drafts, place),
-    // The empty file that reserves the name is replaced in one step, so nothing is overwritten, on any file system.
     async add (name, draft) {
       await draft.flush()
-      try {
-        await (await open(pathOf(name), 'wx', 0o640)).close()
-      } catch (error) {
-        if (hasCode(error, 'EEXIST')) return false
-        throw error
-      }
-      try {
-        await replace(name, draft)
-      } catch (error) {
-        await rm(pathOf(name), { force: true })
-        throw error
-      }
+      if (!await draft.claim(pathOf(name))) return false
+      await flushFolder(dirname(pathOf(name)))
       return true
     },
     async keep (name, draft) {
@@ -103,7 +87,8 @@ export async function createFolderFiles (folder: string): Promise<MediaFiles> {
       }
       await mkdir(dirname(path), { recursive: true, mode: 0o750 })
       await draft.flush()
-      await replace(name, draft)
+      await draft.moveTo(pathOf(name))
+      await flushFolder(dirname(pathOf(name)))
     },
     async putBytes (name, bytes) {
       const draft = join(drafts, randomUUID())

@@ -14,12 +14,13 @@ export function bufferSource (bytes: Buffer): ByteSource {
   }
 }
 
-/** Reads from an open file; the client closes it. */
-export function fileSource (file: FileHandle, size: number): ByteSource {
+/** Reads from an open file; the client closes it. @param head the first bytes, which need not be read */
+export function fileSource (file: FileHandle, size: number, head: Buffer = Buffer.alloc(0)): ByteSource {
   return {
     size,
     async read (position, length) {
       const wanted = Math.max(0, Math.min(length, size - position))
+      if (position + wanted <= head.length) return head.subarray(position, position + wanted)
       const { buffer, bytesRead } = await file.read(Buffer.alloc(wanted), 0, wanted, position)
       return buffer.subarray(0, bytesRead)
     }

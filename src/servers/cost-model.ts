@@ -240,12 +240,8 @@ function withoutOldest (factors: CostModel['factors']): CostModel['factors'] {
 export interface CostStore {
   read (serverId: string): Promise<CostModel>
   readMany (serverIds: readonly string[]): Promise<CostModel[]>
-  /**
-   * Takes a generation into account; returns the model from now on. The process that serves the server calls this, one
-   * call after the other.
-   * @param seconds from sending it to its answer
-   */
-  learn (serverId: string, workload: Workload, seconds: number): Promise<CostModel>
+  /** The process that serves the server calls this. */
+  write (serverId: string, model: CostModel): Promise<void>
   forget (serverId: string): Promise<void>
 }
 
@@ -261,10 +257,8 @@ export function createCostStore (redis: Redis, keys: Keys): CostStore {
     async readMany (serverIds) {
       return serverIds.length === 0 ? [] : (await redis.mget(...serverIds.map(costKey))).map(parseCosts)
     },
-    async learn (serverId, workload, seconds) {
-      const model = learnFrom(await read(serverId), workload, seconds)
+    async write (serverId, model) {
       await redis.set(costKey(serverId), JSON.stringify(model))
-      return model
     },
     async forget (serverId) {
       await redis.del(costKey(serverId))

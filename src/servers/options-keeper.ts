@@ -80,6 +80,10 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
   let answered: SentOptions | null = null
   let inFlight: SentOptions | null = null
   let sends = 0
+  /** Whether all that was sent since the last look leaves the options as people set them. */
+  let isUndisturbed = false
+  /** Whether something was sent without a look, so that people can have selected another checkpoint unnoticed. */
+  let isStale = false
   let lastSeen: JsonObject | null = null
 
   /** One after the other, since each depends on the findings of the one before. */
@@ -113,8 +117,8 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
   }
 
   /**
-   * Records the options while nothing of ours runs. False if another client's generation could be overriding the
-   * selection.
+   * Records the options while nothing of ours runs that overrides any. False if another client's generation could be
+   * overriding the selection.
    */
   async function take (options: JsonObject): Promise<boolean> {
     const isCertain = await takeSelection(textOf(options[selected]))
@@ -130,6 +134,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     if (answered !== null && Object.keys(answered.settings).length > 0) restores.settings = left.size === 0
     kept = { ...kept, lent }
     lastSeen = options
+    isStale &&= !isCertain
     return isCertain
   }
 
@@ -147,7 +152,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     } else if (open.includes(now)) {
       if (answered?.restore === true && answered.checkpoint !== null) restores.selection = false
       kept = { ...kept, open: [now] }
-    } else if (await isBusy()) {
+    } else if (inFlight === null && await isBusy()) {
       return false
     } else {
       log.info({ server: server().alias, checkpoint: seen }, 'another checkpoint was selected at the server')
@@ -206,7 +211,10 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
       const isOpen = checkpoint === null
       // A checkpoint that stays selected must not silently replace a person's choice.
       const isKnown = kept.selection !== null && server().restoreSelection !== 'never'
-      const isLookNeeded = isOpen || !isKnown || missing.length > 0 || owed.size > 0
+      // As long as our jobs override nothing, one that names nothing gets what people selected in any case.
+      const isPlain = isOpen && names.length === 0 && !switches
+      const isUnneeded = isPlain && isUndisturbed && left.size === 0 && owed.size === 0 && kept.open.length === 0
+      const isLookNeeded = !isUnneeded && (isOpen || isStale || !isKnown || missing.length > 0 || owed.size > 0)
       if (missing.length > 0) await connection.renew()
       const now = isLookNeeded ? await read(signal) : null
       const isCertain = now === null || await take(now)
@@ -216,7 +224,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
       const returned = Object.fromEntries([...owed].filter(name => settings[name] === undefined)
         .map(name => [name, kept.lent[name]?.before]))
       const unrestored = missing.filter(name => name in settings && !ensured.has(name) && (now === null || name in now))
-      const title = checkpoint ?? (isOpen && isCertain ? await selectedTitle() : null)
+      const title = checkpoint ?? (isCertain && !isUnneeded ? await selectedTitle() : null)
       const selection = kept.selection === null ? null : await plain(kept.selection)
       const isSelected = title === null || splitHash(title).name === selection
       const mayStay = server().restoreSelection === 'never' || title === null || (isSelected && now !== null)
@@ -234,6 +242,8 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
       }
       for (const name of Object.keys(settings)) if (kept.lent[name] !== undefined) left.add(name)
       await save()
+      isUndisturbed = isUnneeded || (isPlain && now !== null && isCertain && left.size === 0 && overridesNothing(sent))
+      isStale ||= isUnneeded
       inFlight = sent
       answered = null
       sends++
@@ -283,13 +293,14 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     },
     observe (options) {
       const at = sends
-      const work = inFlight === null
+      const work = inFlight === null || isEmpty(inFlight)
         ? takeUnless(() => at !== sends, options)
         : noticeChoice(textOf(options[selected]), inFlight)
       work.catch(error => { log.debug({ server: server().alias, err: error }, 'the selection could not be noted') })
     },
     restarted () {
       ensured.clear()
+      isUndisturbed = false
       access.forgetRefusals()
       kept = { ...kept, open: kept.used }
       for (const name of Object.keys(kept.lent)) left.add(name)
@@ -360,6 +371,15 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
 
 function added (titles: readonly string[], title: string): readonly string[] {
   return titles.includes(title) ? titles : [...titles, title]
+}
+
+/** Whether it changes nothing at a server, where its checkpoint, if there is one, is selected anyway. */
+function overridesNothing ({ settings, restore }: SentOptions): boolean {
+  return !restore && Object.keys(settings).length === 0
+}
+
+function isEmpty (sent: SentOptions): boolean {
+  return overridesNothing(sent) && sent.checkpoint === null
 }
 
 function isEmptyList (value: unknown): boolean {
