@@ -246,9 +246,12 @@ export interface HostCheckOptions {
 
 /** Refuses requests for a host name that is not ours, on all routes, before any other check. */
 const checkHost: FastifyPluginAsync<HostCheckOptions> = async (app, { rules }) => {
-  app.addHook('onRequest', async request => {
+  app.addHook('onRequest', (request, _reply, done) => {
     const hosts = headerValues(request.raw.rawHeaders, 'host')
-    if (isAllowedHost(rules, hosts)) return
+    if (isAllowedHost(rules, hosts)) {
+      done()
+      return
+    }
     const shown = hosts.length === 1 ? JSON.stringify(hosts[0]?.slice(0, 100)) : `${hosts.length} Host headers`
     throw new ServiceError('unknown_host',
       `This service does not answer to ${shown}; use localhost or an IP address, or add the name to PUBLIC_HOSTS`)

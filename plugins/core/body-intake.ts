@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { getHeapStatistics } from 'node:v8'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
 import fp from 'fastify-plugin'
 import { quotaOwner } from '../../src/access/principal.ts'
 import type { Config } from '../../src/config/settings.ts'
@@ -99,6 +99,8 @@ export interface BodyIntake {
    * @throws ServiceError `request_timeout`, `bytes_in_flight_limit`, `server_busy`, `payload_too_large`
    */
   chunks (payload: Readable): AsyncIterable<Buffer>
+  /** All of them, if the body has arrived: most short ones come with the headers. */
+  arrived (payload: Readable): Buffer | null
   /** The parts of a form within the same limits; their parser reads the request by itself. */
   parts (parts: AsyncIterable<FormPart>): AsyncIterable<FormPart>
   /** The body has arrived; so many bytes of it are still in memory. */
@@ -137,7 +139,12 @@ export default fp<BodyIntakeOptions>(async (app, { config }) => {
     app.server.emit('request', request, response)
   })
 
-  app.addHook('preParsing', async (request, reply, payload) => {
+  app.addHook('preParsing', (request, reply, payload, done) => {
+    done(null, admitted(request, reply, payload))
+  })
+
+  /** @throws ServiceError as `chunks` of the intake */
+  function admitted (request: FastifyRequest, reply: FastifyReply, payload: RequestPayload): RequestPayload {
     const announced = announcedLength(request)
     if (announced === null) return payload
     if (request.is404) return withoutBody(announced)
@@ -158,11 +165,11 @@ export default fp<BodyIntakeOptions>(async (app, { config }) => {
     if (awaitingContinue.delete(request.raw)) reply.raw.writeContinue()
     request.intake = createIntake(request, { share, take, announced, limit, stallMs })
     return payload
-  })
+  }
 
-  app.addHook('onSend', async (request, reply) => {
-    if (announcedLength(request) === null || request.raw.complete) return
-    closeAfterAnswer(request, reply)
+  app.addHook('onSend', (request, reply, payload, done) => {
+    if (announcedLength(request) !== null && !request.raw.complete) closeAfterAnswer(request, reply)
+    done(null, payload)
   })
 }, { name: 'body-intake', dependencies: ['access'] })
 
@@ -195,11 +202,10 @@ interface IntakeOptions {
 
 function createIntake (request: FastifyRequest, { share, take, announced, limit, stallMs }: IntakeOptions): BodyIntake {
   const { raw } = request
-  const ended = new AbortController()
   let received = 0
 
   /** Until the body is complete; stops its reader if it stalls. */
-  function watch (): () => void {
+  function watch (ended: AbortController): () => void {
     if (raw.complete) return () => {}
     let seen = raw.socket.bytesRead
     const timer = setInterval(() => {
@@ -219,8 +225,15 @@ function createIntake (request: FastifyRequest, { share, take, announced, limit,
 
   return {
     settle: share.shrinkTo,
+    arrived (payload) {
+      // Node counts the bytes of an announced length.
+      if (payload !== raw || !raw.complete || raw.readableLength !== announced) return null
+      const bytes: unknown = raw.read()
+      return Buffer.isBuffer(bytes) ? bytes : null
+    },
     async * chunks (payload) {
-      const stop = watch()
+      const ended = new AbortController()
+      const stop = watch(ended)
       try {
         for await (const chunk of piecesOf(payload, ended.signal)) {
           count(chunk.length)
@@ -231,7 +244,8 @@ function createIntake (request: FastifyRequest, { share, take, announced, limit,
       }
     },
     async * parts (parts) {
-      const stop = watch()
+      const ended = new AbortController()
+      const stop = watch(ended)
       const onData = (chunk: Buffer) => {
         try {
           count(chunk.length)

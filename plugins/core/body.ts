@@ -73,8 +73,11 @@ export default fp<BodyOptions>(async (app, { config, store, storage, texts }) =>
   app.decorateRequest('readJsonText', async function (this: FastifyRequest, payload: Readable): Promise<PartedJson> {
     const { multipart, storesImages } = this.routeOptions.config
     if (multipart !== undefined || storesImages === true) await refuseWhileFull()
+    const isShortBody = isShort(this.headers)
+    const arrived = isShortBody ? this.intake?.arrived(payload) ?? null : null
+    if (arrived !== null) return jsonOf(arrived)
     const chunks = bounded(this.intake?.chunks(payload) ?? piecesOf(payload), bodyLimit, () => bodyTooLarge(bodyLimit))
-    const hasImages = (multipart !== undefined || storesImages === true) && !isShort(this.headers)
+    const hasImages = (multipart !== undefined || storesImages === true) && !isShortBody
     const text = hasImages
       ? await siftJson(chunks, { store, texts, limits, keptBytes })
       : await wholeText(chunks, keptBytes)
@@ -104,13 +107,17 @@ export default fp<BodyOptions>(async (app, { config, store, storage, texts }) =>
     }
   })
 
-  app.addHook('preValidation', async request => {
-    const form = request.routeOptions.config.multipart
+  app.addHook('preValidation', (request, _reply, done) => {
     // Such a route has a schema for each content type, and none for a request without any.
-    if (form !== undefined && request.mediaType === undefined) {
+    if (request.routeOptions.config.multipart !== undefined && request.mediaType === undefined) {
       throw new ServiceError('malformed_request', 'The request needs a body, as application/json or multipart/form-data.')
     }
-    if (!request.isMultipart()) return
+    if (request.isMultipart()) readForm(request).then(() => { done() }, done)
+    else done()
+  })
+
+  async function readForm (request: FastifyRequest): Promise<void> {
+    const form = request.routeOptions.config.multipart
     if (form === undefined) {
       throw new ServiceError('unsupported_media_type', 'This route accepts application/json, not multipart/form-data.')
     }
@@ -125,7 +132,7 @@ export default fp<BodyOptions>(async (app, { config, store, storage, texts }) =>
       request.raw.resume()
       throw unreadable(error)
     }
-  })
+  }
 }, { name: 'body' })
 
 /** Whether no string in the body can be so long that it is stored instead of kept. */
@@ -134,8 +141,13 @@ function isShort (headers: IncomingHttpHeaders): boolean {
 }
 
 async function wholeText (chunks: AsyncIterable<Buffer>, most: number): Promise<PartedJson> {
-  const bytes = await readWhole(chunks, most, () => textTooLarge(most))
-  return { bytes, whole: () => bytes.toString('utf8'), broken: false, parts: new Map() }
+  return jsonOf(await readWhole(chunks, most, () => textTooLarge(most)))
+}
+
+const noParts: PartedJson['parts'] = new Map()
+
+function jsonOf (bytes: Buffer): PartedJson {
+  return { bytes, whole: () => bytes.toString('utf8'), broken: false, parts: noParts }
 }
 
 /** The parser of forms throws plain errors for a body that is no form. */

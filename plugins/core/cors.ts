@@ -20,11 +20,12 @@ const exposedHeaders = [
 const cors: FastifyPluginAsync<CorsOptions> = async (app, { origins }) => {
   // A page from a public address must ask before it reaches a private one.
   // https://wicg.github.io/private-network-access/
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     const { origin = '', 'access-control-request-private-network': wanted } = request.headers
     if (request.method === 'OPTIONS' && wanted === 'true' && origins.includes(origin)) {
       reply.header('Access-Control-Allow-Private-Network', 'true')
     }
+    done()
   })
 
   await app.register(fastifyCors, {

@@ -1,4 +1,4 @@
-import type { FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { describeUnknownField, unknownFieldsError } from '../../src/a1111/unknown-fields.ts'
 
@@ -18,11 +18,13 @@ export default fp(async app => {
     if (!route.url.startsWith('/api/')) return
     const known = parametersOf(route)
     const takesNoBody = route.schema?.body === undefined && [route.method].flat().some(method => changing.has(method))
-    route.preValidation = [route.preValidation ?? [], async (request: FastifyRequest) => {
+    function check (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
       const asked = Object.keys(request.query as object)
       refuseUnknown(asked.filter(name => name !== ticket && !cacheBuster.test(name)), known)
       if (takesNoBody && typeof request.body === 'object') refuseUnknown(Object.keys(request.body ?? {}), [])
-    }].flat()
+      done()
+    }
+    route.preValidation = [route.preValidation ?? [], check].flat()
   })
 }, { name: 'known-input' })
 

@@ -13,13 +13,14 @@ export interface MetricsOptions {
 
 /** Counts every request by the pattern of its route, and serves the metrics to Prometheus. */
 const metricsPlugin: FastifyPluginAsync<MetricsOptions> = async (app, { metrics, others }) => {
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     metrics.requestAnswered({
       method: methodOf(request),
       route: request.routeOptions.url ?? '(none)',
       status: reply.statusCode,
       took: reply.elapsedTime
     })
+    done()
   })
 
   app.get('/metrics', {

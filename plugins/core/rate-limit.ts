@@ -1,4 +1,4 @@
-import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { rateLimitHeaders, type Allowance, type Bucket, type RateLimiter } from '../../src/access/rate-limit.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
@@ -9,9 +9,15 @@ export interface RateLimitOptions {
 
 /** Limits the requests a minute of each access key, and reports the limit on every answer. */
 const rateLimit: FastifyPluginAsync<RateLimitOptions> = async (app, { limiter }) => {
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     const { keyId, ratePerMinute } = request.principal
-    if (keyId === null || ratePerMinute === null) return
+    if (keyId === null || ratePerMinute === null) done()
+    else limit(request, reply, keyId, ratePerMinute).then(() => { done() }, done)
+  })
+
+  async function limit (
+    request: FastifyRequest, reply: FastifyReply, keyId: string, ratePerMinute: number
+  ): Promise<void> {
     const allowance = await take(request, keyId, ratePerMinute)
     if (allowance === null) return
     reply.headers(rateLimitHeaders(allowance))
@@ -20,7 +26,7 @@ const rateLimit: FastifyPluginAsync<RateLimitOptions> = async (app, { limiter })
       `${request.principal.name} can make ${allowance.limit} requests a minute; ` +
       `the next is allowed in ${allowance.retryAfterSeconds} s`,
       { limit: allowance.limit, retry_after: allowance.retryAfterSeconds })
-  })
+  }
 
   /** Null if Redis does not answer and the request changes nothing, so that it continues uncounted. */
   async function take (request: FastifyRequest, keyId: string, ratePerMinute: number): Promise<Allowance | null> {

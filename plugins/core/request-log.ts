@@ -45,17 +45,19 @@ export default fp(async app => {
     }, sentence)
   }
 
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     reply.headers({ 'x-request-id': request.id, 'x-content-type-options': 'nosniff' })
     // Fastify calls an answer finished only when its last byte was sent, which event streams never reach.
     reply.raw.once('close', () => {
       if (reply.raw.writableFinished) return
       logRequest(request, reply, wasBrokenOff(reply) ? 'request, broken off' : 'request, until the caller hung up')
     })
-  })
-  app.addHook('onResponse', async (request, reply) => { logRequest(request, reply, 'request') })
-  app.addHook('onRequest', async (request, reply) => {
     if (request.routeOptions.config.noHead === true && methodOf(request) === 'HEAD') reply.callNotFound()
+    else done()
+  })
+  app.addHook('onResponse', (request, reply, done) => {
+    logRequest(request, reply, 'request')
+    done()
   })
 }, { name: 'request-log' })
 
@@ -103,9 +105,10 @@ export const requestTrace = fp<{ readonly tracing: Tracing }>(async (app, { trac
     })
   }
 
-  app.addHook('onResponse', async ({ span }, { statusCode }) => {
+  app.addHook('onResponse', ({ span }, { statusCode }, done) => {
     span?.set({ 'http.response.status_code': statusCode })
     if (statusCode >= 500) span?.fail(`status ${statusCode}`)
     span?.end()
+    done()
   })
 }, { name: 'request-trace' })

@@ -2,7 +2,7 @@
   Adds and removes the entries of BullMQ's queues within our own scripts, so that a record and its entry change in one
   step. What is usual, adding a new entry that need not rest and removing one that waits, happens here with half of the
   commands of BullMQ's scripts; those, whose text comes from the installed package, do all else. queue-entries.test.ts
-  compares both with `Queue.add` and `Queue.remove`.
+  compares both with `Queue.add` and `Queue.remove`. Scripts include the clock first.
 ]]
 local function addPrioritizedJob (KEYS, ARGV)
 --- @external "addPrioritizedJob"
@@ -59,8 +59,7 @@ end
 local function addEntry (queueName, name, jobId, run, priority, delayMs)
   local prefix = entriesOf(queueName)
   local options = optionsOf(name, tonumber(priority), tonumber(delayMs))
-  local time = redis.call('TIME')
-  local timestamp = time[1] * 1000 + math.floor(time[2] / 1000)
+  local timestamp = milliseconds()
   local data = '{"jobId":' .. cjson.encode(jobId) .. ',"run":' .. string.format('%.0f', run) .. '}'
   if options.delay == 0 and redis.call('EXISTS', prefix .. name) == 0 then
     addNewEntry(prefix, name, data, options, timestamp)

@@ -1,5 +1,5 @@
 import { largestSeed, readInteger, type Seed } from '../lib/seeds.ts'
-import { invalidField, isRecord, isUnchosen, isUnset } from './field-values.ts'
+import { invalidField, isRecord, isUnchosen, isUnset, without } from './field-values.ts'
 import { readForeignText } from './foreign/read-texts.ts'
 import { toParameters } from './infotext-parameters.ts'
 import { parseInfotext } from './infotext.ts'
@@ -148,8 +148,7 @@ export const understood: ReadonlySet<string> = new Set([
 export function translateFields (given: GivenFields): TranslatedFields {
   const overrides = isRecord(given.override_settings) ? { ...given.override_settings } : {}
   const { sd_model_checkpoint: checkpointSetting, ...otherSettings } = overrides
-  const fields: Record<string, unknown> = Object.fromEntries(
-    Object.entries(given).filter(([name, value]) => !understood.has(name) && !isUnset(value)))
+  const fields = without(given, name => understood.has(name) || isUnset(given[name]))
   for (const [name, own] of renamed) fillIn(fields, own, given[name])
   for (const [name, own] of settings) fillIn(otherSettings, own, given[name])
   if (isUnset(given.override_settings) || isRecord(given.override_settings)) fields.override_settings = otherSettings

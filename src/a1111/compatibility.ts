@@ -4,7 +4,7 @@ import { fieldsOf } from '../lib/json-values.ts'
 import type { Hints } from './aliases.ts'
 import { withControlNet } from './controlnet.ts'
 import { checkExtras, noExtras } from './extras.ts'
-import { definedOnly, isUnchosen, picked } from './field-values.ts'
+import { definedOnly, isUnchosen, picked, without } from './field-values.ts'
 import type { ServerKindRules } from './kinds/kind.ts'
 import { rulesOf } from './kinds/registry.ts'
 import { loraNames, renameLoras, withoutComments } from './lora-tags.ts'
@@ -54,6 +54,7 @@ function resolvePair (
   given: A1111Parameters, pair: FieldPair, server: CheckedServer, resolve: ResolveName
 ): A1111Parameters {
   const { inventory, traits } = server
+  if (given[pair.sampler] === undefined && given[pair.scheduler] === undefined) return given
   const { [pair.sampler]: sampler, [pair.scheduler]: scheduler, ...others } = given
   const chosen = sampler === undefined ? null : chooseSampler(sampler, pair.sampler)
   const schedule = scheduler === undefined ? chosen?.scheduler ?? null : chooseScheduler(scheduler)
@@ -222,7 +223,7 @@ export function checkCompatibility (
   }
 
   function withScripts (given: A1111Parameters): A1111Parameters {
-    if (!offers('scripts')) return given
+    if (!offers('scripts') || scriptNames.every(name => given[name] === undefined)) return given
     const candidates = mode === 'extras' ? [] : inventory.scripts[mode]
     const nameOf = (wanted: string, field: string) => resolve({
       wanted, field, code: 'script_not_found', noun: 'script', find: () => findListed(wanted, candidates), candidates
@@ -240,11 +241,15 @@ export function checkCompatibility (
   }
 }
 
+const scriptNames = ['script_name', 'script_args', 'alwayson_scripts'] as const
+
 /** Replaces A1111's defaults with the server's own if the client named no value. */
 function withOwnDefaults ({ parameters, unnamed = [] }: CompatibilityRequest, rules: ServerKindRules): A1111Parameters {
   const left = rules.defaultSampler === null && unnamed.includes('sampler_name') ? ['sampler_name', 'scheduler'] : []
-  const kept = Object.entries(parameters).filter(([name]) => !left.includes(name))
-  return { ...Object.fromEntries(kept), ...picked(rules.defaults, unnamed as A1111ParameterName[]) }
+  return {
+    ...without<unknown>(parameters, name => left.includes(name)),
+    ...picked(rules.defaults, unnamed as A1111ParameterName[])
+  }
 }
 
 /**
@@ -270,8 +275,9 @@ function replaced<Of extends Readonly<Record<string, unknown>>> (
 ): Of {
   const value = object[name]
   if (typeof value !== 'string') return object
-  const { [name]: _, ...others } = object
   const other = exchange(value)
+  if (other === value) return object
+  const { [name]: _, ...others } = object
   return (other === null ? others : { ...others, [name]: other }) as Of
 }
 

@@ -52,7 +52,27 @@ export function warningOfRange (field: string, value: unknown, { usual }: FieldR
 
 /** The object without its undefined values. */
 export function definedOnly<Value> (values: Readonly<Record<string, Value | undefined>>): Record<string, Value> {
-  return Object.fromEntries(Object.entries(values).filter((entry): entry is [string, Value] => entry[1] !== undefined))
+  const defined: Record<string, Value> = {}
+  for (const name of Object.keys(values)) {
+    const value = values[name]
+    if (value !== undefined) put(defined, name, value)
+  }
+  return defined
+}
+
+/** Sets a field, also one that is called `__proto__`. */
+function put<Value> (object: Record<string, Value>, name: string, value: Value): void {
+  if (name !== '__proto__') object[name] = value
+  else Reflect.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })
+}
+
+/** The object without the fields that the test names. */
+export function without<Value> (
+  values: Readonly<Record<string, Value>>, isLeftOut: (name: string) => boolean
+): Record<string, Value> {
+  const kept: Record<string, Value> = {}
+  for (const name of Object.keys(values)) if (!isLeftOut(name)) put(kept, name, values[name] as Value)
+  return kept
 }
 
 /** The named values that are defined. */

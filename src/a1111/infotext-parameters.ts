@@ -272,6 +272,7 @@ export interface OutputOptions {
 export function fittingOutput (
   parameters: A1111Parameters, { fromText, maximumPixels, warn }: OutputOptions
 ): A1111Parameters {
+  if (fromText.size === 0) return parameters
   const { images } = outputSize(parameters)
   const highest = seedAfter(largestSeed, 1 - images)
   const seeds = (['seed', 'subseed'] as const).filter(name =>

@@ -1,6 +1,6 @@
 import { hiresFields } from '../../schemas/a1111-fields.ts'
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
-import { invalidField } from './field-values.ts'
+import { invalidField, without } from './field-values.ts'
 import { randomSeed, largestSeed, leavesRoom, seedAfter, type Seed } from '../lib/seeds.ts'
 import type { GenerationMode } from './types.ts'
 
@@ -22,10 +22,11 @@ const hiresDenoising = 0.7
 
 /** The number of images and their size, as A1111 computes them. */
 export function outputSize (parameters: Readonly<Record<string, unknown>>): OutputSize {
-  const given = { ...defaults, ...parameters } as A1111Parameters & typeof defaults
-  const width = flooredTo8(given.width)
-  const height = flooredTo8(given.height)
-  return { images: given.batch_size * given.n_iter, ...(hiresSize(given) ?? { width, height }) }
+  const given = parameters as A1111Parameters
+  const { width = defaults.width, height = defaults.height } = given
+  const { batch_size: batch = defaults.batch_size, n_iter: batches = defaults.n_iter } = given
+  const size = hiresSize(given, width, height) ?? { width: flooredTo8(width), height: flooredTo8(height) }
+  return { images: batch * batches, width: size.width, height: size.height }
 }
 
 /** The size of the finished images: A1111 rounds the second pass down to multiples of eight as well. */
@@ -36,12 +37,13 @@ export function finishedSize (parameters: Readonly<Record<string, unknown>>): { 
 
 /** From the requested size, which only the first pass rounds down; null without a second pass. */
 function hiresSize (
-  parameters: A1111Parameters & Pick<typeof defaults, 'width' | 'height'>
+  parameters: A1111Parameters, width: number, height: number
 ): { width: number, height: number } | null {
-  const { width, height, enable_hr: enabled, hr_scale: scale = 2, hr_resize_x: x = 0, hr_resize_y: y = 0 } = parameters
+  const { enable_hr: enabled, hr_scale: scale = 2, hr_resize_x: x = 0, hr_resize_y: y = 0 } = parameters
+  if (enabled !== true) return null
   // the old way names the first pass beside the final size
   const isOldWay = [parameters.firstphase_width, parameters.firstphase_height].some(side => (side ?? 0) > 0)
-  if (enabled !== true || isOldWay) return null
+  if (isOldWay) return null
   if (x === 0 && y === 0) return { width: Math.floor(width * scale), height: Math.floor(height * scale) }
   return { width: x === 0 ? Math.floor(width * y / height) : x, height: y === 0 ? Math.floor(height * x / width) : y }
 }
@@ -74,8 +76,7 @@ export function withHires (
     warn({ code: 'denoising_strength_filled_in', message: `Hires fix needs a denoising strength; ${hiresDenoising} is taken.`, field: 'denoising_strength' })
     return { ...parameters, denoising_strength: hiresDenoising }
   }
-  const plain = Object.entries(parameters).filter(([name]) => !Object.hasOwn(hiresFields, name))
-  return Object.fromEntries(plain)
+  return without<unknown>(parameters, name => Object.hasOwn(hiresFields, name))
 }
 
 /**

@@ -15,6 +15,7 @@ const filledInLater = /__|[{}|$]/
 
 /** Names in the tags of a prompt, each once, except those that the server fills in only later. */
 export function loraNames (prompt: string): string[] {
+  if (!prompt.includes('<')) return []
   return [...new Set([...prompt.matchAll(tag)].map(match => (match[2] ?? '').trim()))]
     .filter(name => !filledInLater.test(name))
 }
@@ -44,6 +45,7 @@ export function separateLoras (prompt: string): { prompt: string, loras: LoraReq
 
 /** The prompt with a tag for each LoRA that it does not name yet: A1111 would add the weights of two equal tags. */
 export function withLoras (prompt: string, loras: readonly LoraRequest[]): string {
+  if (loras.length === 0) return prompt
   const present = new Set(loraNames(prompt).map(name => bareName(name).toLowerCase()))
   const tags = loras
     .filter(({ name }) => !present.has(bareName(name).toLowerCase()))

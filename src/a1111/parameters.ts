@@ -8,7 +8,7 @@ import {
 } from './aliases.ts'
 import {
   definedOnly, type FieldRules, invalidField, isRecord, isUnchosen, isUnset, picked, readValue, warningOfRange,
-  withoutBounds
+  without, withoutBounds
 } from './field-values.ts'
 import { refuseImageAddresses } from './images.ts'
 import { filledInImg2img, fittingOutput, fittingValues } from './infotext-parameters.ts'
@@ -170,10 +170,11 @@ function withInfotexts (
       field: 'raw_payload'
     })
   }
+  if (texts.length === 0) return { ...explicit, fromText: noFields }
   const all = [...texts.toReversed().map(({ fields }) => fields), explicit.fields]
   const overrides = all.map(({ override_settings: settings }) => isRecord(settings) ? settings : {})
   const { override_settings: own } = explicit.fields
-  const isMergeable = texts.length > 0 && (isUnset(own) || isRecord(own))
+  const isMergeable = isUnset(own) || isRecord(own)
   const named = texts.find(({ field }) => field === 'generation_info_raw')?.checkpoint ?? null
   return {
     ...explicit,
@@ -187,6 +188,8 @@ function withInfotexts (
   }
 }
 
+const noFields: ReadonlySet<string> = new Set()
+
 /** The name of a checkpoint is checked before all other fields. */
 function withoutLongNames ({ checkpoint_name: name, ...fields }: GivenFields): GivenFields {
   return typeof name === 'string' && name.length <= 1000 ? { ...fields, checkpoint_name: name } : fields
@@ -197,14 +200,15 @@ function readFields (
   warn: (warning: Warning) => void
 ) {
   const { override_settings: settings, ...plain } = fields
-  const read = definedOnly(Object.fromEntries(Object.entries(plain).map(([name, value]) => {
+  const read: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(plain)) {
     const rule = rules.get(name)
-    if (rule === undefined || isNothing(name, value)) return [name, undefined]
+    if (rule === undefined || isNothing(name, value)) continue
     const known = readValue(name, value, judge === 'server' ? withoutBounds(rule) : rule)
     const warning = fromText.has(name) ? null : warningOfRange(name, known, rule)
     if (warning !== null) warn(warning)
-    return [name, known]
-  })))
+    read[name] = known
+  }
   const [first, ...others] = unknownAmong(plain, rules)
   if (first !== undefined && unknown === 'refuse') throw unknownFieldsError([first, ...others])
   if (first !== undefined) warn(unknownWarning([first, ...others]))
@@ -290,5 +294,5 @@ function modeOf (
 
 function forMode (parameters: A1111Parameters, mode: GenerationMode): A1111Parameters {
   if (mode === 'img2img') return parameters
-  return Object.fromEntries(Object.entries(parameters).filter(([name]) => !img2imgImages.includes(name)))
+  return without<unknown>(parameters, name => img2imgImages.includes(name))
 }

@@ -1,10 +1,9 @@
-import { createHash } from 'node:crypto'
 import { findCheckpoint } from '../a1111/names.ts'
 import type { Inventory } from '../a1111/types.ts'
 import { familyOf, isSimulator, isUnsuited } from '../servers/choose.ts'
 import type { Server, ServerState } from '../servers/registry.ts'
 import type { Job, JobSubmission, Needs } from './job.ts'
-import { shortCheckpoint } from './workload.ts'
+import { shortCheckpoint, shortDigest } from './workload.ts'
 
 /** A class: the jobs with these needs. */
 export interface JobClass {
@@ -32,7 +31,7 @@ export function needsOf (
 export function classOf (needs: Needs, submission: Pick<JobSubmission, 'checkpoint' | 'checkpointTitle'>): JobClass {
   const text = JSON.stringify(needs)
   const checkpoint = shortCheckpoint(submission.checkpointTitle ?? needs.checkpoint)
-  return { id: `${checkpoint}-${createHash('sha256').update(text).digest('hex').slice(0, 10)}`, needs: text }
+  return { id: `${checkpoint}-${shortDigest(text, 10)}`, needs: text }
 }
 
 /** The needs of a stored class; null if it is not known any more. */

@@ -330,6 +330,12 @@ function checkMetadata (metadata: unknown): void {
 }
 
 function refuseHugeParameters (parameters: Readonly<Record<string, unknown>>): void {
+  // JSON has six characters for one at most, and a number at most 25.
+  let most = 0
+  for (const value of Object.values(parameters)) {
+    most += typeof value === 'string' ? value.length * 6 : typeof value === 'object' && value !== null ? Infinity : 25
+  }
+  if (most <= maxParameterCharacters / 2) return
   let images = 0
   visitImages(parameters, ({ image }) => { images += String(image).length })
   const characters = JSON.stringify(parameters).length - images

@@ -56,7 +56,21 @@ function positive (value: unknown, otherwise: number): number {
  */
 export function shortCheckpoint (title: string | null): string {
   const name = splitHash(title ?? '').name.toLowerCase()
-  return name === '' ? '' : createHash('sha256').update(name).digest('hex').slice(0, 8)
+  return name === '' ? '' : shortDigest(name, 8)
+}
+
+/** Most submissions repeat the checkpoint and the needs of one before. */
+const digests = new Map<string, string>()
+const keptDigests = 1000
+
+/** The first hexadecimal digits of the SHA-256 of a text. */
+export function shortDigest (text: string, digits: number): string {
+  const known = digests.get(text)
+  if (known !== undefined) return known.slice(0, digits)
+  const digest = createHash('sha256').update(text).digest('hex')
+  if (digests.size >= keptDigests) digests.clear()
+  digests.set(text, digest)
+  return digest.slice(0, digits)
 }
 
 /** The workload in the form of a job's record. */

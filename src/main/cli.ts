@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { type Logger, pino } from 'pino'
+import { type DestinationStream, type Logger, pino } from 'pino'
 import { allQueues } from '../../queues/registry.ts'
 import { type Scope, scopes as allScopes } from '../../schemas/api-key.ts'
 import { createA1111Client } from '../a1111/client.ts'
@@ -104,11 +104,33 @@ export const redaction = { paths: secrets, censor: '(hidden)' }
 /** JSON lines to standard output; readable ones on a terminal. */
 function createLogger (config: Pick<Config, 'LOG_LEVEL'>): Logger {
   const options = { level: config.LOG_LEVEL, redact: redaction, serializers: { err: serializeError } }
-  if (!process.stdout.isTTY) return pino(options)
+  if (!process.stdout.isTTY) return pino(options, standardOutput())
   return pino({
     ...options,
     transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss', singleLine: true } }
   })
+}
+
+/** Bytes after which lines are written although the turn of the event loop is not over. */
+const mostUnwritten = 16_000
+
+/** Writes the lines of one turn of the event loop with one system call. */
+function standardOutput (): DestinationStream {
+  const output = pino.destination({ fd: process.stdout.fd, sync: true, minLength: mostUnwritten })
+  let scheduled = false
+  const flush = () => {
+    scheduled = false
+    output.flushSync()
+  }
+  process.on('exit', flush)
+  return {
+    write (line) {
+      output.write(line)
+      if (scheduled) return
+      scheduled = true
+      setImmediate(flush)
+    }
+  }
 }
 
 /** Flags of settings. */

@@ -7,7 +7,7 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { createGenerationQueues, entriesLua, entryId, type GenerationData } from '../../queues/generation-queue.ts'
 import { createKeys } from '../../src/lib/keys.ts'
-import { loadScript } from '../../src/redis/scripts.ts'
+import { loadScript, readLua } from '../../src/redis/scripts.ts'
 import { silentLogger } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
 
@@ -25,11 +25,13 @@ await writeFile(join(folder, 'change.lua'), `--[[
   ARGV[1]     add or remove
   ARGV[2...]  arguments of the function
 ]]
+--- @external "clock"
 --- @external "queue-entries"
 if ARGV[1] == 'add' then addEntry(unpack(ARGV, 2)) else removeEntry(unpack(ARGV, 2)) end
 `)
 const change = loadScript<[prefix: string], [what: 'add' | 'remove', ...args: Array<string | number>], null>(
-  pathToFileURL(join(folder, 'change.lua')), { 'queue-entries': entriesLua })
+  pathToFileURL(join(folder, 'change.lua')),
+  { 'queue-entries': entriesLua, clock: readLua(new URL('../../src/redis/scripts/clock.lua', import.meta.url)) })
 
 interface Entry {
   readonly id: string

@@ -46,16 +46,16 @@ local job = {
   priority = priority, target = target
 }
 job.order = orderOfArrival(job)
-writeJob(id, 'status', 'pending', 'server', target, 'priority', priority, 'run', 1,
+newJob(id, 'status', 'pending', 'server', target, 'priority', priority, 'run', 1,
   'arrival', arrival, 'created', created, 'updated', created, 'submission', submission, 'prompt', prompt,
-  'cost', workload, 'share', key, 'user', user, 'target', target)
+  'cost', workload, 'share', key, 'user', user, 'target', target, pooledFields(job))
 if key ~= '' then writeJob(id, 'key', key) end
 if webhook ~= '' then writeJob(id, 'webhook', webhook, 'webhookEvents', events) end
 if bulk ~= '' then
   writeJob(id, 'bulk', bulk)
   redis.call('ZADD', KEYS[1] .. 'bulk:' .. bulk .. ':jobs', arrival, id)
 end
-enterPool(job)
+enterLists(job)
 noteArrival(created, job, workload)
 enterIndexes(id, arrival, key, target, 'pending')
 addEntry('waiting', id .. '_1', id, '1', priority, 0)

@@ -83,5 +83,5 @@ for i = 3, #ARGV do
 end
 return {
   exact(virtualNow()), total, shares, jobs, servers, redis.call('HGETALL', KEYS[1] .. 'classes'),
-  redis.call('LRANGE', KEYS[1] .. 'arrivals', 0, -1)
+  redis.call('LRANGE', KEYS[1] .. 'arrivals', 0, keptArrivals - 1)
 }

@@ -9,6 +9,7 @@
 
   Answers { where this page ended or '' at the end, number of changed entries }
 ]]
+--- @include "../../redis/scripts/clock"
 --- @include "includes/record"
 --- @external "queue-entries"
 local what, after, most = ARGV[1], ARGV[2], tonumber(ARGV[3])

@@ -43,8 +43,7 @@ local function enterWaiting (id, record, job, from, due)
   writeJob(id, 'status', 'pending', 'server', job.target, 'run', run, 'updated', milliseconds())
   addEntry('waiting', id .. '_' .. run, id, run, job.priority, 0)
   if due and due > milliseconds() then
-    writeJob(id, 'list', job.list, 'order', exact(job.order), 'class', job.class, 'needs', job.needs,
-      'ms', job.ms, 'weight', job.weight, 'rest', due - milliseconds())
+    writeJob(id, 'rest', due - milliseconds(), pooledFields(job))
     redis.call('ZADD', KEYS[1] .. 'resting', due, id)
   else
     enterPool(job)

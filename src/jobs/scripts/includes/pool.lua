@@ -8,9 +8,10 @@
   fair                 ZSET of the shares that have waiting jobs, by the start tag of their next job
   finish               HASH of the tags of the other shares, where they are still in the future
   fair-now             the virtual time
-  flows:<share>        HASH of the finish tags within a share, and `now`
+  flows:<share>        HASH of the finish tags within a share, `now`, and the day since when its lifetime runs
   arrivals             LIST of the latest arrivals, `time|class|milliseconds|weight|share|workload|user`, newest first
 ]]
+--- @include "../../../redis/scripts/clock"
 --- @include "record"
 local express = '!'
 local fairKey, finishKey = KEYS[1] .. 'fair', KEYS[1] .. 'finish'
@@ -68,43 +69,60 @@ end
 
 -- A share that stays away for longer begins from zero again.
 local flowLifetime = 7 * 86400
-local function keepFlows (share, field, value)
-  redis.call('HSET', KEYS[1] .. 'flows:' .. share, field, value)
-  redis.call('EXPIRE', KEYS[1] .. 'flows:' .. share, flowLifetime)
+-- The lifetime begins again once a day. `day` is the one that is stored, if the caller knows it.
+local function keepFlows (share, field, value, day)
+  local flows, today = KEYS[1] .. 'flows:' .. share, string.format('%.0f', math.floor(milliseconds() / 86400000))
+  if day == today then
+    redis.call('HSET', flows, field, value)
+  else
+    redis.call('HSET', flows, field, value, 'day', today)
+    redis.call('EXPIRE', flows, flowLifetime)
+  end
 end
 
 -- The order of a job that arrives in the list of its share: fair between users, by weight between priorities.
 local function orderOfArrival (job)
   local flows, flow = KEYS[1] .. 'flows:' .. job.share, job.user .. '|' .. job.priority
-  local known = redis.call('HMGET', flows, 'now', flow)
+  local known = redis.call('HMGET', flows, 'now', flow, 'day')
   local seconds = tonumber(job.ms) / 1000 / tonumber(job.weight)
   local order = math.max(tonumber(known[1] or 0), tonumber(known[2] or 0)) + seconds
-  keepFlows(job.share, flow, exact(order))
+  keepFlows(job.share, flow, exact(order), known[3])
   return order
 end
 
-local function enterPool (job)
-  local list, member = listKey(job.list), memberOf(job)
+-- What the record has of the pool.
+local function pooledFields (job)
+  return 'list', job.list, 'order', exact(job.order), 'class', job.class, 'needs', job.needs, 'ms', job.ms,
+    'weight', job.weight
+end
+
+-- The caller writes `pooledFields` to the record.
+local function enterLists (job)
+  local list, member, order = listKey(job.list), memberOf(job), exact(job.order)
   if job.list ~= express and redis.call('EXISTS', list) == 0 then
     local tag = math.max(virtualNow(), tonumber(redis.call('HGET', finishKey, job.list) or 0))
     redis.call('HDEL', finishKey, job.list)
     redis.call('ZADD', fairKey, exact(tag), job.list)
   end
-  redis.call('ZADD', list, exact(job.order), member)
-  redis.call('ZADD', list .. ':' .. job.class, exact(job.order), member)
-  redis.call('HSET', KEYS[1] .. 'classes', job.class, job.needs)
-  redis.call('HINCRBY', KEYS[1] .. 'class-counts', job.class, 1)
+  redis.call('ZADD', list, order, member)
+  redis.call('ZADD', list .. ':' .. job.class, order, member)
+  if redis.call('HINCRBY', KEYS[1] .. 'class-counts', job.class, 1) == 1 then
+    redis.call('HSET', KEYS[1] .. 'classes', job.class, job.needs)
+  end
   redis.call('HINCRBY', KEYS[1] .. 'class-ms', job.class, job.ms)
-  writeJob(job.id, 'list', job.list, 'order', exact(job.order), 'class', job.class,
-    'needs', job.needs, 'ms', job.ms, 'weight', job.weight)
 end
 
--- Forecasts expect that jobs go on arriving as they did lately.
+local function enterPool (job)
+  enterLists(job)
+  writeJob(job.id, pooledFields(job))
+end
+
+-- Forecasts expect that jobs go on arriving as they did lately. Those beyond are dropped a few at a time.
 local keptArrivals = 256
 local function noteArrival (created, job, workload)
-  redis.call('LPUSH', KEYS[1] .. 'arrivals',
+  local count = redis.call('LPUSH', KEYS[1] .. 'arrivals',
     table.concat({ created, job.class, job.ms, job.weight, job.share, workload, job.user }, '|'))
-  redis.call('LTRIM', KEYS[1] .. 'arrivals', 0, keptArrivals - 1)
+  if count >= keptArrivals + 32 then redis.call('LTRIM', KEYS[1] .. 'arrivals', 0, keptArrivals - 1) end
 end
 
 local function dropPastTags ()

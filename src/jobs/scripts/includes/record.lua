@@ -13,6 +13,12 @@ local function raiseChanges (id)
   redis.call('HINCRBY', jobKey(id), 'changes', 1)
 end
 
+-- The first values of a record.
+local function newJob (id, ...)
+  raised[id] = true
+  redis.call('HSET', jobKey(id), 'changes', 1, ...)
+end
+
 local function writeJob (id, ...)
   redis.call('HSET', jobKey(id), ...)
   raiseChanges(id)
