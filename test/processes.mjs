@@ -17,7 +17,7 @@ const folder = dirname(fileURLToPath(import.meta.url))
 export async function runFiles (files, processes, env, reporter, limits = { timeout: 400_000, endTimeout: 15_000 }) {
   const alone = files.filter(({ isAlone }) => isAlone)
   const shared = files.filter(({ isAlone }) => !isAlone)
-  await Promise.all(Array.from({ length: processes }, async () => {
+  await Promise.all(Array.from({ length: Math.min(processes, files.length) }, async () => {
     while (alone.length > 0) await runProcess([alone.shift()], env, reporter, limits)
     while (shared.length > 0) await runProcess(shared, env, reporter, limits)
   }))

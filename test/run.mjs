@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -28,7 +29,16 @@ const programs = [
 ]
 
 /** How many processes run tests: more than cores, because many tests wait. */
-const processes = 4
+const processes = 3 * availableParallelism()
+/** The test files that take longest, longest first. They come first, so that no core is idle at the end. */
+const longest = [
+  'web/ui', 'web/queue', 'faults/kills', 'webhooks/clock', 'faults/left-options', 'faults/outages', 'web/pages',
+  'faults/shutdown', 'faults/spread', 'faults/storage', 'faults/server-start', 'server-check/kills', 'servers/lora-pass',
+  'web/create', 'sdapi/clients', 'web/gallery', 'sdapi/alternating', 'web/models', 'webhooks/delivery', 'api/openapi',
+  'faults/unknown-tasks', 'faults/webhooks', 'faults/large-bodies', 'sdapi/jobs', 'jobs/selection', 'server-check/traits',
+  'server-check/run-check', 'sdapi/generations', 'web/public-name', 'servers/tokens', 'sdapi/takes-all', 'web/operate',
+  'sdapi/early-job-id', 'web/check', 'faults/begin', 'servers/reach', 'servers/monitor', 'api/jobs'
+].map(name => join('test', `${name}.test.ts`))
 const ecosystem = join('test', 'ecosystem')
 const isSummary = /^(\d+) passed, (\d+) failed$/
 
@@ -109,7 +119,8 @@ function isTest (parameter) {
 
 /** The paths of the tests that need no registry but npm's and Debian's. */
 function allTests () {
-  return testsIn('test').filter(name => !isOfEcosystem(name))
+  const tests = testsIn('test').filter(name => !isOfEcosystem(name))
+  return [...new Set([...longest.filter(name => tests.includes(name)), ...tests])]
 }
 
 function testsIn (folder) {

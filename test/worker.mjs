@@ -10,6 +10,8 @@ import { pathToFileURL } from 'node:url'
 const { default: t } = await loadTap()
 /** The test of the running file. */
 let running = t
+/** Closes what several files share. */
+const atEnd = globalThis[Symbol.for('stablequeue.at-end')] = []
 
 t.setTimeout(0)
 // The parent is gone.
@@ -48,7 +50,8 @@ async function loadTap () {
 }
 
 /** The process ends by itself unless a test left something open. */
-function end () {
+async function end () {
+  for (const close of atEnd) await close()
   process.removeAllListeners('disconnect')
   process.disconnect()
   clearInterval(waiting)

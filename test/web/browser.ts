@@ -1,4 +1,4 @@
-import { chromium, type BrowserContext, type BrowserContextOptions, type Page } from 'playwright-core'
+import { chromium, type Browser, type BrowserContext, type BrowserContextOptions, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { findProgram } from '../../src/redis/private/install.ts'
 
@@ -18,15 +18,36 @@ export interface Visit {
 /** Wide enough for the layout of large windows, but small: test machines render without a graphics card. */
 const plain: BrowserContextOptions = { viewport: { width: 1000, height: 600 }, reducedMotion: 'reduce' }
 
-/** Opens browsers that end with the test. */
-export async function openBrowser (t: Pick<Test, 'teardown'>) {
-  const browser = await chromium.launch({
+/** Closes what the files of this process share; undefined if the process runs one file. */
+const atEnd = Reflect.get(globalThis, Symbol.for('stablequeue.at-end')) as Array<() => Promise<void>> | undefined
+/** The browser of all files of this process, because starting one takes as long as a test. */
+let shared: Browser | undefined
+
+async function launch (): Promise<Browser> {
+  return await chromium.launch({
     ...(chromiumPath === undefined ? {} : { executablePath: chromiumPath }),
     args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync']
   })
-  t.teardown(() => browser.close())
+}
 
+async function browserOf (t: Pick<Test, 'teardown'>): Promise<Browser> {
+  if (atEnd === undefined) {
+    const own = await launch()
+    t.teardown(async () => { await own.close() })
+    return own
+  }
+  if (shared?.isConnected() === true) return shared
+  const started = await launch()
+  atEnd.push(async () => { await started.close() })
+  shared = started
+  return started
+}
+
+/** Opens pages that close with the test. */
+export async function openBrowser (t: Pick<Test, 'teardown'>) {
+  const browser = await browserOf(t)
   const contexts = new Map<string, BrowserContext>()
+  t.teardown(async () => { await Promise.all([...contexts.values()].map(async context => { await context.close() })) })
 
   async function contextFor (options: BrowserContextOptions): Promise<BrowserContext> {
     const key = JSON.stringify(options)
