@@ -1,4 +1,4 @@
-import { signedOut } from './lib/api.js'
+import { addressOf, signedOut } from './lib/api.js'
 import { html, render, useEffect, useState } from './lib/html.js'
 import { session } from './lib/service.js'
 import { takeToken } from './lib/token.js'
@@ -13,7 +13,7 @@ function App ({ problem }) {
     try {
       const known = await session.read()
       // The dashboard sends users without a session here.
-      if (window.location.hash === '#/dashboard') window.location.replace('/dashboard')
+      if (window.location.hash === '#/dashboard') window.location.replace(addressOf('/dashboard'))
       else setWho(known)
     } catch (error) {
       setWho(error)

@@ -14,7 +14,7 @@ import { iso } from '../../src/lib/text.ts'
 
 /**
  * An access key for clients.
- * @param at path of the collection
+ * @param at path of the collection, as the client reaches it
  * @param endpoint default receiver of its jobs' events
  */
 function viewOf (accessKey: AccessKey, at: string, endpoint: WebhookRequest | null): ApiKey {
@@ -116,9 +116,9 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
         ...errorResponses(403)
       }
     }
-  }, async () => {
+  }, async ({ base }) => {
     const all = await accessKeys.list()
-    return { success: true as const, api_keys: await Promise.all(all.map(view)), count: all.length }
+    return { success: true as const, api_keys: await Promise.all(all.map(key => view(key, base))), count: all.length }
   })
 
   app.post(at, {
@@ -138,7 +138,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     refuseWeight(request.principal, fields)
     const issued = await accessKeys.create({ ...fields, name: request.body.name.trim() })
     reply.code(201).header('Location', `${at}/${issued.accessKey.id}`)
-    return await newKeyAnswer(issued, endpoint, 'The access key was created. Keep the secret: it is not shown again.')
+    return await newKeyAnswer(issued, { endpoint, base: request.base }, 'The access key was created. Keep the secret: it is not shown again.')
   })
 
   app.get(`${at}/setup`, {
@@ -191,7 +191,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
       throw new ServiceError('setup_already_done', `There are access keys already; make further ones with POST ${at}`)
     }
     reply.code(201).header('Location', `${at}/${issued.accessKey.id}`)
-    return await newKeyAnswer(issued, endpoint, 'The first access key was created. Keep the secret: it is not shown again.')
+    return await newKeyAnswer(issued, { endpoint, base: request.base }, 'The first access key was created. Keep the secret: it is not shown again.')
   })
 
   app.get(`${at}/:id`, {
@@ -204,7 +204,8 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
       params,
       response: { 200: OneKey, ...errorResponses(403, 404) }
     }
-  }, async request => ({ success: true as const, api_key: await view(await accessKeys.get(request.params.id)) }))
+  }, async ({ params, base }) =>
+    ({ success: true as const, api_key: await view(await accessKeys.get(params.id), base) }))
 
   app.put(`${at}/:id`, {
     config,
@@ -227,7 +228,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     refuseWeight(principal, fields)
     const changed = await accessKeys.update(id, fields)
     if (endpoint !== undefined) await signingKeys.setDefaultEndpoint(id, endpoint)
-    return { success: true as const, message: 'The access key was changed.', api_key: await view(changed) }
+    return { success: true as const, message: 'The access key was changed.', api_key: await view(changed, request.base) }
   })
 
   app.delete(`${at}/:id`, {
@@ -268,7 +269,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     const issued = await accessKeys.rotate(request.params.id, graceHours)
     return await issuedAnswer(issued, graceHours === 0
       ? 'The secret was replaced; the former one no longer works.'
-      : `The secret was replaced; the former one works for ${graceHours} more hours.`)
+      : `The secret was replaced; the former one works for ${graceHours} more hours.`, request.base)
   })
 
   app.post(`${at}/:id/webhook-secret/rotate`, {
@@ -295,26 +296,30 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     }
   })
 
-  async function view (accessKey: AccessKey) {
+  async function view (accessKey: AccessKey, base: string) {
     const { defaultEndpoint } = await signingKeys.read(accessKey.id)
-    return viewOf(accessKey, at, defaultEndpoint)
+    return viewOf(accessKey, `${base}${at}`, defaultEndpoint)
   }
 
-  async function issuedAnswer ({ accessKey, secret }: IssuedKey, sentence: string) {
+  async function issuedAnswer ({ accessKey, secret }: IssuedKey, sentence: string, base: string) {
     return {
       success: true as const,
       message: sentence,
-      api_key: { ...await view(accessKey), secret },
+      api_key: { ...await view(accessKey, base), secret },
       key: accessKey.key,
       secret
     }
   }
 
-  async function newKeyAnswer (issued: IssuedKey, endpoint: WebhookRequest | null | undefined, sentence: string) {
+  async function newKeyAnswer (
+    issued: IssuedKey,
+    { endpoint, base }: { endpoint: WebhookRequest | null | undefined, base: string },
+    sentence: string
+  ) {
     const { id } = issued.accessKey
     if (endpoint) await signingKeys.setDefaultEndpoint(id, endpoint)
     const webhook = await signingKeys.issue(id)
-    const answer = await issuedAnswer(issued, sentence)
+    const answer = await issuedAnswer(issued, sentence, base)
     return { ...answer, api_key: { ...answer.api_key, webhook_secret: webhook.secret } }
   }
 

@@ -28,12 +28,12 @@ const ZipId = Type.Object({ id: Type.String({ maxLength: 64, description: 'The z
 const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
   const { gallery, zips, registry } = app
 
-  function view ({ image, job }: GalleryImage): GalleryImageView {
+  function view ({ image, job }: GalleryImage, base: string): GalleryImageView {
     const { prompt } = job.submission.parameters
     return {
       filename: image.name,
-      url: outputUrl(image.name),
-      thumbnail_url: thumbnailUrl(image.name),
+      url: outputUrl(image.name, base),
+      thumbnail_url: thumbnailUrl(image.name, base),
       mime: image.mime,
       width: image.width,
       height: image.height,
@@ -86,7 +86,8 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
       ...(role === 'any' ? {} : { role }),
       ...(cursor === undefined ? {} : { cursor })
     })
-    return { success: true as const, count: images.length, images: images.map(view), next_cursor: nextCursor }
+    const views = images.map(image => view(image, request.base))
+    return { success: true as const, count: images.length, images: views, next_cursor: nextCursor }
   })
 
   app.get('/api/v1/gallery/images', {
@@ -122,7 +123,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
     }
   }, async request => {
     const found = await find(request, request.params.filename, maySeeJob)
-    return { ...plainView(found), url: outputUrl(found.image.name), job_id: found.job.id }
+    return { ...plainView(found), url: outputUrl(found.image.name, request.base), job_id: found.job.id }
   })
 
   app.delete('/api/v1/gallery/images/:filename', {
@@ -185,7 +186,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
     return {
       success: true as const,
       id,
-      url: `/api/v1/gallery/zips/${id}`,
+      url: `${request.base}/api/v1/gallery/zips/${id}`,
       count: images.length,
       bytes,
       expires_at: iso(expiresAt)

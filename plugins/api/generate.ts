@@ -24,6 +24,7 @@ import { seedText } from '../../src/lib/seeds.ts'
 import { iso } from '../../src/lib/text.ts'
 import { parametersOf, readImage, readText } from '../../src/media/generation-text.ts'
 import { signingSecretOf } from '../../src/webhooks/signing-keys.ts'
+import { ownAddress } from '../core/prefix.ts'
 import { contextOf } from '../core/request-log.ts'
 import { namingFields, namingWarnings } from './parameter-fields.ts'
 import { jobIds, jobLinks, outputUrl, renderSeconds } from './render-job.ts'
@@ -91,7 +92,7 @@ const generate: FastifyPluginAsyncTypebox = async app => {
       const keyed = { owner: keyId ?? kind, key: idempotencyKey(request.headers), operation: 'generate', body }
       const { answer } = await idempotency.once(keyed, newJobId, async (id, begun) => {
         const before = begun ? await submitter.recall(id) : null
-        return renderAccepted(before ?? await submit(request, id), body)
+        return renderAccepted(before ?? await submit(request, id), body, request.base)
       })
       reply.code(sourcesThatNeed200.has(body.source_info ?? '') ? 200 : 202)
       reply.header('location', `/api/v2/jobs/${answer.id}`)
@@ -129,7 +130,7 @@ const generate: FastifyPluginAsyncTypebox = async app => {
         baseSeed: body.base_seed ?? -1
       } as const
       return renderBulk(id, await namingFields({ body, isForm: request.isMultipart() }, async () =>
-        await bulks.submit(id, toSubmission(request, body, many), order)))
+        await bulks.submit(id, toSubmission(request, body, many), order)), request.base)
     })
     reply.code(202).header('location', `/api/v2/generate/bulk/${answer.bulk_job_id}`)
     return answer
@@ -185,7 +186,7 @@ export const bulkRoutes: FastifyPluginAsyncTypebox = async app => {
     const jobs = (await bulks.jobs(bulkId)).filter(job => maySeeJob(request.principal, job.keyId))
     if (jobs.length === 0) throw new ServiceError('bulk_not_found', `There is no bulk ${bulkId}.`)
     const positions = await Promise.all(jobs.map(async job => await store.position(job)))
-    return renderBulkView(bulkId, jobs, positions)
+    return renderBulkView(bulkId, jobs, positions, request.base)
   })
 
   app.post('/api/v2/generate/bulk/:bulkId/cancel', {
@@ -290,7 +291,7 @@ function toSubmission (request: FastifyRequest, body: GenerateRequest, known: Kn
     context: contextOf(request),
     bulkId: null,
     webhook: readWebhookRequest(body),
-    baseUrl: `${request.protocol}://${request.host}`,
+    baseUrl: ownAddress(request),
     ...(body.strict === true ? { unknown: 'refuse' } : {}),
     warnings,
     ...(body.metadata === undefined ? {} : { metadata: body.metadata })
@@ -302,7 +303,7 @@ function flatParameters (body: GenerateRequest): Record<string, unknown> {
   return Object.fromEntries(Object.entries(body).filter(([name]) => !(name in BulkRequest.properties)))
 }
 
-function renderAccepted (accepted: Accepted, body: GenerateRequest): GenerateAnswer {
+function renderAccepted (accepted: Accepted, body: GenerateRequest, base: string): GenerateAnswer {
   return {
     success: true,
     ...jobIds(accepted.id),
@@ -315,7 +316,7 @@ function renderAccepted (accepted: Accepted, body: GenerateRequest): GenerateAns
     seed: accepted.seed,
     seed_text: seedText(accepted.seed),
     warnings: namingWarnings(accepted.warnings),
-    links: jobLinks(accepted.id)
+    links: jobLinks(accepted.id, base)
   }
 }
 
@@ -338,8 +339,8 @@ function renderDryRun (
   }
 }
 
-function renderBulk (id: string, accepted: readonly Accepted[]): BulkAnswer {
-  const self = `/api/v2/generate/bulk/${id}`
+function renderBulk (id: string, accepted: readonly Accepted[], base: string): BulkAnswer {
+  const self = `${base}/api/v2/generate/bulk/${id}`
   return {
     success: true,
     bulk_job_id: id,
@@ -351,7 +352,9 @@ function renderBulk (id: string, accepted: readonly Accepted[]): BulkAnswer {
   }
 }
 
-function renderBulkView (id: string, jobs: readonly Job[], positions: ReadonlyArray<number | null>): BulkView {
+function renderBulkView (
+  id: string, jobs: readonly Job[], positions: ReadonlyArray<number | null>, base: string
+): BulkView {
   const count = (status: JobStatus) => jobs.filter(job => job.status === status).length
   const done = jobs.reduce((sum, job) => sum + (hasEnded(job.status) ? 1 : job.progress?.fraction ?? 0), 0)
   return {
@@ -370,7 +373,7 @@ function renderBulkView (id: string, jobs: readonly Job[], positions: ReadonlyAr
         ...jobIds(job.id),
         status: job.status,
         queue_position: positions[index] ?? null,
-        preview_url: image === undefined ? null : outputUrl(image.name)
+        preview_url: image === undefined ? null : outputUrl(image.name, base)
       }
     })
   }

@@ -30,27 +30,28 @@ export interface JobViewsDependencies {
   readonly list: Pick<JobList, 'stamps'>
 }
 
-/** Views of jobs for clients, with alias, position and times looked up. */
+/** Views of jobs for clients at `base`, with alias, position and times looked up. */
 export function createJobViews ({ registry, estimates, store, list }: JobViewsDependencies) {
   /** Texts of finished jobs, which only change with their record and with the alias of their server. */
   const kept = new LRUCache<string, KeptText>({
     maxSize: keptTexts, maxEntrySize: longestText, sizeCalculation: ({ text }) => text.length + 200
   })
-  async function many (jobs: readonly Job[]): Promise<JobView[]> {
+  async function many (jobs: readonly Job[], base: string): Promise<JobView[]> {
     const outlooks = await estimates.of(jobs)
     return jobs.map((job, index) =>
-      renderJob(job, { alias: aliasOf(registry, job.serverId), ...outlooks[index] ?? noOutlook }))
+      renderJob(job, { alias: aliasOf(registry, job.serverId), base, ...outlooks[index] ?? noOutlook }))
   }
 
   return {
     many,
     /** The JSON of the jobs that still exist, in the order given. */
-    async texts (ids: readonly string[], view: ListView): Promise<Buffer[]> {
+    async texts (ids: readonly string[], view: ListView, base: string): Promise<Buffer[]> {
+      const nameOf = (id: string) => `${view} ${id} ${base}`
       const stamps = await list.stamps(ids)
       const texts = new Map<string, Buffer>()
       for (const { id, status, serverId, stamp } of stamps) {
         if (status === null || !hasEnded(status)) continue
-        const known = kept.get(`${view} ${id}`)
+        const known = kept.get(nameOf(id))
         if (known?.stamp === stamp && known.alias === aliasOf(registry, serverId)) texts.set(id, known.text)
       }
       // A record that changes meanwhile is newer than its stamp, so its text is not used again.
@@ -59,15 +60,15 @@ export function createJobViews ({ registry, estimates, store, list }: JobViewsDe
       const outlooks = await estimates.of(jobs)
       for (const [index, job] of jobs.entries()) {
         const alias = aliasOf(registry, job.serverId)
-        const rendered = (view === 'short' ? renderShortJob : renderJob)(job, { alias, ...outlooks[index] ?? noOutlook })
+        const rendered = (view === 'short' ? renderShortJob : renderJob)(job, { alias, base, ...outlooks[index] ?? noOutlook })
         const text = Buffer.from(stringifyJson(rendered))
         texts.set(job.id, text)
-        if (hasEnded(job.status)) kept.set(`${view} ${job.id}`, { stamp: stampOf.get(job.id) ?? '', alias, text })
+        if (hasEnded(job.status)) kept.set(nameOf(job.id), { stamp: stampOf.get(job.id) ?? '', alias, text })
       }
       return ids.flatMap(id => texts.get(id) ?? [])
     },
-    async one (job: Job): Promise<JobView> {
-      const [view] = await many([job])
+    async one (job: Job, base: string): Promise<JobView> {
+      const [view] = await many([job], base)
       return view as JobView
     }
   }

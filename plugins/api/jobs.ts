@@ -68,7 +68,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       const [{ ids, total, nextCursor }, timestamp] = await Promise.all([
         list.idPage(toQuery(query, request)), list.now()
       ])
-      const texts = await views.texts(ids, query.view ?? 'full')
+      const texts = await views.texts(ids, query.view ?? 'full', request.base)
       const head = {
         success: true,
         total,
@@ -86,11 +86,11 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       const { jobId } = request.params as { jobId: string }
       const { wait: seconds = 0 } = request.query as JobWaitQuery
       const job = await find(request, jobId, maySeeJob)
-      if (seconds === 0 || hasEnded(job.status)) return await views.one(job)
+      if (seconds === 0 || hasEnded(job.status)) return await views.one(job, request.base)
       reply.hold('waiting')
       keepAnswer(reply)
       await wait(job.id, seconds, disconnectSignal(reply))
-      return await views.one(await find(request, jobId, maySeeJob))
+      return await views.one(await find(request, jobId, maySeeJob), request.base)
     }
     for (const path of [`${base}/:jobId`, `${base}/:jobId/status`]) {
       const operation = path.endsWith('status') ? 'get_job_status' : 'get_job'
@@ -131,7 +131,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       }, async request => {
         const { id } = await find(request, (request.params as { jobId: string }).jobId, mayCancelJob)
         const message = await act(id, request.principal)
-        return { success: true as const, message, job: await views.one(await store.get(id)) }
+        return { success: true as const, message, job: await views.one(await store.get(id), request.base) }
       })
     }
 
@@ -171,7 +171,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       if (target !== undefined) await moves.move(jobId, target)
       if (priority !== undefined) await store.prioritise(jobId, priority)
       if (ahead !== undefined) await store.moveAhead(jobId, ahead.id, aheadOf(request.principal))
-      const job = await views.one(await store.get(jobId))
+      const job = await views.one(await store.get(jobId), request.base)
       return {
         success: true as const, message: `The job is number ${job.queue_position} in the queue.`, job
       }

@@ -102,7 +102,7 @@ const modelActions: FastifyPluginAsyncTypebox = async app => {
     return {
       success: true as const,
       message: `${model.filename} was read again.`,
-      model: views.one(model),
+      model: views.one(model, request.base),
       operations: {
         hashCalculated: generateHash, civitaiDataFetched: retrieveFromCivitai, previewDownloaded: image !== undefined
       }

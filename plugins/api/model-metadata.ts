@@ -13,9 +13,9 @@ import type { Model } from '../../src/model-facts/facts.ts'
 const modelMetadata: FastifyPluginAsyncTypebox = async app => {
   const { catalogue, modelRefresher: refresher, modelViews: views } = app
 
-  function info (model: Model) {
+  function info (model: Model, base: string) {
     const { civitai } = model.facts
-    const view = views.one(model)
+    const view = views.one(model, base)
     const details: ModelDetails = {
       ...view,
       fullPath: view.path,
@@ -49,12 +49,12 @@ const modelMetadata: FastifyPluginAsyncTypebox = async app => {
   }, async request => {
     const model = await catalogue.require(request.params.id, request.query.type)
     const asks = request.query.fetchFromCivitai === true && model.facts.civitai?.fetchedAt == null
-    if (!asks) return info(model)
+    if (!asks) return info(model, request.base)
     try {
-      return info(await refresher.refresh(model, { freshness: 'kept' }))
+      return info(await refresher.refresh(model, { freshness: 'kept' }), request.base)
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error
-      return { ...info(model), civitai_fetch_error: messageOf(error) }
+      return { ...info(model, request.base), civitai_fetch_error: messageOf(error) }
     }
   })
 
@@ -100,7 +100,7 @@ const modelMetadata: FastifyPluginAsyncTypebox = async app => {
           trained_words: [...triggerWords]
         },
         model: {
-          ...views.one(after),
+          ...views.one(after, request.base),
           modelVersionId: civitai?.versionId ?? null,
           update_timestamp: iso(civitai?.fetchedAt)
         }

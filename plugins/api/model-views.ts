@@ -8,7 +8,8 @@ import { imagesOf } from '../../src/models/images.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 
 export interface ModelViews {
-  one (model: Model): ModelView
+  /** @param base path before all addresses of this service, as the client reaches it */
+  one (model: Model, base: string): ModelView
 }
 
 /** Models for clients: never with a path of this machine. */
@@ -21,12 +22,12 @@ export function createModelViews (registry: Pick<ServerRegistry, 'byId'>): Model
   }
 
   return {
-    one (model) {
+    one (model, base) {
       const { facts, files } = model
       const [file] = files
       const { civitai } = facts
       const folder = model.path.includes('/') ? model.path.slice(0, model.path.lastIndexOf('/')) : ''
-      const previews = imagesOf(model).map((_picture, index) => previewUrl(model, index))
+      const previews = imagesOf(model).map((_picture, index) => previewUrl(model, index, base))
       return {
         id: model.id,
         name: nameOf(model),
@@ -60,7 +61,7 @@ export function createModelViews (registry: Pick<ServerRegistry, 'byId'>): Model
         civitai_version_id: civitai?.versionId ?? null,
         civitai_url: civitaiPage(model),
         civitai_nsfw: facts.nsfw ?? civitai?.nsfw ?? false,
-        ...(civitai === null ? {} : { civitai: civitaiView(model) }),
+        ...(civitai === null ? {} : { civitai: civitaiView(model, base) }),
         servers: servers(model),
         on_disk: files.length > 0,
         metadata_source: sourceWord(model),
@@ -78,8 +79,8 @@ function trainingView ({ training }: ModelFacts): ModelView['training'] {
   return { output_name: outputName, trained_on: checkpoint, resolution, dim, alpha }
 }
 
-export function previewUrl ({ id }: Model, index: number): string {
-  return `/api/v1/models/${id}/preview${index === 0 ? '' : `?index=${index}`}`
+export function previewUrl ({ id }: Model, index: number, base: string): string {
+  return `${base}/api/v1/models/${id}/preview${index === 0 ? '' : `?index=${index}`}`
 }
 
 export function civitaiPage ({ facts: { civitai } }: Model): string | null {
@@ -95,7 +96,7 @@ function sourceWord ({ sources }: Model): ModelView['metadata_source'] {
 }
 
 /** In the field names of Civitai's own answers, with images served from here. */
-export function civitaiView (model: Model): Static<typeof ModelCivitai> {
+export function civitaiView (model: Model, base: string): Static<typeof ModelCivitai> {
   const { civitai, baseModel, triggerWords } = model.facts
   const images = imagesOf(model)
   return {
@@ -109,7 +110,7 @@ export function civitaiView (model: Model): Static<typeof ModelCivitai> {
     images: images.flatMap((image, index) => image.from === 'folder'
       ? []
       : {
-          url: previewUrl(model, index),
+          url: previewUrl(model, index, base),
           nsfw: image.image.nsfw,
           width: image.image.width,
           height: image.image.height

@@ -38,7 +38,7 @@ const models: FastifyPluginAsyncTypebox = async app => {
     const types = type === undefined ? defaultTypes : type === 'all' ? modelTypes : [type]
     const wanted = { ...filters, types, ...(serverId === undefined ? {} : { serverId }) }
     const found = selectModels(await catalogue.state(), wanted)
-    const page = found.slice(offset, offset + limit).map(views.one)
+    const page = found.slice(offset, offset + limit).map(model => views.one(model, request.base))
     return { success: true as const, total: found.length, count: page.length, models: page }
   })
 
@@ -52,8 +52,8 @@ const models: FastifyPluginAsyncTypebox = async app => {
       querystring: Type.Object({ type: Type.Optional(ModelType) }),
       response: { 200: { ...Ref(ModelAnswer), description: 'The model.' }, ...errorResponses(400, 403, 404, 409) }
     }
-  }, async request => ({
-    success: true as const, model: views.one(await catalogue.require(request.params.id, request.query.type))
+  }, async ({ params, query, base }) => ({
+    success: true as const, model: views.one(await catalogue.require(params.id, query.type), base)
   }))
 
   for (const { path, type, what } of [
@@ -79,7 +79,8 @@ const models: FastifyPluginAsyncTypebox = async app => {
       const { limit = 10_000, offset = 0, server, ...filters } = request.query
       const serverId = server === undefined ? undefined : registry.require(server, 'server').id
       const wanted = { ...filters, types: [type], ...(serverId === undefined ? {} : { serverId }) }
-      return selectModels(await catalogue.state(), wanted).slice(offset, offset + limit).map(views.one)
+      const found = selectModels(await catalogue.state(), wanted).slice(offset, offset + limit)
+      return found.map(model => views.one(model, request.base))
     })
   }
 }
@@ -163,7 +164,7 @@ export const modelOwner: FastifyPluginAsyncTypebox = async app => {
   }, async request => {
     const { filename, local_path: folder = '', type, field, value } = request.body
     const model = await catalogue.require(pathIn(folder, filename), type)
-    return { success: true as const, model: views.one(await service.setField(model, field, value)) }
+    return { success: true as const, model: views.one(await service.setField(model, field, value), request.base) }
   })
 
   app.post('/api/v1/models/reset-database', {

@@ -10,25 +10,27 @@ import { namingWarnings } from './parameter-fields.ts'
 /** Data for a job's view besides the job. */
 export interface JobSurroundings extends Outlook {
   readonly alias: string
+  /** The path before all addresses of this service; see `base` of a request. */
+  readonly base: string
 }
 
 /** Address of a job's routes. */
-export function jobLinks (id: string): Record<string, string> {
+export function jobLinks (id: string, base: string): Record<string, string> {
   return {
-    self: `/api/v2/jobs/${id}`,
-    status: `/api/v2/jobs/${id}/status`,
-    cancel: `/api/v2/jobs/${id}/cancel`,
-    webhooks: `/api/v2/jobs/${id}/webhooks`
+    self: `${base}/api/v2/jobs/${id}`,
+    status: `${base}/api/v2/jobs/${id}/status`,
+    cancel: `${base}/api/v2/jobs/${id}/cancel`,
+    webhooks: `${base}/api/v2/jobs/${id}/webhooks`
   }
 }
 
-export function outputUrl (name: string): string {
-  return `/outputs/${name}`
+export function outputUrl (name: string, base: string): string {
+  return `${base}/outputs/${name}`
 }
 
 /** Address of an output's thumbnail. */
-export function thumbnailUrl (name: string): string {
-  return `/outputs/thumbs/${name}`
+export function thumbnailUrl (name: string, base: string): string {
+  return `${base}/outputs/thumbs/${name}`
 }
 
 /** The names under which clients look for a job's id. */
@@ -37,7 +39,7 @@ export function jobIds (id: string) {
 }
 
 /** A job with the field names of every StableQueue client. */
-export function renderJob (job: Job, { alias, position, estimate, waitingFor }: JobSurroundings): JobView {
+export function renderJob (job: Job, { alias, base, position, estimate, waitingFor }: JobSurroundings): JobView {
   const parameters = parametersOf(job)
   const result = resultOf(job)
   const expected = expectationOf(job, estimate)
@@ -65,7 +67,7 @@ export function renderJob (job: Job, { alias, position, estimate, waitingFor }: 
     client_params: job.submission.clientFields ?? {},
     result_details: result,
     result_details_json: result === null ? null : stringifyJson(result),
-    images: (job.result?.images ?? []).map(renderImage),
+    images: (job.result?.images ?? []).map(image => renderImage(image, base)),
     error: job.error === null ? null : { code: job.error.code, message: job.error.message },
     warnings: namingWarnings([...job.submission.warnings, ...job.result?.warnings ?? []]),
     attempts: job.attempts.map(({ run, server, startedAt, endedAt, error }) => ({
@@ -78,15 +80,17 @@ export function renderJob (job: Job, { alias, position, estimate, waitingFor }: 
     bulk_job_id: job.bulkId,
     forge_session_hash: null,
     forge_internal_task_id: job.id,
-    webhook: webhookOf(job),
+    webhook: webhookOf(job, base),
     metadata: job.submission.metadata ?? null,
     model_availability: availabilityOf(job),
-    links: jobLinks(job.id)
+    links: jobLinks(job.id, base)
   }
 }
 
 /** What a list shows of a job. */
-export function renderShortJob (job: Job, { alias, position, estimate, waitingFor }: JobSurroundings): ShortJobView {
+export function renderShortJob (
+  job: Job, { alias, base, position, estimate, waitingFor }: JobSurroundings
+): ShortJobView {
   const { mode, parameters: { prompt, width, height, steps } } = job.submission
   const expected = expectationOf(job, estimate)
   const { eta_seconds: eta, estimated_start_time: startsAt } = renderEstimate(job, expected)
@@ -102,7 +106,7 @@ export function renderShortJob (job: Job, { alias, position, estimate, waitingFo
     size: typeof width === 'number' && typeof height === 'number' ? `${width}x${height}` : null,
     steps: typeof steps === 'number' ? steps : null,
     images: (job.result?.images ?? []).filter(({ role }) => role === 'image').map(({ name, width, height }) =>
-      ({ filename: name, url: outputUrl(name), thumbnail_url: thumbnailUrl(name), width, height })),
+      ({ filename: name, url: outputUrl(name, base), thumbnail_url: thumbnailUrl(name, base), width, height })),
     error: job.error === null ? null : { code: job.error.code, message: cut(job.error.message) },
     priority: job.priority,
     position,
@@ -148,7 +152,7 @@ function secondsOf (seconds: number | undefined): number | null {
   return seconds === undefined ? null : Math.round(seconds * 10) / 10
 }
 
-function webhookOf ({ id, webhook }: Job): JobView['webhook'] {
+function webhookOf ({ id, webhook }: Job, base: string): JobView['webhook'] {
   if (webhook === null) return null
   const { shownUrl, events, auth, images, format, endpoint, hasKey } = webhook
   return {
@@ -159,15 +163,15 @@ function webhookOf ({ id, webhook }: Job): JobView['webhook'] {
     format,
     endpoint,
     has_key: hasKey,
-    deliveries: `/api/v2/jobs/${id}/webhooks`
+    deliveries: `${base}/api/v2/jobs/${id}/webhooks`
   }
 }
 
-function renderImage ({ name, mime, width, height, bytes, sha256, seed, role }: JobImage) {
+function renderImage ({ name, mime, width, height, bytes, sha256, seed, role }: JobImage, base: string) {
   return {
     filename: name,
-    url: outputUrl(name),
-    thumbnail_url: thumbnailUrl(name),
+    url: outputUrl(name, base),
+    thumbnail_url: thumbnailUrl(name, base),
     mime,
     width,
     height,

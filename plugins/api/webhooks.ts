@@ -19,8 +19,8 @@ import type { Endpoint } from '../../src/webhooks/endpoints.ts'
 const deliveriesPath = '/api/v1/webhooks/deliveries'
 
 /** A delivery for clients: never with its key or the query of its address. */
-function deliveryView (delivery: Delivery): DeliveryView {
-  const self = `${deliveriesPath}/${delivery.id}`
+function deliveryView (delivery: Delivery, base: string): DeliveryView {
+  const self = `${base}${deliveriesPath}/${delivery.id}`
   return {
     id: delivery.id,
     type: delivery.type,
@@ -39,7 +39,7 @@ function deliveryView (delivery: Delivery): DeliveryView {
     links: {
       self,
       redeliver: `${self}/redeliver`,
-      ...(delivery.jobId === null ? {} : { job: `/api/v2/jobs/${delivery.jobId}` })
+      ...(delivery.jobId === null ? {} : { job: `${base}/api/v2/jobs/${delivery.jobId}` })
     }
   }
 }
@@ -137,7 +137,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
     return {
       success: true as const,
       count: found.length,
-      deliveries: found.map(deliveryView),
+      deliveries: found.map(delivery => deliveryView(delivery, request.base)),
       next_cursor: nextOffset === null ? null : String(nextOffset)
     }
   })
@@ -156,7 +156,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
     const view = mayDo(request.principal, 'queue:admin') ? attemptViewForAdministrators : attemptView
     return {
       success: true as const,
-      delivery: deliveryView(delivery),
+      delivery: deliveryView(delivery, request.base),
       body: delivery.body,
       attempts: (await deliveries.attempts(delivery.id)).map(view)
     }
@@ -177,7 +177,8 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
         response: { 200: OneDelivery, ...errorResponses(403, 404) }
       }
     }, async request => ({
-      success: true as const, delivery: deliveryView(await act(await find(request, request.params.id, mayCancelJob)))
+      success: true as const,
+      delivery: deliveryView(await act(await find(request, request.params.id, mayCancelJob)), request.base)
     }))
   }
 
@@ -237,7 +238,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
     const delivery = await deliveryService.test(checked)
     return {
       success: true as const,
-      delivery: deliveryView(delivery),
+      delivery: deliveryView(delivery, request.base),
       body: delivery.body,
       attempts: (await deliveries.attempts(delivery.id)).map(attemptView)
     }
@@ -310,7 +311,8 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
         throw new ServiceError('job_not_found', `There is no job ${jobId}.`, { job_id: jobId })
       }
       const found = await deliveries.ofJob(jobId)
-      return { success: true as const, count: found.length, deliveries: found.map(deliveryView), next_cursor: null }
+      const views = found.map(delivery => deliveryView(delivery, request.base))
+      return { success: true as const, count: found.length, deliveries: views, next_cursor: null }
     })
   }
 }

@@ -72,7 +72,7 @@ const batchRoutes: FastifyPluginAsync = async app => {
     }
   }, async request => {
     const batch = await find(request, maySeeJob)
-    return await views.batch(batch, await batches.jobs(batch))
+    return await views.batch(batch, await batches.jobs(batch), request.base)
   })
 
   app.get('/batch/:batch_id/grid', {
@@ -106,7 +106,7 @@ const batchRoutes: FastifyPluginAsync = async app => {
   }, async request => {
     const batch = await find(request, mayCancelJob)
     await cancelAll(await batches.jobs(batch))
-    return await views.batch(batch, await batches.jobs(batch))
+    return await views.batch(batch, await batches.jobs(batch), request.base)
   })
 }
 

@@ -63,7 +63,7 @@ const jobs: FastifyPluginAsync = async app => {
     const done = jobs.flatMap(job => job?.status === 'completed' ? job : [])
     if (done.length > 0) requireImages(principal)
     if (format === 'base64') for (const job of done) await checkImages(media, job).catch(unavailable)
-    return botBatchResult(media, batchAsJob(batch, jobs, null), done, format)
+    return botBatchResult(media, batchAsJob(batch, jobs, { seconds: null, base: '' }), done, format)
   }
 
   async function deleteBatch ({ batch, jobs }: { batch: Batch, jobs: ReadonlyArray<Job | null> }): Promise<string> {
@@ -97,8 +97,8 @@ const jobs: FastifyPluginAsync = async app => {
       await waitFor(jobs, seconds, disconnectSignal(reply))
     }
     return found === null
-      ? await views.job(await find(request, maySeeJob))
-      : await views.batchAsJob(found.batch, await batches.jobs(found.batch))
+      ? await views.job(await find(request, maySeeJob), request.base)
+      : await views.batchAsJob(found.batch, await batches.jobs(found.batch), request.base)
   })
 
   app.get('/:job_id/result', {
@@ -113,7 +113,8 @@ const jobs: FastifyPluginAsync = async app => {
       response: { 200: { ...Ref(BotResult), description: 'Images and what is known of them.' }, ...botErrors(404) }
     }
   }, async (request, reply) => {
-    const { format = 'base64' } = readFields(BotResultQuery, request.query, ['query'])
+    const asked = readFields(BotResultQuery, request.query, ['query']).format
+    const format = asked === 'url' ? { base: request.base } : 'base64'
     const found = await findBatch(request, maySeeJob)
     const pieces = found === null
       ? await jobResult(await find(request, maySeeJob).catch(unavailable), format, request.principal)
@@ -134,11 +135,11 @@ const jobs: FastifyPluginAsync = async app => {
     const found = await findBatch(request, mayCancelJob)
     if (found !== null) {
       await cancelAll(found.jobs)
-      return { message: 'Batch cancelled', job: await views.batchAsJob(found.batch, await batches.jobs(found.batch)) }
+      return { message: 'Batch cancelled', job: await views.batchAsJob(found.batch, await batches.jobs(found.batch), request.base) }
     }
     const { id } = await find(request, mayCancelJob)
     const outcome = await store.cancel(id)
-    const job = await views.job(await store.get(id))
+    const job = await views.job(await store.get(id), request.base)
     return { message: outcome === 'cancelled' ? 'Job cancelled' : 'Job is being cancelled', job }
   })
 

@@ -36,7 +36,7 @@ const loras: FastifyPluginAsync = async app => {
     }
   }, async request => {
     const { loras, total } = await loraService.find(readFields(LoraQuery, request.query, ['query']))
-    return { loras: loras.map(render), total: loras.length, total_available: total }
+    return { loras: loras.map(lora => render(lora, request.base)), total: loras.length, total_available: total }
   })
 
   app.get('/autocomplete', {
@@ -80,7 +80,7 @@ const loras: FastifyPluginAsync = async app => {
 
   app.get('/:filename', {
     config: reading, schema: { ...described('lora', 'One LoRA'), params: LoraReference, response: one }
-  }, async request => render(await loraService.require(filenameOf(request))))
+  }, async request => render(await loraService.require(filenameOf(request)), request.base))
 
   app.get('/:filename/thumbnail', {
     config: { access: { scope: 'models:read', bucket: 'status' } },
@@ -92,7 +92,7 @@ const loras: FastifyPluginAsync = async app => {
     }
   }, async (request, reply) => {
     const lora = await loraService.require(filenameOf(request))
-    const address = lora.thumbnail ?? ownImage(lora)
+    const address = lora.thumbnail ?? ownImage(lora, '')
     if (address !== null) return reply.redirect(address)
     return await sendImage(request, reply, await loraService.image(lora))
   })
@@ -100,7 +100,8 @@ const loras: FastifyPluginAsync = async app => {
   app.patch('/:filename', {
     config: writing,
     schema: { ...described('edit_lora', 'Change what is known of a LoRA'), params: LoraReference, body: Ref(LoraEdit), response: one }
-  }, async request => render(await loraService.edit(filenameOf(request), readOnlyFields(LoraEdit, request))))
+  }, async request =>
+    render(await loraService.edit(filenameOf(request), readOnlyFields(LoraEdit, request)), request.base))
 
   app.post('/:filename/enrich', {
     config: writing,
@@ -112,7 +113,7 @@ const loras: FastifyPluginAsync = async app => {
     }
   }, async request => {
     const { force } = readFields(LoraEnrichQuery, request.query, ['query'])
-    return render(await loraService.enrich(filenameOf(request), force === true ? 'fresh' : 'kept'))
+    return render(await loraService.enrich(filenameOf(request), force === true ? 'fresh' : 'kept'), request.base)
   })
 }
 
@@ -122,7 +123,7 @@ function filenameOf (request: FastifyRequest): string {
   return readFields(LoraReference, request.params, ['path']).filename
 }
 
-function render (lora: Lora): LoraInfo {
+function render (lora: Lora, base: string): LoraInfo {
   const { model } = lora
   return {
     filename: model.filename,
@@ -131,7 +132,7 @@ function render (lora: Lora): LoraInfo {
     trigger_words: [...lora.triggerWords],
     strength_range: [...lora.strengthRange],
     description: lora.description,
-    thumbnail: lora.thumbnail ?? ownImage(lora) ?? otherImage(lora),
+    thumbnail: lora.thumbnail ?? ownImage(lora, base) ?? otherImage(lora, base),
     civitai_id: lora.civitaiId,
     id: model.id,
     path: model.path,
@@ -144,13 +145,13 @@ function render (lora: Lora): LoraInfo {
 }
 
 /** One in the catalogue. */
-function ownImage ({ model }: Lora): string | null {
-  return imagesOf(model).length > 0 ? previewUrl(model, 0) : null
+function ownImage ({ model }: Lora, base: string): string | null {
+  return imagesOf(model).length > 0 ? previewUrl(model, 0, base) : null
 }
 
 /** One that a server or Civitai can have. */
-function otherImage ({ model, civitaiImage, mayHavePreview }: Lora): string | null {
-  return civitaiImage !== null || mayHavePreview ? `/loras/${encodeURIComponent(model.path)}/thumbnail` : null
+function otherImage ({ model, civitaiImage, mayHavePreview }: Lora, base: string): string | null {
+  return civitaiImage !== null || mayHavePreview ? `${base}/loras/${encodeURIComponent(model.path)}/thumbnail` : null
 }
 
 function choiceOf ({ name, model: { filename } }: Lora): { name: string, value: string } {

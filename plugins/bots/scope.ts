@@ -11,6 +11,7 @@ import { ServiceError } from '../../src/lib/errors.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { parseJson, type PartedJson } from '../../src/lib/json.ts'
 import { logFailure, retryAfter, toServiceError } from '../core/errors.ts'
+import { ownAddress } from '../core/prefix.ts'
 import { contextOf } from '../core/request-log.ts'
 
 const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
@@ -98,7 +99,7 @@ export function callOf (request: FastifyRequest): BotCall {
   return {
     fields: fieldsOfRequest(request),
     keyId: request.principal.keyId,
-    baseUrl: `${request.protocol}://${request.host}`,
+    baseUrl: ownAddress(request),
     context: contextOf(request)
   }
 }

@@ -194,7 +194,7 @@ const sessionRoutes: FastifyPluginAsync = async app => {
   }, async request => {
     const { offset = 0, limit = 50 } = readFields(BotHistoryQuery, request.query, ['query'])
     const { jobs, total } = await history.page(userOf(request), offset, limit)
-    return { jobs: await views.jobs(jobs), total }
+    return { jobs: await views.jobs(jobs, request.base), total }
   })
 }
 

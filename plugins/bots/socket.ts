@@ -188,9 +188,9 @@ const socketRoutes: FastifyPluginAsync = async app => {
     const batch = job === null ? await batches.find(id) : null
     const owned = job ?? batch
     if (owned === null || !maySeeJob(request.principal, owned.keyId)) return null
-    if (batch === null) return job === null ? null : { jobIds: new Set([id]), view: await views.job(job) }
+    if (batch === null) return job === null ? null : { jobIds: new Set([id]), view: await views.job(job, request.base) }
     const jobIds = new Set(batch.cells.map(({ jobId }) => jobId))
-    return { jobIds, view: await views.batchAsJob(batch, await batches.jobs(batch)) }
+    return { jobIds, view: await views.batchAsJob(batch, await batches.jobs(batch), request.base) }
   }
 
   function ofJob (request: FastifyRequest): Watch {
@@ -234,7 +234,7 @@ const socketRoutes: FastifyPluginAsync = async app => {
       },
       async view (id) {
         const job = await store.find(id)
-        return job === null ? null : await views.job(job)
+        return job === null ? null : await views.job(job, request.base)
       }
     }
   }

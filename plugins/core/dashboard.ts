@@ -54,7 +54,7 @@ const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, re
   app.addHook('onSend', async (request, reply, payload) => {
     if (reply.statusCode === 401 && wantsPage(request)) {
       // The web UI asks for the token, and leads back here.
-      reply.code(302).headers({ location: '/#/dashboard', 'content-length': '0' })
+      reply.code(302).headers({ location: `${request.base}/#/dashboard`, 'content-length': '0' })
       return ''
     }
     reply.headers({
@@ -62,7 +62,8 @@ const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, re
       'x-content-type-options': 'nosniff',
       'referrer-policy': 'no-referrer'
     })
-    return typeof payload === 'string' && isPage(reply) ? payload.replace(foreignFonts, '') : payload
+    if (typeof payload !== 'string' || !isPage(reply)) return payload
+    return payload.replace(foreignFonts, '').replace(`<base href="${basePath}`, `<base href="${request.base}${basePath}`)
   })
   await app.register(serverAdapter.registerPlugin(), { prefix: basePath })
 }

@@ -97,6 +97,16 @@ function markAsOwnPage<Request> (request: Request): Request {
   return request
 }
 
+/**
+ * The document for clients that reach the service under a path.
+ * @param base see `base` of a request
+ */
+export function documentAt (document: object, base: string): object {
+  const { servers = [] } = document as { readonly servers?: ReadonlyArray<{ readonly url: string }> }
+  if (base === '') return document
+  return { ...document, servers: servers.map(server => server.url === '/' ? { ...server, url: `${base}/` } : server) }
+}
+
 /** The service's documentation, from the schemas that it validates with. */
 export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
   for (const schema of namedSchemas) app.addSchema(schema)
@@ -154,6 +164,17 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
     await app.register(async scope => {
       // Swagger UI brings routes of its own; they only show public data.
       scope.addHook('onRoute', route => { route.config = { ...route.config, access: 'public' } })
+      scope.addHook('preHandler', async ({ base, routeOptions }, reply) => {
+        if (base === '') return
+        if (routeOptions.url === `${prefix}/json`) return await reply.send(documentAt(app.swagger(), base))
+        if (routeOptions.url !== `${prefix}/yaml`) return
+        return await reply.type('application/x-yaml').send(app.swagger({ yaml: true }).replace(/^( {2}- url: )\/$/m, `$1${base}/`))
+      })
+      // The page has complete paths if its own address ends without a slash.
+      scope.addHook('onSend', async ({ base }, reply, payload) => {
+        const isPage = typeof payload === 'string' && String(reply.getHeader('content-type')).startsWith('text/html')
+        return isPage && base !== '' ? payload.replaceAll(`"${prefix}/static`, `"${base}${prefix}/static`) : payload
+      })
       await scope.register(swaggerUi, {
         routePrefix: prefix,
         staticCSP: contentSecurityPolicy(publicUrl === '' ? '' : new URL(publicUrl).origin),
@@ -167,5 +188,5 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
     app.get(path, { config: { access: 'public' }, schema: { hide: true } }, async (_request, reply) => reply.redirect(target))
   }
 
-  app.get('/openapi.json', { config: { access: 'public' }, schema: { hide: true } }, async () => app.swagger())
+  app.get('/openapi.json', { config: { access: 'public' }, schema: { hide: true } }, async ({ base }) => documentAt(app.swagger(), base))
 }, { name: 'openapi' })

@@ -76,7 +76,7 @@ const uiSession: FastifyPluginAsyncTypebox<UiSessionOptions> = async (app, { ses
       challenge(request, reply)
       return await refuseLogin(failedLogins, request, reply, 'This is not the admin token')
     }
-    reply.header('Set-Cookie', sessionCookie(cookieName(request), session, request.protocol))
+    reply.header('Set-Cookie', sessionCookie(cookieName(request), session, request))
     return reply.code(204).send(null)
   })
 
@@ -95,7 +95,7 @@ const uiSession: FastifyPluginAsyncTypebox<UiSessionOptions> = async (app, { ses
   }, async (request, reply) => {
     const session = readCookie(request.headers.cookie, cookieName(request))
     if (session !== null) await sessions.end(session)
-    reply.header('Set-Cookie', sessionCookie(cookieName(request), '', request.protocol))
+    reply.header('Set-Cookie', sessionCookie(cookieName(request), '', request))
     return reply.code(204).send(null)
   })
 }

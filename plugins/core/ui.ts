@@ -58,22 +58,31 @@ const ui: FastifyPluginAsync<UiOptions> = async (app, { imageOrigin }) => {
     cacheControl: false,
     etag: false,
     lastModified: false,
-    setHeaders
+    setHeaders: (reply, path) => { setHeaders(reply, path) }
   })
-  app.get('/', { schema: { hide: true } }, async (_request, reply) => reply.sendFile('index.html'))
+  const page = await readFile(join(folder, 'index.html'), 'utf8')
+  app.get('/', { schema: { hide: true } }, async ({ base }, reply) => {
+    if (base === '') return reply.sendFile('index.html')
+    // With complete paths it also works at an address without a slash at its end.
+    setHeaders(reply, join(folder, 'index.html'), base.replaceAll('/', '.'))
+    return reply.type('text/html; charset=utf-8').send(page.replaceAll(/ (href|src)="(?=ui\/|docs")/g, ` $1="${base}/`))
+  })
   app.get<{ Params: { '*': string } }>('/ui/*', { schema: { hide: true } }, async ({ params }, reply) => {
     const name = params['*']
     const isServed = Object.hasOwn(hashes, name) && name !== 'index.html'
     return isServed ? reply.sendFile(name) : reply.callNotFound()
   })
 
-  /** @param path of the file that is sent */
-  function setHeaders (reply: FastifyReply, path: string): void {
+  /**
+   * @param path of the file that is sent
+   * @param variant of its text
+   */
+  function setHeaders (reply: FastifyReply, path: string, variant = ''): void {
     const isCompressed = path.endsWith('.gz')
     const name = relative(folder, isCompressed ? path.slice(0, -'.gz'.length) : path).replaceAll('\\', '/')
     reply.headers({
       // The compressed form is another representation, so it has a tag of its own.
-      etag: `"${hashes[name] ?? ''}${isCompressed ? '-gzip' : ''}"`,
+      etag: `"${hashes[name] ?? ''}${variant}${isCompressed ? '-gzip' : ''}"`,
       // A new version must show at once; a request for a change costs little.
       'cache-control': 'no-cache',
       'x-content-type-options': 'nosniff',

@@ -56,7 +56,7 @@ function encoded (text: string): Buffer {
   return lastBytes
 }
 
-function openEventStream (views: EventViews): EventStream {
+function openEventStream (views: EventViews, base: string): EventStream {
   const ended = new AbortController()
   let wakeUps: Array<() => void> = []
   const wake = () => {
@@ -93,9 +93,10 @@ function openEventStream (views: EventViews): EventStream {
 
   write(`retry: ${retryMs}\n\n`)
   return {
+    base,
     body,
     signal: ended.signal,
-    event (event) { send(event.id, event.kind, views.text(event)) },
+    event (event) { send(event.id, event.kind, views.text(event, base)) },
     view (view) { send(view.id, view.kind, stringifyJson(view)) },
     beat () { write(': still here\n\n') },
     async ready () {
@@ -155,7 +156,7 @@ const events: FastifyPluginAsyncTypebox = async app => {
     reply.hold('listening')
     connections.admit()
     const sendEvents = await prepareAll({ eventBus, asked: placeOf(request.headers, request.query), accepts })
-    const stream = openEventStream(views)
+    const stream = openEventStream(views, request.base)
     connections.add({ principal: request.principal, ...stream })
     if (wantsPreviews(request.query)) previews.watch(null, stream.signal)
     sendEvents(stream).catch(error => {
@@ -215,7 +216,7 @@ export const jobEvents: FastifyPluginAsyncTypebox = async app => {
         jobId, asked: placeOf(headers, query), kinds: query.kinds
       }, principal)
       if (sendEvents === null) return await reply.code(204).send(null)
-      const stream = openEventStream(views)
+      const stream = openEventStream(views, request.base)
       connections.add({ principal, ...stream })
       if (wantsPreviews(query)) previews.watch(jobId, stream.signal)
       sendEvents(stream).catch(error => {

@@ -46,7 +46,7 @@ export function createJobEventSender (
   const notFound = (jobId: string) => new ServiceError('job_not_found', `There is no job ${jobId}.`, { job_id: jobId })
 
   async function snapshot (eventSubscriber: EventSubscriber, id: string, job: Job): Promise<void> {
-    eventSubscriber.view(snapshotEvent(id, await jobViews.one(job)))
+    eventSubscriber.view(snapshotEvent(id, await jobViews.one(job, eventSubscriber.base)))
   }
 
   /**

@@ -6,22 +6,24 @@ import { removedAlias } from '../../src/jobs/job.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 import { outputUrl } from '../api/render-job.ts'
 
-/** Views of events for clients. */
+/** Views of events for clients that reach the service under `base`. */
 export interface EventViews {
   /** The same object for the same event, for any number of listeners. */
-  of (event: ServiceEvent): EventView
+  of (event: ServiceEvent, base: string): EventView
   /** Its JSON text, rendered once. */
-  text (event: ServiceEvent): string
+  text (event: ServiceEvent, base: string): string
 }
 
 export function createEventViews (registry: Pick<ServerRegistry, 'byId'>): EventViews {
-  const views = new WeakMap<ServiceEvent, { view: EventView, text: string }>()
+  const views = new WeakMap<ServiceEvent, Map<string, { view: EventView, text: string }>>()
 
   function aliasOf (serverId: string): string | undefined {
     return registry.byId(serverId)?.alias
   }
 
-  function render ({ id, kind, jobId, serverId, keyId, status, moment: timestamp, data }: ServiceEvent): EventView {
+  function render (
+    { id, kind, jobId, serverId, keyId, status, moment: timestamp, data }: ServiceEvent, base: string
+  ): EventView {
     const { alias, ...facts } = data
     const known = serverId === null ? null : aliasOf(serverId)
     return {
@@ -32,14 +34,18 @@ export function createEventViews (registry: Pick<ServerRegistry, 'byId'>): Event
       api_key_id: keyId,
       status,
       at: new Date(timestamp).toISOString(),
-      data: { ...renderData(kind, facts, timestamp), ...(kind === 'preview' ? { url: previewUrl(jobId, timestamp) } : {}) }
+      data: {
+        ...renderData(kind, facts, timestamp, base), ...(kind === 'preview' ? { url: previewUrl(jobId, timestamp, base) } : {})
+      }
     }
   }
 
-  function renderData (kind: ServiceEvent['kind'], facts: Readonly<Record<string, unknown>>, timestamp: number): Record<string, unknown> {
+  function renderData (
+    kind: ServiceEvent['kind'], facts: Readonly<Record<string, unknown>>, timestamp: number, base: string
+  ): Record<string, unknown> {
     return Object.fromEntries(Object.entries(facts).flatMap(([name, value]): Array<[string, unknown]> => {
-      if (name === 'filename' && kind !== 'image-removed') return [[name, value], ['url', outputUrl(String(value))]]
-      if (name === 'filenames') return [['images', imagesOf(value)]]
+      if (name === 'filename' && kind !== 'image-removed') return [[name, value], ['url', outputUrl(String(value), base)]]
+      if (name === 'filenames') return [['images', imagesOf(value, base)]]
       if (name === 'from') return [[name, aliasOf(String(value)) ?? removedAlias]]
       if (name === 'fraction') return [['progress', value]]
       if (name === 'endsIn') return timesOf(timestamp, facts.startsIn, value)
@@ -50,16 +56,17 @@ export function createEventViews (registry: Pick<ServerRegistry, 'byId'>): Event
     }))
   }
 
-  function of (event: ServiceEvent) {
-    const known = views.get(event)
+  function of (event: ServiceEvent, base: string) {
+    const ofEvent = views.get(event) ?? new Map<string, { view: EventView, text: string }>()
+    const known = ofEvent.get(base)
     if (known !== undefined) return known
-    const view = render(event)
+    const view = render(event, base)
     const made = { view, text: stringifyJson(view) }
-    views.set(event, made)
+    views.set(event, ofEvent.set(base, made))
     return made
   }
 
-  return { of: event => of(event).view, text: event => of(event).text }
+  return { of: (event, base) => of(event, base).view, text: (event, base) => of(event, base).text }
 }
 
 export const readyMessage = 'The stream is open; what happens after this id follows.'
@@ -100,10 +107,10 @@ function roundedOf (seconds: unknown): number | null {
   return typeof seconds === 'number' ? Math.round(seconds * 10) / 10 : null
 }
 
-function previewUrl (jobId: string | null, timestamp: number): string {
-  return `/api/v2/jobs/${jobId}/preview?v=${timestamp}`
+function previewUrl (jobId: string | null, timestamp: number, base: string): string {
+  return `${base}/api/v2/jobs/${jobId}/preview?v=${timestamp}`
 }
 
-function imagesOf (names: unknown): Array<{ filename: string, url: string }> {
-  return Array.isArray(names) ? names.map(name => ({ filename: String(name), url: outputUrl(String(name)) })) : []
+function imagesOf (names: unknown, base: string): Array<{ filename: string, url: string }> {
+  return Array.isArray(names) ? names.map(name => ({ filename: String(name), url: outputUrl(String(name), base) })) : []
 }

@@ -97,7 +97,7 @@ const socketRoute: FastifyPluginAsyncTypebox = async app => {
 
 export default socketRoute
 
-function serve (socket: WebSocket, { principal, server }: FastifyRequest): void {
+function serve (socket: WebSocket, { principal, server, base }: FastifyRequest): void {
   const { eventBus, connections, registry, eventViews: views, previews, jobEventSender } = server
   const closed = new AbortController()
   const subscriptions = new Map<string, AbortController>()
@@ -129,8 +129,9 @@ function serve (socket: WebSocket, { principal, server }: FastifyRequest): void 
     const head = `{"type":"event","subscription":${stringifyJson(id)},"event":`
     const put = (json: string) => { if (!signal.aborted) send(`${head}${json}}`) }
     return {
+      base,
       signal,
-      event (event) { put(views.text(event)) },
+      event (event) { put(views.text(event, base)) },
       view (view) { put(stringifyJson(view)) },
       async ready () { if (socket.bufferedAmount > fewWaiting) await sent },
       end () { if (!signal.aborted) end(id) }

@@ -7,6 +7,8 @@ import { readyMessage, resetMessage, streamEvent } from './render-event.ts'
 
 /** Target of one listener's events, over any connection. */
 export interface EventSubscriber {
+  /** The path before all addresses of this service; see `base` of a request. */
+  readonly base: string
   event (event: ServiceEvent): void
   /** A message of the stream itself, or a snapshot. */
   view (view: EventView): void

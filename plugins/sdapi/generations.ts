@@ -14,6 +14,7 @@ import { fieldsOf } from '../../src/lib/json-values.ts'
 import { type AnswerOptions, blanksUntil, generationAnswer } from '../../src/sdapi/answer.ts'
 import { type GenerationCall, readGenerationCall } from '../../src/sdapi/request.ts'
 import { breakOff, disconnectSignal } from '../core/held-requests.ts'
+import { ownAddress } from '../core/prefix.ts'
 import { contextOf } from '../core/request-log.ts'
 import {
   answerMode, type BasePath, clientOfRequest, earlyPreference, isProxyClient, prefersEarly, sendJson, serverHeader,
@@ -148,7 +149,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
       webhook,
       autoTag,
       warnings: autoTag && config.TAGGER_URL === '' ? [noTagger] : [],
-      baseUrl: `${request.protocol}://${request.host}`,
+      baseUrl: ownAddress(request),
       ...(metadata === undefined ? {} : { metadata })
     })
     const id = newJobId()
@@ -246,7 +247,7 @@ export const florence: FastifyPluginAsync = async app => {
       const { id } = await service.order(request.body, {
         keyId: request.principal.keyId,
         webhook: readAskedWebhook(request).webhook,
-        baseUrl: `${request.protocol}://${request.host}`
+        baseUrl: ownAddress(request)
       })
       return sendJson(reply.code(202).header('location', `/sdapi/v1/jobs/${id}`), { uuid: id })
     } catch (error) {

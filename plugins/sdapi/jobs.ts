@@ -82,7 +82,7 @@ const jobs: FastifyPluginAsync<JobsOptions> = async (app, { path }) => {
     const found = asksProxy && !asksTracker
       ? await search.current(request.principal)
       : await search.tracked(request.principal, readTrackerQuery(query))
-    return sendJson(reply, found.map(listEntry))
+    return sendJson(reply, found.map(job => listEntry(job, request.base)))
   })
 
   async function sendErrand (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { renderJobsPage } from '../../src/sdapi/job-search.ts'
 import { failureEntry, publicEntry, type Shown } from '../../src/sdapi/status-mapping.ts'
+import { documentAt } from '../core/openapi.ts'
 import { sendJson } from './call.ts'
 import { answerErrorsLikeA1111 } from './scope.ts'
 
@@ -121,15 +122,15 @@ const publicRoutes: FastifyPluginAsync = async app => {
 
   // JSON is YAML as well.
   const documents = {
-    '/schemas': app.swagger,
-    '/schemas/openapi.json': app.swagger,
-    '/schemas/openapi.spec.yaml': app.swagger,
+    '/schemas': () => app.swagger(),
+    '/schemas/openapi.json': () => app.swagger(),
+    '/schemas/openapi.spec.yaml': () => app.swagger(),
     '/schemas/openapi-3.0.json': () => toOpenapi30(app.swagger())
   }
   for (const [path, document] of Object.entries(documents)) {
-    app.get(path, { config: { access: 'public' }, schema }, async (_request, reply) => await reply
+    app.get(path, { config: { access: 'public' }, schema }, async ({ base }, reply) => await reply
       .type(path.endsWith('.yaml') ? 'text/yaml; charset=utf-8' : 'application/json; charset=utf-8')
-      .send(JSON.stringify(document())))
+      .send(JSON.stringify(documentAt(document(), base))))
   }
 }
 

@@ -110,10 +110,12 @@ export function readCookie (header: string | undefined, name: string): string | 
 }
 
 /** A Set-Cookie header; an empty session removes the cookie. */
-export function sessionCookie (name: string, session: string, protocol: string): string {
+export function sessionCookie (
+  name: string, session: string, { protocol, cookiePath }: { readonly protocol: string, readonly cookiePath: string }
+): string {
   const age = session === '' ? 0 : longestMs / 1000
   const secure = protocol === 'https' ? '; Secure' : ''
-  return `${name}=${session}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${age}${secure}`
+  return `${name}=${session}; Path=${cookiePath}; HttpOnly; SameSite=Strict; Max-Age=${age}${secure}`
 }
 
 /** Replace credentials once, for connections on which browsers can set no headers: EventSource and WebSocket. */

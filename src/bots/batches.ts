@@ -15,7 +15,7 @@ import { randomSeed } from '../lib/seeds.ts'
 import { readJson } from '../redis/json-value.ts'
 import { botTime, toBotError } from './errors.ts'
 import type { Generations } from './generate.ts'
-import { resultImages, botJob, urlOf } from './job-view.ts'
+import { type JobOutlook, resultImages, botJob, urlsOf } from './job-view.ts'
 import { expandGrid, type Sweep } from './parameter-grid.ts'
 import type { ImageReader } from './images.ts'
 import { readFields, refuse, unknownFields } from './read-fields.ts'
@@ -172,11 +172,16 @@ function kindOf (fields: Readonly<Record<string, unknown>>): GenerationKind {
   return fields.image === undefined ? 'txt2img' : 'img2img'
 }
 
-/** The present state of a batch. A deleted job counts as failed. @param seconds until it is done; null if unknown */
-export function batchView (batch: Batch, jobs: ReadonlyArray<Job | null>, seconds: number | null): BotBatch {
+/**
+ * The present state of a batch, for a client that reaches this service under `base`. A deleted job counts as failed.
+ * @param seconds until it is done; null if unknown
+ */
+export function batchView (
+  batch: Batch, jobs: ReadonlyArray<Job | null>, { seconds, base }: Pick<JobOutlook, 'seconds' | 'base'>
+): BotBatch {
   const views = jobs.map((job, index) => ({
     label: batch.cells[index]?.label ?? '',
-    ...(job === null ? goneJob(batch.cells[index]?.jobId ?? '') : cellView(job))
+    ...(job === null ? goneJob(batch.cells[index]?.jobId ?? '') : cellView(job, base))
   }))
   const count = (status: string) => views.filter(view => view.status === status).length
   const [completed, failed] = [count('completed'), count('failed')]
@@ -196,13 +201,13 @@ export function batchView (batch: Batch, jobs: ReadonlyArray<Job | null>, second
     failed,
     axes: batch.axes.map(({ field, values }) => ({ field, values: [...values] })),
     jobs: views,
-    grid_url: `/generate/batch/${batch.id}/grid`
+    grid_url: `${base}/generate/batch/${batch.id}/grid`
   }
 }
 
-function cellView (job: Job) {
-  const { job_id: id, status, progress, message } = botJob(job, { position: null, seconds: null })
-  return { job_id: id, status, progress, message, image_urls: resultImages(job).map(urlOf) }
+function cellView (job: Job, base: string) {
+  const { job_id: id, status, progress, message } = botJob(job, { base, position: null, seconds: null })
+  return { job_id: id, status, progress, message, image_urls: urlsOf(resultImages(job), base) }
 }
 
 function goneJob (jobId: string) {
@@ -210,15 +215,17 @@ function goneJob (jobId: string) {
 }
 
 /** The same in the shape of a single job, for clients that know only single jobs. */
-export function batchAsJob (batch: Batch, jobs: ReadonlyArray<Job | null>, seconds: number | null): BotJob {
+export function batchAsJob (
+  batch: Batch, jobs: ReadonlyArray<Job | null>, outlook: Pick<JobOutlook, 'seconds' | 'base'>
+): BotJob {
   const { batch_id: id, status, progress, message, created_at: createdAt, completed_at: completedAt, jobs: cells } =
-    batchView(batch, jobs, seconds)
+    batchView(batch, jobs, outlook)
   return {
     job_id: id,
     status,
     progress,
     eta_relative: null,
-    estimated_time: seconds,
+    estimated_time: outlook.seconds,
     message: status === 'failed' ? jobs.find(job => job?.error)?.error?.message ?? message : message,
     created_at: createdAt,
     completed_at: completedAt,

@@ -10,6 +10,8 @@ import type { ServerRegistry } from '../servers/registry.ts'
 import { botStates, botTime, botWarnings } from './errors.ts'
 
 export interface JobOutlook {
+  /** The path before all addresses of this service, as the client reaches it. */
+  readonly base: string
   /** Position in the queue, from 1; null unless it waits. */
   readonly position: number | null
   /** Until it is done; null if unknown. */
@@ -17,7 +19,7 @@ export interface JobOutlook {
 }
 
 /** A job as clients of this interface see it. */
-export function botJob (job: Job, { position, seconds: predicted }: JobOutlook): BotJob {
+export function botJob (job: Job, { base, position, seconds: predicted }: JobOutlook): BotJob {
   const own = job.status === 'processing' ? job.progress?.etaSeconds ?? null : null
   const seconds = own ?? predicted
   return {
@@ -33,7 +35,7 @@ export function botJob (job: Job, { position, seconds: predicted }: JobOutlook):
     user_id: job.submission.studio?.user ?? null,
     type: job.submission.studio?.kind ?? job.submission.mode,
     prompt: String(job.submission.parameters.prompt ?? ''),
-    image_urls: resultImages(job).map(urlOf)
+    image_urls: urlsOf(resultImages(job), base)
   }
 }
 
@@ -58,10 +60,13 @@ export function resultImages (job: Pick<Job, 'result'>): JobImage[] {
   return (job.result?.images ?? []).filter(({ role }) => role === 'image')
 }
 
-export const urlOf = ({ name }: Pick<JobImage, 'name'>): string => `/outputs/${name}`
+/** Addresses of images, for a client that reaches this service under `base`. */
+export function urlsOf (images: readonly JobImage[], base: string): string[] {
+  return images.map(({ name }) => `${base}/outputs/${name}`)
+}
 
-/** Form of images: base64, or addresses on this service. */
-export type ImageFormat = 'base64' | 'url'
+/** Form of images: base64, or addresses on this service, which the client reaches under `base`. */
+export type ImageFormat = 'base64' | { readonly base: string }
 
 /**
  * The result of a finished job, as JSON in pieces, so that no image is ever whole in memory. Failed jobs have no
@@ -103,8 +108,8 @@ export async function * botBatchResult (
 }
 
 async function * listOf (media: MediaStore, images: readonly JobImage[], format: ImageFormat): AsyncGenerator<string> {
-  if (format === 'url') yield stringifyJson(images.map(urlOf))
-  else yield * imageList(media, images)
+  if (format === 'base64') yield * imageList(media, images)
+  else yield stringifyJson(urlsOf(images, format.base))
 }
 
 /** Images are left out, as A1111 leaves them out of its echo. */

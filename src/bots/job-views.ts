@@ -8,12 +8,15 @@ import type { Accepted } from '../jobs/submit.ts'
 import { type Batch, batchAsJob, batchView } from './batches.ts'
 import { botJob } from './job-view.ts'
 
-/** Jobs and batches for clients, with position and times looked up. Null is a deleted job. */
+/**
+ * Jobs and batches for clients that reach the service under `base`, with position and times looked up. Null is a
+ * deleted job.
+ */
 export interface BotViews {
-  job (job: Job): Promise<BotJob>
-  jobs (jobs: readonly Job[]): Promise<BotJob[]>
-  batch (batch: Batch, jobs: ReadonlyArray<Job | null>): Promise<BotBatch>
-  batchAsJob (batch: Batch, jobs: ReadonlyArray<Job | null>): Promise<BotJob>
+  job (job: Job, base: string): Promise<BotJob>
+  jobs (jobs: readonly Job[], base: string): Promise<BotJob[]>
+  batch (batch: Batch, jobs: ReadonlyArray<Job | null>, base: string): Promise<BotBatch>
+  batchAsJob (batch: Batch, jobs: ReadonlyArray<Job | null>, base: string): Promise<BotJob>
   /** Whole seconds until a job that was just accepted is done; null if unknown. */
   secondsOf (accepted: Accepted): Promise<number | null>
   /** The same for the unfinished jobs of a batch; null also if none is left. */
@@ -26,11 +29,11 @@ export interface BotViewsDependencies {
 }
 
 export function createBotViews ({ store, estimates }: BotViewsDependencies): BotViews {
-  async function many (jobs: readonly Job[]): Promise<BotJob[]> {
+  async function many (jobs: readonly Job[], base: string): Promise<BotJob[]> {
     const outlooks = await estimates.of(jobs)
     return jobs.map((job, index) => {
       const { position, estimate } = outlooks[index] ?? noOutlook
-      return botJob(job, { position, seconds: wholeSeconds(estimate) })
+      return botJob(job, { base, position, seconds: wholeSeconds(estimate) })
     })
   }
 
@@ -43,12 +46,12 @@ export function createBotViews ({ store, estimates }: BotViewsDependencies): Bot
 
   return {
     jobs: many,
-    async job (job) {
-      const [view] = await many([job])
+    async job (job, base) {
+      const [view] = await many([job], base)
       return view as BotJob
     },
-    batch: async (batch, jobs) => batchView(batch, jobs, await secondsOfBatch(jobs)),
-    batchAsJob: async (batch, jobs) => batchAsJob(batch, jobs, await secondsOfBatch(jobs)),
+    batch: async (batch, jobs, base) => batchView(batch, jobs, { seconds: await secondsOfBatch(jobs), base }),
+    batchAsJob: async (batch, jobs, base) => batchAsJob(batch, jobs, { seconds: await secondsOfBatch(jobs), base }),
     async secondsOf ({ id }) {
       const job = await store.find(id)
       const [outlook] = job === null ? [] : await estimates.of([job])

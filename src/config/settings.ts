@@ -21,7 +21,7 @@ export const Settings = Type.Object({
   HOST: text('Address to listen on. Anything but loopback asks for the admin token.', '127.0.0.1'),
   PORT: whole('Port to listen on; 0 takes a free one.', 3000, 0, 65535),
   WORKER_PORT: whole('Port on which a process of `stablequeue worker` serves /health and /metrics, to anybody who reaches it; 0 for none.', 0, 0, 65535),
-  PUBLIC_URL: Type.String({ description: 'Address under which callers reach this service, for absolute links; empty: taken from the request.', default: '', pattern: '^$|^https?://[^/?#]+(/[^?#]*)?$', examples: ['https://queue.example.org'] }),
+  PUBLIC_URL: Type.String({ description: 'Address under which callers reach this service, for links; empty: taken from the request. Its path, such as /queue, is the prefix under which a proxy serves it; see docs/reverse-proxy.md.', default: '', pattern: '^$|^https?://[^/?#]+(/(?!\\.{1,2}(/|$))[A-Za-z0-9_.~-]+){0,8}/?$', examples: ['https://queue.example.org'] }),
   DATA_DIR: text('Folder for images, keys and the private Redis.', './data'),
   MEDIA_URL: Type.String({ description: 'Bucket for inputs, outputs and thumbnails, with a prefix for all names in it; empty: they are in DATA_DIR. With a bucket, each process can have a DATA_DIR of its own.', default: '', pattern: '^$|^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/(?!\\.{1,2}(/|$))[A-Za-z0-9._-]+){0,20}/?$', examples: ['s3://bucket/prefix'] }),
   MEDIA_REDIRECT: flag('true: requests for images are redirected to the bucket, by links that are valid for some minutes; clients must reach S3_ENDPOINT then.', false),

@@ -3,6 +3,7 @@ import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } 
 import api from '../../plugins/api/index.ts'
 import { answerClientError, answerFrameworkError } from '../../plugins/core/errors.ts'
 import core from '../../plugins/core/index.ts'
+import requestPrefix, { createRequestPrefix } from '../../plugins/core/prefix.ts'
 import { newRequestId, takeHeadAsGet } from '../../plugins/core/request-log.ts'
 import { schemaController } from '../../plugins/core/validation.ts'
 import events from '../../plugins/events/index.ts'
@@ -19,12 +20,13 @@ export interface AppOptions extends ServicesOptions {
 /** The HTTP service: hooks of all requests first, then one folder of plugins after the other. */
 export async function createApp ({ logger, ...options }: AppOptions): Promise<FastifyInstance> {
   const { config } = options.services
+  const prefix = createRequestPrefix(config)
   const app = Fastify({
     loggerInstance: logger.child({}, { serializers: { err: serializeError } }),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
     genReqId: newRequestId,
     schemaController,
-    rewriteUrl: takeHeadAsGet,
+    rewriteUrl: raw => prefix.withoutPrefix(raw, takeHeadAsGet(raw)),
     exposeHeadRoutes: false,
     frameworkErrors: answerFrameworkError,
     clientErrorHandler: answerClientError,
@@ -45,6 +47,7 @@ export async function createApp ({ logger, ...options }: AppOptions): Promise<Fa
     }
   }).withTypeProvider<TypeBoxTypeProvider>()
 
+  await app.register(requestPrefix, { requestPrefix: prefix })
   await app.register(services, options)
   await app.register(core)
   await app.register(api)

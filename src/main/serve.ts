@@ -7,6 +7,7 @@ import { createTrustRules } from '../access/trust.ts'
 import type { Config } from '../config/settings.ts'
 import type { SettingSources } from '../config/sources.ts'
 import type { Log } from '../lib/logging.ts'
+import { withoutTrailing } from '../lib/text.ts'
 import { version } from '../lib/version.ts'
 import { parseRedisAddress } from '../redis/address.ts'
 import { claimDataDirectory } from '../redis/check.ts'
@@ -271,7 +272,7 @@ async function listen (
   const bound = app.addresses()[0]
   const port = typeof bound === 'object' ? bound.port : config.PORT
   const host = ['0.0.0.0', '::'].includes(config.HOST) ? 'localhost' : config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST
-  const address = config.PUBLIC_URL === '' ? `http://${host}:${port}` : config.PUBLIC_URL
+  const address = config.PUBLIC_URL === '' ? `http://${host}:${port}` : withoutTrailing(config.PUBLIC_URL, '/')
   const { mode, restriction } = createTrustRules(config)
   if (restriction !== null) logger.warn(restriction)
   return { address, notice: mode === 'token' ? adminTokenNotice(admin, address) : null }

@@ -77,7 +77,7 @@ export function shownJob (job: Job): Shown {
 }
 
 /** An entry of `/sdapi/v1/jobs` for the clients of both, whose fields do not collide. */
-export function listEntry (shown: Shown) {
+export function listEntry (shown: Shown, base: string) {
   const { id, shortId, workflow, status, state, progress, retries, createdAt, prompt, ip, images } = shown
   return {
     uuid: id,
@@ -91,7 +91,7 @@ export function listEntry (shown: Shown) {
     ip,
     timestamp: timestampOf(shown),
     status: trackerStates[status],
-    output_paths: images.map(name => `/outputs/${name}`)
+    output_paths: images.map(name => `${base}/outputs/${name}`)
   }
 }
 

@@ -236,8 +236,8 @@ t.test('cookies are read and written as browsers do', async t => {
   t.equal(readCookie('a=1; sq_session_3000=x=y; b=2', 'sq_session_3000'), 'x=y')
   t.equal(readCookie('xsq_session_3000=1', 'sq_session_3000'), null)
   t.equal(readCookie(undefined, 'a'), null)
-  t.equal(sessionCookie('n', 'v', 'https'), 'n=v; Path=/; HttpOnly; SameSite=Strict; Max-Age=604800; Secure')
-  t.equal(sessionCookie('n', '', 'http'), 'n=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0')
+  t.equal(sessionCookie('n', 'v', { protocol: 'https', cookiePath: '/' }), 'n=v; Path=/; HttpOnly; SameSite=Strict; Max-Age=604800; Secure')
+  t.equal(sessionCookie('n', '', { protocol: 'http', cookiePath: '/queue' }), 'n=; Path=/queue; HttpOnly; SameSite=Strict; Max-Age=0')
 })
 
 t.end()

@@ -240,8 +240,8 @@ t.test('the files of the UI are small, requested once, and no other file is serv
     t.equal((await fetch(url + path, { method: 'HEAD', headers: head })).status, 304)
     t.equal((await fetch(url + path, { method: 'HEAD', headers: { 'accept-encoding': 'identity' } })).headers.get('etag'), plain.headers.get('etag'))
     if (path.endsWith('.js')) t.equal(plain.headers.get('content-type'), 'text/javascript; charset=utf-8')
-    const linked = [...text.matchAll(/(?:href|src)="(\/ui\/[^"]+)"|(?:from |from|import\()['"](\.[^'"]+)['"]/g)]
-    for (const [, absolute, relative = ''] of linked) await follow(absolute ?? new URL(relative, url + path).pathname)
+    const linked = [...text.matchAll(/(?:href|src)="(ui\/[^"]+)"|(?:from |from|import\()['"](\.[^'"]+)['"]/g)]
+    for (const [, ofPage, ofModule = ''] of linked) await follow(new URL(ofPage ?? ofModule, url + path).pathname)
   }
   await follow('/')
   t.ok(seen.has('/ui/vendor/hooks.js') && seen.has('/ui/pages/keys.js'), `${seen.size} files`)

@@ -12,6 +12,14 @@ export class ApiError extends Error {
   }
 }
 
+/** The path under which this page and the service are served: `/`, or one such as `/queue/` behind a proxy. */
+const base = new URL('../../', import.meta.url).pathname
+
+/** The address of a path of the service, such as `/docs`. */
+export function addressOf (path) {
+  return base + path.slice(1)
+}
+
 /** Dispatched on `window` when the service no longer accepts the session. */
 export const signedOut = 'stablequeue:signed-out'
 
@@ -43,7 +51,7 @@ export async function ask (method, path, { body, signal } = {}) {
 
 async function reach (path, options) {
   try {
-    const response = await fetch(path, options)
+    const response = await fetch(addressOf(path), options)
     window.dispatchEvent(new Event(reachable))
     return response
   } catch (error) {

@@ -1,3 +1,4 @@
+import { addressOf } from './api.js'
 import { parseExactly } from './exact-json.js'
 
 /** Events of the service: one connection for all listeners of these pages. */
@@ -15,7 +16,7 @@ const ofModels = [
 ]
 const kinds = [...changes, ...ephemeral, ...ofServers, ...ofModels, 'delivery']
 /** The service sends previews and deliveries only to clients that list all kinds that they want. */
-const path = `/api/v1/events?kinds=${kinds.join()}`
+const address = addressOf(`/api/v1/events?kinds=${kinds.join()}`)
 
 /**
  * In milliseconds: the pause before the page retries a rejected connection, and the time for which it keeps a
@@ -62,7 +63,7 @@ document.addEventListener('visibilitychange', () => {
 })
 
 function connect () {
-  source = new window.EventSource(path)
+  source = new window.EventSource(address)
   source.onopen = () => {
     isOpen = true
     // The browser asks for missed events if it kept the last id; a new connection has none. It can never ask for

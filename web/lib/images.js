@@ -1,3 +1,5 @@
+import { addressOf } from './api.js'
+
 /** The address of an output's thumbnail. */
 export function thumbnailOf (image) {
   return image.thumbnail_url ?? image.url
@@ -14,7 +16,7 @@ export async function dataUrlOf (file) {
 
 /** An output as a file, like one chosen on this machine. @param {string} name under /outputs/ */
 export async function fileOfOutput (name) {
-  const response = await fetch(`/outputs/${encodeURIComponent(name)}`)
+  const response = await fetch(addressOf(`/outputs/${encodeURIComponent(name)}`))
   if (!response.ok) throw new Error('This image no longer exists.')
   const blob = await response.blob()
   return new window.File([blob], name, { type: blob.type })

@@ -1,4 +1,4 @@
-import { pathOf } from './api.js'
+import { addressOf, pathOf } from './api.js'
 import { dataUrlOf } from './images.js'
 
 /** The input images of a job: start images, masks, ControlNet images. Its parameters refer to them as `$media`. */
@@ -23,7 +23,7 @@ export function isEnlarging ({ generation_params: parameters }) {
 }
 
 export function inputUrl (jobId, name) {
-  return pathOf('/api/v2/jobs', jobId, 'inputs', name)
+  return addressOf(pathOf('/api/v2/jobs', jobId, 'inputs', name))
 }
 
 /** An input image as a file, like one chosen on this machine. */

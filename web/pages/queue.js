@@ -1,4 +1,4 @@
-import { sentenceOf } from '../lib/api.js'
+import { addressOf, sentenceOf } from '../lib/api.js'
 import { numberText, plural } from '../lib/format.js'
 import { html, useCallback, useEffect, useRef, useState } from '../lib/html.js'
 import { readOverview, statuses } from '../lib/job-feed.js'
@@ -67,7 +67,7 @@ function Overview ({ data: { groups, totals }, server, onChanged }) {
     return html`
       <div class="empty">
         <p>No jobs yet.</p>
-        <p><a href="#/create">Create your first image</a>, or send a job with the <a href="/docs">API</a>.</p>
+        <p><a href="#/create">Create your first image</a>, or send a job with the <a href=${addressOf('/docs')}>API</a>.</p>
       </div>`
   }
   return Object.entries(groups).map(([name, found]) => found.length > 0 && html`

@@ -1,4 +1,4 @@
-import { sentenceOf } from '../lib/api.js'
+import { addressOf, sentenceOf } from '../lib/api.js'
 import { momentText } from '../lib/format.js'
 import { html, useState } from '../lib/html.js'
 import { aboutQueue, seldom, useLive } from '../lib/live.js'
@@ -24,10 +24,10 @@ export function SettingsPage () {
       <section class="card" aria-labelledby="more-settings">
         <h2 id="more-settings">For operators</h2>
         <ul class="links">
-          <li><a href="/docs">API docs</a> <span class="hint">try every route</span></li>
-          <li><a href="/dashboard">Dashboard</a> <span class="hint">the BullMQ queues</span></li>
-          <li><a href="/metrics">Metrics</a> <span class="hint">for Prometheus</span></li>
-          <li><a href="/ready">Readiness</a> <span class="hint">Redis and workers</span></li>
+          <li><a href=${addressOf('/docs')}>API docs</a> <span class="hint">try every route</span></li>
+          <li><a href=${addressOf('/dashboard')}>Dashboard</a> <span class="hint">the BullMQ queues</span></li>
+          <li><a href=${addressOf('/metrics')}>Metrics</a> <span class="hint">for Prometheus</span></li>
+          <li><a href=${addressOf('/ready')}>Readiness</a> <span class="hint">Redis and workers</span></li>
         </ul>
         <p class="hint">StableQueue ${data.version}</p>
       </section>

@@ -1,4 +1,4 @@
-import { ApiError, sentenceOf } from '../lib/api.js'
+import { addressOf, ApiError, sentenceOf } from '../lib/api.js'
 import { useForm } from '../lib/form.js'
 import { html, useEffect } from '../lib/html.js'
 import { session } from '../lib/service.js'
@@ -24,7 +24,7 @@ export function TokenPage ({ refusal, problem, onSignedIn }) {
   }
   return html`
     <main class="gate">
-      <img src="/ui/icon.svg" alt="" width="48" height="48" />
+      <img src=${addressOf('/ui/icon.svg')} alt="" width="48" height="48" />
       <h1>Sign in to StableQueue</h1>
       <p>This service is reachable from other machines, so you must sign in. The admin token was printed when it
         first started; it is also in the file <code>admin-token</code> in its data folder.</p>

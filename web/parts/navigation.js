@@ -1,3 +1,4 @@
+import { addressOf } from '../lib/api.js'
 import { html, useEffect, useRef, useState } from '../lib/html.js'
 import { entriesOnPhone, pages } from '../pages/index.js'
 import { Icon } from './icon.js'
@@ -45,8 +46,8 @@ export function Navigation ({ route, who, onSignOut }) {
       <div id="rest" class=${open ? 'rest open' : 'rest'}>
         <ul>${entries.slice(entriesOnPhone).map(link)}</ul>
         <ul class="outside">
-          <li><a href="/docs"><${Icon} name="docs" /><span>API docs</span></a></li>
-          <li><a href="/dashboard"><${Icon} name="chart" /><span>Dashboard</span></a></li>
+          <li><a href=${addressOf('/docs')}><${Icon} name="docs" /><span>API docs</span></a></li>
+          <li><a href=${addressOf('/dashboard')}><${Icon} name="chart" /><span>Dashboard</span></a></li>
           ${who.kind === 'session' && html`
             <li><button type="button" onClick=${onSignOut}><${Icon} name="leave" /><span>Sign out</span></button></li>`}
         </ul>

@@ -1,3 +1,4 @@
+import { addressOf } from '../lib/api.js'
 import { html, useEffect, useRef } from '../lib/html.js'
 import { attempt, dismissProblems } from '../lib/messages.js'
 import { usePage } from '../lib/page-module.js'
@@ -39,7 +40,7 @@ export function Shell ({ who, onSignedOut }) {
   return html`
     <a class="skip" href="#main" onClick=${event => { event.preventDefault(); main.current.focus() }}>Skip to the content</a>
     <header class="side">
-      <a class="brand" href="#/queue"><img src="/ui/icon.svg" alt="" width="28" height="28" />StableQueue</a>
+      <a class="brand" href="#/queue"><img src=${addressOf('/ui/icon.svg')} alt="" width="28" height="28" />StableQueue</a>
       <${Navigation} route=${route} who=${who} onSignOut=${signOut} />
     </header>
     <main id="main" ref=${main} tabindex="-1">
