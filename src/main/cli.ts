@@ -188,6 +188,7 @@ const help = `StableQueue ${version}
   stablequeue start [--a1111-url URL] [--host H] [--port N]   everything in one process, with a private Redis
   stablequeue api                                             only the HTTP service, on REDIS_URL
   stablequeue worker                                          only the workers, on REDIS_URL
+                     each with --adopt-data-dir               media are here from now on: yes, once; see docs/operating.md
   stablequeue simulator [--port N] [--help]                   a server that behaves like A1111, without a GPU
   stablequeue keys create|list|revoke [--json]                access keys
   stablequeue doctor [--json]                                 checks the installation, and says what to do
@@ -222,9 +223,11 @@ function isUsage (error: unknown): boolean {
 async function run ([command = 'help', ...rest]: readonly string[]): Promise<void> {
   const parts = processKinds[command]
   if (parts !== undefined) {
-    const { values } = parseArgs({ args: [...rest], options: settingFlags })
+    const { values: { 'adopt-data-dir': adopt = false, ...values } } = parseArgs({
+      args: [...rest], options: { ...settingFlags, 'adopt-data-dir': { type: 'boolean' } }
+    })
     const config = readSettings(values)
-    await serve(config, parts, createLogger(config), readSources(values))
+    await serve(config, { ...parts, adopt }, createLogger(config), readSources(values))
     return
   }
   switch (command) {

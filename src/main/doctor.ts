@@ -7,9 +7,11 @@ import type { NamedQueue } from '../../queues/registry.ts'
 import { GenerationFailure } from '../a1111/types.ts'
 import type { Config } from '../config/settings.ts'
 import { messageOf } from '../lib/errors.ts'
+import type { Bucket } from '../media/bucket.ts'
 import { createKeys } from '../lib/keys.ts'
 import type { Log } from '../lib/logging.ts'
-import { checkRedis, type DataDirectory, type Finding, foreignDataDirectory, tryRedis } from '../redis/check.ts'
+import { bucketHome, folderHome, foreignHome, type MediaHome } from '../media/home.ts'
+import { checkRedis, type Finding, tryRedis } from '../redis/check.ts'
 import { connectRedis } from '../redis/connections.ts'
 import { findProgram, redisProgramNames } from '../redis/private/install.ts'
 import { findRunningServer } from '../redis/private/server.ts'
@@ -87,7 +89,7 @@ export interface DoctorDependencies {
 
 const namesCure = /^(certificate_|https_expected|not_https|address_not_allowed|redirected|unauthorized|server_starting)/
 
-type DoctorConfig = Pick<Config, 'REDIS_URL' | 'REDIS_SERVER' | 'DATA_DIR'> & Partial<Pick<Config, 'REDIS_PREFIX'>>
+type DoctorConfig = Pick<Config, 'REDIS_URL' | 'REDIS_SERVER' | 'DATA_DIR'> & Partial<Config>
 
 /** Time limit for each server and Redis, in milliseconds. */
 const patience = 3000
@@ -105,12 +107,15 @@ export async function runDoctor (
   { servers, probeServer, queues = [], print }: DoctorDependencies,
   format: 'text' | 'json'
 ): Promise<0 | 1> {
+  const bucket = await bucketOf(config)
+  const home = bucket === null ? folderHome(config.DATA_DIR) : bucketHome(bucket)
   const findings = (await Promise.all([
-    examineRedis(config),
+    examineRedis(config, home),
     checkFolder(config.DATA_DIR),
+    bucket === null ? [] : examineBucket(bucket),
     examineServers(servers, probeServer),
     examineQueues(queues)
-  ])).flat()
+  ]).finally(async () => { await bucket?.close() })).flat()
   const ok = findings.every(({ level }) => level !== 'problem')
   print(format === 'json' ? JSON.stringify({ ok, findings }, null, 2) : renderFindings(findings))
   return ok ? 0 : 1
@@ -124,7 +129,36 @@ export function renderFindings (findings: readonly Finding[]): string {
   return [...lines, '', `problems: ${count('problem')}, warnings: ${count('warning')}`].join('\n')
 }
 
-async function examineRedis (config: DoctorConfig): Promise<Finding[]> {
+async function bucketOf (config: DoctorConfig): Promise<Bucket | null> {
+  const {
+    MEDIA_URL = '', S3_ENDPOINT = '', S3_REGION = '', S3_ACCESS_KEY_ID = '', S3_SECRET_ACCESS_KEY = '', S3_PATH_STYLE = 'auto'
+  } = config
+  if (MEDIA_URL === '') return null
+  const { openBucket } = await import('../media/bucket.ts')
+  return openBucket({
+    MEDIA_URL,
+    S3_ENDPOINT,
+    S3_REGION,
+    S3_ACCESS_KEY_ID,
+    S3_SECRET_ACCESS_KEY,
+    S3_PATH_STYLE,
+    S3_TIMEOUT_SECONDS: patience / 1000
+  })
+}
+
+/** Writes, reads, lists and deletes an object. */
+async function examineBucket (bucket: Bucket): Promise<Finding[]> {
+  const topic = 'bucket'
+  const { failureSentence, tryBucket } = await import('../media/bucket-check.ts')
+  const failure = await tryBucket(bucket)
+  if (failure === null) {
+    return [{ topic, level: 'fine', message: `objects of ${bucket.shown} can be written, read, listed and deleted` }]
+  }
+  const remedy = failure.error.remedy ?? 'Check that the service of S3_ENDPOINT runs, and that this machine can reach it.'
+  return [{ topic, level: 'problem', message: failureSentence(bucket, failure), remedy }]
+}
+
+async function examineRedis (config: DoctorConfig, home: MediaHome): Promise<Finding[]> {
   const url = config.REDIS_URL || await findRunningServer(config.DATA_DIR)
   if (url === undefined) return [examineProgram(config.REDIS_SERVER)]
   try {
@@ -132,7 +166,7 @@ async function examineRedis (config: DoctorConfig): Promise<Finding[]> {
     try {
       const keys = createKeys(config.REDIS_PREFIX ?? 'sq')
       const trial = await tryRedis(redis, keys)
-      const folder = await examineOwnership({ redis, keys, directory: config.DATA_DIR })
+      const folder = await examineOwnership({ redis, keys, home })
       return [...await checkRedis(redis), ...trial, ...folder, judgeClock(await measureClock(redis))]
     } finally {
       redis.disconnect()
@@ -142,8 +176,8 @@ async function examineRedis (config: DoctorConfig): Promise<Finding[]> {
   }
 }
 
-async function examineOwnership (data: DataDirectory): Promise<Finding[]> {
-  const foreign = await foreignDataDirectory(data).catch(() => null) // its rights have a finding of their own
+async function examineOwnership (data: Parameters<typeof foreignHome>[0]): Promise<Finding[]> {
+  const foreign = await foreignHome(data).catch(() => null) // its rights have a finding of their own
   if (foreign === null) return []
   const [message = '', ...remedy] = foreign.split(/(?<=there)\. /)
   return [{ topic: 'data directory', level: 'problem', message, remedy: `${remedy.join('. ')}.` }]

@@ -10,7 +10,7 @@ import type { Log } from '../lib/logging.ts'
 import { withoutTrailing } from '../lib/text.ts'
 import { version } from '../lib/version.ts'
 import { parseRedisAddress } from '../redis/address.ts'
-import { claimDataDirectory } from '../redis/check.ts'
+import { bucketHome, claimHome, folderHome } from '../media/home.ts'
 import { startEmbeddedRedis } from '../redis/private/embedded.ts'
 import { findLocalServer, registerAs, registerFromSettings } from '../servers/discover.ts'
 import type { Server } from '../servers/registry.ts'
@@ -95,6 +95,8 @@ export interface Parts {
   readonly worker: boolean
   /** A private Redis, the search for servers and the simulator: the extras of the all-in-one start. */
   readonly embedded: boolean
+  /** --adopt-data-dir: this place of media is the right one from now on. */
+  readonly adopt?: boolean
 }
 
 /**
@@ -102,7 +104,7 @@ export interface Parts {
  * for an unreachable Redis, must not keep the rest from ending in order.
  */
 const shutdownBudget = {
-  start: 0.1, requests: 0.15, worker: 0.4, simulator: 0.05, connections: 0.05, 'private Redis': 0.2
+  start: 0.1, requests: 0.15, worker: 0.4, simulator: 0.05, media: 0.02, connections: 0.05, 'private Redis': 0.2
 } as const
 
 /** Started parts, to be ended in the opposite order. */
@@ -170,7 +172,12 @@ async function start (
     const { requireFitBucket } = await import('../media/bucket-check.ts')
     await requireFitBucket(services.bucket, log)
   }
-  await claimDataDirectory({ redis: services.redis, keys: services.keys, directory: config.DATA_DIR }, log)
+  const leaveHome = await claimHome({
+    ...services,
+    home: services.bucket === null ? folderHome(config.DATA_DIR) : bucketHome(services.bucket),
+    adopt: parts.adopt === true
+  })
+  closers.push({ what: 'media', close: leaveHome })
   if (config.BOOTSTRAP_API_KEY !== '' && await services.accessKeys.importFirst(config.BOOTSTRAP_API_KEY)) {
     log.info('took over the access key of BOOTSTRAP_API_KEY')
   }

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../lib/logging.ts'
 import type { Bucket } from './bucket.ts'
@@ -18,9 +18,8 @@ export interface BucketFailure {
 export async function tryBucket (bucket: Bucket): Promise<BucketFailure | null> {
   const key = `.check/${randomUUID()}`
   const bytes = Buffer.from(key)
-  const sha256 = createHash('sha256').update(bytes).digest('hex')
   const steps: ReadonlyArray<readonly [BucketStep, () => Promise<unknown>]> = [
-    ['write', async () => await bucket.put(key, { bytes, sha256 }, trialMime, 'any')],
+    ['write', async () => await bucket.put(key, bytes, trialMime, 'any')],
     ['read', async () => {
       if ((await bucket.readAll(key))?.equals(bytes) !== true) throw unlike('an object that was just written cannot be read', key)
     }],
@@ -50,14 +49,13 @@ export async function requireFitBucket (bucket: Bucket, log: Log): Promise<void>
   const failure = await tryBucket(bucket)
   if (failure === null) return
   const sentence = failureSentence(bucket, failure)
-  if (failure.error.remedy !== null) throw new Error(sentence)
+  if (failure.error.remedy !== null) throw new Error(`${sentence} ${failure.error.remedy}`)
   log.error({ err: failure.error }, sentence)
 }
 
 /** @param failure of `tryBucket` */
-export function failureSentence ({ shown }: Bucket, { step, error: { fault, remedy } }: BucketFailure): string {
-  const complaint = `MEDIA_URL is ${shown}, where no object can be ${participles[step]}: ${fault.reason} (${fault.errno}).`
-  return remedy === null ? complaint : `${complaint} ${remedy}`
+export function failureSentence ({ shown }: Bucket, { step, error: { fault } }: BucketFailure): string {
+  return `MEDIA_URL is ${shown}, where no object can be ${participles[step]}: ${fault.reason} (${fault.errno}).`
 }
 
 const participles: Readonly<Record<BucketStep, string>> = {

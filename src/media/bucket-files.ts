@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto'
-import type { Bucket, Content } from './bucket.ts'
+import type { Bucket, FileContent } from './bucket.ts'
 import { noSuchImage, type MediaFiles } from './files.ts'
 import { createFileSink, type DraftFile, prepareDraftFolder, storing } from './file-sink.ts'
 import { outputFormats } from './output-formats.ts'
@@ -43,8 +42,7 @@ export async function createBucketFiles ({ bucket, start, folder, redirect }: Bu
       await bucket.put(keyOf(name), contentOf(draft), mime, 'any')
     },
     async putBytes (name, bytes, mime) {
-      const sha256 = createHash('sha256').update(bytes).digest('hex')
-      await storing(async () => await bucket.put(keyOf(name), { bytes, sha256 }, mime, 'any'))
+      await storing(async () => await bucket.put(keyOf(name), bytes, mime, 'any'))
     },
     read: async name => await storing(async () => await bucket.readAll(keyOf(name))),
     async open (name) {
@@ -77,6 +75,6 @@ export async function createBucketFiles ({ bucket, start, folder, redirect }: Bu
   }
 }
 
-function contentOf ({ path, source, sha256 }: DraftFile): Content {
+function contentOf ({ path, source, sha256 }: DraftFile): FileContent {
   return { path, size: source.size, sha256 }
 }

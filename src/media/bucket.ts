@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto'
-import { createReadStream } from 'node:fs'
+import { createHash, randomUUID } from 'node:crypto'
+import { createReadStream, ReadStream } from 'node:fs'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Readable } from 'node:stream'
@@ -24,10 +24,15 @@ const maxTextBytes = 8 * 1024 * 1024
 const linkSeconds = 600
 const linkPeriod = 300
 
-/** The content of an object: bytes, or a file. */
-export type Content =
-  | { readonly bytes: Buffer, readonly sha256: string }
-  | { readonly path: string, readonly size: number, readonly sha256: string }
+/** A file that becomes the content of an object. */
+export interface FileContent {
+  readonly path: string
+  readonly size: number
+  /** Lowercase hexadecimal. */
+  readonly sha256: string
+}
+
+type Content = FileContent | { readonly bytes: Buffer, readonly size: number, readonly sha256: string }
 
 export interface ObjectFacts {
   readonly bytes: number
@@ -55,7 +60,7 @@ export interface Bucket {
   /** The same with the service, for people. */
   readonly shown: string
   /** Stores an object. With `new` it replaces none: false if there is one. */
-  put (key: string, content: Content, mime: string, which: 'new' | 'any'): Promise<boolean>
+  put (key: string, content: Buffer | FileContent, mime: string, which: 'new' | 'any'): Promise<boolean>
   /** Null if there is no such object. */
   facts (key: string): Promise<ObjectFacts | null>
   /** The content or a part of it, both ends included. Null if there is no such object, or none of this tag. */
@@ -131,11 +136,12 @@ export function openBucket (settings: BucketSettings): Bucket {
       path: addressOf(key, query),
       headers: {
         ...headers,
-        ...(method === 'PUT' ? { 'content-length': String(content === undefined ? 0 : sizeOf(content)) } : {}),
+        ...(method === 'PUT' ? { 'content-length': String(content?.size ?? 0) } : {}),
         'x-amz-content-sha256': content?.sha256 ?? emptyHash
       }
     }, credentials)
-    const file = content !== undefined && 'path' in content ? createReadStream(content.path) : null
+    const body = content === undefined || 'bytes' in content ? content?.bytes : createReadStream(content.path)
+    const file = body instanceof ReadStream ? body : null
     file?.on('error', () => {}) // its reader gets it
     const deadline = createDeadline(limit)
     try {
@@ -145,7 +151,7 @@ export function openBucket (settings: BucketSettings): Bucket {
         headers: Object.fromEntries(Object.entries(signed.headers ?? {}).map(([name, value]) => [name, String(value)])),
         signal: deadline.signal,
         idleMs: Math.max(limit, timeoutMs),
-        ...(content === undefined ? {} : { body: file ?? ('bytes' in content ? content.bytes : '') })
+        ...(body === undefined ? {} : { body })
       })
     } finally {
       deadline.clear()
@@ -155,7 +161,7 @@ export function openBucket (settings: BucketSettings): Bucket {
 
   /** Repeats a request that fails for the moment. All requests can be repeated. @throws BucketError */
   async function send (sent: Sent): Promise<HttpAnswer> {
-    const limit = timeoutMs + (sent.content === undefined ? 0 : sizeOf(sent.content) / slowestUpload * 1000)
+    const limit = timeoutMs + (sent.content?.size ?? 0) / slowestUpload * 1000
     const endsAt = performance.now() + limit
     for (let number = 1; ; number++) {
       const isLast = number === attempts
@@ -234,7 +240,8 @@ export function openBucket (settings: BucketSettings): Bucket {
     }
   }
 
-  async function put (key: string, content: Content, mime: string, which: 'new' | 'any'): Promise<boolean> {
+  async function put (key: string, given: Buffer | FileContent, mime: string, which: 'new' | 'any'): Promise<boolean> {
+    const content = Buffer.isBuffer(given) ? { bytes: given, size: given.length, sha256: sha256Of(given) } : given
     let doubted = false
     const mark = randomUUID()
     const isNew = which === 'new'
@@ -255,7 +262,7 @@ export function openBucket (settings: BucketSettings): Bucket {
     if (answer.statusCode === 501) {
       // Some services do not know the condition.
       conditions = false
-      return await put(key, content, mime, which)
+      return await put(key, given, mime, which)
     }
     // An attempt of ours can have stored it without an answer.
     return answer.statusCode === 200 || (doubted && (await facts(key))?.put === mark)
@@ -354,8 +361,8 @@ function textIn (header: string | string[] | undefined): string | null {
   return header === undefined ? null : String(header)
 }
 
-function sizeOf (content: Content): number {
-  return 'bytes' in content ? content.bytes.length : content.size
+function sha256Of (bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex')
 }
 
 /** The time of an answer by the sender's clock, in milliseconds since the epoch. */

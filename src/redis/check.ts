@@ -1,11 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Redis } from 'ioredis'
 import { messageOf } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { Log } from '../lib/logging.ts'
-import { readOrCreateSecretFile } from '../lib/secret-file.ts'
 import { redisProblemOf } from './errors.ts'
 import { loadScript } from './scripts.ts'
 
@@ -233,62 +230,6 @@ export async function watchInstallation ({ redis, keys, log, expected }: Install
   redis.on('ready', () => {
     look().catch(error => { log.debug({ err: error }, 'it is not known which Redis this is') })
   })
-}
-
-/** The folder of the images and its mark, which is also in Redis, so that no process uses another folder by mistake. */
-export interface DataDirectory {
-  readonly redis: Redis
-  readonly keys: Keys
-  /** DATA_DIR. */
-  readonly directory: string
-}
-
-const markPath = (directory: string) => join(directory, 'data-id')
-const markKey = (keys: Keys) => keys.key('data-id')
-
-/**
- * Why DATA_DIR does not belong to this Redis, and what to do; null if it does, or if Redis knows of no folder yet.
- * @throws Error if the mark cannot be read
- */
-export async function foreignDataDirectory ({ redis, keys, directory }: DataDirectory): Promise<string | null> {
-  const path = markPath(directory)
-  // In this order: a process that starts at the same time writes the file before it writes to Redis.
-  const known = await redis.get(markKey(keys))
-  if (known === null || known === await readMark(path)) return null
-  return `DATA_DIR is ${directory}, which is not the folder that belongs to the data in Redis: images would be missing ` +
-    'there. Give every process of this Redis the same folder, such as one volume in all containers; two installations on ' +
-    'one Redis need two settings of REDIS_PREFIX. If this folder is meant to be the right one from now on, for example ' +
-    `because the former one is lost, write ${known} into the file ${path} and start again`
-}
-
-async function readMark (path: string): Promise<string | null> {
-  return await readFile(path, 'utf8').then(text => text.trim(), (error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return null
-    throw error
-  })
-}
-
-/**
- * For the start: refuses a DATA_DIR other than the one of the processes before. A Redis that knows of none takes this
- * one.
- * @throws Error with a sentence that says what to do
- */
-export async function claimDataDirectory (data: DataDirectory, log: Log): Promise<void> {
-  const { redis, keys, directory } = data
-  let foreign: string | null = null
-  try {
-    foreign = await foreignDataDirectory(data)
-    if (foreign === null) {
-      const { value } = await readOrCreateSecretFile(markPath(directory), randomUUID)
-      await redis.set(markKey(keys), value, 'NX')
-      // Of two folders at once, one is first.
-      foreign = await foreignDataDirectory(data)
-    }
-  } catch (error) {
-    // A disk or a Redis that takes no writes now is reported elsewhere, and is no reason not to start.
-    log.warn({ err: error }, 'it is not known whether DATA_DIR belongs to this Redis')
-  }
-  if (foreign !== null) throw new Error(foreign)
 }
 
 /**

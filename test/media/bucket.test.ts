@@ -10,6 +10,7 @@ import { openBucket } from '../../src/media/bucket.ts'
 import { createBucketCheck, requireFitBucket } from '../../src/media/bucket-check.ts'
 import { createBucketFiles } from '../../src/media/bucket-files.ts'
 import { createMediaStore } from '../../src/media/store.ts'
+import { runDoctor } from '../../src/main/doctor.ts'
 import { quick, silentLogger, startService } from '../helper.ts'
 import { startS3Server } from './s3-server.ts'
 
@@ -157,6 +158,19 @@ t.test('a start refuses a bucket that waiting cannot mend, and names the setting
   await t.rejects(start({}), /no object can be deleted: .*s3:DeleteObject/)
   s3.fail({ answer: [503, 'SlowDown'] })
   await t.resolves(start({}))
+})
+
+t.test('the doctor tries the bucket', async t => {
+  const s3 = await startS3Server(t)
+  async function examine (): Promise<string> {
+    let report = ''
+    const config = parseSettings({ ...s3.settings, DATA_DIR: t.testdir({}), REDIS_SERVER: process.execPath })
+    await runDoctor(config, { servers: [], probeServer: async () => '', print: text => { report = text } }, 'text')
+    return report
+  }
+  t.match(await examine(), /fine +bucket: objects of s3:\/\/bucket\/some\/prefix\/ at .* can be written, read, listed and deleted/)
+  s3.fail({ when: method => method === 'PUT', answer: [403, 'AccessDenied'] })
+  t.match(await examine(), /problem +bucket: .*no object can be written: .*\n +Give it the rights .*s3:PutObject/)
 })
 
 t.test('a service with a bucket', async t => {

@@ -2,9 +2,10 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { createKeys } from '../../src/lib/keys.ts'
+import { createKeys, type Keys } from '../../src/lib/keys.ts'
 import { runDoctor } from '../../src/main/doctor.ts'
-import { claimDataDirectory, dataFormat, foreignDataDirectory, requireKnownFormat } from '../../src/redis/check.ts'
+import { claimHome, folderHome, foreignHome } from '../../src/media/home.ts'
+import { dataFormat, requireKnownFormat } from '../../src/redis/check.ts'
 import { silentLogger } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
 
@@ -28,8 +29,14 @@ t.test('a Redis belongs to one DATA_DIR', async t => {
   const redis = new Redis(server.url)
   t.teardown(() => { redis.disconnect() })
   const keys = createKeys('sq')
+  /** A process that starts and at once ends again; one that lives until `end`. */
+  async function claimIn (
+    redis: Redis, { keys, directory, adopt = false }: { keys: Keys, directory: string, adopt?: boolean }
+  ): Promise<void> {
+    await (await claimHome({ redis, keys, home: folderHome(directory), processId: 'p', adopt, log: silentLogger }))()
+  }
   const claim = async (directory: string, prefix = keys) =>
-    await claimDataDirectory({ redis, keys: prefix, directory }, silentLogger)
+    await claimIn(redis, { keys: prefix, directory })
   const parent = t.testdir({ first: {}, other: {} })
   const [first, other] = [join(parent, 'first'), join(parent, 'other')]
 
@@ -44,17 +51,16 @@ t.test('a Redis belongs to one DATA_DIR', async t => {
     // The other one is done between the first question to Redis and its answer.
     const late = Object.assign(Object.create(redis) as Redis, {
       async get (key: string) {
-        await claimDataDirectory({ redis, ...data }, silentLogger)
+        await claimIn(redis, data)
         return await redis.get(key)
       }
     })
-    await claimDataDirectory({ redis: late, ...data }, silentLogger)
+    await claimIn(late, data)
     t.equal(await redis.get(data.keys.key('data-id')), (await readFile(join(data.directory, 'data-id'), 'utf8')).trim())
   })
 
   await t.test('another one is refused, and stays as it was', async t => {
-    const id = await redis.get(keys.key('data-id')) ?? ''
-    await t.rejects(claim(other), { message: new RegExp(`DATA_DIR is ${other}, .*write ${id} into the file ${other}/data-id`) })
+    await t.rejects(claim(other), { message: new RegExp(`DATA_DIR is ${other}, .*set MEDIA_URL .*--adopt-data-dir`) })
     await t.rejects(readFile(join(other, 'data-id')), { code: 'ENOENT' })
     await writeFile(join(other, 'data-id'), 'its own\n')
     await t.rejects(claim(other), /not the folder that belongs/)
@@ -68,10 +74,10 @@ t.test('a Redis belongs to one DATA_DIR', async t => {
       servers: [], probeServer: async () => '', print: text => { report = text }
     }, 'text')
     t.equal(code, 1)
-    t.match(report, /problem +data directory: DATA_DIR is .*missing there\n +Give every process .*start again\./)
+    t.match(report, /problem +data directory: DATA_DIR is .*missing there\n +Give every process .*--adopt-data-dir\./)
   })
 
-  await t.test('an operator decides otherwise by the file that the message names', async () => {
+  await t.test('a folder with the same mark is the same', async () => {
     await writeFile(join(other, 'data-id'), `${await redis.get(keys.key('data-id'))}\n`)
     await claim(other)
     await claim(first)
@@ -85,8 +91,20 @@ t.test('a Redis belongs to one DATA_DIR', async t => {
     await redis.flushall()
     await Promise.allSettled([claim(first), claim(other)])
     const foreign = await Promise.all([first, other].map(async directory =>
-      await foreignDataDirectory({ redis, keys, directory })))
+      await foreignHome({ redis, keys, home: folderHome(directory) })))
     t.equal(foreign.filter(reason => reason === null).length, 1, 'of two at once, one')
+  })
+
+  await t.test('an operator says yes once, and not while a process lives that uses the former folder', async t => {
+    await redis.flushall()
+    await claim(first)
+    const living = await claimHome({ redis, keys, home: folderHome(first), processId: 'q', adopt: false, log: silentLogger })
+    await t.rejects(claimIn(redis, { keys, directory: other, adopt: true }), /process \d+ on \S+ uses another place .*Stop it/)
+    await living()
+    await claimIn(redis, { keys, directory: other, adopt: true })
+    await claim(other)
+    await t.rejects(claim(first), /not the folder/)
+    await claimIn(redis, { keys, directory: other, adopt: true })
   })
 
   await t.test('a folder that cannot be written is no reason not to start', async t => {
