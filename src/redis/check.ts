@@ -126,7 +126,7 @@ export async function tryRedis (redis: Redis, keys: Keys): Promise<Finding[]> {
   const info = await redis.info().then(parseInfo, (): Record<string, string> => ({}))
   const refusal = await firstRefusal(redis, keys)
   // The kind of Redis says more than its answer to a command.
-  const kind = judgeRole(info) ?? judgeCluster(info, refusal !== null)
+  const kind = judgeRole(info) ?? judgeCluster(info, refusal !== null || await hasSeveralParts(redis, info))
   if (kind !== null) return [kind]
   return refusal === null ? [] : [judgeRefusal(refusal, keys)]
 }
@@ -169,11 +169,18 @@ function judgeRole ({ role, master_host: host, master_port: port }: Readonly<Rec
   }
 }
 
+/** Whether the keys of this cluster are spread over several nodes, so that ours can move to another one. */
+async function hasSeveralParts (redis: Redis, info: Readonly<Record<string, string>>): Promise<boolean> {
+  if (info.cluster_enabled !== '1') return false
+  const { cluster_size: size } = await redis.cluster('INFO').then(text => parseInfo(String(text)), () => parseInfo(''))
+  return Number(size ?? 0) > 1
+}
+
 function judgeCluster (info: Readonly<Record<string, string>>, refuses: boolean): Finding | null {
   if (info.cluster_enabled !== '1') return null
   return {
     topic: 'redis cluster',
-    // One that holds the slot of all our keys works for as long as it keeps that.
+    // A single node holds all keys. One of several can hold the slot of ours, but only until the cluster moves it.
     level: refuses ? 'problem' : 'warning',
     message: 'REDIS_URL names a node of a Redis Cluster (cluster-enabled yes)',
     remedy: 'Set REDIS_URL to a Redis without cluster mode; with Sentinels, or a managed one, it survives failures too.'

@@ -163,7 +163,7 @@ export async function openServices (
     })
     await runtime.refresh()
     const guard = openEgress(config, redisUrl, registry)
-    const metrics = createMetrics(storage)
+    const metrics = createMetrics(storage, () => registry.list().map(({ alias }) => alias))
     const tracing = await openTracing(config)
     const webhooks = createWebhookServices(redis, queueConnection, {
       config, keys, log, encryptor, masterKey, guard, media, metrics, tracing

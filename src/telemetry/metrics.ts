@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { version } from '../lib/version.ts'
 
 /** The metrics of one process, for Prometheus. Times are milliseconds here and seconds there. */
 export interface Metrics {
@@ -31,8 +32,16 @@ export interface StorageState {
   freeBytes (): Promise<ReadonlyArray<{ readonly folder: string, readonly bytes: number }>>
 }
 
-/** @param storage called whenever a client reads the metrics */
-export function createMetrics (storage?: StorageState): Metrics {
+/** States of jobs, kinds of failures and results of attempts whose counters exist before the first of them. */
+const ends = ['completed', 'failed', 'cancelled']
+const failureClasses = ['request', 'server-down', 'unauthorized', 'blocked', 'passing', 'out-of-memory', 'timeout']
+const outcomes = ['delivered', 'retried', 'failed']
+
+/**
+ * Both parameters are read whenever a client reads the metrics.
+ * @param servers aliases of all servers
+ */
+export function createMetrics (storage?: StorageState, servers: () => readonly string[] = () => []): Metrics {
   const registry = new Registry()
   const registers = [registry]
   const counter = <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
@@ -66,6 +75,30 @@ export function createMetrics (storage?: StorageState): Metrics {
   })
   const usable = new Gauge({ name: 'stablequeue_storage_ok', help: 'Whether files can be kept under DATA_DIR', registers })
 
+  new Gauge({
+    name: 'stablequeue_build_info', help: 'Always 1; version and Node.js of this process', labelNames: ['version', 'node'], registers
+  }).set({ version, node: process.versions.node }, 1)
+  for (const outcome of outcomes) deliveries.zero({ outcome })
+
+  /** Rates over a counter that begins with its first event miss that event. */
+  const counted = new Set<string>()
+  function beginCounting (): void {
+    const present = new Set(servers())
+    for (const server of [...counted].filter(known => !present.has(known))) {
+      counted.delete(server)
+      for (const metric of [started, took, waited, gap]) metric.remove({ server })
+      for (const status of ends) ended.remove({ server, status, code: '' })
+      for (const kind of failureClasses) failures.remove({ server, class: kind, code: '' })
+    }
+    for (const server of [...present].filter(one => !counted.has(one))) {
+      counted.add(server)
+      started.inc({ server }, 0)
+      for (const histogram of [took, waited, gap]) histogram.zero({ server })
+      for (const status of ends) ended.inc({ server, status, code: '' }, 0)
+      for (const kind of failureClasses) failures.inc({ server, class: kind, code: '' }, 0)
+    }
+  }
+
   async function readStorage (): Promise<void> {
     if (storage === undefined) return
     usable.set(Number(await storage.fault() === null))
@@ -95,6 +128,7 @@ export function createMetrics (storage?: StorageState): Metrics {
       requests.observe({ method, route, status: String(status) }, duration / 1000)
     },
     async text () {
+      beginCounting()
       await readStorage()
       return await registry.metrics()
     }

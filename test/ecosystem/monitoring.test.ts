@@ -20,6 +20,7 @@ async function complaints (parameters: readonly string[], input = ''): Promise<s
 
 t.test('Prometheus reads the configuration and the alert rules', { skip }, async t => {
   t.equal(await complaints(['check', 'rules', 'alerts.yml']), '')
+  t.equal(await complaints(['test', 'rules', inRepository('test/ecosystem/alerts-cases.yml')]), '')
   t.equal(await complaints(['check', 'config', '--syntax-only', 'prometheus.yml']), '')
 })
 

@@ -16,6 +16,16 @@ function valueOf (text: string, series: string): number | undefined {
   return line === undefined ? undefined : Number(line.slice(series.length + 1))
 }
 
+t.test('counters begin with 0, so that rates do not miss the first event', async t => {
+  const text = String((await scrape()).body.text)
+  for (const series of [
+    'generations_started_total{server="Main"}', 'jobs_ended_total{server="Main",status="failed",code=""}',
+    'generation_failures_total{server="Main",class="out-of-memory",code=""}', 'job_wait_seconds_count{server="Main"}',
+    'webhook_attempt_duration_seconds_count{outcome="failed"}'
+  ]) t.equal(valueOf(text, `stablequeue_${series}`), 0, series)
+  t.match(text, /^stablequeue_build_info\{version="\d+\.\d+\.\d+",node="\d+\.\d+\.\d+"\} 1$/m)
+})
+
 t.test('events of jobs, servers, deliveries and requests are counted', async t => {
   const receiver = await startReceiver(t, [service.services.webhooks.signingKeys.ownSecret])
   const done = await service.submit(quick, { webhookUrl: receiver.url })

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
@@ -15,6 +17,15 @@ async function open (t: Test, parameters: readonly string[] = []): Promise<{ red
   const admin = new Redis(redis.url)
   t.teardown(() => { admin.disconnect() })
   return { redis, admin }
+}
+
+/** A port for a node of a cluster, whose nodes talk to each other on the port 10,000 further up. */
+async function freePort (): Promise<string> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  await once(server.close(), 'close')
+  return port < 55_000 ? String(port) : await freePort()
 }
 
 /** The report of `doctor` about a Redis, and the error of a service that starts on it. */
@@ -48,6 +59,27 @@ t.test('the doctor and the start name a replica, a node of a cluster and a user 
     const { code, report, started } = await examine(t, redis.url)
     for (const text of [report, started]) t.match(text, /REDIS_URL names a node of a Redis Cluster/)
     t.equal(code, 1)
+  })
+  await t.test('the node of a cluster of three that holds our keys today', async t => {
+    const nodes = []
+    for (let count = 0; count < 3; count++) {
+      const { redis, admin } = await open(t, ['--cluster-enabled', 'yes', '--bind', '127.0.0.1', '--port', await freePort()])
+      await admin.call('CLUSTER', 'ADDSLOTSRANGE', ...[['0', '5460'], ['5461', '10922'], ['10923', '16383']][count] ?? [])
+      await admin.call('CLUSTER', 'SET-CONFIG-EPOCH', String(count + 1))
+      nodes.push({ redis, admin, port: String((await admin.config('GET', 'port') as string[])[1]) })
+    }
+    const [first] = nodes
+    for (const { port } of nodes.slice(1)) await first?.admin.call('CLUSTER', 'MEET', '127.0.0.1', port)
+    for (const { admin } of nodes) {
+      while (!/cluster_state:ok[^]*cluster_size:3/.test(String(await admin.cluster('INFO')))) {
+        await new Promise(resolve => { setTimeout(resolve, 10) })
+      }
+    }
+    for (const { redis } of nodes) {
+      const { code, report, started } = await examine(t, redis.url)
+      for (const text of [report, started]) t.match(text, /node of a Redis Cluster[^]*without cluster mode; with Sentinels/)
+      t.equal(code, 1)
+    }
   })
   await t.test('a user without our keys, channels or commands', async t => {
     const { redis, admin } = await open(t)
