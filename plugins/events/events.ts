@@ -7,7 +7,9 @@ import { EventQuery, EventView, JobEventQuery, LastEventIdHeader, TicketAnswer }
 import { JobIdParameters } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { maySeeJob, requireImages } from '../../src/access/principal.ts'
+import type { ServiceEvent } from '../../src/events/event.ts'
 import { createEventFilter, wantsPreviews } from '../../src/events/filter.ts'
+import { isLast } from '../../src/jobs/history.ts'
 import { withDeadline } from '../../src/lib/deadline.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
@@ -29,87 +31,126 @@ const maxWaiting = 256 * 1024
 /** Time after which browsers connect again, in milliseconds. */
 const retryMs = 2000
 
-/** Streams that got something in this turn of the event loop. */
-const written = new Set<() => void>()
+/** Longest time for which an event waits for others, in milliseconds. */
+const longestWait = 50
+/** Streams for each millisecond of that time: few streams get each event at once. */
+const streamsPerMillisecond = 10
 
-/** Sends all that a stream gets in one turn with one write, which costs as much as that of a single event. */
-function atEndOfTurn (flush: () => void): void {
-  if (written.size === 0) {
-    setImmediate(() => {
-      const flushes = [...written]
-      written.clear()
-      for (const each of flushes) each()
-    })
+/** Open streams. */
+let streams = 0
+/** Sends of the streams that have something to send. */
+const unsent = new Set<() => void>()
+let timer: NodeJS.Timeout | undefined
+let isDue = false
+
+/**
+ * A write costs as much for ten events as for one, so what streams get within a short time is sent with one write. A
+ * job's end waits for nothing, and takes with it what came before.
+ */
+function sendSoon (send: () => void, isUrgent: boolean): void {
+  unsent.add(send)
+  if (isDue) return
+  const wait = isUrgent ? 0 : Math.min(longestWait, Math.floor(streams / streamsPerMillisecond))
+  if (wait > 0) {
+    timer ??= setTimeout(sendAll, wait)
+    return
   }
-  written.add(flush)
+  isDue = true
+  setImmediate(sendAll)
 }
 
-let lastText = ''
+function sendAll (): void {
+  clearTimeout(timer)
+  timer = undefined
+  isDue = false
+  const sends = [...unsent]
+  unsent.clear()
+  for (const send of sends) send()
+}
+
+let last: { readonly event: ServiceEvent, readonly base: string, readonly message: string } | undefined
+
+/** The message of an event, which most streams get one after the other. */
+function messageOf (event: ServiceEvent, views: EventViews, base: string): string {
+  if (last?.event !== event || last.base !== base) {
+    last = { event, base, message: written(event.id, event.kind, views.text(event, base)) }
+  }
+  return last.message
+}
+
+function written (id: string | null, kind: string, json: string): string {
+  return `${id === null ? '' : `id: ${id}\n`}event: ${kind}\ndata: ${json}\n\n`
+}
+
+let lastMessages: readonly string[] = []
 let lastBytes = Buffer.alloc(0)
 
-/** Most listeners get the same text, one after the other: it is encoded once. */
-function encoded (text: string): Buffer {
-  if (text !== lastText) {
-    lastText = text
-    lastBytes = Buffer.from(text)
+/** Most streams get the same messages: they are encoded once. */
+function encoded (messages: readonly string[]): Buffer {
+  const isSame = messages.length === lastMessages.length &&
+    messages.every((message, index) => message === lastMessages[index])
+  if (!isSame) {
+    lastMessages = messages
+    lastBytes = Buffer.from(messages.join(''))
   }
   return lastBytes
 }
 
 function openEventStream (views: EventViews, base: string): EventStream {
   const ended = new AbortController()
+  let isOver = false
   let wakeUps: Array<() => void> = []
   const wake = () => {
     for (const wakeUp of wakeUps) wakeUp()
     wakeUps = []
   }
-  const body = new Readable({ read: wake })
-  body.once('close', () => {
+  const over = () => {
+    isOver = true
     ended.abort()
     wake()
+  }
+  const body = new Readable({ read: wake })
+  streams++
+  body.once('close', () => {
+    streams--
+    over()
   })
   // A reader that disconnects is no fault.
   body.on('error', () => {})
 
-  let waiting = ''
+  let waiting: string[] = []
 
-  function write (text: string): void {
-    if (body.readableEnded || body.destroyed || ended.signal.aborted) return
-    if (waiting === '') atEndOfTurn(flush)
-    waiting += text
+  function write (message: string, isUrgent: boolean): void {
+    if (isOver) return
+    if (waiting.push(message) === 1 || isUrgent) sendSoon(flush, isUrgent)
   }
 
   function flush (): void {
-    const text = waiting
-    waiting = ''
-    if (text === '' || body.readableEnded || body.destroyed || ended.signal.aborted) return
-    body.push(encoded(text))
+    const messages = waiting
+    waiting = []
+    if (messages.length === 0 || isOver || body.readableEnded || body.destroyed) return
+    body.push(encoded(messages))
     if (body.readableLength > maxWaiting) body.destroy(new Error('the reader is too slow'))
   }
 
-  function send (id: string | null, kind: string, json: string): void {
-    write(`${id === null ? '' : `id: ${id}\n`}event: ${kind}\ndata: ${json}\n\n`)
-  }
-
-  write(`retry: ${retryMs}\n\n`)
+  write(`retry: ${retryMs}\n\n`, true)
   return {
     base,
     body,
     signal: ended.signal,
-    event (event) { send(event.id, event.kind, views.text(event, base)) },
-    view (view) { send(view.id, view.kind, stringifyJson(view)) },
-    beat () { write(': still here\n\n') },
+    event (event) { write(messageOf(event, views, base), isLast(event)) },
+    view (view) { write(written(view.id, view.kind, stringifyJson(view)), true) },
+    beat () { write(': still here\n\n', false) },
     async ready () {
       flush()
-      if (body.readableLength < body.readableHighWaterMark || ended.signal.aborted) return
+      if (body.readableLength < body.readableHighWaterMark || isOver) return
       await new Promise<void>(resolve => { wakeUps.push(resolve) })
     },
     end () {
-      if (ended.signal.aborted) return
+      if (isOver) return
       flush()
       body.push(null)
-      ended.abort()
-      wake()
+      over()
     }
   }
 }

@@ -56,8 +56,15 @@ function momentOf (id: string): number {
   return Number(id.split('-')[0])
 }
 
-/** Whether one position in the stream is after another. */
+let compared = { one: '', other: '', isAfter: false }
+
+/** Whether one position in the stream is after another. Many listeners ask for the same two, one after the other. */
 export function isAfter (one: string, other: string): boolean {
+  if (one !== compared.one || other !== compared.other) compared = { one, other, isAfter: compare(one, other) }
+  return compared.isAfter
+}
+
+function compare (one: string, other: string): boolean {
   const [oneTimestamp = 0, oneNumber = 0] = one.split('-').map(Number)
   const [otherTimestamp = 0, otherNumber = 0] = other.split('-').map(Number)
   return oneTimestamp > otherTimestamp || (oneTimestamp === otherTimestamp && oneNumber > otherNumber)
