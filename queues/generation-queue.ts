@@ -171,8 +171,10 @@ export function createGenerationWorker (dependencies: GenerationWorkerDependenci
     skipVersionCheck: true,
     // The lock must outlive a short outage of Redis; the lease, not the lock, reveals a dead worker's jobs.
     lockDuration: 60_000,
-    stalledInterval: 10_000,
+    stalledInterval: 30_000,
     maxStalledCount: 1000,
+    // In seconds; an entry that arrives ends the wait.
+    drainDelay: 10,
     runRetryDelay: 500
   })
   worker.on('error', error => { log.debug({ server: serverId, err: error }, 'worker connection') })

@@ -85,7 +85,8 @@ type LeaseKeys = [lease: string, fences: string, beat: string]
 const script = (name: string) => new URL(`scripts/${name}.lua`, import.meta.url)
 const acquireLease = loadScript<LeaseKeys, [holder: string, lifetimeMs: number, beat: string],
   [taken: 1, fence: number] | [taken: 0, beat: string, holder: string | null, leftMs: number]>(script('acquire-lease'))
-const renewLease = loadScript<LeaseKeys, [holder: string, lifetimeMs: number, fence: number], 0 | 1>(script('renew-lease'))
+const renewLeases = loadScript<[...keys: string[]], [holder: string, ...each: number[]], Array<0 | 1>>(
+  script('renew-leases'))
 const releaseLease = loadScript<[lease: string, beat: string], [holder: string, heir: string, lifetimeMs: number], 1>(
   script('release-lease'))
 
@@ -96,6 +97,14 @@ interface Watched {
   readonly seenAt: number
 }
 
+/** A renewal that is not sent yet. */
+interface DueRenewal {
+  readonly serverId: string
+  readonly fence: number
+  readonly lifetimeMs: number
+  settle (answer: Promise<boolean>): void
+}
+
 /** @param own this process, as the leases name it */
 export function createLeaseStore (redis: Redis, keys: Keys, own: LeaseHolder): LeaseStore {
   const holder = writeHolder(own)
@@ -103,6 +112,17 @@ export function createLeaseStore (redis: Redis, keys: Keys, own: LeaseHolder): L
   const keysOf = (serverId: string) => [
     keys.key('lease', serverId), keys.key('lease', serverId, 'fence'), keys.key('lease', serverId, 'beat')
   ] as const
+
+  let due: DueRenewal[] = []
+
+  /** Renews the leases of all servers whose time came in the same turn of the event loop with one script. */
+  function renewTogether (): void {
+    const renewals = due
+    due = []
+    const answers = renewLeases(redis, renewals.flatMap(({ serverId }) => keysOf(serverId)),
+      [holder, ...renewals.flatMap(({ lifetimeMs, fence }) => [lifetimeMs, fence])])
+    for (const [index, { settle }] of renewals.entries()) settle(answers.then(all => all[index] === 1))
+  }
 
   async function ask (serverId: string, lifetimeMs: number, seen: string) {
     const answer = await acquireLease(redis, keysOf(serverId), [holder, lifetimeMs, seen])
@@ -143,7 +163,9 @@ export function createLeaseStore (redis: Redis, keys: Keys, own: LeaseHolder): L
       return again.kind === 'taken' ? again : { kind: 'held', remainingMs: lifetimeMs }
     },
     async renew (serverId, fence, lifetimeMs) {
-      return await renewLease(redis, keysOf(serverId), [holder, lifetimeMs, fence]) === 1
+      return await new Promise<boolean>(resolve => {
+        if (due.push({ serverId, fence, lifetimeMs, settle: resolve }) === 1) setImmediate(renewTogether)
+      })
     },
     async isHeld (serverId, fence) {
       return Number(await redis.get(keysOf(serverId)[1])) === fence

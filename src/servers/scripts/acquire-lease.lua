@@ -11,9 +11,12 @@
   Answers { 1, fence } | { 0, beat, its holder, milliseconds until Redis removes the lease }
 ]]
 --- @include "lease-state"
-if (not beat and (not present or present == holder)) or owner == holder or (beat and beat == ARGV[3]) then
+local holder, lifetime, watched = unpack(ARGV)
+local state = readLease(KEYS[1], KEYS[3])
+local beat, owner, present = state.beat, state.owner, state.present
+if (not beat and (not present or present == holder)) or owner == holder or (beat and beat == watched) then
   local fence = redis.call('INCR', KEYS[2])
-  keepLease(fence, 0)
+  keepLease(KEYS[1], KEYS[3], holder, lifetime, fence, 0)
   return { 1, fence }
 end
 return { 0, beat or '', owner or present, redis.call('PTTL', KEYS[1]) }

@@ -1,14 +1,17 @@
 --[[
-  The lease of a server as it is now. KEYS[1] is the lease, which Redis removes when it expires; KEYS[2] the counter
-  of fences; KEYS[3] the beat: `<fence>.<renewals>.<lifetime> <holder>`. The beat changes whenever the lease is taken or
-  renewed, and is deleted when the lease is released. Other processes watch it, since the clock by which Redis expires a
-  lease can be set. ARGV[1] is the holder, ARGV[2] the lifetime in milliseconds.
+  The lease of a server as it is now, and its beat: `<fence>.<renewals>.<lifetime> <holder>`. Redis removes the lease
+  when it expires. The beat changes whenever the lease is taken or renewed, and is deleted when the lease is released.
+  Other processes watch it, since the clock by which Redis expires a lease can be set.
 ]]
-local holder, lifetime = ARGV[1], ARGV[2]
-local present, beat = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[3])
-local renewals, owner = string.match(beat or '', '^%d+%.(%d+)%.%d+ (.*)$')
+-- Its holder as `present`, and `beat` with its `renewals` and `owner`.
+local function readLease (leaseKey, beatKey)
+  local present, beat = redis.call('GET', leaseKey), redis.call('GET', beatKey)
+  local renewals, owner = string.match(beat or '', '^%d+%.(%d+)%.%d+ (.*)$')
+  return { present = present, beat = beat, renewals = renewals, owner = owner }
+end
 
-local function keepLease (fence, count)
-  redis.call('SET', KEYS[1], holder, 'PX', lifetime)
-  redis.call('SET', KEYS[3], fence .. '.' .. count .. '.' .. lifetime .. ' ' .. holder)
+-- The lifetime is in milliseconds.
+local function keepLease (leaseKey, beatKey, holder, lifetime, fence, renewals)
+  redis.call('SET', leaseKey, holder, 'PX', lifetime)
+  redis.call('SET', beatKey, fence .. '.' .. renewals .. '.' .. lifetime .. ' ' .. holder)
 end
