@@ -4,6 +4,7 @@ import * as eta from './figures/eta.ts'
 import * as failover from './figures/failover.ts'
 import * as fleetChanges from './figures/fleet/changes.ts'
 import * as fleetEta from './figures/fleet/eta.ts'
+import * as fleetGap from './figures/fleet/gap.ts'
 import * as fleetMixed from './figures/fleet/mixed.ts'
 import * as fleetScale from './figures/fleet/scale.ts'
 import * as fleetShares from './figures/fleet/shares.ts'
@@ -56,6 +57,7 @@ export const figures: Readonly<Record<string, Figure>> = {
   'fleet:speeds': fleetSpeeds,
   'fleet:shares': fleetShares,
   'fleet:changes': fleetChanges,
+  'fleet:gap': fleetGap,
   'fleet:eta': fleetEta,
   'fleet:scale': fleetScale
 }
