@@ -54,6 +54,8 @@ async function measureFairness (kinds: number, goal: number): Promise<Row> {
 interface Wait {
   /** Generations that began meanwhile. */
   readonly jobs: number
+  /** Of those, and its own. */
+  readonly loads: number
   /** Milliseconds, with the load that it needed itself. */
   readonly whole: number
   /** The same without the rest of what ran when it arrived. */
@@ -76,16 +78,18 @@ async function measureNewcomers (): Promise<Row> {
     await fleet.finished()
     const waits = waitsOf([...before, ...later], later, await fleet.ran())
     const fifo = fifoWaits(before, later, began, servers)
-    const goal = 2 * meanGeneration + times.load
-    const beyond = quantile(waits.map(({ behindRunning }) => behindRunning), 0.95)
+    const p95 = (figureOf: (wait: Wait) => number) => quantile(waits.map(figureOf), 0.95)
+    const [jobs, loads] = [p95(wait => wait.jobs), p95(wait => wait.loads)]
+    const whole = p95(wait => wait.whole)
+    const mean = 2 * meanGeneration + times.load
     return {
       figure: 'fleet: a new key with one job every minute beside a key with 200, 6 checkpoints',
-      measured: `p95 wait ${quantile(waits.map(({ jobs }) => jobs), 0.95)} jobs, ` +
-        `${inSeconds(quantile(waits.map(({ whole }) => whole), 0.95))}, behind what ran ${inSeconds(beyond)}`,
+      measured: `p95 wait ${jobs} jobs and ${loads} loads, ${inSeconds(p95(wait => wait.behindRunning))} behind what ran, ` +
+        `${inSeconds(whole)} in all`,
       limit: `FIFO p95 ${inSeconds(quantile(fifo, 0.95))}`,
-      ratio: asRatio(quantile(waits.map(({ whole }) => whole), 0.95), quantile(fifo, 0.95)),
-      goal: `≤ 2 jobs + 1 load (${inSeconds(goal)}) behind what ran`,
-      ok: beyond <= goal
+      ratio: asRatio(whole, quantile(fifo, 0.95)),
+      goal: `≤ 2 jobs + 1 load behind what ran (of mean length ${inSeconds(mean)})`,
+      ok: jobs <= 2 && loads <= 1
     }
   })
 }
@@ -116,9 +120,10 @@ function waitsOf (
     const running = ran[next - 1]
     const length = (running?.ended ?? acceptedAt) - (running?.began ?? acceptedAt)
     const rest = length <= 0 ? 0 : Math.max(0, (running?.ended ?? 0) - acceptedAt) / length * costOf(next - 1)
-    const between = Array.from({ length: Math.max(0, own - next) }, (_, index) => costOf(next + index))
-    const behindRunning = between.reduce((sum, cost) => sum + cost, 0) + loadOf(own)
-    return { jobs: Math.max(0, own - next), whole: rest + behindRunning, behindRunning }
+    const between = Array.from({ length: Math.max(0, own - next) }, (_, index) => next + index)
+    const behindRunning = between.reduce((sum, index) => sum + costOf(index), 0) + loadOf(own)
+    const loads = [...between, own].filter(index => loadOf(index) > 0).length
+    return { jobs: between.length, loads, whole: rest + behindRunning, behindRunning }
   })
 }
 
