@@ -1,13 +1,28 @@
 import t from 'tap'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ServerCheckView } from '../../schemas/server-check.ts'
-import { quick, startService, type Service } from '../helper.ts'
+import { quick, startService, testCheckLimits, type Service } from '../helper.ts'
 
 const path = '/api/v2/servers/Main/check'
 
 const check = async (service: Service, method = 'GET', body?: object) => {
   const answer = await service.request(method, path, body)
   return { ...answer, body: answer.body as unknown as ServerCheckView }
+}
+
+async function begin (service: Service, body?: object) {
+  const { status } = await check(service, 'POST', body)
+  if (status !== 202) throw new Error(`The check was not accepted: ${status}`)
+}
+
+/** Resolves when the check or one of its steps has this state. @throws Error if the check ends before */
+async function until (service: Service, isSo: (running: NonNullable<ServerCheckView['check']>) => boolean) {
+  for (;;) {
+    const { body } = await check(service)
+    if (body.check !== null && isSo(body.check)) return
+    if (body.check?.state === 'ended') throw new Error(`The check ended before: ${body.report?.reason}`)
+    await sleep(10)
+  }
 }
 
 /** The report, once the check is over. */
@@ -22,7 +37,9 @@ async function ended (service: Service) {
 const options = async ({ simulator }: Service) =>
   await (await fetch(`${simulator.url}/sdapi/v1/options`)).json() as Record<string, unknown>
 
-const service = await startService(t, { simulator: { stepMilliseconds: 5 } })
+/** A slow machine can take long for the running job; one test waits for less. */
+const checkLimits = { ...testCheckLimits, waitMs: 120_000 }
+const service = await startService(t, { simulator: { stepMilliseconds: 5 }, checkLimits })
 
 t.test('a server is checked while its queue waits, and everything is as before', async t => {
   const before = await options(service)
@@ -49,7 +66,7 @@ t.test('a server is checked while its queue waits, and everything is as before',
 
 t.test('a server that an operator has paused stays paused', async t => {
   await service.request('POST', '/api/v1/servers/Main/pause', { reason: 'Mine' })
-  await check(service, 'POST')
+  await begin(service)
   t.match((await service.request('GET', '/api/v1/servers/Main')).body, { paused: true, checking: true, pause_reason: 'Mine' })
   t.match(await ended(service), { outcome: 'finished' })
   t.match((await service.request('GET', '/api/v1/servers/Main')).body, { paused: true, checking: false, pause_reason: 'Mine' })
@@ -57,9 +74,12 @@ t.test('a server that an operator has paused stays paused', async t => {
 })
 
 t.test('the running job ends first', async t => {
-  const running = await service.submit({ ...quick, steps: 300 })
+  service.simulator.setFaults([{ kind: 'hang', times: 1 }])
+  const running = await service.submit(quick)
   await service.until(running, 'processing')
-  await check(service, 'POST')
+  await begin(service)
+  await until(service, ({ state }) => state === 'waiting')
+  service.simulator.setFaults([])
   await ended(service)
   t.equal((await service.until(running, 'completed', 'failed')).status, 'completed')
   const { generations } = service.simulator.state()
@@ -70,19 +90,22 @@ t.test('the running job ends first', async t => {
 
 t.test('a check does not overlap with a person\'s generation, and waits only for a limited time', async t => {
   const { interrupts } = service.simulator.state()
-  service.simulator.startBrowserJob({ steps: 2000 })
-  await check(service, 'POST')
+  service.simulator.startBrowserJob({ steps: 100_000 })
+  checkLimits.waitMs = 500
+  await begin(service)
   const report = await ended(service)
+  checkLimits.waitMs = 120_000
   t.match(report, { outcome: 'broken_off', reason: /Somebody else's generation was running/, generations: { made: 0 } })
   t.equal(service.simulator.state().interrupts, interrupts, 'it is not interrupted')
-  await service.simulator.crash(0)
+  await fetch(`${service.simulator.url}/sdapi/v1/interrupt`, { method: 'POST' })
+  while (service.simulator.state().inFlight > 0) await sleep(10)
 })
 
 t.test('a cancelled check puts everything back', async t => {
   const before = await options(service)
   service.simulator.setFaults([{ kind: 'hang', times: 1 }])
-  await check(service, 'POST')
-  while ((await check(service)).body.check?.steps.find(({ name }) => name === 'generation')?.state !== 'running') await sleep(10)
+  await begin(service)
+  await until(service, ({ steps }) => steps.find(({ name }) => name === 'generation')?.state === 'running')
   t.equal((await check(service, 'DELETE')).status, 202)
   service.simulator.setFaults([])
   t.match(await ended(service), { outcome: 'cancelled', verdict: 'unknown' })
@@ -110,7 +133,7 @@ t.test('a check needs servers:admin, a server with a worker, and known fields', 
 
 t.test('a second checkpoint shows whether the selection is kept, and the former one is selected again', async t => {
   const before = await options(service)
-  await check(service, 'POST', { checkpoint: 'anime-pastel' })
+  await begin(service, { checkpoint: 'anime-pastel' })
   const report = await ended(service)
   t.match(report, { outcome: 'finished', traits: { keeps_selection: true } })
   t.equal((await options(service)).sd_model_checkpoint, before.sd_model_checkpoint)
@@ -120,7 +143,7 @@ t.test('a second checkpoint shows whether the selection is kept, and the former 
 t.test('a server that dies during the check gets everything back once it answers', async t => {
   const before = await options(service)
   service.simulator.setFaults([{ kind: 'crash-mid', refuseMilliseconds: 300, times: 1, prompt: 'grey' }])
-  await check(service, 'POST')
+  await begin(service)
   t.match(await ended(service), { outcome: 'broken_off', reason: /stopped answering/ })
   const id = await service.submit(quick)
   t.equal((await service.until(id, 'completed', 'failed')).status, 'completed', 'the line goes on by itself')
