@@ -1,6 +1,7 @@
 import t from 'tap'
 import { readFile } from 'node:fs/promises'
 import { parse } from 'yaml'
+import { loadMasterKey } from '../src/access/secrets.ts'
 import { createTrustRules } from '../src/access/trust.ts'
 import { parseSettings } from '../src/config/parse.ts'
 import { Settings } from '../src/config/settings.ts'
@@ -23,7 +24,9 @@ interface Service {
   readonly pids_limit: number
 }
 
-async function readServices (): Promise<Record<'redis' | 'api' | 'worker' | 'simulator', Service>> {
+type Name = 'redis' | 'api' | 'worker' | 'simulator' | 'api-1' | 'api-2' | 'worker-1' | 'worker-2' | 'objects' | 'bucket'
+
+async function readServices (): Promise<Record<Name, Service>> {
   return parse(await read('docker-compose.yml'), { merge: true }).services
 }
 
@@ -38,9 +41,11 @@ function withDefaults (value: string): string {
 }
 
 t.test('only the api is published, only on this machine, and trusts clients without a token only there', async t => {
-  const { redis, api, worker, simulator } = await readServices()
+  const all = await readServices()
+  const { redis, api, worker, simulator } = all
   t.same(api.ports, ['127.0.0.1:3000:3000'])
-  for (const service of [redis, worker, simulator]) t.notOk(service.ports)
+  for (const service of [redis, worker, simulator, all['worker-1'], all['worker-2'], all.objects]) t.notOk(service.ports)
+  t.same([all['api-1'].ports, all['api-2'].ports], [['127.0.0.1:3001:3000'], ['127.0.0.1:3002:3000']])
   t.match(settingsOf(api), { HOST: '0.0.0.0', UI_AUTH: 'none', UI_TRUSTED_CIDRS: '172.16.0.0/12,192.168.65.0/24' })
   const modeWith = (more: Record<string, string>) =>
     createTrustRules(parseSettings({ ...settingsOf(api), ...more })).mode
@@ -92,6 +97,28 @@ t.test('Redis keeps every acknowledged write, evicts nothing and needs a passwor
   t.match(script, /exec redis-server \/tmp\/redis\.conf\n$/)
   t.same(redis.volumes, ['redis:/data'])
   t.ok(redis.healthcheck)
+})
+
+t.test('the profile of several hosts has two APIs and two workers with folders of their own, and one bucket and key', async t => {
+  const services = await readServices()
+  const hosts = (['api-1', 'api-2', 'worker-1', 'worker-2'] as const).map(name => services[name])
+  t.same(hosts.map(({ command }) => command), [['api'], ['api'], ['worker'], ['worker']])
+  t.equal(new Set(hosts.flatMap(({ volumes = [] }) => volumes)).size, 4)
+  for (const host of hosts) {
+    t.same([host.profiles, host.image, host.read_only], [['hosts'], 'stablequeue', true])
+    t.match(host.depends_on, {
+      redis: { condition: 'service_healthy' }, bucket: { condition: 'service_completed_successfully' }
+    })
+    const settings = settingsOf(host)
+    await t.rejects(loadMasterKey(parseSettings(settings)), /MASTER_KEY is \(hidden\), but must be/, 'its lack is named')
+    t.match(parseSettings(settings), {
+      MEDIA_URL: 's3://stablequeue/media',
+      S3_ENDPOINT: 'http://objects:9000',
+      S3_ACCESS_KEY_ID: settingsOf(services.objects).MINIO_ROOT_USER,
+      S3_SECRET_ACCESS_KEY: settingsOf(services.objects).MINIO_ROOT_PASSWORD
+    })
+  }
+  t.match(services.bucket.command.join(' '), /mc mb --ignore-existing objects\/stablequeue$/)
 })
 
 t.test('the simulator starts only on request', async t => {
