@@ -191,6 +191,7 @@ const help = `StableQueue ${version}
                      each with --adopt-data-dir               media are here from now on: yes, once; see docs/operating.md
   stablequeue simulator [--port N] [--help]                   a server that behaves like A1111, without a GPU
   stablequeue keys create|list|revoke [--json]                access keys
+  stablequeue media copy [--to s3|folder] [--verify]          copies all media between DATA_DIR and the bucket of MEDIA_URL
   stablequeue doctor [--json]                                 checks the installation, and says what to do
   stablequeue doctor --thorough --server ALIAS|URL            checks how a server behaves; see docs/doctor.md
                      [--checkpoint TITLE] [--minutes N] [--service URL] [--key KEY:SECRET | --token TOKEN] [--json]
@@ -233,6 +234,7 @@ async function run ([command = 'help', ...rest]: readonly string[]): Promise<voi
   switch (command) {
     case 'simulator': return await simulate(rest)
     case 'keys': return await keys(rest)
+    case 'media': return await media(rest)
     case 'doctor': return await doctor(rest)
     case 'help': case '--help': case '-h': process.stdout.write(help); return
     case '--version': process.stdout.write(`${version}\n`); return
@@ -269,6 +271,26 @@ async function keys (argv: readonly string[]): Promise<void> {
     } finally {
       await services.close()
     }
+  })
+}
+
+async function media (argv: readonly string[]): Promise<void> {
+  const { positionals, values: { to = 's3', verify = false } } = parseArgs({
+    args: [...argv], allowPositionals: true, options: { to: { type: 'string' }, verify: { type: 'boolean' } }
+  })
+  if (positionals.join(' ') !== 'copy' || (to !== 's3' && to !== 'folder')) {
+    throw new UsageError('Usage:\n  stablequeue media copy [--to s3|folder] [--verify]')
+  }
+  const config = readSettings()
+  if (config.MEDIA_URL === '') {
+    throw new UsageError('MEDIA_URL is not set: it names the bucket on one side of the copy, such as ' +
+      'MEDIA_URL=s3://bucket/prefix, with S3_ENDPOINT and the access key.')
+  }
+  const { copyMedia } = await import('./media-copy.ts')
+  const cancelled = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { cancelled.abort() })
+  process.exitCode = await copyMedia(config, {
+    to, verify, cancelled: cancelled.signal, print: line => { process.stdout.write(`${line}\n`) }
   })
 }
 
