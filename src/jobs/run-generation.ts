@@ -143,14 +143,16 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     if (!mayBegin()) return 'hold'
     if (monitor.onTrial() && await others.goFirst(job)) return 'done'
     const claim: RunClaim = { id: jobId, run, serverId: server().id, owner: `${processId}:${fence}:${++runs}` }
-    const prepared = await prepare(job).catch((error: unknown) => asFailure(error, 'The job could not be prepared.'))
-    if (prepared instanceof GenerationFailure) {
-      if (reportOwnFault(prepared)) return 'hold'
-      if (await others.take(job, prepared)) return 'done'
-    }
     // While the generation before it runs; nothing is sent yet.
     const over = client.prepare()
-    return await passGate(claim, job, prepared, over).finally(over.close)
+    try {
+      const prepared = await prepare(job).catch((error: unknown) => asFailure(error, 'The job could not be prepared.'))
+      if (prepared instanceof GenerationFailure && reportOwnFault(prepared)) return 'hold'
+      if (prepared instanceof GenerationFailure && await others.take(job, prepared)) return 'done'
+      return await passGate(claim, job, prepared, over)
+    } finally {
+      over.close()
+    }
   }
 
   async function passGate (
@@ -348,7 +350,6 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     return isAbandoned() ? null : judged
   }
 
-  /** Milliseconds that one generation can take. */
   function deadlineMs (): number {
     return (server().jobTimeoutSeconds ?? limits.jobTimeoutSeconds) * 1000
   }

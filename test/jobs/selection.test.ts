@@ -90,6 +90,27 @@ for (const flavor of ['a1111', 'forge'] as const) {
   })
 }
 
+t.test('jobs that name nothing follow each other without a request in between', async t => {
+  const service = await start(t, 'when idle', {})
+  await service.simulator.changeOptions({ sd_model_checkpoint: 'mine.safetensors' })
+  t.equal(await usedBy(service), 'mine')
+  const { states, registry } = service.services
+  const isKnown = async () => {
+    const { id, address: { baseUrl } } = registry.require('Main')
+    return (await states.learned.read({ id, baseUrl, kind: 'a1111' })).tasksKnown
+  }
+  while (!await isKnown()) await new Promise(resolve => { setTimeout(resolve, 5) })
+  t.equal(await usedBy(service), 'mine')
+  service.simulator.reset()
+  for (const name of ['x', 'y', 'x', 'y', 'x', 'y', 'x', 'y', 'x', 'y']) {
+    await service.simulator.changeOptions({ sd_model_checkpoint: `${name}.safetensors` })
+    t.equal(await usedBy(service), name, 'what people selected last')
+  }
+  const { requests } = service.simulator.state()
+  t.ok((requests[`GET ${options}`] ?? 0) < 10, 'only the regular looks')
+  t.ok((requests['GET /sdapi/v1/progress'] ?? 0) < 10)
+})
+
 t.test('never leaves the checkpoint of the last job selected, and never takes it for a person\'s choice', async t => {
   const service = await start(t, 'never', {})
   await service.simulator.changeOptions({ sd_model_checkpoint: 'mine.safetensors' })

@@ -95,6 +95,17 @@ for (const flavor of ['a1111', 'forge'] as const) {
       t.match(await run(), { requests: { reads: 1, changes: 0 }, checkpoint: 'two', used: 'two', warnings: [] })
     })
 
+    await t.test('nothing if it names nothing, while no job overrides anything', async t => {
+      await run()
+      for (const name of ['two', 'one', 'two']) {
+        t.match(await run(), { requests: none, used: name })
+        await simulator.changeOptions({ sd_model_checkpoint: titleOf(name === 'two' ? 'one' : 'two') })
+      }
+      t.match(await run({ checkpoint: two }), { requests: { reads: 1 }, used: 'two' }, 'a choice can have been missed')
+      t.match(await run(), { requests: { reads: 1 }, used: 'one', checkpoint: 'one' }, 'the choice holds')
+      await simulator.changeOptions({ sd_model_checkpoint: two })
+    })
+
     await t.test('nothing for a person\'s settings, which show in every image', async t => {
       await simulator.changeOptions({ CLIP_stop_at_last_layers: 3 })
       t.match(await run(), { warnings: [] })
