@@ -17,11 +17,10 @@ if server ~= '' then
   for class in pairs(can) do can[class] = answerOf(server, class) end
 end
 local read = openList(express, can)
-local member = read()
-while member and #ids < most do
-  local _, _, _, id = readMember(member)
-  table.insert(ids, id)
-  member = read()
+local entry = read()
+while entry and #ids < most do
+  table.insert(ids, entry.id)
+  entry = read()
 end
 local dial = { patience = 1e9, lightPatience = 1e9, lightJobs = 0, longest = most - #ids, sharesOnly = true }
 if dial.longest > 0 then

@@ -17,55 +17,68 @@ local function checkpointOf (class, server)
   return server.default == '' and server.loaded or server.default
 end
 
--- The jobs of one share that the server can run, in their order, read as they are needed: each answer is the member
--- of the list and its order.
+-- The jobs of one share that the server can run, in their order, read as they are needed: each answer is an entry,
+-- { id, member, order, class, seconds, weight, skips, share }, or nil.
 local function openList (share, can)
   local list, from, skipped, taken = listKey(share), 0, 0, {}
-  -- What was read and not answered yet: members and orders in turn.
-  local members, at = {}, 1
+  -- What was read and not answered yet.
+  local entries, at = {}, 1
 
-  local function readClasses ()
-    local all = {}
-    for class, answer in pairs(can) do
-      if answer == '1' then
-        local read = redis.call('ZRANGE', list .. ':' .. class, 0, 255, 'WITHSCORES')
-        for i = 1, #read, 2 do
-          if not taken[read[i]] then table.insert(all, { member = read[i], order = tonumber(read[i + 1]) }) end
-        end
+  -- Adds what was read, members and orders in turn.
+  local function append (read)
+    for i = 1, #read, 2 do
+      if can[string.match(read[i], '^[^:]*')] ~= '1' then
+        skipped = skipped + 1
+      elseif not taken[read[i]] then
+        table.insert(entries, { member = read[i], order = tonumber(read[i + 1]), share = share })
       end
     end
-    table.sort(all, function (one, other)
+  end
+
+  local function readClasses ()
+    entries, at, from = {}, 1, nil
+    for class, answer in pairs(can) do
+      if answer == '1' then append(redis.call('ZRANGE', list .. ':' .. class, 0, 255, 'WITHSCORES')) end
+    end
+    table.sort(entries, function (one, other)
       if one.order ~= other.order then return one.order < other.order end
       return one.member < other.member
     end)
-    members, at, from = {}, 1, nil
-    for _, entry in ipairs(all) do
-      table.insert(members, entry.member)
-      table.insert(members, entry.order)
+  end
+
+  local function readPage ()
+    entries, at = {}, 1
+    -- The first job is often the choice.
+    local count = from == 0 and firstPage or page
+    local read = redis.call('ZRANGE', list, from, from + count - 1, 'WITHSCORES')
+    from = #read == 2 * count and from + count or nil
+    append(read)
+  end
+
+  -- Reads the next entries in full.
+  local function complete ()
+    local ids = {}
+    for i = at, math.min(at + page - 1, #entries) do
+      local entry = entries[i]
+      local class, ms, weight, id = readMember(entry.member)
+      entry.class, entry.seconds, entry.weight, entry.id = class, tonumber(ms) / 1000, tonumber(weight), id
+      table.insert(ids, id)
+    end
+    for i, skips in ipairs(redis.call('HMGET', KEYS[1] .. 'skips', unpack(ids))) do
+      entries[at + i - 1].skips = tonumber(skips or 0)
     end
   end
 
   return function ()
-    while true do
-      local member, order = members[at], members[at + 1]
-      if member then
-        at = at + 2
-        if can[string.match(member, '^[^:]*')] == '1' then
-          taken[member] = true
-          return member, tonumber(order)
-        end
-        skipped = skipped + 1
-      elseif not from then
-        return nil
-      elseif skipped > skippedAtMost then
-        readClasses()
-      else
-        -- The first job is often the choice.
-        local count = from == 0 and firstPage or page
-        members, at = redis.call('ZRANGE', list, from, from + count - 1, 'WITHSCORES'), 1
-        from = #members == 2 * count and from + count or nil
-      end
+    while not entries[at] and from do
+      if skipped > skippedAtMost then readClasses() else readPage() end
     end
+    local entry = entries[at]
+    if not entry then return nil end
+    if not entry.id then complete() end
+    at = at + 1
+    taken[entry.member] = true
+    return entry
   end
 end
 
@@ -93,33 +106,23 @@ local function windowOf (server, can, dial)
   if most == 0 then return window end
 
   local function append (entry, patience)
-    entry.skips = tonumber(redis.call('HGET', KEYS[1] .. 'skips', entry.id) or 0)
+    entry.checkpoint = checkpointOf(entry.class, server)
     table.insert(window, entry)
     reach = math.min(reach, #window - 1 + math.max(0, patience - entry.skips))
   end
 
-  local function entryOf (member, order, share, tag)
-    local class, ms, weight, id = readMember(member)
-    return {
-      id = id, member = member, order = order, share = share, tag = tag, seconds = tonumber(ms) / 1000,
-      weight = tonumber(weight), checkpoint = checkpointOf(class, server)
-    }
-  end
-
-  if not dial.sharesOnly then
-    local first, order = openList(express, can)()
-    if first then
-      append(entryOf(first, order, express, nil), 0)
-      return window
-    end
+  local first = not dial.sharesOnly and openList(express, can)()
+  if first then
+    append(first, 0)
+    return window
   end
 
   local open, seen, unread, virtual = {}, 0, {}, virtualNow()
   -- The share with the least tag that is not open yet.
   local function nextShare ()
-    if #unread == 0 then
+    if #unread == 0 and seen then
       local shares = redis.call('ZRANGE', fairKey, seen, seen + page - 1, 'WITHSCORES')
-      seen = seen + #shares / 2
+      seen = #shares == 2 * page and seen + page or nil
       for i = #shares - 1, 1, -2 do
         local tag = tonumber(shares[i + 1])
         table.insert(unread, { share = shares[i], tag = tag, raw = tag })
@@ -146,21 +149,22 @@ local function windowOf (server, can, dial)
       table.remove(unread)
       fresh.tag = math.max(fresh.tag, virtual)
       fresh.read = openList(fresh.share, can)
-      fresh.member, fresh.order = fresh.read()
-      if fresh.member then
+      fresh.entry = fresh.read()
+      if fresh.entry then
         fresh.weight = weightOf(fresh.share)
         local light = redis.call('ZCARD', listKey(fresh.share)) <= dial.lightJobs
         fresh.patience = light and dial.lightPatience or dial.patience
         table.insert(open, fresh)
       end
     elseif best then
-      local entry = entryOf(best.member, best.order, best.share, best.tag)
+      local entry = best.entry
+      entry.tag = best.tag
       append(entry, best.patience)
       -- It is the choice: what stands behind it does not matter.
       if not dial.sharesOnly and entry.checkpoint == server.loaded then return window end
       best.tag = best.tag + entry.seconds / (best.weight * entry.weight)
-      best.member, best.order = best.read()
-      if not best.member then table.remove(open, place) end
+      best.entry = best.read()
+      if not best.entry then table.remove(open, place) end
     else
       break
     end
