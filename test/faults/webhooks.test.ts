@@ -54,15 +54,14 @@ t.test('no kill at any step between the images and the receiver\'s answer loses 
     })
   }
   const at = (texts: readonly string[], when: 'before' | 'after') => () => { proxy.strikeAt(texts, when, die) }
+  // What is stored after a command is what is stored before the next one: each state is one step.
   const steps: Array<readonly [string, () => void]> = [
     ['an image begins to arrive', atFirstFileIn(drafts)],
     ['one of two images is in its place', atFirstFileIn(join(fleet.dataDirectory, 'outputs'))],
     ['both are, the record knows nothing', at(script(endJob), 'before')],
     ['the record and the outbox know', at(script(endJob), 'after')],
-    ['the delivery is about to be recorded', at(script(createDelivery), 'before')],
     ['the delivery is recorded', at(script(createDelivery), 'after')],
     ['its queue entry is there', at(entryAdded, 'after')],
-    ['the outbox is about to forget it', at(outboxForgets, 'before')],
     ['the outbox has forgotten it', at(outboxForgets, 'after')],
     ['it has a slot of the endpoint', at(script(enterEndpoint), 'after')],
     ['the receiver has it and has not answered', () => {

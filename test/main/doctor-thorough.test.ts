@@ -4,7 +4,10 @@ import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
 import type { ServerCheckReport } from '../../schemas/server-check.ts'
+import { parseSettings } from '../../src/config/parse.ts'
+import { doctorOptions, readDoctorOptions } from '../../src/main/doctor-options.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { startService } from '../helper.ts'
 import { inRepository } from '../root.ts'
@@ -62,11 +65,16 @@ t.test('a check that cannot run says why and how to mend that', async t => {
 })
 
 t.test('invalid words are usage errors', async t => {
-  for (const parameters of [
-    ['--thorough'], ['--server', 'Main'], ['--thorough', '--server', 'Main', '--minutes', 'x'],
-    ['--thorough', '--server', 'Main', '--speed', '2'], ['--thorough', '--server', 'Main', '--key', 'alone'],
+  const config = parseSettings({})
+  for (const args of [
+    ['--server', 'Main'], ['--thorough', '--server', 'Main', '--minutes', 'x'], ['--thorough', '--server', 'Main', '--key', 'alone'],
     ['--thorough', '--server', 'ftp://x', '--token', 'a', '--key', 'b:c']
-  ]) t.equal((await run(parameters)).code, 2, parameters.join(' '))
+  ]) {
+    t.throws(() => readDoctorOptions(parseArgs({ args, options: doctorOptions }).values, config), { name: 'UsageError' }, args.join(' '))
+  }
+  for (const parameters of [['--thorough'], ['--thorough', '--server', 'Main', '--speed', '2']]) {
+    t.equal((await run(parameters)).code, 2, parameters.join(' '))
+  }
 })
 
 t.test('an unregistered address is checked directly, and put back after kill -9', async t => {

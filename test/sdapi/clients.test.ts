@@ -64,8 +64,11 @@ t.test('Open WebUI: sends an empty Authorization, and the whole options back wit
   t.match(JSON.parse(json.info), { sd_model_name: 'juggernaut-xl' })
 })
 
+/** Its generations last long enough to be watched and interrupted. */
+const slow = await startService(t, { simulator: { stepMilliseconds: 30 } })
+
 t.test('SillyTavern: sends a bare Basic and keys of its own in the body, waits for a model, interrupts only its own job', async t => {
-  const service = await startService(t, { simulator: { stepMilliseconds: 20 } })
+  const service = slow
   const auth = { authorization: 'Basic ' }
   t.equal((await sendRaw(service, 'GET', '/sdapi/v1/options', auth)).status, 200)
   for (const list of ['upscalers', 'latent-upscale-modes', 'sd-vae', 'samplers', 'schedulers', 'sd-models']) {
@@ -116,7 +119,7 @@ t.test('SillyTavern drops the path of the configured address and keeps its query
 })
 
 t.test('A1111\'s own page asks for its tasks by the names that it gave them', async t => {
-  const service = await startService(t, { simulator: { stepMilliseconds: 30 } })
+  const service = slow
   const task = async (id: string) => (await call(service, 'POST', '/internal/progress', { id_task: id, live_preview: true })).json
   const keys = ['active', 'queued', 'completed', 'progress', 'eta', 'live_preview', 'id_live_preview', 'textinfo']
   t.strictSame(Object.keys(await task('nobody')), keys)
@@ -139,7 +142,7 @@ t.test('A1111\'s own page asks for its tasks by the names that it gave them', as
 })
 
 t.test('the Photoshop plugin: probes without credentials, sends empty JSON bodies, shows previews during a generation', async t => {
-  const service = await startService(t, { simulator: { stepMilliseconds: 30 } })
+  const service = slow
   t.strictSame(await sendRaw(service, 'GET', '/user', {}), { status: 200, text: 'null' })
   t.match(JSON.parse((await sendRaw(service, 'GET', '/config', {})).text), { version: String })
   const json = { 'content-type': 'application/json' }
