@@ -226,9 +226,10 @@ function createIntake (request: FastifyRequest, { share, take, announced, limit,
   return {
     settle: share.shrinkTo,
     arrived (payload) {
-      // Node counts the bytes of an announced length.
-      if (payload !== raw || !raw.complete || raw.readableLength !== announced) return null
+      if (payload !== raw || announced === 0 || raw.readableLength !== announced) return null
       const bytes: unknown = raw.read()
+      // It ends although nothing reads on.
+      raw.resume()
       return Buffer.isBuffer(bytes) ? bytes : null
     },
     async * chunks (payload) {

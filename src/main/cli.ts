@@ -111,10 +111,12 @@ function createLogger (config: Pick<Config, 'LOG_LEVEL'>): Logger {
   })
 }
 
-/** Bytes after which lines are written although the turn of the event loop is not over. */
+/** Bytes after which lines are written at once. */
 const mostUnwritten = 16_000
+/** Longest time for which a line waits for others, in milliseconds. */
+const longestUnwritten = 20
 
-/** Writes the lines of one turn of the event loop with one system call. */
+/** Writes the lines of a short time with one system call. A process that is killed loses those of that time. */
 function standardOutput (): DestinationStream {
   const output = pino.destination({ fd: process.stdout.fd, sync: true, minLength: mostUnwritten })
   let scheduled = false
@@ -128,7 +130,7 @@ function standardOutput (): DestinationStream {
       output.write(line)
       if (scheduled) return
       scheduled = true
-      setImmediate(flush)
+      setTimeout(flush, longestUnwritten).unref()
     }
   }
 }
