@@ -32,9 +32,16 @@ COPY --from=build /app/dist dist
 # Without tsconfig.json the launcher neither installs nor builds.
 COPY src/launch.mjs src/load.mjs src/prepare.mjs src/
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data
-# A start stores its compiled code in /app, where later ones cannot write.
-RUN DATA_DIR=/tmp/first-start timeout --preserve-status 20 node src/launch.mjs start \
- && rm -rf /tmp/first-start && ls dist/bundle/cli.cjs.cache/start-*
+# Each kind of process stores its compiled code, of a time with a server, in /app, where later ones cannot write.
+RUN set -e; \
+    redis-server --save '' --daemonize yes --dir /tmp > /dev/null; \
+    node src/launch.mjs simulator --host 127.0.0.1 --port 7860 > /dev/null & simulator=$!; \
+    for command in start api worker; do \
+      HOST=127.0.0.1 DATA_DIR=/tmp/first-start REDIS_URL=redis://127.0.0.1:6379 A1111_URL=http://127.0.0.1:7860 \
+        timeout --preserve-status 15 node src/launch.mjs $command; \
+    done; \
+    kill $simulator; redis-cli shutdown nosave; rm -rf /tmp/first-start; \
+    ls dist/bundle/cli.cjs.cache/start-* dist/bundle/cli.cjs.cache/api-* dist/bundle/cli.cjs.cache/worker-*
 USER node
 VOLUME /data
 EXPOSE 3000

@@ -217,7 +217,9 @@ async function runBundled (files) {
   const lines = createInterface({ input: reporter })
   lines.on('line', line => { if (!isSummary.test(line)) say(line) })
   const closed = new Promise(resolve => lines.once('close', resolve))
-  await runFiles(files, processes, withoutHooks(), reporter)
+  // Building the image takes minutes.
+  const timeout = files.some(({ name }) => isOfEcosystem(name)) ? 1_500_000 : 400_000
+  await runFiles(files, processes, withoutHooks(), reporter, { timeout, endTimeout: 15_000 })
   await closed
   return { passed: reporter.passed, failed: reporter.failed, code: 0 }
 }

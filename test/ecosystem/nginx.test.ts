@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chromium } from 'playwright-core'
@@ -10,6 +9,7 @@ import { WebSocket } from 'undici'
 import { listenTo } from '../events/listener.ts'
 import { quick, startService, type Service } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
+import { freePort } from '../support/free-port.ts'
 import { chromiumPath, imageLoaded } from '../web/browser.ts'
 import { startReceiver } from '../webhooks/receiver.ts'
 import { tool } from './tool.ts'
@@ -17,14 +17,6 @@ import { tool } from './tool.ts'
 const { path: nginx, skip } = tool('nginx')
 const token = 'token-of-the-operator'
 const bearer = { authorization: `Bearer ${token}` }
-
-async function freePorts (count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map(async server => await once(server, 'listening')))
-  const ports = servers.map(server => (server.address() as AddressInfo).port)
-  await Promise.all(servers.map(async server => { await once(server.close(), 'close') }))
-  return ports
-}
 
 interface Front {
   readonly port: number
@@ -75,12 +67,12 @@ async function startNginx (fronts: readonly Front[]): Promise<void> {
 
 const redis = await startTestRedis()
 t.teardown(redis.stop)
-const [kept = 0, stripped = 0, announced = 0] = skip === false ? await freePorts(3) : []
 const start = async (name: string, settings: Record<string, string>) => await startService(t, {
   redis, settings: { AUTH_TOKEN: token, REDIS_PREFIX: name, EGRESS_PROFILE: 'lan', TRUSTED_PROXIES: '127.0.0.1', ...settings }
 })
 
 t.test('behind nginx, everything works below a path', { skip }, async t => {
+  const [kept, stripped, announced] = [await freePort(), await freePort(), await freePort()]
   const withUrl = await start('url', { PUBLIC_URL: `http://127.0.0.1:${kept}/queue` })
   const withoutSlash = await start('bare', { PUBLIC_URL: `http://127.0.0.1:${stripped}/queue` })
   const withHeader = await start('header', {})

@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import {
+  chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync
+} from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
@@ -28,7 +30,8 @@ const ways = {
   nginx: { get: system(['nginx'], { apt: 'nginx', brew: 'nginx' }), version: ['-v'] },
   promtool: { get: system(['promtool'], { apt: 'prometheus', brew: 'prometheus' }, goProgram('github.com/prometheus/prometheus/cmd/promtool@v0.307.3')), version: ['--version'] },
   buildah: { get: system(['buildah'], { apt: 'buildah', brew: 'buildah' }), version: ['--version'] },
-  debootstrap: { get: system(['debootstrap'], { apt: 'debootstrap', brew: 'debootstrap' }), version: ['--version'] },
+  /** The folder of a Debian with Node.js and npm, as in the image node:24-slim, which no package registry has. */
+  nodeRoot: { get: nodeRoot, check: path => ['chroot', path, 'npm', '--version'] },
   /** A Python with an S3 server: `<path> -m moto.server`. */
   moto: { get: python('moto[s3,server]==5.2.5'), version: ['-c', 'import moto.server'] },
   /** A Python with A1111's best known client. */
@@ -60,7 +63,7 @@ export async function provideTools (names, installer, say) {
 }
 
 async function provide (name, installer, say) {
-  const { get, version } = ways[name]
+  const { get, version = [], check = path => [path, ...version] } = ways[name]
   let path
   try {
     path = await get(installer, say)
@@ -68,7 +71,8 @@ async function provide (name, installer, say) {
     if (unreachable.test(error.message)) return { reason: lastLine(error.message) }
     throw new Error(`${name} cannot be installed: ${error.message}`, { cause: error })
   }
-  const { status, stderr, error } = spawnSync(path, version, { encoding: 'utf8' })
+  const [program, ...parameters] = check(path)
+  const { status, stderr, error } = spawnSync(program, parameters, { encoding: 'utf8' })
   if (status !== 0) throw new Error(`${name} does not run: ${error?.message ?? lastLine(stderr)}`)
   return { path }
 }
@@ -132,6 +136,35 @@ function goProgram (module) {
     run(go, ['install', module], { GOBIN: folder })
     return path
   }
+}
+
+/** Makes a root folder of Debian's packages and of Node.js from npm's registry. Needs root. */
+async function nodeRoot (installer, say) {
+  const folder = join(cache, 'node-24-slim')
+  if (existsSync(folder)) return folder
+  if (process.getuid?.() !== 0) throw new Error('A Debian for containers cannot be installed without root rights.')
+  const debootstrap = await system(['debootstrap'], { apt: 'debootstrap', brew: 'debootstrap' })(installer, say)
+  say('Making a Debian with Node.js for the image…')
+  const unfinished = `${folder}.${process.pid}`
+  const packages = `${unfinished}-npm`
+  const local = join(unfinished, 'usr/local')
+  try {
+    run(debootstrap, ['--variant=minbase', '--include=ca-certificates', 'bookworm', unfinished])
+    const wanted = [`node-linux-${process.arch}@24`, 'npm@11']
+    run('npm', ['install', '--no-save', '--no-audit', '--ignore-scripts', '--prefix', packages, ...wanted])
+    copyFileSync(join(packages, `node_modules/node-linux-${process.arch}/bin/node`), join(local, 'bin/node'))
+    chmodSync(join(local, 'bin/node'), 0o755)
+    cpSync(join(packages, 'node_modules/npm'), join(local, 'lib/node_modules/npm'), { recursive: true })
+    for (const name of ['npm', 'npx']) symlinkSync(`../lib/node_modules/npm/bin/${name}-cli.js`, join(local, 'bin', name))
+    run('chroot', [unfinished, 'useradd', '--create-home', '--uid', '1000', 'node'])
+    // Where a company's proxy signs what it forwards, the build must trust it too.
+    const trusted = '/etc/ssl/certs/ca-certificates.crt'
+    if (existsSync(trusted)) copyFileSync(trusted, join(unfinished, trusted))
+    if (!existsSync(folder)) renameSync(unfinished, folder)
+  } finally {
+    for (const left of [unfinished, packages]) rmSync(left, { recursive: true, force: true })
+  }
+  return folder
 }
 
 function run (program, parameters, environment = {}) {

@@ -1,6 +1,4 @@
-import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
@@ -10,6 +8,7 @@ import { runDoctor } from '../../src/main/doctor.ts'
 import { parseSettings } from '../../src/config/parse.ts'
 import { openServices } from '../../src/services/services.ts'
 import { startTestRedis, type TestRedis } from '../redis.ts'
+import { freePort } from '../support/free-port.ts'
 
 async function open (t: Test, parameters: readonly string[] = []): Promise<{ redis: TestRedis, admin: Redis }> {
   const redis = await startTestRedis({ parameters })
@@ -17,15 +16,6 @@ async function open (t: Test, parameters: readonly string[] = []): Promise<{ red
   const admin = new Redis(redis.url)
   t.teardown(() => { admin.disconnect() })
   return { redis, admin }
-}
-
-/** A port for a node of a cluster, whose nodes talk to each other on the port 10,000 further up. */
-async function freePort (): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  await once(server.close(), 'close')
-  return port < 55_000 ? String(port) : await freePort()
 }
 
 /** The report of `doctor` about a Redis, and the error of a service that starts on it. */
@@ -63,10 +53,12 @@ t.test('the doctor and the start name a replica, a node of a cluster and a user 
   await t.test('the node of a cluster of three that holds our keys today', async t => {
     const nodes = []
     for (let count = 0; count < 3; count++) {
-      const { redis, admin } = await open(t, ['--cluster-enabled', 'yes', '--bind', '127.0.0.1', '--port', await freePort()])
+      // Nodes talk to each other on the port 10,000 further up.
+      const port = String(await freePort(55_000))
+      const { redis, admin } = await open(t, ['--cluster-enabled', 'yes', '--bind', '127.0.0.1', '--port', port])
       await admin.call('CLUSTER', 'ADDSLOTSRANGE', ...[['0', '5460'], ['5461', '10922'], ['10923', '16383']][count] ?? [])
       await admin.call('CLUSTER', 'SET-CONFIG-EPOCH', String(count + 1))
-      nodes.push({ redis, admin, port: String((await admin.config('GET', 'port') as string[])[1]) })
+      nodes.push({ redis, admin, port })
     }
     const [first] = nodes
     for (const { port } of nodes.slice(1)) await first?.admin.call('CLUSTER', 'MEET', '127.0.0.1', port)

@@ -11,6 +11,7 @@ import { createServerStarts } from '../../src/servers/start-guard.ts'
 import { createLocalStartNotes, createStartNotes, withLocalNotes, type StartNotes } from '../../src/servers/start-notes.ts'
 import { silentLogger } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
+import { freePort } from '../support/free-port.ts'
 
 const waitMs = 800
 
@@ -54,15 +55,6 @@ async function createListener (): Promise<Listener> {
       await new Promise<void>(resolve => { closing.close(() => { resolve() }) })
     }
   }
-}
-
-async function freePort (): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** One process of ours; `connects` counts what it opens. */
