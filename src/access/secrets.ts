@@ -62,7 +62,7 @@ export async function checkMasterKey (redis: Redis, keys: Keys, masterKey: Maste
   }
   throw new Error('The master key is not the one that the data in Redis was written under: access keys and stored ' +
     'passwords cannot be read. Restore DATA_DIR/master.key or MASTER_KEY; after a rotation, set the former key as ' +
-    'MASTER_KEY_PREVIOUS')
+    'MASTER_KEY_PREVIOUS. Processes with a DATA_DIR of their own need the same MASTER_KEY')
 }
 
 function checkValue (masterKey: Buffer): string {

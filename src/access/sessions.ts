@@ -5,6 +5,7 @@ import type { Keys } from '../lib/keys.ts'
 import { readOrCreateSecretFile } from '../lib/secret-file.ts'
 import type { AccessKeys } from './keys.ts'
 import { administrator, type Principal } from './principal.ts'
+import { deriveKey } from './secrets.ts'
 
 export interface AdminToken {
   readonly token: string
@@ -19,11 +20,17 @@ export interface AdminTokenSettings {
   readonly DATA_DIR: string
 }
 
-/** The admin token of the settings, or of DATA_DIR/admin-token, which is created on the first start. */
-export async function loadAdminToken (settings: AdminTokenSettings): Promise<AdminToken> {
+/**
+ * The admin token of the settings, or of DATA_DIR/admin-token, which is created on the first start.
+ * @param masterKey of the settings; a new token follows from it, so processes with folders of their own have the same
+ */
+export async function loadAdminToken (
+  settings: AdminTokenSettings, masterKey: Buffer | null = null
+): Promise<AdminToken> {
   if (settings.ADMIN_TOKEN !== '') return { token: settings.ADMIN_TOKEN, file: null, created: false }
   const file = join(settings.DATA_DIR, 'admin-token')
-  const { value, created } = await readOrCreateSecretFile(file, () => randomBytes(32).toString('base64url'))
+  const { value, created } = await readOrCreateSecretFile(file, () =>
+    (masterKey === null ? randomBytes(32) : deriveKey(masterKey, 'admin-token')).toString('base64url'))
   return { token: value, file, created }
 }
 

@@ -270,7 +270,7 @@ async function listen (
   services: Services, logger: Logger, closers: Closers
 ): Promise<{ address: string, notice: string | null }> {
   const { config } = services
-  const admin = await loadAdminToken(config)
+  const admin = await loadAdminToken(config, config.MASTER_KEY === '' ? null : services.masterKey.current)
   const app = await createApp({
     services, logger, tokens: [config.AUTH_TOKEN, admin.token].filter(token => token !== '')
   })

@@ -164,18 +164,21 @@ export function openBucket (settings: BucketSettings): Bucket {
     const limit = timeoutMs + (sent.content?.size ?? 0) / slowestUpload * 1000
     const endsAt = performance.now() + limit
     for (let number = 1; ; number++) {
-      const isLast = number === attempts
+      const left = endsAt - performance.now()
+      const pause = firstPause * 2 ** number * Math.random()
+      // A further attempt needs time of its own.
+      const isLast = () => number === attempts || performance.now() + 2 * pause >= endsAt
       try {
         // A connection that hangs leaves time for another.
-        const answer = await attempt(sent, isLast ? endsAt - performance.now() : (endsAt - performance.now()) * 0.6)
+        const answer = await attempt(sent, number === attempts ? left : left * 0.6)
         if (answer.statusCode < 500 && answer.statusCode !== 429 && answer.statusCode !== 409) return answer
-        if (isLast || answer.statusCode === 501 || performance.now() >= endsAt) return answer
+        if (answer.statusCode === 501 || isLast()) return answer
         answer.body.destroy()
       } catch (error) {
-        if (isLast || performance.now() >= endsAt) throw unreachable(error, sent.key)
+        if (isLast()) throw unreachable(error, sent.key)
       }
       sent.onDoubt?.()
-      await sleep(Math.min(firstPause * 2 ** number * Math.random(), Math.max(0, endsAt - performance.now())))
+      await sleep(pause)
     }
   }
 

@@ -249,6 +249,16 @@ t.test('the master key and the admin token are created once, for their owner onl
   t.match(await loadAdminToken({ ...settings, ADMIN_TOKEN: 'given' }), { token: 'given', created: false })
 })
 
+t.test('processes with folders of their own and one master key have one admin token', async t => {
+  const settings = (folder: string) => ({ DATA_DIR: join(t.testdir({ one: {}, other: {} }), folder), ADMIN_TOKEN: '' })
+  const [one, other] = [settings('one'), settings('other')]
+  const key = Buffer.alloc(32, 7)
+  const { token } = await loadAdminToken(one, key)
+  t.equal((await loadAdminToken(other, key)).token, token)
+  t.notMatch(token, key.toString('base64url'))
+  t.equal((await loadAdminToken(one)).token, token, 'the file has it from then on')
+})
+
 t.test('a master key can be hex or base64, and nothing else', async t => {
   const bytes = newMasterKey().current
   const settings = { DATA_DIR: t.testdir(), MASTER_KEY_PREVIOUS: bytes.toString('base64url') }

@@ -17,7 +17,7 @@ t.test('all media are copied to a bucket and back, and an interrupted copy conti
   for (const name of names) await writeFile(join(folder, name), `content of ${name}`)
   const lines: string[] = []
   async function copy (to: 's3' | 'folder', more: { directory?: string, verify?: boolean, cancelled?: AbortSignal } = {}) {
-    const config = parseSettings({ ...s3.settings, DATA_DIR: more.directory ?? folder, S3_TIMEOUT_SECONDS: '0.5' })
+    const config = parseSettings({ ...s3.settings, DATA_DIR: more.directory ?? folder })
     lines.length = 0
     return await copyMedia(config, {
       to,

@@ -13,7 +13,7 @@ const advice = {
   checkpoint_not_found: 'Choose a checkpoint that the server has.',
   different_result: 'The server generated something other than requested; see the warnings.',
   server_removed: 'Move it to another server and retry it.',
-  storage_full: 'Free space on the disk of DATA_DIR, then retry it.',
+  storage_full: 'Free space on the disk of DATA_DIR, or make the bucket of MEDIA_URL available, then retry it.',
   connection_lost: 'The job continues by itself when the server is back.',
   cuda_poisoned: 'Restart the server; its queue waits until then.'
 }
