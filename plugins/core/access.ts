@@ -260,4 +260,4 @@ const checkHost: FastifyPluginAsync<HostCheckOptions> = async (app, { rules }) =
 
 export const hostCheck = fp(checkHost, { name: 'host-check', fastify: '5.x' })
 
-export default fp(access, { name: 'access', fastify: '5.x', dependencies: ['host-check', 'cors'] })
+export default fp(access, { name: 'access', fastify: '5.x', dependencies: ['host-check', 'cors', 'prefix'] })

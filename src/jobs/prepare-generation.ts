@@ -64,7 +64,8 @@ export async function prepareGeneration (job: Job, sources: PreparationSources):
           settings: own,
           checkpoint: textOf(title),
           touched: settingsOfScripts(complete),
-          switches: switchesCheckpoints(complete)
+          switches: switchesCheckpoints(complete),
+          iterates: Number(complete.n_iter ?? 1) > 1
         }
       : null,
     body: options => options === null ? text : withOptions(text, options)

@@ -131,6 +131,8 @@ export interface WantedOptions {
   readonly touched: readonly string[]
   /** Whether it changes checkpoints by itself, like hires fix, the refiner and scripts. */
   readonly switches: boolean
+  /** Whether it has several iterations: A1111 looks at the selection before each. */
+  readonly iterates: boolean
 }
 
 /** The options that are sent with a request. */

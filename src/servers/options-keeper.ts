@@ -202,7 +202,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     selection: () => kept.selection,
     generations: () => sends,
     ready: async (wanted, signal) => await oneByOne(async () => {
-      const { settings, touched, switches, checkpoint } = wanted
+      const { settings, touched, switches, iterates, checkpoint } = wanted
       const restoresAll = restoresEverything()
       if (!connection.isUnbroken()) ensured.clear()
       const names = [...new Set([...Object.keys(settings), ...touched])]
@@ -212,7 +212,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
       // A checkpoint that stays selected must not silently replace a person's choice.
       const isKnown = kept.selection !== null && server().restoreSelection !== 'never'
       // As long as our jobs override nothing, one that names nothing gets what people selected in any case.
-      const isPlain = isOpen && names.length === 0 && !switches
+      const isPlain = isOpen && names.length === 0 && !switches && !iterates
       const isUnneeded = isPlain && isUndisturbed && left.size === 0 && owed.size === 0 && kept.open.length === 0
       const isLookNeeded = !isUnneeded && (isOpen || isStale || !isKnown || missing.length > 0 || owed.size > 0)
       if (missing.length > 0) await connection.renew()

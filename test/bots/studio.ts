@@ -63,3 +63,16 @@ export const small = { user_id: 'ann', prompt: 'a lighthouse', steps: 2, width: 
 export async function testImage (width: number, height: number, background = '#456'): Promise<string> {
   return (await sharp({ create: { width, height, channels: 3, background } }).png().toBuffer()).toString('base64')
 }
+
+type RequestBody = Readonly<Record<string, unknown>>
+
+/**
+ * The request without the checkpoint that people selected at the server. A job without a checkpoint names that, unless
+ * it gets it in any case.
+ */
+export function unselected (asked: RequestBody): RequestBody {
+  const { override_settings: settings, override_settings_restore_afterwards: restore, ...body } = asked
+  const isSelected = JSON.stringify(settings) === '{"sd_model_checkpoint":"dreamscape-v8.safetensors [1b914fb7a1]"}'
+  if (!isSelected) return asked
+  return restore === false ? body : { ...body, override_settings_restore_afterwards: restore }
+}

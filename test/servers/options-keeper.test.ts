@@ -43,7 +43,7 @@ async function start (t: Test, flavor: 'a1111' | 'forge') {
     }
     const before = count()
     const sent = await keeper.ready({
-      settings: {}, checkpoint: null, touched: [], switches: false, ...wanted
+      settings: {}, checkpoint: null, touched: [], switches: false, iterates: false, ...wanted
     }, new AbortController().signal)
     const body = withOptions(JSON.stringify({ prompt: 'a lighthouse', steps: 1, width: 64, height: 64 }), sent)
     const answer = await fetch(`${simulator.url}/sdapi/v1/txt2img`, {
@@ -101,6 +101,8 @@ for (const flavor of ['a1111', 'forge'] as const) {
         t.match(await run(), { requests: none, used: name })
         await simulator.changeOptions({ sd_model_checkpoint: titleOf(name === 'two' ? 'one' : 'two') })
       }
+      t.match(await run({ iterates: true }), { requests: { reads: 1 }, checkpoint: 'one', used: 'one' },
+        'one with iterations names what all of them get')
       t.match(await run({ checkpoint: two }), { requests: { reads: 1 }, used: 'two' }, 'a choice can have been missed')
       t.match(await run(), { requests: { reads: 1 }, used: 'one', checkpoint: 'one' }, 'the choice holds')
       await simulator.changeOptions({ sd_model_checkpoint: two })
