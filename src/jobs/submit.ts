@@ -330,11 +330,9 @@ function checkMetadata (metadata: unknown): void {
 }
 
 function refuseHugeParameters (parameters: Readonly<Record<string, unknown>>): void {
-  // JSON has six characters for one at most, and a number at most 25.
-  let most = 0
-  for (const value of Object.values(parameters)) {
-    most += typeof value === 'string' ? value.length * 6 : typeof value === 'object' && value !== null ? Infinity : 25
-  }
+  // JSON has at most six characters for one, and 25 for a number.
+  const mostOf = (one: unknown) => typeof one === 'string' ? 6 * one.length : typeof one === 'object' ? Infinity : 25
+  const most = Object.entries(parameters).reduce((sum, [name, value]) => sum + mostOf(name) + mostOf(value), 0)
   if (most <= maxParameterCharacters / 2) return
   let images = 0
   visitImages(parameters, ({ image }) => { images += String(image).length })

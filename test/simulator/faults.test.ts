@@ -219,7 +219,7 @@ t.test('closing ends everything, also during a crash', async t => {
 t.test('a proxy\'s time limit passes timely answers, and the generation continues behind it otherwise', async t => {
   const bench = await startBench(t)
   bench.simulator.setFaults([
-    { kind: 'gateway-timeout', afterMilliseconds: 200, prompt: 'long', status: 524, sticky: true },
+    { kind: 'gateway-timeout', afterMilliseconds: 1500, prompt: 'long', status: 524, sticky: true },
     { kind: 'connection-cut', afterMilliseconds: 50, prompt: 'silent', sticky: true },
     { kind: 'hang', prompt: 'endless', sticky: true }
   ])
