@@ -11,8 +11,8 @@
 --- @include "includes/claim"
 local server, most = ARGV[1], tonumber(ARGV[2])
 local ids = redis.call('ZRANGE', server == '' and KEYS[1] .. 'claimed' or queueKey(server), 0, most - 1)
-local can = {}
-for _, class in ipairs(redis.call('HKEYS', KEYS[1] .. 'class-counts')) do can[class] = '1' end
+local can, counts = {}, countsOfClasses()
+for i = 1, #counts, 2 do can[counts[i]] = '1' end
 if server ~= '' then
   for class in pairs(can) do can[class] = answerOf(server, class) end
 end

@@ -2,14 +2,15 @@
   Indexes of jobs: one sorted set for each combination of (key or any, server or any, status or any), scored by
   arrival, so that every filter of the list is one exact range.
 ]]
-local function eachIndex (key, server, status, act)
-  local keys = key == '' and { '*' } or { '*', key }
-  for _, k in ipairs(keys) do
-    for _, s in ipairs({ '*', server }) do
-      act(KEYS[1] .. 'jobs:' .. k .. ':' .. s .. ':' .. status)
+local function indexesOf (key, servers, status, act)
+  for _, k in ipairs(key == '' and { '*' } or { '*', key }) do
+    for _, server in ipairs(servers) do
+      act(KEYS[1] .. 'jobs:' .. k .. ':' .. server .. ':' .. status)
     end
   end
 end
+
+local function eachIndex (key, server, status, act) indexesOf(key, { '*', server }, status, act) end
 
 local function enterIndexes (id, arrival, key, server, status)
   local function add (index) redis.call('ZADD', index, arrival, id) end
@@ -25,11 +26,9 @@ end
 
 -- The indexes of the status keep the job, those of the server do not.
 local function changeServer (id, arrival, key, from, to, status)
-  for _, k in ipairs(key == '' and { '*' } or { '*', key }) do
-    for _, st in ipairs({ status, '*' }) do
-      redis.call('ZREM', KEYS[1] .. 'jobs:' .. k .. ':' .. from .. ':' .. st, id)
-      redis.call('ZADD', KEYS[1] .. 'jobs:' .. k .. ':' .. to .. ':' .. st, arrival, id)
-    end
+  for _, each in ipairs({ status, '*' }) do
+    indexesOf(key, { from }, each, function (index) redis.call('ZREM', index, id) end)
+    indexesOf(key, { to }, each, function (index) redis.call('ZADD', index, arrival, id) end)
   end
 end
 
