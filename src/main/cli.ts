@@ -111,23 +111,30 @@ function createLogger (config: Pick<Config, 'LOG_LEVEL'>): Logger {
   })
 }
 
-/** Bytes after which lines are written at once. */
+/** Characters after which lines are written at once. */
 const mostUnwritten = 16_000
 /** Longest time for which a line waits for others, in milliseconds. */
 const longestUnwritten = 20
 
-/** Writes the lines of a short time with one system call. A process that is killed loses those of that time. */
+/**
+ * Writes the lines of a short time with one system call. A process that is killed loses those of that time. pino's own
+ * buffer is not used: each of its flushes waits until the disk has the lines, and with it the whole process.
+ */
 function standardOutput (): DestinationStream {
-  const output = pino.destination({ fd: process.stdout.fd, sync: true, minLength: mostUnwritten })
+  const output = pino.destination({ fd: process.stdout.fd, sync: true })
+  let lines = ''
   let scheduled = false
-  const flush = () => {
+  function flush (): void {
     scheduled = false
-    output.flushSync()
+    const text = lines
+    lines = ''
+    if (text !== '') output.write(text)
   }
   process.on('exit', flush)
   return {
     write (line) {
-      output.write(line)
+      lines += line
+      if (lines.length >= mostUnwritten) return flush()
       if (scheduled) return
       scheduled = true
       setTimeout(flush, longestUnwritten).unref()
