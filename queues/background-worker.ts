@@ -9,7 +9,7 @@ const page = 500
 /** Smaller deviations, such as between the clocks of machines, are ignored; in milliseconds. */
 const tolerance = 1000
 /** How often a queue is checked, in milliseconds. */
-const lookInterval = 5000
+const lookInterval = 10_000
 
 const findOverlong = loadScript<[delayed: string],
   [prefix: string, now: number, first: number, last: number, toleranceMs: number], [count: number, ...found: string[]]>(
@@ -46,6 +46,9 @@ export function keepShortening (queue: QueueBase, connection: Redis, log: Log): 
   return () => { clearInterval(timer) }
 }
 
+/** How long BullMQ waits for an entry before it looks again, in seconds; an entry that arrives ends the wait. */
+export const drainDelay = 10
+
 export interface BackgroundWork<Data> {
   readonly connection: Redis
   readonly keys: Keys
@@ -63,7 +66,7 @@ export function startBackgroundWorker<Data> (work: BackgroundWork<Data>): { clos
   const { connection, keys, log, name, atOnce, run } = work
   const closing = new AbortController()
   const worker = new Worker<Data>(name, async job => { await run(job, closing.signal) }, {
-    connection, prefix: keys.bullPrefix, skipVersionCheck: true, concurrency: atOnce, maxStalledCount: 1000
+    connection, prefix: keys.bullPrefix, skipVersionCheck: true, concurrency: atOnce, maxStalledCount: 1000, drainDelay
   })
   worker.on('error', error => { log.debug({ err: error }, 'worker connection') })
   const stopShortening = keepShortening(worker, connection, log)

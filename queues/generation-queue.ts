@@ -8,7 +8,7 @@ import type { RunOutcome } from '../src/jobs/run-generation.ts'
 import type { Keys } from '../src/lib/keys.ts'
 import type { Log } from '../src/lib/logging.ts'
 import { readLua } from '../src/redis/scripts.ts'
-import { closeWorker } from './background-worker.ts'
+import { closeWorker, drainDelay } from './background-worker.ts'
 
 /** The data of a queue entry; everything else is in the record. */
 export interface GenerationData {
@@ -173,8 +173,7 @@ export function createGenerationWorker (dependencies: GenerationWorkerDependenci
     lockDuration: 60_000,
     stalledInterval: 30_000,
     maxStalledCount: 1000,
-    // In seconds; an entry that arrives ends the wait.
-    drainDelay: 10,
+    drainDelay,
     runRetryDelay: 500
   })
   worker.on('error', error => { log.debug({ server: serverId, err: error }, 'worker connection') })

@@ -17,12 +17,11 @@ import { createServerRunner, type ServerRunnerDependencies } from './server-runn
 
 /** How often the whole queue is compared with the records, in milliseconds. */
 const repairInterval = 30_000
-/** How often to look at the pool although no notice came and no look failed, in milliseconds. */
-const poolInterval = 5000
-/** How often checks of the server are looked for, as their notices can get lost, in milliseconds. */
-const checksInterval = 10_000
-/** How often the pool asks again what the server can run, in milliseconds: it also depends on other servers. */
-const classesInterval = 10_000
+/**
+ * How often to look at the pool and at checks of the server although no notice came, and how often the pool asks again
+ * what the server can run, as that also depends on other servers; in milliseconds.
+ */
+const lookInterval = 10_000
 /** From the end of the last job until the server's own options are restored, in milliseconds. */
 const restoreAfter = 100
 
@@ -232,26 +231,18 @@ export async function startServerWorker (
 
   const repairEvery = dependencies.intervals?.repair ?? repairInterval
   let repairDueAt = performance.now() + repairEvery
-  let poolDueAt = 0
-  let checksDueAt = performance.now() + checksInterval
-  let classesDueAt = performance.now() + classesInterval
+  let lookDueAt = 0
   let repairing = false
 
   async function runRepairs (): Promise<void> {
-    if (checkHolds() || performance.now() >= checksDueAt) {
-      checksDueAt = performance.now() + checksInterval
-      lookAtChecks()
-    }
-    if (performance.now() >= classesDueAt) {
-      classesDueAt = performance.now() + classesInterval
-      await feed.forgetClasses()
-    }
-    if (performance.now() >= Math.min(poolDueAt, repairDueAt)) {
-      poolDueAt = performance.now() + poolInterval
-      await feed.adopt()
-      feed.look()
-    }
-    if (performance.now() < repairDueAt) return
+    const looksDue = performance.now() >= lookDueAt
+    const repairsDue = performance.now() >= repairDueAt
+    if (looksDue) lookDueAt = performance.now() + lookInterval
+    if (looksDue || checkHolds()) lookAtChecks()
+    if (looksDue || repairsDue) await feed.adopt()
+    if (looksDue) await feed.forgetClasses()
+    if (!repairsDue) return
+    feed.look()
     repairDueAt = performance.now() + repairEvery
     // Also undoes what a former holder of the lease did to the queue after its own connection was back.
     await setQueue(monitor.usable())

@@ -11,7 +11,7 @@ import { type ServerWorker, type ServerWorkerDependencies, startServerWorker } f
 const leaseLifetime = 4000
 const leaseInterval = 1000
 /** Until all leases of this process are renewed at once, so that their commands share packets, in milliseconds. */
-const untilTick = () => leaseInterval - performance.now() % leaseInterval
+const untilTick = () => leaseInterval - (performance.now() - 1) % leaseInterval
 /** A process that was cut off itself must not take a lease for finished that was only not renewed during the cut. */
 const graceAfterReconnect = 3000
 /** Notices can get lost, so servers and settings are read again at this interval, in milliseconds. */
@@ -317,7 +317,7 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
         wants = new Map()
         log.debug({ err: error }, 'could not announce this process')
       })
-      .then(() => { if (!closed) spreadTimer = setTimeout(spreadAgain, leaseInterval) })
+      .then(() => { if (!closed) spreadTimer = setTimeout(spreadAgain, untilTick()) })
   }
 
   /** Jobs that a server had when it was disabled, if no process was there to return them. */
@@ -360,7 +360,10 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
   }
 
   function onSubscriberReady (): void {
-    for (const worker of workers()) worker.doubt()
+    for (const worker of workers()) {
+      worker.doubt()
+      worker.lookAtPool()
+    }
   }
 
   connection.on('ready', onReady)

@@ -253,9 +253,9 @@ export function createWorkerRoster (redis: Redis, keys: Keys, own: LeaseHolder, 
   const seen = new Map<string, SeenAnnouncement>()
   let count = 0
 
-  async function look (): Promise<void> {
+  async function look (announced: Promise<unknown>): Promise<void> {
     const now = performance.now()
-    const found = await redis.hgetall(key)
+    const [found] = await Promise.all([redis.hgetall(key), announced])
     for (const text of seen.keys()) if (found[text] === undefined) seen.delete(text)
     for (const [text, value] of Object.entries(found)) {
       if (text === holder) continue
@@ -277,8 +277,7 @@ export function createWorkerRoster (redis: Redis, keys: Keys, own: LeaseHolder, 
     own: holder,
     async announce (wanted) {
       count++
-      await redis.hset(key, holder, JSON.stringify({ count, lifetimeMs, wanted } satisfies Announcement))
-      await look()
+      await look(redis.hset(key, holder, JSON.stringify({ count, lifetimeMs, wanted } satisfies Announcement)))
     },
     others () {
       const now = performance.now()
