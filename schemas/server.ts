@@ -130,8 +130,8 @@ export const ServerView = Type.Object({
   checked_at: Nullable(Timestamp('When it was last checked, to the minute.')),
   last_error: Nullable(Type.String(), { description: 'What went wrong last, in words.' }),
   loaded_checkpoint: Nullable(Type.String(), { description: 'Title of the checkpoint it has loaded.' }),
-  waiting: Type.Integer({ minimum: 0, description: 'Jobs in its queue.' }),
-  processing: Type.Integer({ minimum: 0, description: 'Jobs that it runs now.' }),
+  waiting: Type.Integer({ minimum: 0, description: 'Jobs in its queue: those that the caller can see.' }),
+  processing: Type.Integer({ minimum: 0, description: 'Jobs that it runs now: those that the caller can see.' }),
   learned: Nullable(Ref(LearnedView), { description: 'What a thorough check and the work with it have shown; null before it answered.' })
 }, { $id: 'Server', description: 'A server.' })
 export type ServerView = Static<typeof ServerView>

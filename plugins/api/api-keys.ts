@@ -351,7 +351,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
 
 /** Whether a principal can grant only its own scopes to other keys; `*` has no bounds. */
 function isLimited (principal: Principal): boolean {
-  return principal.kind === 'key' && !principal.scopes.has('*')
+  return principal.keyId !== null && !principal.scopes.has('*')
 }
 
 function isHigher (rate: number | null | undefined, own: number | null): boolean {

@@ -1,6 +1,6 @@
 import type { InventoryView, ServerHealth, ServerHistory, ServerView } from '../../schemas/server.ts'
+import { keyToShow, type Principal } from '../../src/access/principal.ts'
 import type { JobList } from '../../src/jobs/list.ts'
-import type { JobStore } from '../../src/jobs/store.ts'
 import { iso } from '../../src/lib/text.ts'
 import type { CheckStore, StoredCheck } from '../../src/server-check/check-service.ts'
 import { learnedView } from '../../src/server-check/report.ts'
@@ -12,7 +12,6 @@ import { onlineShare, type ServerStateStore } from '../../src/servers/state-stor
 export interface ServerViewsDependencies {
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
-  readonly store: JobStore
   readonly list: JobList
   readonly checks: CheckStore
 }
@@ -29,11 +28,16 @@ function reasonOf ({ draining }: Server, check: StoredCheck | null): string | nu
 }
 
 /** Views of servers for clients: their last known state, and never their credentials. */
-export function createServerViews ({ registry, states, store, list, checks }: ServerViewsDependencies) {
-  async function view (server: Server, state: ServerState | null, check: StoredCheck | null): Promise<ServerView> {
+export function createServerViews ({ registry, states, list, checks }: ServerViewsDependencies) {
+  /** @param keyId the access key whose jobs are counted; undefined for those of all */
+  async function view (
+    server: Server, state: ServerState | null, check: StoredCheck | null, keyId: string | undefined
+  ): Promise<ServerView> {
     const kind = state?.traits?.simulates ?? state?.traits?.kind
-    const [waiting, processing, learned] = await Promise.all([
-      store.waitingOn(server.id),
+    const own = { serverId: server.id, ...(keyId === undefined ? {} : { keyId }) }
+    const [waiting, processing, running, learned] = await Promise.all([
+      list.count({ ...own, status: 'pending' }),
+      list.count({ ...own, status: 'processing' }),
       list.count({ serverId: server.id, status: 'processing' }),
       kind === undefined ? null : states.learned.read({ id: server.id, baseUrl: server.address.baseUrl, kind })
     ])
@@ -53,7 +57,7 @@ export function createServerViews ({ registry, states, store, list, checks }: Se
       pause_reason: server.paused ? server.pauseReason : reasonOf(server, check),
       paused_at: iso(server.pausedAt ?? check?.askedAt ?? server.drainingAt),
       draining: server.draining,
-      drained: server.draining && processing === 0,
+      drained: server.draining && running === 0,
       checking: check !== null,
       job_timeout_seconds: server.jobTimeoutSeconds,
       restore_selection: server.restoreSelection,
@@ -61,7 +65,7 @@ export function createServerViews ({ registry, states, store, list, checks }: Se
       is_simulator: isSimulator(server, state),
       kind: state?.traits?.kind ?? null,
       version: state?.traits?.version ?? null,
-      health: healthOf(server, state, processing),
+      health: healthOf(server, state, running),
       health_since: iso(state?.since),
       checked_at: iso(state?.checkedAt),
       last_error: state?.lastError ?? null,
@@ -73,13 +77,17 @@ export function createServerViews ({ registry, states, store, list, checks }: Se
   }
 
   return {
-    one: async (server: Server) => await view(server, await states.read(server.id), await checks.present(server.id)),
-    async all () {
+    async one (server: Server, principal: Principal) {
+      const [state, check] = await Promise.all([states.read(server.id), checks.present(server.id)])
+      return await view(server, state, check, keyToShow(principal, undefined))
+    },
+    async all (principal: Principal) {
+      const keyId = keyToShow(principal, undefined)
       const servers = registry.list()
       const ids = servers.map(({ id }) => id)
       const [known, running] = await Promise.all([states.readMany(ids), checks.presentMany(ids)])
       return await Promise.all(servers.map(async (server, index) =>
-        await view(server, known[index] ?? null, running[index] ?? null)))
+        await view(server, known[index] ?? null, running[index] ?? null, keyId)))
     },
     async history (server: Server): Promise<ServerHistory> {
       const samples = await states.history.read(server.id)

@@ -27,7 +27,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
       description: 'A bare array, as its clients expect. Returns the result of the last checks; it asks no server.',
       response: { 200: Type.Array(Ref(ServerView), { description: 'Every server.' }), ...errorResponses(403) }
     }
-  }, async () => await views.all())
+  }, async ({ principal }) => await views.all(principal))
 
   app.post('/api/v1/servers', {
     config: changing,
@@ -53,7 +53,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
       restoreSelection: input.restore_selection ?? 'when idle'
     })
     reply.code(201).header('location', `/api/v1/servers/${encodeURIComponent(server.alias)}`)
-    return { success: true as const, message: `Server ${server.alias} was added.`, server: await views.one(server) }
+    return { success: true as const, message: `Server ${server.alias} was added.`, server: await views.one(server, request.principal) }
   })
 
   app.get('/api/v1/servers/:alias', {
@@ -66,7 +66,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
       params: Alias,
       response: { 200: { ...Ref(ServerView), description: 'The server.' }, ...errorResponses(403, 404) }
     }
-  }, async request => await views.one(registry.require(request.params.alias)))
+  }, async request => await views.one(registry.require(request.params.alias), request.principal))
 
   for (const [method, operationId, summary] of [
     ['PUT', 'change_server', 'Change a server'], ['PATCH', 'patch_server', 'Change a server, the same as PUT']
@@ -100,7 +100,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
           ...(input.restore_selection === undefined ? {} : { restoreSelection: input.restore_selection })
         })
         const message = `Server ${server.alias} was changed.${lostOptions(before.address, address)}`
-        return { success: true as const, message, server: await views.one(server) }
+        return { success: true as const, message, server: await views.one(server, request.principal) }
       }
     })
   }
@@ -147,7 +147,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
       reachable,
       message,
       duration_ms: milliseconds,
-      server: await views.one(server)
+      server: await views.one(server, request.principal)
     }
   })
 
@@ -165,7 +165,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   }, async request => {
     const pauseReason = request.body?.reason?.trim() || null
     const server = await registry.update(registry.require(request.params.alias).id, { paused: true, pauseReason })
-    return { success: true as const, message: `${server.alias} is paused.`, server: await views.one(server) }
+    return { success: true as const, message: `${server.alias} is paused.`, server: await views.one(server, request.principal) }
   })
 
   app.post('/api/v1/servers/:alias/drain', {
@@ -180,7 +180,8 @@ const servers: FastifyPluginAsyncTypebox = async app => {
       response: { 200: { ...Ref(ServerChangeAnswer), description: 'Done.' }, ...errorResponses(403, 404) }
     }
   }, async request => {
-    const server = await views.one(await registry.update(registry.require(request.params.alias).id, { draining: true }))
+    const server = await views.one(
+      await registry.update(registry.require(request.params.alias).id, { draining: true }), request.principal)
     const rest = server.drained ? 'nothing runs there' : 'it finishes what runs'
     return { success: true as const, message: `${server.alias} takes no more jobs; ${rest}.`, server }
   })
@@ -198,7 +199,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   }, async request => {
     const { id } = registry.require(request.params.alias)
     const server = await registry.update(id, { paused: false, pauseReason: null, draining: false })
-    return { success: true as const, message: `${server.alias} takes jobs again.`, server: await views.one(server) }
+    return { success: true as const, message: `${server.alias} takes jobs again.`, server: await views.one(server, request.principal) }
   })
 
   app.get('/api/v1/servers/:alias/history', {

@@ -9,7 +9,9 @@ import {
 import type { AccessKeys } from '../../src/access/keys.ts'
 import { administrator, anonymous, mayDo, type Principal, type Scope } from '../../src/access/principal.ts'
 import type { Bucket, FailedLogins } from '../../src/access/rate-limit.ts'
-import { matchesToken, readCookie, sessionCookieName, type Sessions, type Tickets } from '../../src/access/sessions.ts'
+import {
+  isKeySession, type KeySessions, matchesToken, readCookie, sessionCookieName, type Sessions, type Tickets
+} from '../../src/access/sessions.ts'
 import {
   headerValues, type HostRules, isAllowedHost, isNavigation, isSafe, isTrustedByAddress, type PageRequest,
   refuseForeignPage, refuseUnmarkedChange, type RequestOrigin, type TrustRules
@@ -17,8 +19,13 @@ import {
 import { ServiceError } from '../../src/lib/errors.ts'
 import { challenge, refuseLogin } from './ui-session.ts'
 
-/** Access to a route. A route without a value needs `*`. */
-export type RouteAccess = 'public' | {
+/**
+ * Access to a route: for everybody, for everybody with any credentials or a trusted address, or with a scope. A route
+ * without a value needs `*`.
+ */
+export type RouteAccess = 'public' | 'known' | ScopedAccess
+
+interface ScopedAccess {
   readonly scope: Scope
   readonly bucket?: Bucket
   /** Lets a request in without credentials, from any page, if it is true: a signed link, for example. */
@@ -44,6 +51,7 @@ declare module 'fastify' {
 export interface AccessOptions {
   readonly accessKeys: AccessKeys
   readonly sessions: Sessions
+  readonly keySessions: KeySessions
   readonly failedLogins: FailedLogins
   /** Bearer tokens with full rights: AUTH_TOKEN and the admin token. Empty ones match nothing. */
   readonly tokens: readonly string[]
@@ -66,7 +74,7 @@ type PresentCredentials = Exclude<A1111Credentials, { kind: 'none' }>
  * address of the request and the page that made a browser send it.
  */
 const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
-  const { accessKeys, sessions, failedLogins, trust, tickets, corsOrigins } = options
+  const { accessKeys, sessions, keySessions, failedLogins, trust, tickets, corsOrigins } = options
   const publicOrigins = options.publicUrl === '' ? [] : [new URL(options.publicUrl).origin]
 
   // A form of any page can post text/plain without asking first.
@@ -96,9 +104,9 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     if (request.is404) return
     const wanted = request.routeOptions.config.access ?? undeclared
     if (wanted === 'public') return admitAnybody(pageOf(request))
-    if (wanted.unless?.(request) === true) return
+    if (wanted !== 'known' && wanted.unless?.(request) === true) return
     const principal = await identify(request, reply, wanted)
-    if (!mayDo(principal, wanted.scope)) {
+    if (wanted !== 'known' && !mayDo(principal, wanted.scope)) {
       throw new ServiceError('permission_denied',
         `This needs the scope ${wanted.scope}, which ${principal.name} does not have`, { scope: wanted.scope })
     }
@@ -194,14 +202,21 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
   }
 
   async function identifyByPlace (
-    request: FastifyRequest, { unmarked }: Exclude<RouteAccess, 'public'>
+    request: FastifyRequest, wanted: Exclude<RouteAccess, 'public'>
   ): Promise<Principal> {
     const page = pageOf(request)
     refuseForeignPage(page, [])
     const session = readCookie(request.headers.cookie, sessionCookieName(request.socket.localPort ?? 0))
+    if (session !== null && isKeySession(session)) {
+      const holder = await keySessions.holder(session)
+      if (holder !== null) return holder
+      // Not even at this machine: the person who signed in with a key would become administrator.
+      throw new ServiceError('authentication_required', 'The session of this access key is over; sign in again',
+        { reason: 'session_ended' })
+    }
     if (session !== null && await sessions.isOpen(session)) return administrator('session')
     if (isTrustedByAddress(trust, originOf(request))) {
-      if (unmarked !== true || request.headers.origin === undefined) refuseUnmarkedChange(page)
+      if (wanted === 'known' || wanted.unmarked !== true || request.headers.origin === undefined) refuseUnmarkedChange(page)
       return administrator('local')
     }
     throw new ServiceError('authentication_required',

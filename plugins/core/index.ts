@@ -4,6 +4,7 @@ import { maySeeJob } from '../../src/access/principal.ts'
 import { createRateLimiter } from '../../src/access/rate-limit.ts'
 import { createHostRules, createTrustRules } from '../../src/access/trust.ts'
 import { createFleetMetrics } from '../../src/jobs/fleet-metrics.ts'
+import { createUsageReader } from '../../src/jobs/usage.ts'
 import { processMetrics } from '../../src/telemetry/metrics.ts'
 import access, { hostCheck } from './access.ts'
 import bodyIntake from './body-intake.ts'
@@ -42,7 +43,7 @@ const webSocket = fp(async app => {
 
 /** Hooks of every request, in their order; then the routes that belong to no interface. */
 export default fp(async app => {
-  const { config, redis, keys, accessKeys, sessions, failedLogins, tickets, media: store, storage } = app
+  const { config, redis, keys, accessKeys, sessions, keySessions, failedLogins, tickets, media: store, storage } = app
 
   await app.register(webSocket)
   await app.register(requestLog)
@@ -59,6 +60,7 @@ export default fp(async app => {
   await app.register(access, {
     accessKeys,
     sessions,
+    keySessions,
     failedLogins,
     tickets,
     tokens: app.fullTokens,
@@ -67,13 +69,19 @@ export default fp(async app => {
     corsOrigins: config.CORS_ORIGINS,
     publicUrl: config.PUBLIC_URL
   })
-  await app.register(rateLimit, { limiter: createRateLimiter({ redis, keys }) })
+  const limiter = createRateLimiter({ redis, keys })
+  await app.register(rateLimit, { limiter })
   await app.register(bodyIntake, { config })
   await app.register(heldRequests, { config })
   await app.register(body, { config, store, storage, texts: app.uploadTexts })
 
   await app.register(health)
-  await app.register(uiSession, { sessions, failedLogins })
+  await app.register(uiSession, {
+    sessions,
+    keySessions,
+    failedLogins,
+    usageOf: createUsageReader({ list: app.jobList, accessKeys, limiter, waitingPerKey: config.QUEUE_LIMIT_PER_KEY })
+  })
   await app.register(ui, { imageOrigin: config.MEDIA_REDIRECT ? app.bucket?.origin ?? null : null })
   const { registry, states, estimates, allQueues: queues } = app
   const fleet = createFleetMetrics({

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { rateLimitHeaders, type Allowance, type Bucket, type RateLimiter } from '../../src/access/rate-limit.ts'
+import { isSafe } from '../../src/access/trust.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 
 export interface RateLimitOptions {
@@ -41,6 +42,7 @@ const rateLimit: FastifyPluginAsync<RateLimitOptions> = async (app, { limiter })
 }
 
 function bucketOf (request: FastifyRequest): Bucket {
+  if (request.principal.kind === 'session' && isSafe(request)) return 'pages'
   const { access } = request.routeOptions.config
   return typeof access === 'object' ? access.bucket ?? 'requests' : 'requests'
 }

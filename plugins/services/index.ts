@@ -1,6 +1,8 @@
 import fp from 'fastify-plugin'
 import { createFailedLogins, type FailedLogins } from '../../src/access/rate-limit.ts'
-import { createSessions, createTickets, type Sessions, type Tickets } from '../../src/access/sessions.ts'
+import {
+  createKeySessions, createSessions, createTickets, type KeySessions, type Sessions, type Tickets
+} from '../../src/access/sessions.ts'
 import { openEventBus, type EventBus } from '../../src/events/event-bus.ts'
 import { createEventLog } from '../../src/events/event-log.ts'
 import { createOpenConnections, type OpenConnections } from '../../src/events/open-connections.ts'
@@ -22,6 +24,7 @@ interface AccessServices {
   readonly failedLogins: FailedLogins
   /** Sessions of the web UI. */
   readonly sessions: Sessions
+  readonly keySessions: KeySessions
   readonly tickets: Tickets
 }
 
@@ -48,6 +51,7 @@ const access = fp<AccessServicesOptions>(async (app, { tokens }) => {
     fullTokens: tokens,
     failedLogins: createFailedLogins({ redis, keys }),
     sessions: createSessions({ redis, keys, tokens }),
+    keySessions: createKeySessions({ redis, keys, accessKeys }),
     tickets: createTickets({ redis, keys, accessKeys })
   })
 }, { name: 'access-services', fastify: '5.x', dependencies: ['process'] })

@@ -38,6 +38,6 @@ export default fp(async app => {
     }),
     freshLists,
     jobMoves,
-    serverViews: createServerViews({ registry, states, store: jobStore, list: jobList, checks })
+    serverViews: createServerViews({ registry, states, list: jobList, checks })
   })
 }, { name: 'server-services', fastify: '5.x', dependencies: ['process'] })

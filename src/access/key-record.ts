@@ -23,6 +23,8 @@ export interface AccessKey {
   readonly lastUsedAt: number | null
   readonly usageCount: number
   readonly previousSecretUntil: number | null
+  /** How often its secret was replaced. */
+  readonly rotations: number
 }
 
 /** Fields that decide whether a secret fits. */
@@ -98,7 +100,8 @@ export function parseAccessKey (id: string, hash: Record<string, string>, defaul
     createdAt: Number(hash.created),
     lastUsedAt: hash.lastUsed === undefined ? null : Number(hash.lastUsed),
     usageCount: Number(hash.uses ?? 0),
-    previousSecretUntil: hash.previousUntil === undefined ? null : Number(hash.previousUntil)
+    previousSecretUntil: hash.previousUntil === undefined ? null : Number(hash.previousUntil),
+    rotations: Number(hash.rotations ?? 0)
   }
 }
 

@@ -144,6 +144,13 @@ export interface AccessKeys {
   readonly verifySecret: (secret: string) => Promise<Principal | null>
   /** Whether a secret is or was that of a key, in any state. */
   readonly knowsSecret: (secret: string) => Promise<boolean>
+  /** Checks credentials for a session of the web UI; null if they are wrong or the key is switched off. */
+  readonly signIn: (key: string, secret: string) => Promise<KeySignIn | null>
+  /**
+   * The present holder of a signed-in key, as its session; null if the key was removed, switched off or given another
+   * secret. Counts as a use of the key.
+   */
+  readonly signedIn: (signIn: Pick<KeySignIn, 'key' | 'rotations'>) => Promise<Principal | null>
   /** The present holder of a key that was verified before; null if it was removed or switched off. */
   readonly holder: (id: string) => Promise<Principal | null>
   /**
@@ -157,6 +164,15 @@ export interface AccessKeys {
   /** Writes pending use counts. */
   readonly flush: () => Promise<void>
   readonly close: () => Promise<void>
+}
+
+/** Proof of a correct secret, for as long as the key keeps that secret. */
+export interface KeySignIn {
+  /** The public half. */
+  readonly key: string
+  readonly rotations: number
+  /** When a former secret stops working, in milliseconds since the epoch; null for the present one. */
+  readonly until: number | null
 }
 
 export interface AccessKeysDependencies {
@@ -231,22 +247,30 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
   }
 
   async function verify (key: string, secret: string): Promise<Principal | null> {
+    const verified = await check(key, secret)
+    return verified === null ? null : principalOf(verified.accessKey)
+  }
+
+  /** Verifies a secret, which counts as a use of the key. */
+  async function check (
+    key: string, secret: string
+  ): Promise<{ readonly accessKey: AccessKey, readonly isFormer: boolean } | null> {
     const found = await cache.read(key)
     if (found === null) {
       hasher.checkNothing(secret)
       return null
     }
     const { accessKey, hashes } = found
-    const check = hasher.check(accessKey.id, secret, hashes, now())
-    if (check === 'wrong' || !accessKey.active) return null
-    if (check === 'outdated') {
+    const outcome = hasher.check(accessKey.id, secret, hashes, now())
+    if (outcome === 'wrong' || !accessKey.active) return null
+    if (outcome === 'outdated') {
       await replaceHash(redis, [recordKey(accessKey.id)],
         ['hash', hashes.current.toString('hex'), hasher.hash(accessKey.id, secret)])
       await indexSecret(key, secret)
       cache.forget(key)
     }
     usage.note(accessKey.id, now())
-    return principalOf(accessKey)
+    return { accessKey, isFormer: outcome === 'former' }
   }
 
   return {
@@ -301,6 +325,19 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
     knowsSecret: async secret =>
       (await redis.hmget(bySecret, ...hasher.fingerprints(secret))).some(key => key !== null),
 
+    async signIn (key, secret) {
+      const verified = await check(key, secret)
+      if (verified === null) return null
+      const { accessKey: { rotations, previousSecretUntil }, isFormer } = verified
+      return { key, rotations, until: isFormer ? previousSecretUntil : null }
+    },
+    async signedIn ({ key, rotations }) {
+      const accessKey = (await cache.read(key))?.accessKey
+      if (accessKey?.active !== true || accessKey.rotations !== rotations) return null
+      usage.note(accessKey.id, now())
+      return { ...principalOf(accessKey), kind: 'session' }
+    },
+
     async holder (id) {
       const accessKey = parseAccessKey(id, await redis.hgetall(recordKey(id)), defaultRatePerMinute)
       return accessKey?.active === true ? principalOf(accessKey) : null
@@ -328,6 +365,7 @@ function principalOf (accessKey: AccessKey): Principal {
   return {
     kind: 'key',
     keyId: accessKey.id,
+    rotations: accessKey.rotations,
     name: accessKey.name,
     scopes: new Set(accessKey.scopes),
     ratePerMinute: accessKey.ratePerMinute,

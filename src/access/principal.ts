@@ -19,10 +19,15 @@ export type { Scope }
 
 /** The sender of a request, and its rights. */
 export interface Principal {
-  /** `local`: at this machine, or in a network of UI_TRUSTED_CIDRS. `token`: sent AUTH_TOKEN or ADMIN_TOKEN. */
+  /**
+   * `local`: at this machine, or in a network of UI_TRUSTED_CIDRS. `token`: sent AUTH_TOKEN or ADMIN_TOKEN.
+   * `session`: of the web UI, opened with such a token or, if it has a `keyId`, with an access key.
+   */
   readonly kind: 'key' | 'token' | 'local' | 'session' | 'anonymous'
   /** Id of the access key; jobs belong to it. Null for all others. */
   readonly keyId: string | null
+  /** How often the key's secret had been replaced; its streams and sessions end when it is replaced again. */
+  readonly rotations: number
   readonly name: string
   readonly scopes: ReadonlySet<Scope>
   /** Requests a minute; null for no limit. */
@@ -45,12 +50,18 @@ export function quotaOwner ({ principal, ip }: { readonly principal: Principal, 
 const everything: ReadonlySet<Scope> = new Set<Scope>(['*'])
 
 export const anonymous: Principal = Object.freeze<Principal>({
-  kind: 'anonymous', keyId: null, name: 'anonymous', scopes: new Set<Scope>(), ratePerMinute: null, dropIn: defaultDropIn
+  kind: 'anonymous',
+  keyId: null,
+  rotations: 0,
+  name: 'anonymous',
+  scopes: new Set<Scope>(),
+  ratePerMinute: null,
+  dropIn: defaultDropIn
 })
 
 /** A principal with full rights that is no access key. */
 export function administrator (kind: 'token' | 'local' | 'session'): Principal {
-  return { kind, keyId: null, name: kind, scopes: everything, ratePerMinute: null, dropIn: defaultDropIn }
+  return { kind, keyId: null, rotations: 0, name: kind, scopes: everything, ratePerMinute: null, dropIn: defaultDropIn }
 }
 
 export function mayDo (principal: Principal, scope: Scope): boolean {

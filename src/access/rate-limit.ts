@@ -4,8 +4,11 @@ import { groupsOf, unmapped } from '../lib/ip.ts'
 import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 
-/** `status`: reading the state of jobs, so that waiting for an image never uses up the requests for new ones. */
-export type Bucket = 'requests' | 'status'
+/**
+ * `status`: reading the state of jobs, so that waiting for an image never uses up the requests for new ones.
+ * `pages`: what the web UI reads in a session of the key, with many thumbnails at once.
+ */
+export type Bucket = 'requests' | 'status' | 'pages'
 
 /** State of the bucket at one request. */
 export interface Allowance {
@@ -22,10 +25,12 @@ export interface Allowance {
 export interface RateLimiter {
   /** @param ratePerMinute the key's rate; after a pause, all of it can come at once */
   readonly take: (keyId: string, bucket: Bucket, ratePerMinute: number) => Promise<Allowance>
+  /** The state of the bucket, without a request. */
+  readonly look: (keyId: string, bucket: Bucket, ratePerMinute: number) => Promise<Pick<Allowance, 'remaining' | 'resetSeconds'>>
 }
 
-/** The state of jobs can be read this many times as often as other requests. */
-const statusFactor = 10
+/** How many requests a bucket allows for one of the key's rate. */
+const factors: Readonly<Record<Bucket, number>> = { requests: 1, status: 10, pages: 60 }
 
 const takeToken = loadScript<[bucket: string], [capacity: number, timestamp: number | ''], [allowed: 0 | 1, tokens: string]>(
   new URL('scripts/take-token.lua', import.meta.url))
@@ -35,7 +40,7 @@ export function createRateLimiter (
 ): RateLimiter {
   return {
     async take (keyId, bucket, ratePerMinute) {
-      const limit = bucket === 'status' ? ratePerMinute * statusFactor : ratePerMinute
+      const limit = ratePerMinute * factors[bucket]
       const [allowed, text] = await takeToken(redis, [keys.key('rate', bucket, keyId)], [limit, now?.() ?? ''])
       const tokens = Number(text)
       const secondsPerToken = 60 / limit
@@ -46,6 +51,13 @@ export function createRateLimiter (
         resetSeconds: Math.ceil((limit - tokens) * secondsPerToken - 1e-6),
         retryAfterSeconds: allowed === 1 ? null : Math.max(1, Math.ceil((1 - tokens) * secondsPerToken - 1e-6))
       }
+    },
+    async look (keyId, bucket, ratePerMinute) {
+      const limit = ratePerMinute * factors[bucket]
+      const [tokens, moment] = await redis.hmget(keys.key('rate', bucket, keyId), 'tokens', 'moment')
+      const elapsed = Math.max(0, (now?.() ?? Date.now()) - Number(moment ?? 0))
+      const present = Math.min(limit, Number(tokens ?? limit) + elapsed * limit / 60_000)
+      return { remaining: Math.floor(present + 1e-6), resetSeconds: Math.ceil((limit - present) * 60 / limit - 1e-6) }
     }
   }
 }

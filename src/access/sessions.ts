@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Redis } from 'ioredis'
 import type { Keys } from '../lib/keys.ts'
 import { readOrCreateSecretFile } from '../lib/secret-file.ts'
-import type { AccessKeys } from './keys.ts'
+import type { AccessKeys, KeySignIn } from './keys.ts'
 import { administrator, type Principal } from './principal.ts'
 import { deriveKey } from './secrets.ts'
 
@@ -85,7 +85,7 @@ export function createSessions ({ redis, keys, tokens, now = Date.now }: Session
   return {
     async open (token) {
       if (!matchesToken(tokens, token)) return null
-      const session = randomBytes(32).toString('base64url')
+      const session = newSession()
       await redis.set(nameOf(session), now() + longestMs, 'PX', idleMs)
       return session
     },
@@ -100,6 +100,67 @@ export function createSessions ({ redis, keys, tokens, now = Date.now }: Session
       await redis.del(nameOf(session))
     }
   }
+}
+
+/** The same for access keys. Such a session ends with its key, and when the key gets another secret. */
+export interface KeySessions {
+  /** The cookie's value, or null if the credentials are wrong or the key is switched off. */
+  readonly open: (key: string, secret: string) => Promise<string | null>
+  /** The present holder of a valid session, which is extended by the idle time; null if it is over. */
+  readonly holder: (session: string) => Promise<Principal | null>
+  readonly end: (session: string) => Promise<void>
+}
+
+export interface KeySessionsDependencies {
+  readonly redis: Redis
+  readonly keys: Keys
+  readonly accessKeys: Pick<AccessKeys, 'signIn' | 'signedIn'>
+  readonly now?: () => number
+}
+
+/** Distinguishes the cookies of access keys, also once their session is over. */
+const ofKey = 'key.'
+
+/** Whether a session, open or over, is of an access key: then its holder stays out until somebody signs in again. */
+export function isKeySession (session: string): boolean {
+  return session.startsWith(ofKey)
+}
+
+interface StoredKeySession extends Omit<KeySignIn, 'until'> {
+  readonly end: number
+}
+
+export function createKeySessions ({ redis, keys, accessKeys, now = Date.now }: KeySessionsDependencies): KeySessions {
+  const nameOf = (session: string) => keys.key('key-session', createHash('sha256').update(session).digest('hex'))
+
+  return {
+    async open (key, secret) {
+      const signIn = await accessKeys.signIn(key, secret)
+      if (signIn === null) return null
+      const { until, ...proof } = signIn
+      const end = now() + longestMs
+      const stored: StoredKeySession = { ...proof, end: Math.min(end, until ?? end) }
+      const session = ofKey + newSession()
+      await redis.set(nameOf(session), JSON.stringify(stored), 'PX', idleMs)
+      return session
+    },
+    async holder (session) {
+      const text = await redis.get(nameOf(session))
+      if (text === null) return null
+      const { end, ...proof } = JSON.parse(text) as StoredKeySession
+      const left = end - now()
+      const holder = left <= 0 ? null : await accessKeys.signedIn(proof)
+      if (holder !== null) await redis.pexpire(nameOf(session), Math.min(idleMs, left))
+      return holder
+    },
+    async end (session) {
+      await redis.del(nameOf(session))
+    }
+  }
+}
+
+function newSession (): string {
+  return randomBytes(32).toString('base64url')
 }
 
 /** The session cookie's name. Cookies are shared by all ports of a host, hence the port in it. */
@@ -141,27 +202,27 @@ export interface TicketsDependencies {
 /** Life of an unused ticket, in milliseconds. */
 const goodForMs = 60_000
 
-interface Holder {
-  readonly kind: Principal['kind']
-  readonly keyId: string | null
-}
+type Holder = Pick<Principal, 'kind' | 'keyId' | 'rotations'>
 
 export function createTickets ({ redis, keys, accessKeys }: TicketsDependencies): Tickets {
   // Redis holds only hashes: a reader of Redis gets no ticket.
   const nameOf = (ticket: string) => keys.key('ticket', createHash('sha256').update(ticket).digest('hex'))
 
   return {
-    async issue ({ kind, keyId }) {
+    async issue ({ kind, keyId, rotations }) {
       const ticket = randomBytes(32).toString('base64url')
-      const holder: Holder = { kind, keyId }
+      const holder: Holder = { kind, keyId, rotations }
       await redis.set(nameOf(ticket), JSON.stringify(holder), 'PX', goodForMs)
       return { ticket, expiresAt: Date.now() + goodForMs }
     },
     async redeem (ticket) {
       const text = await redis.getdel(nameOf(ticket))
       if (text === null) return null
-      const { kind, keyId } = JSON.parse(text) as Holder
-      if (keyId !== null) return await accessKeys.holder(keyId)
+      const { kind, keyId, rotations } = JSON.parse(text) as Holder
+      if (keyId !== null) {
+        const holder = await accessKeys.holder(keyId)
+        return holder?.rotations === rotations ? { ...holder, kind } : null
+      }
       return kind === 'token' || kind === 'local' || kind === 'session' ? administrator(kind) : null
     }
   }

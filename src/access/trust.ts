@@ -174,7 +174,7 @@ export function isNavigation ({ method, headers }: PageRequest): boolean {
   return method === 'GET' && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document'
 }
 
-export function isSafe ({ method }: PageRequest): boolean {
+export function isSafe ({ method }: Pick<PageRequest, 'method'>): boolean {
   return safeMethods.has(method)
 }
 

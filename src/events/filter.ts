@@ -1,7 +1,7 @@
 import { eventKinds, type EventKind } from '../../schemas/event.ts'
 import { jobStatuses, type JobStatus } from '../../schemas/job.ts'
 import { nearest } from '../a1111/names.ts'
-import { keyToShow, mayDo, maySeeJob, type Principal } from '../access/principal.ts'
+import { keyToShow, mayDo, maySeeJob, type Principal, seesAllJobs } from '../access/principal.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { ServiceEvent } from './event.ts'
 
@@ -47,6 +47,8 @@ export function createEventFilter (
     if (job !== undefined && event.jobId !== job) return false
     if (statuses !== null && (event.status === null || !statuses.has(event.status))) return false
     if (servers !== null && !isOf(event, servers)) return false
+    // The length of a server's queue counts the jobs of all.
+    if (event.kind === 'queue' && !seesAllJobs(principal)) return false
     if (event.jobId === null && event.kind !== 'delivery') return requested.key === undefined && mayDo(principal, scopeOf(event))
     return (key === undefined || event.keyId === key) && maySeeJob(principal, event.keyId)
   }

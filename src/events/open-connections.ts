@@ -49,7 +49,7 @@ export function createOpenConnections ({ accessKeys, subscriber, keys }: OpenCon
   }, beatMs)
   beats.unref()
 
-  /** A key that was switched off, removed or given fewer rights gets no more events. */
+  /** A key that was switched off, removed, or given fewer rights or another secret gets no more events. */
   async function review (): Promise<void> {
     const byKey = new Map<string, OpenConnection[]>()
     for (const connection of open.keys()) {
@@ -92,5 +92,5 @@ export function createOpenConnections ({ accessKeys, subscriber, keys }: OpenCon
 }
 
 function keepsRights (before: Principal, now: Principal): boolean {
-  return [...before.scopes].every(scope => mayDo(now, scope))
+  return before.rotations === now.rotations && [...before.scopes].every(scope => mayDo(now, scope))
 }

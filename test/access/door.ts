@@ -13,7 +13,7 @@ import { namedSchemas } from '../../schemas/index.ts'
 import { type AccessKeys, createAccessKeys } from '../../src/access/keys.ts'
 import { createFailedLogins, createRateLimiter } from '../../src/access/rate-limit.ts'
 import { createEncryptor, type MasterKey } from '../../src/access/secrets.ts'
-import { createSessions, createTickets } from '../../src/access/sessions.ts'
+import { createKeySessions, createSessions, createTickets } from '../../src/access/sessions.ts'
 import { createHostRules, createTrustRules } from '../../src/access/trust.ts'
 import { parseSettings } from '../../src/config/parse.ts'
 import { createEgressGuard } from '../../src/egress/guard.ts'
@@ -75,6 +75,7 @@ export async function openDoor (
     redis, subscriber, keys, masterKey, defaultRatePerMinute: config.RATE_LIMIT_PER_MINUTE, now
   })
   const sessions = createSessions({ redis, keys, tokens, now })
+  const keySessions = createKeySessions({ redis, keys, accessKeys, now })
   const failedLogins = createFailedLogins({ redis, keys, now })
   const changes: string[] = []
 
@@ -91,6 +92,7 @@ export async function openDoor (
   await app.register(access, {
     accessKeys,
     sessions,
+    keySessions,
     failedLogins,
     tokens,
     trust: createTrustRules(config),
@@ -99,7 +101,23 @@ export async function openDoor (
     publicUrl: config.PUBLIC_URL
   })
   await app.register(rateLimit, { limiter: createRateLimiter({ redis, keys, now }) })
-  await app.register(uiSession, { sessions, failedLogins })
+  await app.register(uiSession, {
+    sessions,
+    keySessions,
+    failedLogins,
+    usageOf: async () => ({
+      limits: { requests_per_minute: null, waiting_jobs: null, share_weight: null },
+      usage: {
+        today_since: '2026-11-21T00:00:00.000Z',
+        jobs_today: 0,
+        waiting: 0,
+        running: 0,
+        waiting_left: null,
+        requests_left: null,
+        requests_full_at: null
+      }
+    })
+  })
   const encryptor = createEncryptor(masterKey)
   const signingKeys = createSigningKeys({ redis, keys, encryptor, masterKey })
   const guard = createEgressGuard({ settings: { profile: 'public', allow: [] }, places: () => [] })

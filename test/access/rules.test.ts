@@ -181,7 +181,7 @@ t.test('the error for an invalid network names the setting', async t => {
 
 t.test('rights follow from scopes, and jobs belong to the key that submitted them', async t => {
   const key = (keyId: string, ...scopes: Array<Principal['scopes'] extends ReadonlySet<infer S> ? S : never>): Principal =>
-    ({ kind: 'key', keyId, name: keyId, scopes: new Set(scopes), ratePerMinute: null, dropIn: defaultDropIn })
+    ({ kind: 'key', keyId, rotations: 0, name: keyId, scopes: new Set(scopes), ratePerMinute: null, dropIn: defaultDropIn })
   const owner = key('a', 'jobs:read')
   t.ok(mayDo(owner, 'jobs:read'))
   t.notOk(mayDo(owner, 'jobs:read:all'))

@@ -15,5 +15,6 @@ else
   redis.call('HSET', KEYS[1], 'previousHash', redis.call('HGET', KEYS[1], 'hash'), 'previousUntil', ARGV[3])
 end
 redis.call('HSET', KEYS[1], 'hash', ARGV[2])
+redis.call('HINCRBY', KEYS[1], 'rotations', 1)
 redis.call('PUBLISH', ARGV[1], redis.call('HGET', KEYS[1], 'key'))
 return 1
