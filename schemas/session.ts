@@ -9,7 +9,7 @@ export const SessionOpening = Closed({
   })),
   key: Type.Optional(Type.String({ minLength: 1, maxLength: 200, description: 'Access key, `mk_…`, together with secret.' })),
   secret: Type.Optional(Type.String({ minLength: 1, maxLength: 1024, description: 'Secret of the access key.' }))
-}, { $id: 'SessionOpening', description: 'Either token, or key with secret.', examples: [{ token: 'mk_0123456789abcdef01234567:secret' }] })
+}, { $id: 'SessionOpening', description: 'Either token, or key with secret.' })
 export type SessionOpening = Static<typeof SessionOpening>
 
 const right = (description: string) => Type.Boolean({ description })
