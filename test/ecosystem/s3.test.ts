@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
@@ -65,10 +66,12 @@ t.test('two API processes and two workers with folders of their own share one bu
   const moto = await startMoto(t)
   const fleet = await startFleet(t, { stepMilliseconds: 5 })
   const jobs = Number(process.env.STABLEQUEUE_TEST_S3_JOBS ?? 24)
+  // Once: each further call would remove the folders of the processes that run.
+  const folder = t.testdir({})
   let folders = 0
   const settings = () => ({
     ...moto.settings,
-    DATA_DIR: t.testdir({ [String(folders++)]: {} }) + `/${folders - 1}`,
+    DATA_DIR: join(folder, String(folders++)),
     MASTER_KEY: 'ab'.repeat(32),
     S3_TIMEOUT_SECONDS: '1',
     STORAGE_CHECK_SECONDS: '0.1',
