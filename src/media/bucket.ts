@@ -2,12 +2,13 @@ import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream, ReadStream } from 'node:fs'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import aws4 from 'aws4'
 import type { Config } from '../config/settings.ts'
 import { createDeadline, DeadlinePassed, withDeadline } from '../lib/deadline.ts'
 import { readBytes } from '../lib/http/bytes.ts'
-import { createHttpClient, type HttpAnswer, type HttpRequest } from '../lib/http/client.ts'
+import { createHttpClient, type HttpAnswer, type HttpRequest, Silence } from '../lib/http/client.ts'
+import { clockOf, elementOf, meaningOf, objectsIn } from './s3-answers.ts'
 import { BucketError } from './storage.ts'
 
 /** SHA-256 of nothing. */
@@ -15,9 +16,11 @@ const emptyHash = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b
 /** Attempts at a request that fails for the moment, and the first pause between them, in milliseconds. */
 const attempts = 3
 const firstPause = 100
-/** A slower upload is given up, in bytes a second. */
-const slowestUpload = 128 * 1024
+/** Slower uploads and downloads are given up, in bytes a second. */
+const slowest = 128 * 1024
 const connections = 64
+/** For downloads, which wait for their readers: clients that read slowly keep nobody else from the bucket. */
+const downloads = 1024
 /** Longer answers, such as error pages of proxies, are no answers of S3. */
 const maxTextBytes = 8 * 1024 * 1024
 /** Life of a link in seconds. Links of the same period are equal, so that browsers find the image in their cache. */
@@ -85,28 +88,10 @@ interface Sent extends Pick<HttpRequest, 'method'> {
   readonly query?: Readonly<Record<string, string>>
   readonly headers?: Readonly<Record<string, string>>
   readonly content?: Content
+  /** Whether a reader takes the answer, when it likes. */
+  readonly isDownload?: true
   /** For failures after which an attempt can have succeeded. */
   readonly onDoubt?: () => void
-}
-
-/** What answers of S3 mean, and what operators do if waiting does not help. */
-const meanings: Readonly<Record<string, readonly [reason: string, remedy: string | null]>> = {
-  NoSuchBucket: ['there is no such bucket', 'Create it, or correct MEDIA_URL, S3_ENDPOINT or S3_REGION.'],
-  InvalidAccessKeyId: ['the access key of the bucket is unknown there', 'Correct S3_ACCESS_KEY_ID, or S3_ENDPOINT.'],
-  SignatureDoesNotMatch: ['the secret of the bucket\'s access key is wrong', 'Correct S3_SECRET_ACCESS_KEY.'],
-  AccessDenied: ['the access key has no right to do that in the bucket', 'Give it the rights to put, get, delete and list ' +
-    'objects: s3:PutObject, s3:GetObject and s3:DeleteObject on them, s3:ListBucket on the bucket.'],
-  PermanentRedirect: ['the bucket is in another region', 'Correct S3_REGION or S3_ENDPOINT.'],
-  AuthorizationHeaderMalformed: ['the bucket is in another region', 'Correct S3_REGION.'],
-  RequestTimeTooSkewed: ['the clocks of this machine and the bucket differ by more than 15 minutes', 'Set the clock by NTP.'],
-  QuotaExceeded: ['the quota of the bucket is used up', null],
-  XMinioStorageFull: ['the disk of the bucket is full', null],
-  SlowDown: ['the bucket asks for fewer requests', null]
-}
-
-/** Answers without a text. */
-const codesOfStatus: Readonly<Record<number, string>> = {
-  301: 'PermanentRedirect', 307: 'PermanentRedirect', 400: 'BadRequest', 403: 'AccessDenied', 404: 'NoSuchKey', 412: 'PreconditionFailed', 503: 'SlowDown'
 }
 
 /** Opens a bucket of S3, or of any service that speaks its protocol. No request is sent. */
@@ -114,7 +99,9 @@ export function openBucket (settings: BucketSettings): Bucket {
   const { bucket, prefix, base, pathStyle } = placeOf(settings)
   const timeoutMs = settings.S3_TIMEOUT_SECONDS * 1000
   const credentials = { accessKeyId: settings.S3_ACCESS_KEY_ID, secretAccessKey: settings.S3_SECRET_ACCESS_KEY }
-  const http = createHttpClient({ connectTimeoutMs: Math.min(5000, timeoutMs), keep: { connections, idleMs: 4000 } })
+  const connectTimeoutMs = Math.min(5000, timeoutMs)
+  const http = createHttpClient({ connectTimeoutMs, keep: { connections, idleMs: 4000 } })
+  const downloading = createHttpClient({ connectTimeoutMs, keep: { connections: downloads, idleMs: 4000 } })
   const url = `s3://${bucket}/${prefix}`
   let conditions = true
 
@@ -145,7 +132,7 @@ export function openBucket (settings: BucketSettings): Bucket {
     file?.on('error', () => {}) // its reader gets it
     const deadline = createDeadline(limit)
     try {
-      return await http.request({
+      return await (sent.isDownload === true ? downloading : http).request({
         url: new URL(signed.path ?? '', base),
         method,
         headers: Object.fromEntries(Object.entries(signed.headers ?? {}).map(([name, value]) => [name, String(value)])),
@@ -161,7 +148,7 @@ export function openBucket (settings: BucketSettings): Bucket {
 
   /** Repeats a request that fails for the moment. All requests can be repeated. @throws BucketError */
   async function send (sent: Sent): Promise<HttpAnswer> {
-    const limit = timeoutMs + (sent.content?.size ?? 0) / slowestUpload * 1000
+    const limit = timeoutMs + (sent.content?.size ?? 0) / slowest * 1000
     const endsAt = performance.now() + limit
     for (let number = 1; ; number++) {
       const left = endsAt - performance.now()
@@ -184,7 +171,7 @@ export function openBucket (settings: BucketSettings): Bucket {
 
   function unreachable (error: unknown, key = ''): BucketError {
     const { code = 'EUNREACHABLE' } = error as NodeJS.ErrnoException
-    const errno = error instanceof DeadlinePassed ? 'ETIMEDOUT' : code
+    const errno = error instanceof DeadlinePassed || error instanceof Silence ? 'ETIMEDOUT' : code
     const reason = errno === 'ETIMEDOUT' ? 'the bucket does not answer in time' : 'the bucket cannot be reached'
     return new BucketError({ errno, path: url + key, reason }, null, error)
   }
@@ -193,7 +180,7 @@ export function openBucket (settings: BucketSettings): Bucket {
   async function textOf (answer: HttpAnswer, key?: string): Promise<string> {
     try {
       return await withDeadline(timeoutMs, [], async signal => {
-        signal.addEventListener('abort', () => { answer.body.destroy() }, { once: true })
+        signal.addEventListener('abort', () => { answer.body.destroy(signal.reason) }, { once: true })
         return (await readBytes(answer.body, maxTextBytes)).toString()
       })
     } catch (error) {
@@ -202,9 +189,7 @@ export function openBucket (settings: BucketSettings): Bucket {
   }
 
   async function refused (answer: HttpAnswer, key?: string): Promise<BucketError> {
-    const text = await textOf(answer, key).catch(() => '')
-    const code = elementOf(text, 'Code') ?? codesOfStatus[answer.statusCode] ?? String(answer.statusCode)
-    const [reason, remedy] = meanings[code] ?? [`the bucket answers with status ${answer.statusCode}`, null]
+    const { code, reason, remedy } = meaningOf(answer.statusCode, await textOf(answer, key).catch(() => ''))
     return new BucketError({ errno: code, path: url + (key ?? ''), reason }, remedy)
   }
 
@@ -274,12 +259,34 @@ export function openBucket (settings: BucketSettings): Bucket {
   async function read (key: string, part?: { start: number, end: number }, tag?: string): Promise<Readable | null> {
     const answer = await expecting({
       key,
+      isDownload: true,
       headers: {
         ...(part === undefined ? {} : { range: `bytes=${part.start}-${part.end}` }),
         ...(tag === undefined ? {} : { 'if-match': tag })
       }
     }, 200, 206, 404, 412)
-    return await isMissing(answer, key) ? null : answer.body as Readable
+    if (await isMissing(answer, key)) return null
+    const content = Readable.from(contentOf(answer, key), { objectMode: false })
+    // Also if nothing was read.
+    return content.once('close', () => { answer.body.destroy() })
+  }
+
+  /** The content of an answer, without an end to the wait for the reader, but with one to that for the bucket. */
+  async function * contentOf ({ body }: HttpAnswer, key: string): AsyncGenerator<Buffer, void> {
+    let bytes = 0
+    let waited = 0
+    let since = performance.now()
+    try {
+      for await (const chunk of body) {
+        bytes += chunk.length
+        waited += performance.now() - since
+        if (waited > timeoutMs + bytes / slowest * 1000) throw new DeadlinePassed(waited)
+        yield chunk
+        since = performance.now()
+      }
+    } catch (error) {
+      throw unreachable(error, key)
+    }
   }
 
   return {
@@ -291,12 +298,7 @@ export function openBucket (settings: BucketSettings): Bucket {
     read,
     async readAll (key) {
       const body = await read(key)
-      if (body === null) return null
-      try {
-        return await buffer(body)
-      } catch (error) {
-        throw unreachable(error, key)
-      }
+      return body === null ? null : await buffer(body)
     },
     async renew (key, { mime, sha256 }) {
       const answer = await send({
@@ -330,10 +332,8 @@ export function openBucket (settings: BucketSettings): Bucket {
           }
         }, 200)
         const text = await textOf(answer)
-        for (const [, entry = ''] of text.matchAll(/<Contents>(.*?)<\/Contents>/gs)) {
-          const key = decodeURIComponent((elementOf(entry, 'Key') ?? '').replaceAll('+', ' '))
-          const modifiedAt = Date.parse(elementOf(entry, 'LastModified') ?? '')
-          yield { key: key.slice(prefix.length), bytes: Number(elementOf(entry, 'Size')), age: clockOf(answer) - modifiedAt }
+        for (const { key, bytes, modifiedAt } of objectsIn(text)) {
+          yield { key: key.slice(prefix.length), bytes, age: clockOf(answer) - modifiedAt }
         }
         const isMore = elementOf(text, 'IsTruncated') === 'true' && most === Infinity
         token = isMore ? elementOf(text, 'NextContinuationToken') : null
@@ -356,7 +356,9 @@ export function openBucket (settings: BucketSettings): Bucket {
       }, credentials)
       return { url: new URL(signed.path ?? '', base).href, seconds: linkSeconds - linkPeriod }
     },
-    close: http.close
+    async close () {
+      await Promise.all([http.close(), downloading.close()])
+    }
   }
 }
 
@@ -366,24 +368,6 @@ function textIn (header: string | string[] | undefined): string | null {
 
 function sha256Of (bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex')
-}
-
-/** The time of an answer by the sender's clock, in milliseconds since the epoch. */
-function clockOf ({ headers }: HttpAnswer): number {
-  const time = Date.parse(String(headers.date))
-  return Number.isNaN(time) ? Date.now() : time
-}
-
-const entities: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
-
-/** The text of the first element of this name; null if there is none. S3 writes no attributes in elements of texts. */
-function elementOf (xml: string, name: string): string | null {
-  const [, text] = new RegExp(`<${name}>([^<]*)</${name}>`).exec(xml) ?? []
-  if (text === undefined) return null
-  return text.replace(/&(?:#(\d+)|#x([0-9a-f]+)|(\w+));/gi, (whole, decimal, hexadecimal, entity) => {
-    if (entity !== undefined) return entities[entity as string] ?? whole
-    return String.fromCodePoint(decimal === undefined ? parseInt(hexadecimal as string, 16) : Number(decimal))
-  })
 }
 
 function placeOf ({ MEDIA_URL, S3_ENDPOINT, S3_REGION, S3_PATH_STYLE }: BucketSettings) {

@@ -9,10 +9,11 @@ import { parseSettings } from '../../src/config/parse.ts'
 import { openBucket } from '../../src/media/bucket.ts'
 import { createBucketCheck, requireFitBucket } from '../../src/media/bucket-check.ts'
 import { createBucketFiles } from '../../src/media/bucket-files.ts'
+import { BucketError } from '../../src/media/storage.ts'
 import { createMediaStore } from '../../src/media/store.ts'
 import { runDoctor } from '../../src/main/doctor.ts'
 import { quick, silentLogger, startService } from '../helper.ts'
-import { startS3Server } from './s3-server.ts'
+import { type Freeze, startS3Server } from './s3-server.ts'
 
 const red = await sharp({ create: { width: 32, height: 16, channels: 3, background: 'red' } }).png().toBuffer()
 const sha256 = createHash('sha256').update(red).digest('hex')
@@ -143,6 +144,55 @@ t.test('a store in a bucket', async t => {
     t.equal(await check(false), null)
     t.same([...s3.objects.keys()].filter(key => key.includes('.check')), [])
   })
+})
+
+const freezes: readonly Freeze[] = [
+  'within the upload', 'within the headers', 'before the content', 'within the content', 'trickle'
+]
+
+t.test('no request waits for ever for a bucket that freezes', async t => {
+  const s3 = await startS3Server(t)
+  const bucket = openedWith({ ...s3.settings, S3_TIMEOUT_SECONDS: '0.5' })
+  t.teardown(bucket.close)
+  const path = join(t.testdir({ file: Buffer.alloc(200_000, 'x') }), 'file')
+  const file = { path, size: 200_000, sha256: createHash('sha256').update(Buffer.alloc(200_000, 'x')).digest('hex') }
+  await bucket.put('there', red, 'image/png', 'any')
+  const works: Readonly<Record<string, () => Promise<unknown>>> = {
+    put: async () => await bucket.put('small', red, 'image/png', 'new'),
+    'put of a file': async () => await bucket.put('file', file, 'image/png', 'any'),
+    facts: async () => await bucket.facts('there'),
+    read: async () => await bucket.readAll('there'),
+    list: async () => await bucket.list('')[Symbol.asyncIterator]().next(),
+    renew: async () => await bucket.renew('there', { mime: 'image/png', sha256 }),
+    remove: async () => { await bucket.remove('there') },
+    'trial of all': async () => await createBucketCheck(bucket)(true)
+  }
+  /** Headers are the whole answer to these. */
+  const early = new Set(['put', 'put of a file', 'facts'])
+  for (const answer of ['silence', ...freezes] as const) {
+    await t.test(answer, async t => {
+      s3.fail({ answer })
+      t.teardown(s3.mend)
+      const outcomes = await Promise.all(Object.entries(works).map(async ([name, work]) =>
+        [name, await work().then(() => 'done', error => error instanceof BucketError ? error.fault.errno : String(error))] as const))
+      const isLate = answer !== 'silence' && answer.includes('the content')
+      for (const [name, outcome] of outcomes) {
+        t.match(outcome, isLate && early.has(name) ? /done/ : /ETIMEDOUT|done/, name)
+      }
+      t.equal(Object.fromEntries(outcomes).read, 'ETIMEDOUT')
+    })
+  }
+  t.ok((await bucket.readAll('there'))?.equals(red), 'it works as before when the bucket is back')
+})
+
+t.test('clients that read slowly keep nobody else from the bucket', async t => {
+  const s3 = await startS3Server(t)
+  const bucket = openedWith({ ...s3.settings, S3_TIMEOUT_SECONDS: '10' })
+  t.teardown(bucket.close)
+  await bucket.put('large', Buffer.alloc(400_000), 'image/png', 'any')
+  const reading = await Promise.all(Array.from({ length: 80 }, async () => await bucket.read('large')))
+  t.equal(await bucket.put('new', red, 'image/png', 'new'), true)
+  for (const stream of reading) stream?.destroy()
 })
 
 t.test('a start refuses a bucket that waiting cannot mend, and names the setting', async t => {

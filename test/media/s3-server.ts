@@ -15,8 +15,11 @@ interface StoredObject {
 export interface S3Fault {
   readonly when?: (method: string, key: string) => boolean
   /** Status and code of the answer; or it never answers, closes the connection, or does so when the work is done. */
-  readonly answer: readonly [status: number, code: string] | 'silence' | 'close' | 'lost'
+  readonly answer: readonly [status: number, code: string] | 'silence' | 'close' | 'lost' | Freeze
 }
+
+/** Where the server stops without closing the connection; a trickle is a byte now and then. */
+export type Freeze = 'within the upload' | 'within the headers' | 'before the content' | 'within the content' | 'trickle'
 
 /** A small S3 in memory: one bucket, signatures of version 4 in headers and links, no more than the service uses. */
 export interface S3Server {
@@ -128,6 +131,22 @@ export async function startS3Server (t: Pick<Test, 'teardown'>, prefix = 'some/p
     response.end(`<ListBucketResult><IsTruncated>${next !== ''}</IsTruncated>${next}${entries.join('')}</ListBucketResult>`)
   }
 
+  /** Reads one piece of what it gets, or all of it, and says so much. */
+  async function freeze (request: IncomingMessage, point: Freeze): Promise<void> {
+    const { socket } = request
+    if (point === 'within the upload') {
+      request.once('data', () => { request.pause() })
+      return
+    }
+    await buffer(request)
+    const headers = 'HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\nx-more: '
+    const said = { 'within the headers': '', 'before the content': '\r\n\r\n', 'within the content': '\r\n\r\n<Li', trickle: '\r\n\r\n' }
+    socket.write(headers + said[point])
+    if (point !== 'trickle') return
+    const timer = setInterval(() => { socket.write('<') }, 20)
+    socket.once('close', () => { clearInterval(timer) })
+  }
+
   async function answer (request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = '' } = request
     const url = new URL(request.url ?? '/', 'http://bucket')
@@ -139,6 +158,7 @@ export async function startS3Server (t: Pick<Test, 'teardown'>, prefix = 'some/p
       request.socket.destroy()
       return
     }
+    if (typeof struck === 'string' && struck !== 'lost') return await freeze(request, struck)
     if (struck === 'lost') response.end = () => response.destroy()
     else if (struck !== null) {
       await buffer(request)

@@ -86,7 +86,7 @@ async function dispatch (
       },
       onResponseError (_controller, error) {
         if (answer !== undefined && received === length) finish()
-        else fail(isSilence(error) ? new Error(`${url.host} sent nothing for ${idleMs / 1000} s`, { cause: error }) : error)
+        else fail(isSilence(error) ? new Silence(`${url.host} sent nothing for ${idleMs / 1000} s`, { cause: error }) : error)
       }
     })
   })
@@ -106,6 +106,9 @@ function bodyOf (controller: Dispatcher.DispatchController, release: () => void)
   body.on('error', () => {})
   return body
 }
+
+/** A server sent nothing for longer than `idleMs`. */
+export class Silence extends Error {}
 
 function isSilence (error: Error): boolean {
   return error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError
@@ -151,7 +154,7 @@ export interface HttpAnswer {
   readonly statusCode: number
   readonly headers: IncomingHttpHeaders
   readonly body: AsyncIterable<Buffer> & {
-    destroy (): unknown
+    destroy (reason?: Error): unknown
     once (event: 'error', listener: (error: Error) => void): unknown
   }
 }
