@@ -219,7 +219,7 @@ export function createZipService ({ redis, keys, gallery, media, log }: ZipServi
           stream.on('close', () => { reading.delete(stream) })
           if (gone.aborted) stream.destroy()
           give(null, stream)
-        }, (error: unknown) => { zip.emit('error', error) })
+        }).catch((error: unknown) => { zip.emit('error', error) })
       })
       if (contents === 'images and parameters') {
         zip.addBuffer(Buffer.from(stringifyJson(parametersOf(found), null, 2)), `${name}.json`, { mtime })

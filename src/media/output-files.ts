@@ -4,7 +4,7 @@ import { ServiceError } from '../lib/errors.ts'
 import type { StoredImage } from '../lib/media-types.ts'
 import { createSemaphore } from '../lib/semaphore.ts'
 import sharp from '../lib/sharp.ts'
-import type { DraftFile, FileSink } from './file-sink.ts'
+import { type DraftFile, type FileSink, storing } from './file-sink.ts'
 import { type MediaFiles, noSuchImage, type OpenFile } from './files.ts'
 import { isOutputName, outputFormats, outputName, readOutputHeader } from './output-formats.ts'
 
@@ -139,7 +139,7 @@ export function createThumbnails (files: MediaFiles, outputs: Pick<OutputFiles, 
 
 /** Videos get a symbol, as nothing here decodes one. */
 async function imageOf (output: OpenFile): Promise<Buffer> {
-  if (!output.mime.startsWith('video/')) return await small(await buffer(await output.stream()))
+  if (!output.mime.startsWith('video/')) return await small(await storing(async () => await buffer(await output.stream())))
   await output.close()
   return await small(Buffer.from(videoSign))
 }

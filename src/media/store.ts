@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { ServiceError } from '../lib/errors.ts'
 import type { MediaReference } from '../lib/media-types.ts'
-import type { DraftFile, FileSink } from './file-sink.ts'
+import { type DraftFile, type FileSink, storing } from './file-sink.ts'
 import { createFolderFiles, type MediaFiles } from './files.ts'
 import { type ImageExtension, imageFormats } from './image-header.ts'
 import { createOutputFiles, createThumbnails, type OutputFiles, type Thumbnails } from './output-files.ts'
@@ -155,7 +155,7 @@ async function closeToOthers (folder: string): Promise<void> {
   if ((mode & 0o007) !== 0) await chmod(folder, mode & 0o770).catch(() => {})
 }
 
-/** All bytes of an output, for inspection. @throws ServiceError `image_not_found` */
+/** All bytes of an output, for inspection. @throws ServiceError `image_not_found`, `storage_full` */
 export async function wholeOutput (media: Pick<MediaStore, 'openOutput'>, name: string): Promise<Buffer> {
-  return await buffer(await (await media.openOutput(name)).stream())
+  return await storing(async () => await buffer(await (await media.openOutput(name)).stream()))
 }

@@ -1,15 +1,15 @@
-import { buffer } from 'node:stream/consumers'
 import type { Redis } from 'ioredis'
 import { createWebhookQueue, createWebhookWorker, startWebhookRelay, type WebhookQueue } from '../../queues/webhooks.ts'
 import type { MasterKey, Encryptor } from '../access/secrets.ts'
 import type { Config } from '../config/settings.ts'
 import { createEgressGuard, type EgressGuard, hostOf, type OwnAddress, portOf } from '../egress/guard.ts'
+import { ignoring } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { WebhookService } from '../jobs/submit.ts'
 import type { Log } from '../lib/logging.ts'
 import { eventLifetime, parseSchedule } from '../lib/retry-schedule.ts'
 import { version } from '../lib/version.ts'
-import type { MediaStore } from '../media/store.ts'
+import { type MediaStore, wholeOutput } from '../media/store.ts'
 import { parseRedisAddress } from '../redis/address.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -150,9 +150,7 @@ function redisPlaces (redisUrl: string): OwnAddress[] {
 }
 
 async function readOutput (media: MediaStore, name: string): Promise<Buffer | null> {
-  const output = await media.openOutput(name).catch(() => null)
-  if (output === null) return null
-  return await buffer(await output.stream())
+  return await wholeOutput(media, name).catch(ignoring('image_not_found')) ?? null
 }
 
 async function isOutdated (redis: Redis, keys: Keys, { jobId, sequence }: Delivery): Promise<boolean> {

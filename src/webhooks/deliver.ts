@@ -8,6 +8,7 @@ import { messageOf } from '../lib/errors.ts'
 import { ownFaultOf } from '../lib/http/client.ts'
 import type { Log } from '../lib/logging.ts'
 import { eventLifetime, nextDelay, retryAfter, type RetrySchedule } from '../lib/retry-schedule.ts'
+import { storageFaultOf } from '../media/storage.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { traced, type Tracing } from '../telemetry/tracing.ts'
 import type { Deliveries } from './deliveries.ts'
@@ -115,7 +116,7 @@ export interface DelivererDependencies {
   readonly schedule: RetrySchedule
   /** Milliseconds for a whole attempt. */
   readonly timeout: number
-  /** Content of an output image; null if it was removed. */
+  /** Content of an output image; null if it was removed. @throws ServiceError `storage_full` */
   readonly readFile: (name: string) => Promise<Buffer | null>
   /** Whether the job has newer progress, so that this one is of no interest any more. */
   readonly isOutdated: (delivery: Delivery) => Promise<boolean>
@@ -215,10 +216,7 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
       if ('error' in outcome) {
         if (leaving.signal.aborted) return { kind: 'wait', delayMs: 0 }
         const code = ownFaultOf(outcome.error)
-        if (code !== null) {
-          log.warn({ event: delivery.id, err: outcome.error }, 'this machine can send no webhook now; no attempt is used')
-          return { kind: 'own-fault', delayMs: ownFaultWait, code }
-        }
+        if (code !== null) return ownFault(delivery, outcome.error, code)
       }
       meaning = meaningOf(outcome, now())
       const delay = delayAfter(delivery, meaning)
@@ -235,9 +233,19 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
       log.info({ ...summary, attempt: record.attempt },
         delay === null ? `webhook ${change.state}` : 'webhook failed; it is tried again')
       return delay === null ? done : { kind: 'retry', delayMs: delay }
+    } catch (error) {
+      // Its images cannot be read just now.
+      const fault = storageFaultOf(error)
+      if (fault === null) throw error
+      return ownFault(delivery, error, fault.errno)
     } finally {
       await endpoints.leave(delivery, meaning?.endpoint ?? 'none', meaning?.pace ?? 'usual')
     }
+  }
+
+  function ownFault ({ id }: Delivery, error: unknown, code: string): NextStep {
+    log.warn({ event: id, err: error }, 'this machine can send no webhook now; no attempt is used')
+    return { kind: 'own-fault', delayMs: ownFaultWait, code }
   }
 
   /** A receiver that finds images too large gets the links alone. */

@@ -276,6 +276,16 @@ t.test('a service with a bucket', async t => {
     t.equal(service.simulator.state().generations.length, 4, 'each was generated once')
   })
 
+  await t.test('a zip breaks off if the bucket fails meanwhile, and the service goes on', async t => {
+    const [image] = (await service.until(await service.submit(quick), 'completed')).images
+    const order = await service.request('POST', '/api/v1/gallery/zips', { filenames: [image?.filename] })
+    s3.fail({ when: method => method === 'GET', answer: [403, 'AccessDenied'] })
+    await t.rejects(fetch(`${service.url}${order.body.url}`).then(async answer => await answer.arrayBuffer()))
+    t.match(await service.request('GET', `/outputs/${image?.filename}`, undefined, scripted), { status: 503, body: { error: 'storage_full' } })
+    s3.mend()
+    t.equal((await fetch(`${service.url}${order.body.url}`)).status, 200)
+  })
+
   await t.test('deletes a job while the bucket is down, and the sweep removes its files', async t => {
     const id = await service.submit(quick)
     const [image] = (await service.until(id, 'completed')).images

@@ -11,6 +11,7 @@ import { createWebhookQueue, createWebhookWorker } from '../../queues/webhooks.t
 import { createEncryptor } from '../../src/access/secrets.ts'
 import { createEgressGuard } from '../../src/egress/guard.ts'
 import { parseSchedule } from '../../src/lib/retry-schedule.ts'
+import { BucketError, storageError, type StorageFault } from '../../src/media/storage.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { noTracing } from '../../src/telemetry/tracing.ts'
 import { createDeliverer } from '../../src/webhooks/deliver.ts'
@@ -43,6 +44,8 @@ const endpoints = createEndpoints(redis, keys, { perKey: 8, perEndpoint: 2, slot
 const queue = createWebhookQueue({ connection: redis, keys, log: silentLogger })
 /** The error of this machine's own network when it cannot connect. */
 let ownFault: Error | null = null
+/** Why this machine cannot read images. */
+let storageFault: StorageFault | null = null
 const guard = createEgressGuard({
   settings: { profile: 'lan', allow: [] },
   places: () => [],
@@ -59,7 +62,10 @@ const deliverer = createDeliverer({
   guard,
   schedule: parseSchedule('5s,30s,5m,30m,2h,5h,10h,10h'),
   timeout: 600,
-  readFile: async () => null,
+  readFile: async () => {
+    if (storageFault !== null) throw storageError(storageFault, new BucketError(storageFault, null))
+    return Buffer.from('bytes')
+  },
   isOutdated: async () => false,
   userAgent: 'StableQueue/test',
   metrics: createMetrics(),
@@ -79,9 +85,9 @@ t.after(async () => {
 })
 
 /** An event for this address, handed over as by the relay. Not a test event, because that has only one attempt. */
-async function send (url: string): Promise<string> {
+async function send (url: string, event: Partial<Pick<Delivery, 'body' | 'files'>> = {}): Promise<string> {
   const requested = { url, key: null, auth: 'signature', events: [], images: 'none', format: 'standard' } as const
-  const delivery = { ...testDelivery({ requested, url: new URL(url), keyId: null, warnings: [] }, encryptor, clockTime), type: 'job.completed' as const }
+  const delivery = { ...testDelivery({ requested, url: new URL(url), keyId: null, warnings: [] }, encryptor, clockTime), type: 'job.completed' as const, ...event }
   await deliveries.create(delivery)
   await queue.add({ id: delivery.id, round: 0 })
   return delivery.id
@@ -203,6 +209,18 @@ t.test('a machine that cannot open connections uses no attempt, and does not bla
     t.match(await after(1, id), { state: 'delivered', attempts: 1 })
   }
   t.equal(taken.length, 4)
+})
+
+t.test('a machine that cannot read the images of an event sends no event without them, and uses no attempt', async t => {
+  const { taken, url } = await receive((_count, response) => { response.writeHead(204).end() })
+  storageFault = { errno: 'ETIMEDOUT', path: '', reason: 'the bucket does not answer in time' }
+  const id = await send(url, { files: ['image.png'], body: '{"data":{"result":{"images":[{}]}}}' })
+  while (!await (await queue.queue.getJob(id))?.isDelayed()) await sleep(5)
+  t.match(await deliveries.get(id), { state: 'pending', attempts: 0, failures: 0 })
+  storageFault = null
+  await untilDue(id)
+  t.match(await after(1, id), { state: 'delivered', attempts: 1 })
+  t.match(JSON.parse(String(taken[0]?.body)), { data: { result: { images: [{ base64: Buffer.from('bytes').toString('base64') }] } } })
 })
 
 t.test('a receiver\'s Retry-After is respected', async t => {
