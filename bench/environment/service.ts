@@ -26,7 +26,8 @@ export interface ServiceOptions {
   readonly program?: URL
 }
 
-const commandLine = new URL('./service-process.js', import.meta.url)
+/** As `npm start` runs it: from its bundle, with its compiled code and its limits of memory. */
+const commandLine = new URL('../../../src/launch.mjs', import.meta.url)
 const watch = new URL('./watch-process.js', import.meta.url)
 
 /** Starts the product; does not wait until it is up. Its log goes into the environment's folder. */
