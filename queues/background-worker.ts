@@ -82,11 +82,14 @@ export function startBackgroundWorker<Data> (work: BackgroundWork<Data>): { clos
 /**
  * Closes a BullMQ worker once its running jobs finish, or abandons it at the deadline: without Redis it never finishes
  * closing, and its timers and the connection on which it waits for jobs would keep the process alive.
+ * @param more work that it does not know of
  */
-export async function closeWorker (worker: Worker, deadlineMs: number): Promise<void> {
+export async function closeWorker (
+  worker: Worker, deadlineMs: number, more: ReadonlyArray<Promise<unknown>> = []
+): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const deadline = new Promise<'late'>(resolve => { timer = setTimeout(() => { resolve('late') }, deadlineMs) })
-  const outcome = await Promise.race([worker.close(), deadline])
+  const outcome = await Promise.race([Promise.all([worker.close(), Promise.allSettled(more)]), deadline])
   clearTimeout(timer)
   if (outcome !== 'late') return
   // BullMQ releases neither: the timer that renews locks is accessible only by its internal name.

@@ -138,6 +138,8 @@ const pauseBeforeReturn = 50
 const atOnce = 3
 
 export interface GenerationWorker {
+  /** Runs an entry that is about to be fetched, unless as many run as can. The fetch then waits for that run. */
+  runEarly (entry: GenerationData): void
   /** Takes no further job; resolves when the taken ones are done or the deadline has passed. */
   close (deadlineMs: number): Promise<void>
 }
@@ -153,9 +155,21 @@ export interface GenerationWorkerDependencies {
 /** Runs the entries of one server's queue. */
 export function createGenerationWorker (dependencies: GenerationWorkerDependencies): GenerationWorker {
   const { serverId, connection, keys, run, log } = dependencies
+  /** By the names of the entries. */
+  const running = new Map<string, Promise<RunOutcome>>()
+  let closed = false
+
+  async function runOnce (entry: GenerationData): Promise<RunOutcome> {
+    const name = entryId({ id: entry.jobId, run: entry.run })
+    const known = running.get(name)
+    if (known !== undefined) return await known
+    const begun = run(entry).finally(() => { running.delete(name) })
+    running.set(name, begun)
+    return await begun
+  }
 
   async function process (entry: QueueJob<GenerationData>, token?: string): Promise<void> {
-    const outcome = await run(entry.data)
+    const outcome = await runOnce(entry.data)
     if (outcome === 'done') return
     // The job keeps its position, and this costs no attempt. The queue is paused or about to move to another process;
     // until then the entry would come back at once.
@@ -179,6 +193,14 @@ export function createGenerationWorker (dependencies: GenerationWorkerDependenci
   worker.on('error', error => { log.debug({ server: serverId, err: error }, 'worker connection') })
 
   return {
-    close: async deadlineMs => { await closeWorker(worker, deadlineMs) }
+    runEarly (entry) {
+      if (closed || running.size >= atOnce) return
+      // It runs again when it is fetched.
+      runOnce(entry).catch(error => { log.error({ server: serverId, job: entry.jobId, err: error }, 'the job could not run') })
+    },
+    async close (deadlineMs) {
+      closed = true
+      await closeWorker(worker, deadlineMs, [...running.values()])
+    }
   }
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Claimer, createClaimer } from '../src/jobs/claimer.ts'
-import type { JobClaims } from '../src/jobs/claims.ts'
+import { type JobClaims, readGiven } from '../src/jobs/claims.ts'
 import type { Job, JobSubmission } from '../src/jobs/job.ts'
 import { shortCheckpoint, workloadOf } from '../src/jobs/workload.ts'
 import type { Log } from '../src/lib/logging.ts'
@@ -19,11 +19,14 @@ export interface ServerFeedDependencies {
   readonly open: () => boolean
   /** The title of the checkpoint that people selected there; null if unknown. */
   readonly selection: () => string | null
+  readonly onClaimed: (job: Job) => void
   readonly log: Log
 }
 
 /** How one server gets its jobs: what it has loaded, when it is free, and so when it claims the next one. */
-export interface ServerFeed extends Omit<Claimer, 'close'> {
+export interface ServerFeed extends Omit<Claimer, 'close' | 'given'> {
+  /** A script gave an idle server a job. @param text a message of the channel `given` */
+  given (text: string): void
   /** A generation begins. */
   onBegun (job: Job): void
   /** The server is free for the next one. */
@@ -58,7 +61,7 @@ function leadOf (seconds: number): number {
 const storeEvery = 100
 
 export async function createServerFeed (dependencies: ServerFeedDependencies): Promise<ServerFeed> {
-  const { server, claims, registry, states, fence, open, selection, log } = dependencies
+  const { server, claims, registry, states, fence, open, selection, onClaimed, log } = dependencies
   const serverId = server().id
   await adopt()
   let model = await states.costs.read(serverId)
@@ -125,11 +128,16 @@ export async function createServerFeed (dependencies: ServerFeedDependencies): P
       }
     },
     fleet,
+    onClaimed,
     log
   })
 
   return {
     ...claimer,
+    given (text) {
+      const job = readGiven(text, serverId, fence)
+      if (job !== null) claimer.given(job)
+    },
     onBegun ({ submission }) {
       const workload = workloadOf(submission)
       const seconds = predictSeconds(model, workload, loaded)

@@ -10,7 +10,7 @@ import { createServerMonitor, type MonitorIntervals } from '../src/servers/monit
 import { createProcessConnection } from '../src/servers/options-access.ts'
 import type { Server, ServerRegistry } from '../src/servers/registry.ts'
 import type { ServerStarts } from '../src/servers/start-guard.ts'
-import { createGenerationWorker, type GenerationData, type GenerationQueues } from './generation-queue.ts'
+import { createGenerationWorker, type GenerationData, type GenerationQueues, type GenerationWorker } from './generation-queue.ts'
 import { createHeldEntries, createQueueRepair } from './queue-repair.ts'
 import { createServerFeed } from './server-feed.ts'
 import { createServerRunner, type ServerRunnerDependencies } from './server-runner.ts'
@@ -56,6 +56,8 @@ export interface ServerWorker {
   lookAtExclusiveCalls (): void
   /** A job entered the pool. */
   lookAtPool (): void
+  /** A script gave the idle server a job. @param text a message of the channel `given` */
+  given (text: string): void
   /** A claimed job was taken away from its server. @param name id and run */
   taken (name: string): void
   /** Notices of that can have been lost. */
@@ -113,6 +115,7 @@ export async function startServerWorker (
   const sendSlot = createSemaphore(1)
   let lookAtExclusiveCalls = () => {}
   let lookAtChecks = () => {}
+  let runEarly: GenerationWorker['runEarly'] = () => {}
 
   /** The queue runs while the server can be used, its images can be stored, and no operator has paused it. */
   async function setQueue (usable: boolean): Promise<void> {
@@ -201,6 +204,7 @@ export async function startServerWorker (
     fence,
     open: () => isCurrent() && !leaving.signal.aborted && mayBegin(monitor.usable()),
     selection: () => options.selection(),
+    onClaimed: job => { runEarly({ jobId: job.id, run: job.run }) },
     log
   })
 
@@ -281,6 +285,7 @@ export async function startServerWorker (
   })
   lookAtExclusiveCalls = exclusiveCalls.look
   const worker = createGenerationWorker({ serverId, connection, keys, run, log })
+  runEarly = worker.runEarly
   settle(repair.renewEntries(), 'could not repair the queue')
   settle(monitor.check(), 'could not check the server')
 
@@ -290,6 +295,7 @@ export async function startServerWorker (
     updateQueue () { settle(setQueue(monitor.usable()), 'could not pause or resume the queue') },
     lookAtExclusiveCalls: exclusiveCalls.look,
     lookAtPool: feed.look,
+    given: feed.given,
     taken: feed.taken,
     doubt: feed.doubt,
     forgetClasses () { settle(feed.forgetClasses(), 'could not ask again what the server can run') },

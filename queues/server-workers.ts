@@ -332,6 +332,7 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
 
   const handlers = new Map<string, (message: string) => void>([
     [keys.channel('cancel'), jobId => { for (const worker of workers()) worker.cancel(jobId) }],
+    [keys.channel('given'), text => { workerOf(text.split(' ', 1)[0] ?? '')?.given(text) }],
     [keys.channel('taken'), name => { for (const worker of workers()) worker.taken(name) }],
     [keys.channel('leases'), serverId => { enabled.get(serverId)?.lease.tryNow() }],
     [keys.channel('pool'), () => { for (const worker of workers()) worker.lookAtPool() }],
@@ -370,9 +371,7 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
   subscriber.on('ready', onSubscriberReady)
   subscriber.on('message', onMessage)
   await subscriber.subscribe(...handlers.keys())
-  const unsubscribe = [
-    registry.onChange(reconcile), runtime.onChange(updateQueues), storage.onChange(updateQueues)
-  ]
+  const unsubscribe = [registry.onChange(reconcile), runtime.onChange(updateQueues), storage.onChange(updateQueues)]
   const waitingRepair = startWaitingRepair(dependencies)
   const timer = setInterval(() => {
     Promise.all([registry.refresh(), runtime.refresh(), clearAllDisabled()])

@@ -18,6 +18,8 @@ export interface ClaimerDependencies {
   readonly facts: () => Promise<Omit<ClaimingServer, 'id'>>
   /** This server and the others, as known. */
   readonly fleet: () => Promise<{ readonly own: KnownServer, readonly others: readonly KnownServer[] }>
+  /** A claimed job is here. It can begin before its queue entry arrives. */
+  readonly onClaimed: (job: Job) => void
   readonly log: Log
 }
 
@@ -36,6 +38,8 @@ export interface Claimer {
   isReserved (jobId: string, run: number): boolean
   /** A job no longer waits here: it begins, or this process leaves it. @returns whether it did */
   leave (jobId: string, run: number): boolean
+  /** A script gave this job to the idle server. */
+  given (job: Job): void
   /** A claimed job was taken away from its server. @param name id and run, as `<id>_<run>` */
   taken (name: string): void
   /** Notices of that can have been lost. */
@@ -57,17 +61,28 @@ const onItsWay = 1000
 const afterFailure = 1000
 /** Notices of jobs that were taken away that are remembered: one can arrive before the answer to its claim. */
 const mostTaken = 200
+/** Jobs that have arrived here that are remembered: the notice that one was given can arrive later. */
+const mostArrived = 200
 
 const nameOf = (jobId: string, run: number) => `${jobId}_${run}`
 
+function remember (names: Set<string>, name: string, most: number): void {
+  names.add(name)
+  for (const oldest of names) {
+    if (names.size <= most) break
+    names.delete(oldest)
+  }
+}
+
 export function createClaimer (dependencies: ClaimerDependencies): Claimer {
-  const { server, claims, fence, open, claimIn, isIdle, facts, fleet, log } = dependencies
+  const { server, claims, fence, open, claimIn, isIdle, facts, fleet, onClaimed, log } = dependencies
   const serverId = server().id
   let claimed: Job | null = null
   let claimedAt = -Infinity
   /** The jobs that wait here to begin, and whether all that was heard of each was heard. */
   const waiting = new Map<string, 'certain' | 'doubtful'>()
   const taken = new Set<string>()
+  const arrived = new Set<string>()
   let more = false
   let looking = false
   let again = false
@@ -98,6 +113,7 @@ export function createClaimer (dependencies: ClaimerDependencies): Claimer {
       if (answer.kind !== 'unknown') {
         // It can have been paused since the claim was sent: what it then gave back is not all that it has.
         if (!open()) await giveBack()
+        else if (answer.kind === 'claimed' && claimed === answer.job) onClaimed(answer.job)
         else if (answer.kind === 'none' && answer.restMs !== null) lookIn(answer.restMs)
         return
       }
@@ -158,17 +174,21 @@ export function createClaimer (dependencies: ClaimerDependencies): Claimer {
       const found = claimed?.id === jobId && claimed.run === run ? claimed : null
       if (found !== null) claimed = null
       waiting.set(nameOf(jobId, run), 'certain')
+      remember(arrived, nameOf(jobId, run), mostArrived)
       return found
     },
     isTaken: (jobId, run) => taken.has(nameOf(jobId, run)),
     isReserved: (jobId, run) => waiting.get(nameOf(jobId, run)) === 'certain' && !taken.has(nameOf(jobId, run)),
     leave: (jobId, run) => waiting.delete(nameOf(jobId, run)),
+    given (job) {
+      const name = nameOf(job.id, job.run)
+      if (!open() || taken.has(name) || arrived.has(name)) return
+      claimed = job
+      claimedAt = performance.now()
+      onClaimed(job)
+    },
     taken (name) {
-      taken.add(name)
-      for (const oldest of taken) {
-        if (taken.size <= mostTaken) break
-        taken.delete(oldest)
-      }
+      remember(taken, name, mostTaken)
       const wasClaimed = claimed !== null && nameOf(claimed.id, claimed.run) === name
       if (wasClaimed) claimed = null
       if (wasClaimed || waiting.has(name)) look()

@@ -60,6 +60,17 @@ export function packDial (dial: PoolDial): string {
   return JSON.stringify({ ...dial, share: loadsWorth, longest: longestWindow })
 }
 
+/**
+ * The job that a script gave to an idle server; null if the message is for another one, or for an earlier lease.
+ * @param text a message of the channel `given`, as offer.lua writes it
+ */
+export function readGiven (text: string, serverId: string, fence: number): Job | null {
+  const beginning = `${serverId} ${fence} `
+  if (!text.startsWith(beginning)) return null
+  const [jobId, fields] = JSON.parse(text.slice(beginning.length)) as [string, string[]]
+  return parseJob(jobId, Object.fromEntries(pairsOf(fields)))
+}
+
 /** How servers get jobs of the pool. */
 export interface JobClaims {
   /** Claims the job of the pool that a server should run next. `idle`: gives it jobs that arrive, if there is none. */

@@ -11,7 +11,7 @@ export interface Keys {
   readonly key: (...parts: Array<string | number>) => string
 }
 
-export type ChannelName = 'pool' | 'previews' | 'preview-wishes' | 'jobs' | 'cancel' | 'taken' |
+export type ChannelName = 'pool' | 'previews' | 'preview-wishes' | 'jobs' | 'cancel' | 'given' | 'taken' |
   'servers' | 'access-keys' | 'webhooks' | 'settings' | 'turns' | 'turns-granted' | 'checks' | 'leases'
 
 /** @param prefix the setting REDIS_PREFIX */

@@ -11,6 +11,7 @@ const job = { id: 'job', run: 1, submission: {} } as Job
 /** A claimer, and what it asks of the pool. Each claim waits until the test answers it. */
 function start (more: Partial<ClaimerDependencies> = {}) {
   const calls: string[] = []
+  const begun: string[] = []
   const waiting: Array<(answer: ClaimAnswer) => void> = []
   const claims: Partial<JobClaims> = {
     async claim (_server, _fence, idle) {
@@ -32,6 +33,7 @@ function start (more: Partial<ClaimerDependencies> = {}) {
     isIdle: () => true,
     facts: async () => ({ loaded: '', default: '', title: '', loadSeconds: 1, speed: 1 }),
     fleet: async () => ({ own: { server, state: null, inventory: null }, others: [] }),
+    onClaimed: ({ id, run }) => { begun.push(`${id}_${run}`) },
     log: silentLogger,
     ...more
   })
@@ -41,25 +43,44 @@ function start (more: Partial<ClaimerDependencies> = {}) {
     waiting.shift()?.(given)
     await settled()
   }
-  return { claimer, calls, answer }
+  return { claimer, calls, begun, answer }
 }
 
 const settled = async () => { await new Promise(resolve => { setImmediate(resolve) }) }
 
 t.test('a claimed record is handed out once, and only for its run', async t => {
-  const { claimer, answer } = start()
+  const { claimer, begun, answer } = start()
   claimer.look()
   await answer({ kind: 'claimed', job, passedOver: 0 })
+  t.same(begun, ['job_1'], 'it can begin without its queue entry')
   t.ok(claimer.hasMore())
   t.equal(claimer.record('job', 2), null)
   t.equal(claimer.record('job', 1), job)
   t.equal(claimer.record('job', 1), null)
 })
 
+t.test('a job that a script gave to the idle server begins at once, unless it came already or was taken away', async t => {
+  let open = true
+  const { claimer, begun } = start({ open: () => open })
+  claimer.given(job)
+  t.equal(claimer.record('job', 1), job)
+  claimer.given(job)
+  t.equal(claimer.record('job', 1), null, 'a notice that arrives late')
+  claimer.given({ ...job, run: 2 })
+  t.match(claimer.record('job', 2), { run: 2 })
+  claimer.taken('job_3')
+  claimer.given({ ...job, run: 3 })
+  t.equal(claimer.record('job', 3), null)
+  open = false
+  claimer.given({ ...job, run: 4 })
+  t.equal(claimer.record('job', 4), null, 'the server takes no jobs now')
+  t.same(begun, ['job_1', 'job_2'])
+})
+
 t.test('a server that is paused while it claims gives back what it got, and gets no job that arrives', async t => {
   for (const given of [{ kind: 'claimed', job, passedOver: 0 }, { kind: 'none', restMs: null }, { kind: 'ready' }] as const) {
     let open = true
-    const { claimer, calls, answer } = start({ open: () => open })
+    const { claimer, calls, begun, answer } = start({ open: () => open })
     claimer.look()
     await settled()
     open = false
@@ -67,6 +88,7 @@ t.test('a server that is paused while it claims gives back what it got, and gets
     await answer(given)
     t.same(calls, ['claim, idle', 'unclaim under 7', 'unclaim under 7'], given.kind)
     t.equal(claimer.record('job', 1), null)
+    t.same(begun, [])
   }
 })
 

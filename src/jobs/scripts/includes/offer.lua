@@ -3,6 +3,13 @@
 ]]
 --- @include "claim"
 --- @include "lease"
+-- Tells the process that serves a server what it was given: `<server> <fence> [id, fields]`, the last one JSON. The job
+-- can begin there at once, without a look at its record or its queue entry.
+local function give (server, id)
+  redis.call('PUBLISH', KEYS[1] .. 'channel:given', server.id .. ' ' .. server.fence .. ' ' ..
+    cjson.encode({ id, redis.call('HGETALL', jobKey(id)) }))
+end
+
 -- The id of the server that took a job, or nil.
 local function offer (class, dial)
   local idle, best = redis.call('HGETALL', KEYS[1] .. 'idle'), nil
@@ -18,7 +25,10 @@ local function offer (class, dial)
   end
   if best then
     local can, unknown = classesOf(best.id)
-    if #unknown == 0 and redis.call('ZCARD', queueKey(best.id)) == 0 and claimFor(best, can, cjson.decode(dial)) then
+    local claimed = #unknown == 0 and redis.call('ZCARD', queueKey(best.id)) == 0 and
+      claimFor(best, can, cjson.decode(dial))
+    if claimed then
+      give(best, claimed[1])
       return best.id
     end
   end
