@@ -1,27 +1,22 @@
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, extname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { gzipSync } from 'node:zlib'
+import { brotliCompressSync, gzipSync } from 'node:zlib'
+import { build } from 'esbuild'
 
 /**
- * Last step of `npm run build`: writes the web UI for serving, with a compressed copy of each file, to
+ * Last step of `npm run build`: bundles the web UI, and writes it for serving, with compressed copies of each file, to
  * `dist/web/<hash of all files>`, and `dist/web/current.json`, which names that folder and the hash of each file.
  * A running service keeps using the folder that it started with, so a build keeps the folder of the build before.
  */
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const target = join(root, 'dist/web')
 
-/** Types of files in `web` that the service serves. Others, such as screenshots for README.md and docs, it does not. */
-const servedTypes = ['.html', '.js', '.css', '.svg']
-
-/** Libraries that the pages import, by the name under which they are served. */
-const vendored = { 'preact.js': 'preact', 'hooks.js': 'preact/hooks', 'htm.js': 'htm' }
-
 /** The age after which an unfinished folder counts as left behind by a killed build, in milliseconds. */
 const forgottenAfter = 3_600_000
 
-const files = new Map([...ownFiles(), ...libraries()])
+const files = new Map(await bundle())
 const hashes = Object.fromEntries([...files].map(([name, content]) => [name, hashOf(content)]))
 const folder = hashOf(JSON.stringify(hashes))
 mkdirSync(target, { recursive: true })
@@ -31,22 +26,60 @@ writeFolder()
 replaceFile(join(target, 'current.json'), JSON.stringify({ folder, former, hashes }))
 for (const name of readdirSync(target).filter(isUnused)) rmSync(join(target, name), { recursive: true, force: true })
 
-function ownFiles () {
-  const names = readdirSync(join(root, 'web'), { recursive: true }).map(name => name.replaceAll('\\', '/')).toSorted()
-  return names.filter(name => servedTypes.includes(extname(name)))
-    .map(name => [name, readFileSync(join(root, 'web', name))])
+/** The page and the files that it loads; their names contain the hash of their content. */
+async function bundle () {
+  const web = join(root, 'web')
+  const { outputFiles, metafile } = await build({
+    absWorkingDir: web,
+    entryPoints: { main: './main.tsx', style: './style/index.css' },
+    outdir: 'ui',
+    entryNames: '[name]-[hash]',
+    chunkNames: '[name]-[hash]',
+    assetNames: '[name]-[hash]',
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    target: ['chrome111', 'firefox113', 'safari16.4'],
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    loader: { '.svg': 'file' },
+    minify: true,
+    metafile: true,
+    write: false,
+    logLevel: 'error',
+    plugins: [{ name: 'frame', setup: build => { shareFrame(build, join(web, 'main.tsx')) } }]
+  })
+  const nameOf = path => path.split(/[\\/]/).at(-1)
+  const outputOf = entry => Object.entries(metafile.outputs).find(([, { entryPoint }]) => entryPoint === entry)
+  const [main, { imports }] = outputOf('main.tsx')
+  const addresses = {
+    main: nameOf(main),
+    style: nameOf(outputOf('style/index.css')[0]),
+    icon: nameOf(Object.keys(metafile.outputs).find(path => path.endsWith('.svg')))
+  }
+  // The file that the others import from too.
+  const early = imports.filter(({ kind }) => kind === 'import-statement').map(({ path }) => nameOf(path))
+  const page = readFileSync(join(web, 'index.html'), 'utf8')
+    .replace(/\{(\w+)\}/g, (_, name) => addresses[name])
+    .replace('</head>', `${early.map(name => `  <link rel="modulepreload" href="ui/${name}">\n`).join('')}</head>`)
+  return [['index.html', Buffer.from(page)], ...outputFiles.map(({ path, contents }) => [nameOf(path), Buffer.from(contents)])]
 }
 
-/** Rewrites imports between the libraries to relative paths: package names would need inline scripts in the browser. */
-function libraries () {
-  const served = Object.fromEntries(Object.entries(vendored).map(([name, specifier]) => [specifier, name]))
-  const importing = /\bfrom\s*(["'])([^"']+)\1/g
-  return Object.entries(vendored).map(([name, specifier]) => {
-    const text = readFileSync(fileURLToPath(import.meta.resolve(specifier)), 'utf8')
-      .replace(importing, (_clause, quote, from) => `from${quote}./${served[from] ?? from}${quote}`)
-      .replace(/^\/\/# sourceMappingURL=.*$/m, '')
-    return [`vendor/${name}`, Buffer.from(text)]
+/**
+ * Modules that the first page needs become one file: every page that the browser loads later imports all of them, so
+ * that esbuild finds no two sets of pages that share different modules of it.
+ */
+function shareFrame ({ onResolve, onLoad, resolve }, frame) {
+  const later = new Set()
+  onResolve({ filter: /^\./ }, async ({ path, kind, pluginData, ...options }) => {
+    if (kind !== 'dynamic-import' || pluginData === 'resolving') return undefined
+    const found = await resolve(path, { kind, pluginData: 'resolving', importer: options.importer, resolveDir: options.resolveDir })
+    later.add(found.path)
+    return found
   })
+  onLoad({ filter: /\.tsx$/ }, ({ path }) => later.has(path)
+    ? { contents: `import ${JSON.stringify(frame)}\n${readFileSync(path, 'utf8')}`, loader: 'tsx' }
+    : undefined)
 }
 
 /** A folder of this name is always complete, because it gets the name when everything is in it. */
@@ -56,7 +89,9 @@ function writeFolder () {
   for (const [name, content] of files) {
     mkdirSync(dirname(join(unfinished, name)), { recursive: true })
     writeFileSync(join(unfinished, name), content)
-    writeFileSync(join(unfinished, `${name}.gz`), gzipSync(content, { level: 9 }))
+    for (const [ending, compressed] of [['gz', gzipSync(content, { level: 9 })], ['br', brotliCompressSync(content)]]) {
+      writeFileSync(join(unfinished, `${name}.${ending}`), compressed)
+    }
   }
   try {
     renameSync(unfinished, join(target, folder))

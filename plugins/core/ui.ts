@@ -78,13 +78,13 @@ const ui: FastifyPluginAsync<UiOptions> = async (app, { imageOrigin }) => {
    * @param variant of its text
    */
   function setHeaders (reply: FastifyReply, path: string, variant = ''): void {
-    const isCompressed = path.endsWith('.gz')
-    const name = relative(folder, isCompressed ? path.slice(0, -'.gz'.length) : path).replaceAll('\\', '/')
+    const [, file = path, encoding = ''] = /^(.*)\.(gz|br)$/.exec(path) ?? []
+    const name = relative(folder, file).replaceAll('\\', '/')
     reply.headers({
-      // The compressed form is another representation, so it has a tag of its own.
-      etag: `"${hashes[name] ?? ''}${variant}${isCompressed ? '-gzip' : ''}"`,
-      // A new version must show at once; a request for a change costs little.
-      'cache-control': 'no-cache',
+      // Compressed forms are other representations, so they have tags of their own.
+      etag: `"${hashes[name] ?? ''}${variant}${encoding && `-${encoding}`}"`,
+      // A new version must show at once, and its page names other files.
+      'cache-control': name === 'index.html' ? 'no-cache' : 'public, max-age=31536000, immutable',
       'x-content-type-options': 'nosniff',
       'referrer-policy': 'no-referrer',
       'content-security-policy': policy

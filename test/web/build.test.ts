@@ -3,15 +3,30 @@ import { execFile } from 'node:child_process'
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { gunzipSync } from 'node:zlib'
+import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { inRepository } from '../root.ts'
 
-const page = '<h1>1</h1>'
+const page = '<h1>1</h1><link href="ui/{icon}"><link href="ui/{style}"><script src="ui/{main}"></script></head>'
 
 /** A checkout with a small web UI. */
 function makeCheckout (t: Test) {
   const root = t.testdir({
-    src: {}, web: { 'index.html': page, 'README.md': '', lib: { 'one.js': 'export const one = 1' }, screenshots: { 'queue.png': '' } }
+    src: {},
+    web: {
+      'index.html': page,
+      'icon.svg': '<svg/>',
+      'main.tsx': "import icon from './icon.svg'\nimport { shared } from './shared.ts'\n" +
+        "export const Main = () => <p>{shared(icon)}</p>\nimport('./one.tsx')\nimport('./two.tsx')\nimport('./three.tsx')",
+      'shared.ts': "import { h } from 'preact'\nimport { inMain } from './in-main.ts'\n" +
+        'export const shared = (text: string) => h(text, inMain)',
+      'in-main.ts': "export const inMain = { title: 'in main' }",
+      'one.tsx': "import { shared } from './shared.ts'\nexport const One = () => shared('one')",
+      'two.tsx': "import { inMain } from './in-main.ts'\nexport const Two = () => <p {...inMain}>two</p>",
+      'three.tsx': 'export const Three = () => <p>three</p>',
+      style: { 'index.css': "@import './a.css';", 'a.css': 'a { color: red }' },
+      'README.md': '',
+      screenshots: { 'queue.png': '' }
+    }
   })
   const builds = join(root, 'dist/web')
   cpSync(inRepository('src/build-web.mjs'), join(root, 'src/build-web.mjs'))
@@ -27,14 +42,22 @@ function makeCheckout (t: Test) {
   }
 }
 
-t.test('the build of the web UI contains each file and library, and a compressed copy of it', async t => {
+t.test('the build of the web UI contains few files, named by their content, and compressed copies of each', async t => {
   const { build, path } = makeCheckout(t)
   const { folder, hashes } = await build()
-  t.same(Object.keys(hashes), ['index.html', 'lib/one.js', 'vendor/preact.js', 'vendor/hooks.js', 'vendor/htm.js'])
-  for (const name of Object.keys(hashes)) {
+  const read = (name: string) => readFileSync(path(folder, name), 'utf8')
+  const names = Object.keys(hashes)
+  t.same(names.map(name => name.replace(/-[A-Z0-9]{8}\./, '.')).toSorted(),
+    ['chunk.js', 'icon.svg', 'index.html', 'main.js', 'one.js', 'style.css', 'three.js', 'two.js'],
+    'all that the first page needs is one file, whatever the other pages share with it')
+  for (const name of names) {
     t.same(gunzipSync(readFileSync(path(folder, `${name}.gz`))), readFileSync(path(folder, name)), name)
+    t.same(brotliDecompressSync(readFileSync(path(folder, `${name}.br`))), readFileSync(path(folder, name)), name)
   }
-  t.match(readFileSync(path(folder, 'vendor/hooks.js'), 'utf8'), /from"\.\/preact\.js"/)
+  const html = read('index.html')
+  for (const name of names.filter(name => /^(?:main|chunk|style|icon)/.test(name))) t.match(html, `"ui/${name}"`)
+  t.match(read(names.find(name => name.startsWith('chunk')) ?? ''), 'in main')
+  t.notMatch(names.filter(name => name.endsWith('.js')).map(read).join(), 'sourceMappingURL')
   t.notOk(existsSync(path(folder, 'screenshots')))
 })
 
@@ -46,7 +69,7 @@ t.test('a running process keeps its files while others build', async t => {
   t.not(second.folder, first.folder)
   t.not(second.hashes['index.html'], first.hashes['index.html'])
   t.same(await build(), second, 'a build without a change changes nothing')
-  t.equal(readFileSync(path(first.folder, 'index.html'), 'utf8'), page)
+  t.match(readFileSync(path(first.folder, 'index.html'), 'utf8'), '<h1>1</h1>')
   write(page.replace('1', '3'))
   const third = await build()
   t.same(folders().toSorted(), [second.folder, third.folder].toSorted(), 'older ones are removed')

@@ -1,9 +1,19 @@
+import { build } from 'esbuild'
 import t from 'tap'
 import { inRepository } from '../root.ts'
 
 /** A module of the pages that needs no browser. */
 async function load (name: string): Promise<Record<string, (...args: unknown[]) => unknown>> {
-  return await import(inRepository(`web/lib/${name}.js`)) as Record<string, (...args: unknown[]) => unknown>
+  const { outputFiles: [file] } = await build({
+    entryPoints: [inRepository(`web/lib/${name}.ts`)],
+    bundle: true,
+    format: 'esm',
+    loader: { '.svg': 'text' },
+    // The bundle of the tests replaces this name where it is whole.
+    define: { [['import.meta', 'url'].join('.')]: '"http://localhost/ui/"' },
+    write: false
+  })
+  return await import(`data:text/javascript,${encodeURIComponent(file?.text ?? '')}`) as Record<string, (...args: unknown[]) => unknown>
 }
 
 t.test('LoRAs in a prompt are read, weighted, replaced and removed, and nothing else of it changes', async t => {

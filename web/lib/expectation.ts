@@ -1,0 +1,32 @@
+import type { Job, ListedJob } from './api-types.ts'
+import { secondsText } from './format.ts'
+
+/** The position of a job in its queue, in words; empty unless the job waits. */
+export function placeText ({ queue_position: place }: Pick<ListedJob, 'queue_position'>) {
+  return place === null || place === undefined ? '' : `#${place} in queue`
+}
+
+/** The server of a job, in words: a waiting job can belong to none. */
+export function serverText ({ target_server_alias: alias }: Pick<ListedJob, 'target_server_alias'>) {
+  return alias === 'default' ? 'any server' : alias
+}
+
+/** What a waiting job without an expected time waits for, in words; empty otherwise. */
+export function reasonText ({ status, waiting_for: reason, estimated_start_time: moment }: Pick<ListedJob, 'status' | 'waiting_for' | 'estimated_start_time'>) {
+  if (status !== 'pending' || moment || !reason) return ''
+  // Reasons that are sentences stand for themselves.
+  return reason.endsWith('.') ? reason.slice(0, -1) : `waits for ${reason}`
+}
+
+/** The expected start of a waiting job, in words; empty if there is no estimate. */
+export function startText ({ status, estimated_start_time: moment }: Pick<ListedJob, 'status' | 'estimated_start_time'>) {
+  if (status !== 'pending' || !moment) return ''
+  const seconds = (Date.parse(moment) - Date.now()) / 1000
+  return seconds < 1 ? 'starts any moment' : `starts in about ${secondsText(seconds)}`
+}
+
+/** The expected end of a waiting job, in words; empty if there is no estimate. */
+export function endText ({ status, estimated_completion_time: moment }: Pick<Job, 'status' | 'estimated_completion_time'>) {
+  if (status !== 'pending' || !moment) return ''
+  return `done in about ${secondsText(Math.max(1, (Date.parse(moment) - Date.now()) / 1000))}`
+}

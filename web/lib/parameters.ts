@@ -1,0 +1,76 @@
+import type { Parameters } from './api-types.ts'
+/** The parameters of a job, grouped for readers. */
+
+const groups = {
+  Model: ['checkpoint_name', 'vae', 'clip_skip', 'refiner_checkpoint', 'refiner_switch_at', 'styles', 'loras'],
+  Sampling: [
+    'seed', 'steps', 'sampler_name', 'scheduler', 'cfg_scale', 'distilled_cfg_scale', 'subseed', 'subseed_strength', 'eta'
+  ],
+  Picture: ['width', 'height', 'n_iter', 'batch_size', 'tiling', 'restore_faces'],
+  'Start image': [
+    'init_images', 'mask', 'denoising_strength', 'resize_mode', 'mask_blur', 'inpainting_fill', 'inpaint_full_res',
+    'inpaint_full_res_padding', 'inpainting_mask_invert'
+  ],
+  'Hires fix': [
+    'enable_hr', 'hr_scale', 'hr_upscaler', 'hr_second_pass_steps', 'hr_resize_x', 'hr_resize_y', 'hr_checkpoint_name',
+    'hr_sampler_name', 'hr_scheduler', 'hr_prompt', 'hr_negative_prompt', 'hr_cfg'
+  ]
+}
+
+const words: Readonly<Record<string, string>> = {
+  checkpoint_name: 'Checkpoint',
+  vae: 'VAE',
+  clip_skip: 'Clip skip',
+  refiner_checkpoint: 'Refiner',
+  refiner_switch_at: 'Refiner at',
+  styles: 'Styles',
+  seed: 'Seed',
+  steps: 'Steps',
+  sampler_name: 'Sampler',
+  scheduler: 'Scheduler',
+  cfg_scale: 'CFG scale',
+  subseed: 'Variation seed',
+  subseed_strength: 'Variation',
+  width: 'Width',
+  height: 'Height',
+  n_iter: 'Batch count',
+  batch_size: 'Batch size',
+  init_images: 'Images',
+  mask: 'Mask',
+  denoising_strength: 'Denoising',
+  hr_scale: 'Upscale by',
+  hr_upscaler: 'Upscaler',
+  hr_second_pass_steps: 'Steps',
+  enable_hr: 'On',
+  tiling: 'Tiling',
+  restore_faces: 'Face repair'
+}
+
+const shownSeparately = new Set(['prompt', 'positive_prompt', 'negative_prompt'])
+const known = new Set(Object.values(groups).flat())
+
+/**
+ * @returns groups that are not empty
+ */
+export function groupsOf (parameters: Parameters): Array<{ title: string, facts: Array<readonly [string, string]> }> {
+  const isEmpty = (value: unknown) => value === undefined || value === null || value === '' || (Array.isArray(value) && value.length === 0)
+  const isThere = (name: string) => !shownSeparately.has(name) && !isEmpty(parameters[name])
+  const others = Object.keys(parameters).filter(name => !known.has(name))
+  return Object.entries({ ...groups, Further: others })
+    .map(([title, names]) => ({
+      title, facts: names.filter(isThere).map(name => [words[name] ?? name, valueText(parameters[name])] as const)
+    }))
+    .filter(({ facts }) => facts.length > 0)
+}
+
+function valueText (value: unknown) {
+  if (Array.isArray(value) && value.every(isImage)) return `${value.length} stored`
+  if (isImage(value)) return 'stored'
+  if (value === true) return 'yes'
+  if (value === false) return 'no'
+  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+}
+
+function isImage (value: unknown) {
+  return typeof value === 'object' && value !== null && '$media' in value
+}

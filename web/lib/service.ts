@@ -1,0 +1,111 @@
+import type {
+  ApiKeyCreation, ApiKeyUpdate, CheckView, Delivery, History, Inventory, Job, JobAccepted, JobAction, JobDone,
+  JobPage, JobPatch, JobQuery, JobRequest, JobsDone, Key, ListedJob, Message, ParametersToRead, ReadFromImage,
+  ServerChanged, ServerCheckOptions, ServerInput, ServerTested, ServerUpdate, ShortJob, IssuedKey, Server
+} from './api-types.ts'
+import { ask, pathOf } from './api.ts'
+import { queryOf } from './query.ts'
+
+/** Routes that the pages use, one function each; larger areas have files of their own. */
+
+const jobsPath = '/api/v2/jobs'
+const serversPath = '/api/v1/servers'
+const keysPath = '/api/v1/api-keys'
+
+export const session = {
+  read: () => ask<Who>('GET', '/ui/session'),
+  open: (token: string) => ask<null>('POST', '/ui/session', { body: { token } }),
+  end: () => ask<null>('DELETE', '/ui/session')
+}
+
+/** How the service recognises the user of these pages. */
+export interface Who {
+  readonly kind: 'key' | 'token' | 'local' | 'session' | 'anonymous'
+  readonly name: string
+}
+
+/** The answer to a new key or secret, which it holds for the only time. */
+export interface IssuedSecrets {
+  readonly key: string
+  readonly secret: string
+  readonly api_key: IssuedKey
+}
+
+/** A short job under the names of a whole one, so that both have the same parts. */
+function jobOfList (
+  { alias, created_at: created, started_at: started, finished_at: finished, ...job }: ShortJob
+): ListedJob {
+  const { prompt, mode, size, steps, position, progress, eta, starts_at: startsAt } = job
+  const [width, height] = size?.split('x').map(Number) ?? []
+  return {
+    ...job,
+    target_server_alias: alias,
+    creation_timestamp: created,
+    started_timestamp: started,
+    completion_timestamp: finished,
+    generation_params: { prompt, width, height, steps: steps ?? undefined, ...mode === 'txt2img' ? {} : { init_images: [] } },
+    queue_position: position,
+    progress_percentage: progress * 100,
+    step: null,
+    eta_seconds: eta,
+    estimated_start_time: startsAt
+  }
+}
+
+export const jobs = {
+  /** A page of jobs, with only what a list shows. */
+  async list (query: Partial<JobQuery>, signal?: AbortSignal) {
+    const page = await ask<JobPage>('GET', `${jobsPath}?${queryOf({ ...query, view: 'short' })}`, { signal })
+    return { ...page, jobs: page.jobs.map(jobOfList) }
+  },
+  read: async (id: string, signal?: AbortSignal) => (await ask<{ job: Job }>('GET', pathOf(jobsPath, id), { signal })).job,
+  submit: (request: JobRequest) => ask<JobAccepted>('POST', '/api/v2/generate', { body: request }),
+  cancel: (id: string) => ask<JobDone>('POST', `${pathOf(jobsPath, id)}/cancel`),
+  retry: (id: string) => ask<JobDone>('POST', `${pathOf(jobsPath, id)}/retry`),
+  runNow: (id: string) => ask<JobDone>('POST', `${pathOf(jobsPath, id)}/run-now`),
+  remove: (id: string) => ask<Message>('DELETE', pathOf(jobsPath, id)),
+  /** @param change position of a waiting job */
+  change: (id: string, change: JobPatch) => ask<JobDone>('PATCH', pathOf(jobsPath, id), { body: change }),
+  act: (request: JobAction) => ask<JobsDone>('POST', `${jobsPath}/actions`, { body: request }),
+  /**
+   * Counts the jobs that such an action affects, in the form that `act` accepts.
+   */
+  async count (request: JobAction) {
+    const { count, created_before: before } = await ask<JobsDone>('POST', `${jobsPath}/actions`, {
+      body: { ...request, dry_run: true }
+    })
+    return { expected: count, created_before: before }
+  },
+  deliveries: async (id: string, signal: AbortSignal) => (await ask<{ deliveries: Delivery[] }>('GET', `${pathOf(jobsPath, id)}/webhooks`, { signal })).deliveries
+}
+
+/** The parameters in an image or infotext. */
+export const readParameters = (source: ParametersToRead) => ask<ReadFromImage>('POST', '/api/v1/read-parameters', { body: source })
+
+export const servers = {
+  list: (signal: AbortSignal) => ask<Server[]>('GET', serversPath, { signal }),
+  inventory: (alias: string, signal: AbortSignal) => ask<Inventory>('GET', `${pathOf(serversPath, alias)}/inventory`, { signal }),
+  add: (server: ServerInput) => ask<ServerChanged>('POST', serversPath, { body: server }),
+  change: (alias: string, changes: ServerUpdate) => ask<ServerChanged>('PUT', pathOf(serversPath, alias), { body: changes }),
+  test: (alias: string) => ask<ServerTested>('POST', `${pathOf(serversPath, alias)}/test`),
+  history: (alias: string, signal: AbortSignal) => ask<History>('GET', `${pathOf(serversPath, alias)}/history`, { signal }),
+  pause: (alias: string, reason: string) => ask<ServerChanged>('POST', `${pathOf(serversPath, alias)}/pause`, { body: { reason } }),
+  drain: (alias: string) => ask<ServerChanged>('POST', `${pathOf(serversPath, alias)}/drain`),
+  resume: (alias: string) => ask<ServerChanged>('POST', `${pathOf(serversPath, alias)}/resume`),
+  remove: (alias: string, query: {
+    jobs?: string
+    to?: string
+    expected?: number
+  } = {}) => ask<Message>('DELETE', `${pathOf(serversPath, alias)}?${queryOf(query)}`),
+  check: (alias: string, options: ServerCheckOptions) => ask<CheckView>('POST', `${pathOf(serversPath, alias)}/check`, { body: options }),
+  readCheck: (alias: string, signal: AbortSignal) => ask<CheckView>('GET', `${pathOf(serversPath, alias)}/check`, { signal }),
+  cancelCheck: (alias: string) => ask<CheckView>('DELETE', `${pathOf(serversPath, alias)}/check`)
+}
+
+export const apiKeys = {
+  list: async (signal: AbortSignal) => (await ask<{ api_keys: Key[] }>('GET', keysPath, { signal })).api_keys,
+  create: (key: ApiKeyCreation) => ask<IssuedSecrets>('POST', keysPath, { body: key }),
+  change: (id: string, changes: ApiKeyUpdate) => ask<Message>('PUT', pathOf(keysPath, id), { body: changes }),
+  rotate: (id: string, graceHours: number) => ask<IssuedSecrets>('POST', `${pathOf(keysPath, id)}/rotate`, { body: { grace_hours: graceHours } }),
+  remove: (id: string) => ask<Message>('DELETE', pathOf(keysPath, id))
+}

@@ -1,0 +1,178 @@
+import type { Route } from '../lib/router.ts'
+import type { Sweep } from '../lib/sweep.ts'
+import type { CreateForm } from '../lib/generation.ts'
+import type { TargetedEvent } from 'preact'
+import type { JobAccepted, Parameters } from '../lib/api-types.ts'
+import { useForm } from '../lib/form.ts'
+import { emptyForm, requestOf } from '../lib/generation.ts'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { fileOfOutput } from '../lib/images.ts'
+import { isEnlarging } from '../lib/inputs.ts'
+import { readChoices } from '../lib/inventory.ts'
+import { aboutServers, seldom, useLive } from '../lib/live.ts'
+import { complain, say } from '../lib/messages.ts'
+import { withOtherLora } from '../lib/prompt-loras.ts'
+import { setQuery } from '../lib/router.ts'
+import { jobs, servers } from '../lib/service.ts'
+import { applied, combinationsOf, labelOf, mostJobs, sharedSeed } from '../lib/sweep.ts'
+import { formOf, formWith, imagesOf } from '../lib/taken-over.ts'
+import { FormProblem, TextArea } from '../parts/field.tsx'
+import { FurtherParameters } from '../parts/further-parameters.tsx'
+import { HiresFields, ModelFields, PictureFields, SamplingFields, StartFields } from '../parts/generation-fields.tsx'
+import { Icon } from '../parts/icon.tsx'
+import { LoraSliders } from '../parts/lora-sliders.tsx'
+import { PageHead } from '../parts/page-head.tsx'
+import { Results } from '../parts/results.tsx'
+import { SweepFields } from '../parts/sweep-fields.tsx'
+import { TakeParameters } from '../parts/take-parameters.tsx'
+
+/** Keeps the form while the user visits other pages; its images until the browser reloads the page. */
+const storeName = 'stablequeue:create'
+let keptImages: Pick<CreateForm, 'init_images' | 'mask'> = { init_images: null, mask: null }
+
+const modes: Readonly<Record<CreateForm['mode'], string>> = { txt2img: 'Text to image', img2img: 'Image to image' }
+
+/** Submits jobs and shows their results. */
+export function CreatePage ({ route }: { route: Route }) {
+  const form = useForm(rememberedForm())
+  const [sweeps, setSweeps] = useState<Sweep[]>([])
+  const [submitted, setSubmitted] = useState<Array<{ id: string, label: string }>>([])
+  const result = useRef<HTMLElement>(null)
+  const known = useLive(signal => servers.list(signal), [], { interval: seldom, about: aboutServers })
+  const alias = form.values.target_server_alias
+  const isThere = known.data !== undefined
+  const choices = useLive(signal => readChoices(known.data ?? [], alias, signal), [alias, isThere],
+    { interval: seldom, about: aboutServers })
+  const combinations = combinationsOf(sweeps)
+
+  useEffect(() => {
+    const { init_images: start, mask, ...texts } = form.values
+    keptImages = { init_images: start, mask }
+    window.sessionStorage.setItem(storeName, JSON.stringify(texts))
+  }, [form.values])
+
+  const from = route.query.get('from')
+  const start = route.query.get('start')
+  useEffect(() => {
+    if (from !== null) takeJob(from)
+    if (start !== null) {
+      fileOfOutput(start).then(file => form.setValues(before => ({ ...before, mode: 'img2img', init_images: file })), complain)
+    }
+    form.setValues(before => ({ ...before, ...valuesFromQuery(route.query, before.prompt) }))
+    // The address sets it once; later changes stay when the user comes back to the page.
+    if (route.query.size > 0) setQuery(route, Object.fromEntries([...route.query.keys()].map(name => [name, ''])))
+  }, [])
+
+  async function takeJob (id: string) {
+    try {
+      const job = await jobs.read(id)
+      if (isEnlarging(job)) throw new Error('That job upscaled an image, which this form cannot do. Start from its image instead.')
+      form.setValues(formOf(job))
+      const images = await imagesOf(job)
+      form.setValues(before => ({ ...before, ...images }))
+    } catch (error) {
+      complain(error)
+    }
+  }
+
+  async function send (values: CreateForm) {
+    if (combinations.length > mostJobs) throw new Error(`${combinations.length} jobs are too many at once.`)
+    const base = sweeps.length > 0 ? { ...values, seed: sharedSeed(values) } : values
+    setSubmitted([])
+    let last: JobAccepted | undefined
+    for (const combination of combinations) {
+      last = await jobs.submit(await requestOf(applied(base, combination, sweeps)))
+      const entry = { id: last.id, label: labelOf(combination) }
+      setSubmitted(before => [...before, entry])
+    }
+    // On a phone the result is far below the button.
+    result.current?.scrollIntoView({ block: 'nearest', behavior: 'smooth' })
+    if (last === undefined) return
+    say(combinations.length > 1
+      ? `${combinations.length} jobs are in the queue.`
+      : last.target_server_alias === 'default'
+        ? `The job is #${last.queue_position} in the queue.`
+        : `The job is #${last.queue_position} in the queue of ${last.target_server_alias}.`)
+  }
+
+  function onKeyDown (event: TargetedEvent<HTMLFormElement, KeyboardEvent>) {
+    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) event.currentTarget.requestSubmit()
+  }
+
+  function startOver () {
+    form.setValues(emptyForm)
+    setSweeps([])
+  }
+
+  const prompt = form.field('prompt')
+  const isFromImage = form.values.mode === 'img2img'
+  const count = combinations.length
+  return (
+    <>
+      <PageHead title='Create'>
+        <TakeParameters onParameters={parameters => form.setValues(before => takenOver(before, parameters))} />
+      </PageHead>
+      <div class='create'>
+        <form ref={form.element} noValidate onKeyDown={onKeyDown} onSubmit={event => form.submit(event, send)}>
+          <FormProblem problem={form.problems['']} />
+          <div class='tabs' role='group' aria-label='Start from'>
+            {(['txt2img', 'img2img'] as const).map(mode => (
+              <button
+                key={mode} type='button' class='tab' aria-pressed={form.values.mode === mode ? 'true' : 'false'}
+                onClick={() => form.setValues({ ...form.values, mode })}
+              >{modes[mode]}
+              </button>
+            ))}
+          </div>
+          <section class='form-section' aria-label='Prompts'>
+            <TextArea
+              label='Prompt' wide rows={4} {...prompt}
+              onNearest={(name, wrong) => prompt.onValue(withOtherLora(prompt.value, wrong, name))}
+            />
+            <LoraSliders prompt={prompt.value} server={alias} onPrompt={prompt.onValue} />
+            <TextArea label='Negative prompt' wide rows={2} {...form.field('negative_prompt')} />
+          </section>
+          {isFromImage && <StartFields form={form} />}
+          <ModelFields form={form} servers={known.data ?? []} choices={choices.data} />
+          <SamplingFields form={form} choices={choices.data} />
+          <PictureFields form={form} />
+          {!isFromImage && <HiresFields form={form} choices={choices.data} />}
+          <FurtherParameters
+            further={form.values.further}
+            onLeaveOut={() => form.setValues({ ...form.values, further: null })}
+          />
+          <SweepFields sweeps={sweeps} onSweeps={setSweeps} count={count} />
+          <div class='actions submit'>
+            <button class='button primary' disabled={form.busy || count > mostJobs} title='Ctrl + Enter'>
+              <Icon name='play' />{form.busy ? 'Submitting…' : count > 1 ? `Submit ${count} jobs` : 'Submit job'}
+            </button>
+            <button type='button' class='button quiet' onClick={startOver}>Start over</button>
+          </div>
+        </form>
+        <section class='result' aria-label='Result' ref={result}><Results submitted={submitted} /></section>
+      </div>
+    </>
+  )
+}
+
+/** Parameters of an image in the form; server and input images stay as they were. */
+function takenOver (before: CreateForm, parameters: Parameters) {
+  const { init_images: start, mask, mode, target_server_alias: alias, priority } = before
+  return { ...formWith(parameters), init_images: start, mask, mode, target_server_alias: alias, priority }
+}
+
+/** Values that another page sends, under the API's names; `prompt` is appended to the prompt. */
+function valuesFromQuery (query: URLSearchParams, prompt: string): Partial<CreateForm> {
+  const isText = (name: string) => typeof Reflect.get(emptyForm, name) === 'string'
+  const values: Record<string, string> = Object.fromEntries([...query].filter(([name]) => isText(name)))
+  if (values.prompt !== undefined) values.prompt = [prompt.trim(), values.prompt].filter(Boolean).join(', ')
+  return values
+}
+
+function rememberedForm (): CreateForm {
+  try {
+    return { ...emptyForm, ...JSON.parse(window.sessionStorage.getItem(storeName) ?? '{}'), ...keptImages }
+  } catch {
+    return emptyForm
+  }
+}

@@ -1,0 +1,237 @@
+import type { Route } from '../lib/router.ts'
+import type { GalleryImage, Model } from '../lib/api-types.ts'
+import { plural } from '../lib/format.ts'
+import { useGallery } from '../lib/gallery-feed.ts'
+import { gallery } from '../lib/gallery-service.ts'
+import { useCallback, useEffect, useMemo, useState } from 'preact/hooks'
+import { useLive } from '../lib/live.ts'
+import { attempt, complain, say } from '../lib/messages.ts'
+import { models } from '../lib/model-service.ts'
+import { queryValues, setQuery } from '../lib/router.ts'
+import { servers } from '../lib/service.ts'
+import { Confirm } from '../parts/dialog.tsx'
+import { Icon } from '../parts/icon.tsx'
+import { ImageViewer } from '../parts/image-viewer.tsx'
+import { Loading, PageHead } from '../parts/page-head.tsx'
+import { Stale } from '../parts/stale.tsx'
+import { Tiles } from '../parts/tiles.tsx'
+
+/** All images, newest first. */
+export function GalleryPage ({ route }: { route: Route }) {
+  const { search, model, server, day } = queryValues(route, 'search', 'model', 'server', 'day')
+  const filter = useMemo(() => ({ search, model, server, ...spanOf(day) }), [search, model, server, day])
+  const { images, hasMore, error, more, forget } = useGallery(filter)
+  const [open, setOpen] = useState<number | null>(null)
+  const [toDelete, setToDelete] = useState<string[]>([])
+  const selection = useChoice(images)
+  const isFiltered = [search, model, server, day].some(value => value !== '')
+
+  async function remove () {
+    const names = toDelete
+    setToDelete([])
+    if (!await attempt(() => gallery.removeMany(names))) return
+    forget(names)
+    selection.forget(names)
+    const left = (images?.length ?? 0) - names.length
+    setOpen(before => before === null || left === 0 ? null : Math.min(before, left - 1))
+  }
+
+  const onDelete = useCallback((image: GalleryImage) => setToDelete([image.filename]), [])
+  const askFor = (index: number) => {
+    setOpen(index)
+    if (images !== undefined && index > images.length - 20) more()
+  }
+
+  return (
+    <>
+      <PageHead title='Gallery' />
+      <Filters route={route} search={search} model={model} server={server} day={day} />
+      {images === undefined
+        ? <Loading error={error} />
+        : (
+          <>
+            <Stale error={error} />
+            <p class='out-of-sight' role='status'>{hasMore ? `${images.length} images and more` : plural(images.length, 'image')}</p>
+            {images.length === 0 && !hasMore && (
+              <div class='empty'>
+                {isFiltered
+                  ? 'No image matches these filters.'
+                  : <>Images appear here when jobs complete. <a href='#/create'>Create one</a></>}
+              </div>
+            )}
+            <Tiles
+              images={images} hasMore={hasMore} selection={selection} onMore={more}
+              onOpen={askFor} onDelete={onDelete}
+            />
+            {hasMore && <p class='muted' role='status'>Loading more…</p>}
+          </>
+          )}
+      <ChosenBar selection={selection} images={images ?? []} onDelete={() => setToDelete([...selection.names])} />
+      {open !== null && images?.[open] !== undefined && <ImageViewer
+        images={images} index={open}
+        onIndex={askFor} onDelete={onDelete} onClose={() => setOpen(null)}
+                                                        />}
+      {toDelete.length > 0 && (
+        <Confirm
+          title={toDelete.length === 1 ? 'Delete this image?' : `Delete ${plural(toDelete.length, 'image')}?`}
+          sentence={toDelete.length === 1 ? 'This permanently deletes the image; its job stays.' : 'This permanently deletes the images; their jobs stay.'}
+          action='Delete' onConfirm={remove} onClose={() => setToDelete([])}
+        />
+      )}
+    </>
+  )
+}
+
+/** From the beginning of a day in the browser's time zone to its end. */
+function spanOf (day: string) {
+  const since = new Date(`${day}T00:00:00`)
+  if (day === '' || Number.isNaN(since.getTime())) return {}
+  const until = new Date(since)
+  until.setDate(until.getDate() + 1)
+  return { since: since.toISOString(), until: until.toISOString() }
+}
+
+/** The selected images of the page. */
+export interface Chosen {
+  readonly names: ReadonlySet<string>
+  readonly has: (name: string) => boolean
+  readonly clear: () => void
+  readonly forget: (gone: readonly string[]) => void
+  readonly chooseAll: () => void
+  readonly toggle: (index: number, withShift: boolean) => void
+}
+
+/** The selected images; Shift selects every image since the last selection. */
+function useChoice (images: readonly GalleryImage[] = []): Chosen {
+  const [names, setNames] = useState<ReadonlySet<string>>(new Set())
+  const [anchor, setAnchor] = useState<number | null>(null)
+  return {
+    names,
+    has: name => names.has(name),
+    clear () {
+      setNames(new Set())
+      setAnchor(null)
+    },
+    forget (gone: readonly string[]) { setNames(before => new Set([...before].filter(name => !gone.includes(name)))) },
+    chooseAll () { setNames(new Set(images.map(({ filename }) => filename))) },
+    toggle (index: number, withShift: boolean) {
+      const next = new Set(names)
+      const filename = images[index]?.filename ?? ''
+      if (withShift && anchor !== null) {
+        const [from, to] = [Math.min(anchor, index), Math.max(anchor, index)]
+        for (const image of images.slice(from, to + 1)) next.add(image.filename)
+      } else if (next.has(filename)) next.delete(filename)
+      else next.add(filename)
+      setAnchor(index)
+      setNames(next)
+    }
+  }
+}
+
+function Filters ({ route, search, model, server, day }: {
+  route: Route
+  search: string
+  model: string
+  server: string
+  day: string
+}) {
+  const { data: known } = useLive(signal => servers.list(signal), [], { interval: null })
+  const { data: found } = useLive(signal => models.list({ limit: 1000 }, signal), [], { interval: null })
+  const names = [...new Set(found?.models.filter(({ type }) => ['checkpoint', 'lora'].includes(type)).map(bareName))]
+  const aliases = [...new Set([...known?.map(({ alias }) => alias) ?? [], server].filter(Boolean))]
+  return (
+    <div class='filters' role='search' aria-label='Images'>
+      <TypedFilter route={route} name='search' value={search} label='Search prompts' />
+      <TypedFilter
+        route={route} name='model' value={model} label='Checkpoint or LoRA'
+        list='gallery-models' class='long'
+      />
+      <datalist id='gallery-models'>{names.map(name => <option key={name} value={name} />)}</datalist>
+      <select
+        aria-label='Server' value={server}
+        onChange={event => setQuery(route, { server: event.currentTarget.value })}
+      >
+        <option value='' selected={server === ''}>All servers</option>
+        {aliases.map(alias => <option key={alias} value={alias} selected={alias === server}>{alias}</option>)}
+      </select>
+      <label class='filter-day'><span>Day</span>
+        <input type='date' value={day} onChange={event => setQuery(route, { day: event.currentTarget.value })} />
+      </label>
+    </div>
+  )
+}
+
+/** Applies the text when the user pauses. */
+function TypedFilter ({ route, name, value, label, ...rest }: {
+  route: Route
+  name: string
+  value: string
+  label: string
+  list?: string
+  class?: string
+}) {
+  const [typed, setTyped] = useState(value)
+  useEffect(() => {
+    const timer = setTimeout(() => { if (typed !== value) setQuery(route, { [name]: typed }) }, 300)
+    return () => clearTimeout(timer)
+  }, [typed])
+  return (
+    <input
+      type='search' aria-label={label} placeholder={label} value={typed} {...rest}
+      onInput={event => setTyped(event.currentTarget.value)}
+    />
+  )
+}
+
+function bareName ({ filename }: Model) {
+  return filename.replace(/\.(safetensors|ckpt|pt|pth|bin)$/, '')
+}
+
+/** Actions for the selected images. */
+function ChosenBar ({ selection, images, onDelete }: {
+  selection: Chosen
+  images: readonly GalleryImage[]
+  onDelete: () => void
+}) {
+  const [withParameters, setWithParameters] = useState(true)
+  const [busy, setBusy] = useState(false)
+  const count = selection.names.size
+  if (count === 0) return null
+
+  async function download () {
+    setBusy(true)
+    try {
+      const { url } = await gallery.createZip([...selection.names], withParameters)
+      const link = document.createElement('a')
+      link.href = url
+      link.download = ''
+      link.click()
+      say('The download has started.')
+    } catch (error) {
+      complain(error)
+    }
+    setBusy(false)
+  }
+
+  return (
+    <div class='selection' role='region' aria-label='Chosen images'>
+      <p><strong class='numbers'>{plural(count, 'image')}</strong> chosen</p>
+      <div class='actions'>
+        {count < images.length && <button type='button' class='button quiet' onClick={selection.chooseAll}>Choose all {images.length} shown</button>}
+        <label class='check inline'><input
+          type='checkbox' checked={withParameters}
+          onChange={event => setWithParameters(event.currentTarget.checked)}
+                                    />with parameters
+        </label>
+        <button type='button' class='button primary' disabled={busy} onClick={download}><Icon name='download' />Download zip</button>
+        <button type='button' class='button' onClick={onDelete}><Icon name='bin' />Delete</button>
+        <button
+          type='button' class='button quiet icon-only' aria-label='Choose none'
+          title='Choose none' onClick={selection.clear}
+        >
+          <Icon name='close' />
+        </button>
+      </div>
+    </div>
+  )
+}

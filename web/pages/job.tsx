@@ -1,0 +1,160 @@
+import type { Route } from '../lib/router.ts'
+import type { Job, JobStatus } from '../lib/api-types.ts'
+import type { ComponentChildren } from 'preact'
+import { adviceFor } from '../lib/advice.ts'
+import { ApiError } from '../lib/api.ts'
+import { downloadText } from '../lib/download.ts'
+import { endText, placeText, reasonText, serverText, startText } from '../lib/expectation.ts'
+import { bytesText, duration, momentText } from '../lib/format.ts'
+import { isEnlarging } from '../lib/inputs.ts'
+import { aboutJob, useLive, useProgress } from '../lib/live.ts'
+import { groupsOf } from '../lib/parameters.ts'
+import { goTo } from '../lib/router.ts'
+import { jobs } from '../lib/service.ts'
+import { CopyButton } from '../parts/copy-button.tsx'
+import { Icon } from '../parts/icon.tsx'
+import { JobActions } from '../parts/job-actions.tsx'
+import { JobDeliveries } from '../parts/job-deliveries.tsx'
+import { JobImages } from '../parts/job-images.tsx'
+import { JobInputs } from '../parts/job-inputs.tsx'
+import { JobProgress } from '../parts/job-progress.tsx'
+import { Loading, PageHead } from '../parts/page-head.tsx'
+import { Stale } from '../parts/stale.tsx'
+import { Status } from '../parts/status.tsx'
+
+const active = ['pending', 'processing']
+
+/** All details of one job. */
+export function JobPage ({ route: { id } }: { route: Route }) {
+  const { data, error, reload } = useLive(signal => jobs.read(id, signal), [id], { about: aboutJob(id) })
+  const job = useProgress(data)
+  if (job === undefined) {
+    const isGone = error instanceof ApiError && error.status === 404
+    return (
+      <>
+        <PageHead title={isGone ? 'There is no such job' : 'Job'} />
+        <Loading error={error} />
+        <p class='back'><a href='#/queue'><Icon name='back' />Back to the queue</a></p>
+      </>
+    )
+  }
+  const prompt = job.generation_params.prompt
+  return (
+    <>
+      <p class='back'><a href='#/queue'><Icon name='back' />Queue</a></p>
+      <PageHead title={prompt || (isEnlarging(job) ? 'Upscaling an image' : 'Job without a prompt')}>
+        <div class='actions'>
+          <JobActions job={job} onDone={action => action === 'remove' ? goTo('/queue') : reload()} />
+          {!isEnlarging(job) && <a class='button' href={`#/create?from=${job.id}`}><Icon name='pen' />Submit again with changes</a>}
+        </div>
+      </PageHead>
+      <Stale error={error} />
+      <p class='job-status' role='status'>
+        <Status status={job.status} note={noteOf(job)} />
+        <span class='muted'>{[`on ${serverText(job)}`, reasonText(job), startText(job), endText(job)].filter(Boolean).join(', ')}</span>
+      </p>
+      {job.status === 'processing' && <JobProgress job={job} />}
+      <Failure error={job.error} />
+      {job.warnings.map(warning => <p key={warning.message} class='notice warning-notice'><Icon name='warning' /> {warning.message}</p>)}
+      <JobImages job={job} />
+      {job.images.length === 0 && active.includes(job.status) && (job.preview_url
+        ? <img class='preview' src={job.preview_url} alt='Preview' />
+        : <p class='empty'>The images will appear here.</p>)}
+      <div class='job-details'>
+        <Parameters job={job} />
+        <div class='stack'>
+          <section class='card' aria-labelledby='history'>
+            <h2 id='history'>History</h2>
+            <History job={job} />
+            <Facts facts={factsOf(job)} />
+          </section>
+          <JobDeliveries job={job} />
+        </div>
+      </div>
+    </>
+  )
+}
+
+function noteOf (job: Job) {
+  if (job.cancel_requested) return 'being cancelled'
+  return placeText(job)
+}
+
+function Failure ({ error }: { error: Job['error'] }) {
+  if (error === null) return null
+  const what = adviceFor(error.code)
+  return (
+    <div class='notice problem-notice' role='alert'>
+      <p>{error.message} <code>{error.code}</code></p>
+      {what && <p>{what}</p>}
+    </div>
+  )
+}
+
+function Parameters ({ job }: { job: Job }) {
+  const { prompt, negative_prompt: negative } = job.generation_params
+  const json = JSON.stringify(job.generation_params, null, 2)
+  return (
+    <section class='card' aria-labelledby='parameters'>
+      <h2 id='parameters'>Parameters</h2>
+      {prompt && <p class='prompt'><span class='label'>Prompt</span>{prompt}</p>}
+      {negative && <p class='prompt'><span class='label'>Negative prompt</span>{negative}</p>}
+      <JobInputs job={job} />
+      {groupsOf(job.generation_params).map(({ title, facts }) => <section key={title}><h3>{title}</h3><Facts facts={facts} /></section>)}
+      <div class='actions'>
+        <CopyButton label='Copy' what='The parameters' text={json} />
+        <button
+          type='button' class='button'
+          onClick={() => downloadText(`job-${job.id}.json`, JSON.stringify(job, null, 2))}
+        >
+          <Icon name='download' />Download as JSON
+        </button>
+      </div>
+    </section>
+  )
+}
+
+function Facts ({ facts }: { facts: ReadonlyArray<readonly [string, ComponentChildren]> }) {
+  return <dl class='facts-list'>{facts.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}</dl>
+}
+
+function factsOf (job: Job): Array<readonly [string, string]> {
+  const bytes = job.images.reduce((sum, image) => sum + image.bytes, 0)
+  return [
+    ['Job', job.id],
+    ['Priority', String(job.priority)],
+    ['From', [job.source_info, job.app_type].filter(Boolean).join(', ')],
+    ...job.bulk_job_id === null ? [] : [['Bulk', job.bulk_job_id] as const],
+    ...job.images.length > 0 ? [['Images', `${job.images.length}, ${bytesText(bytes)}`] as const] : []
+  ]
+}
+
+const ends: Readonly<Partial<Record<JobStatus, string>>> = { completed: 'Completed', failed: 'Failed', cancelled: 'Cancelled' }
+
+/** The job's history, oldest first. */
+function History ({ job }: { job: Job }) {
+  const { started_timestamp: started, completion_timestamp: ended } = job
+  const steps: Array<{ at: string, what: string, problem?: Job['attempts'][number] }> = [
+    { at: job.creation_timestamp, what: 'Accepted' },
+    ...job.attempts.map(attempt => ({
+      at: attempt.started_at,
+      what: `Attempt ${attempt.run} on ${attempt.server}, ${duration(attempt.started_at, attempt.ended_at)}`,
+      problem: attempt
+    })),
+    ...started !== null && !job.attempts.some(attempt => attempt.started_at === started)
+      ? [{ at: started, what: `Started on ${job.target_server_alias}` }]
+      : [],
+    ...ended === null ? [] : [{ at: ended, what: `${ends[job.status] ?? 'Ended'}${started === null ? '' : ` after ${duration(started, ended)}`}` }]
+  ]
+  return (
+    <ol class='timeline'>
+      {steps.map(({ at, what, problem }, index) => (
+        <li key={index}>
+          <p>{what}</p>
+          <p class='hint'>{momentText(at)}</p>
+          {problem && <p class='problem'>{problem.message} <code>{problem.code}</code></p>}
+        </li>
+      ))}
+    </ol>
+  )
+}

@@ -1,0 +1,159 @@
+import type { Model, ServiceEvent, ModelType } from '../lib/api-types.ts'
+import type { Route } from '../lib/router.ts'
+import { plural } from '../lib/format.ts'
+import { useEffect, useState } from 'preact/hooks'
+import { aboutScanned, aboutServers, seldom, useLive } from '../lib/live.ts'
+import { models } from '../lib/model-service.ts'
+import { usePreference } from '../lib/preference.ts'
+import { goTo, queryValues, setQuery } from '../lib/router.ts'
+import { servers } from '../lib/service.ts'
+import { Downloads } from '../parts/downloads.tsx'
+import { Duplicates } from '../parts/duplicates.tsx'
+import { Icon } from '../parts/icon.tsx'
+import { ModelDetails } from '../parts/model-details.tsx'
+import { modelTypes, ModelPreview, typeWord } from '../parts/model-preview.tsx'
+import { ModelScan } from '../parts/model-scan.tsx'
+import { Loading, PageHead } from '../parts/page-head.tsx'
+import { Stale } from '../parts/stale.tsx'
+
+const pageSize = 120
+
+const aboutModels = (event: ServiceEvent) => aboutServers(event) || aboutScanned(event)
+
+/** The models of servers and model folders. */
+export function ModelsPage ({ route }: { route: Route }) {
+  const { search, type, base, server } = queryValues(route, 'search', 'type', 'base', 'server')
+  const [size, setSize] = useState(pageSize)
+  const [dialog, setDialog] = useState('')
+  const [blurs, setBlurs] = usePreference('blur-nsfw', true)
+  const { data, error, reload } = useLive(
+    signal => models.list({ search, type: type as ModelType, baseModel: base, server, limit: size }, signal),
+    [search, type, base, server, size], { interval: seldom, about: aboutModels })
+  const isFiltered = [search, type, base, server].some(value => value !== '')
+  const close = () => setDialog('')
+
+  return (
+    <>
+      <PageHead title='Models'>
+        <div class='actions'>
+          <button type='button' class='button' onClick={() => setDialog('duplicates')}><Icon name='copy' />Duplicates</button>
+          <button type='button' class='button primary' onClick={() => setDialog('download')}><Icon name='download' />Download</button>
+        </div>
+      </PageHead>
+      <ModelScan onChanged={reload} />
+      <Downloads isAsking={dialog === 'download'} onAsked={close} onChanged={reload} />
+      <Filters route={route} search={search} type={type} base={base} server={server} blurs={blurs} onBlur={setBlurs} />
+      {data === undefined
+        ? <Loading error={error} />
+        : (
+          <>
+            <Stale error={error} />
+            <p class='hint' role='status'>{plural(data.total, 'model')}</p>
+            {data.total === 0 && <p class='empty'>{isFiltered ? 'No model matches these filters.' : 'No models yet: no server has answered, and the model folders (MODELS_DIR) are empty. The simulator\'s models are hidden while a real server is registered.'}</p>}
+            <ul class='model-grid'>
+              {data.models.map(model => <ModelCard key={model.id} model={model} blurs={blurs} route={route} />)}
+            </ul>
+            {data.total > data.models.length && <p><button type='button' class='button' onClick={() => setSize(size + pageSize)}>Show more</button></p>}
+          </>
+          )}
+      {dialog === 'duplicates' && <Duplicates onClose={close} onChanged={reload} />}
+      {route.id !== '' && (
+        <ModelDetails
+          key={route.id} id={route.id} blurs={blurs} onChanged={reload}
+          onClose={() => goTo(`/models${query(route)}`)}
+        />
+      )}
+    </>
+  )
+}
+
+const query = ({ query: values }: Route) => values.size === 0 ? '' : `?${values}`
+
+function ModelCard ({ model, blurs, route }: { model: Model, blurs: boolean, route: Route }) {
+  return (
+    <li class='model-tile'>
+      <a href={`#/models/${model.id}${query(route)}`}>
+        <ModelPreview model={model} blurs={blurs} />
+        <span class='model-tile-name'>{model.name}</span>
+      </a>
+      <p class='hint'>{[typeWord(model), model.base_model].filter(Boolean).join(' · ')}</p>
+      <p class='hint'>{model.servers.length === 0 ? 'on no server' : model.servers.length > 2 ? `on ${plural(model.servers.length, 'server')}` : `on ${model.servers.map(({ alias }) => alias).join(', ')}`}</p>
+      {model.is_duplicate && <p class='badge'>{model.duplicate_group_size} copies</p>}
+    </li>
+  )
+}
+
+/** Base models of all models by their family. */
+function familiesOf (all: readonly Model[], chosen: string) {
+  const families = new Map<string, Set<string>>()
+  const add = (family: string, base: string) => { families.set(family, (families.get(family) ?? new Set()).add(base)) }
+  for (const { base_model: base, base_family: family } of all) {
+    if (base) add(family ?? 'Others', base)
+  }
+  if (chosen && ![...families.values()].some(bases => bases.has(chosen))) add('Others', chosen)
+  return [...families].map(([family, bases]) => [family, [...bases].sort()] as const)
+    .sort(([one], [other]) => one < other ? -1 : 1)
+}
+
+function Filters ({ route, search, type, base, server, blurs, onBlur }: {
+  route: Route
+  search: string
+  type: string
+  base: string
+  server: string
+  blurs: boolean
+  onBlur: (blurs: boolean) => void
+}) {
+  const [typed, setTyped] = useState(search)
+  const { data: known } = useLive(signal => servers.list(signal), [], { interval: null })
+  const { data: all } = useLive(signal => models.list({ limit: 10_000 }, signal), [], { interval: null })
+  const families = familiesOf(all?.models ?? [], base)
+  const aliases = [...new Set([...known?.map(({ alias }) => alias) ?? [], server].filter(Boolean))]
+  const countOf = (value: string) => all?.models.filter(model => value === '' || model.type === value).length
+  useEffect(() => {
+    const timer = setTimeout(() => { if (typed !== search) setQuery(route, { search: typed }) }, 250)
+    return () => clearTimeout(timer)
+  }, [typed])
+  const choice = (name: string, label: string, value: string, values: readonly string[], none: string) => (
+    <select aria-label={label} value={value} onChange={event => setQuery(route, { [name]: event.currentTarget.value })}>
+      <option value='' selected={value === ''}>{none}</option>
+      {values.map(each => <option key={each} value={each} selected={each === value}>{each}</option>)}
+    </select>
+  )
+
+  return (
+    <div class='filters' role='search' aria-label='Models'>
+      <div class='tabs' role='group' aria-label='Type'>
+        {Object.entries({ '': 'All', ...modelTypes }).filter(([value]) => value === type || countOf(value) !== 0).map(([value, label]) => (
+          <button
+            key={value} type='button' class='tab'
+            aria-pressed={type === value ? 'true' : 'false'} onClick={() => setQuery(route, { type: value })}
+          >
+            {label} <span class='count numbers'>{countOf(value) ?? ''}</span>
+          </button>
+        ))}
+      </div>
+      <select
+        aria-label='Base model' value={base}
+        onChange={event => setQuery(route, { base: event.currentTarget.value })}
+      >
+        <option value='' selected={base === ''}>All base models</option>
+        {families.map(([family, bases]) => (
+          <optgroup key={family} label={family}>
+            {bases.map(each => <option key={each} value={each} selected={each === base}>{each}</option>)}
+          </optgroup>
+        ))}
+      </select>
+      {choice('server', 'Server', server, aliases, 'All servers')}
+      <input
+        type='search' class='long' aria-label='Search models' placeholder='Name, tag or trigger word' value={typed}
+        onInput={event => setTyped(event.currentTarget.value)}
+      />
+      <label class='check inline'><input
+        type='checkbox' checked={blurs}
+        onChange={event => onBlur(event.currentTarget.checked)}
+                                  />Blur NSFW
+      </label>
+    </div>
+  )
+}

@@ -1,0 +1,45 @@
+import { ApiError, icon, sentenceOf } from '../lib/api.ts'
+import { useForm } from '../lib/form.ts'
+import { useEffect } from 'preact/hooks'
+import { session } from '../lib/service.ts'
+import { FormProblem, TextField } from '../parts/field.tsx'
+
+/** Asks for the admin token and exchanges it for a session cookie; the page does not store it. */
+export function TokenPage ({ refusal, problem, onSignedIn }: {
+  refusal: Error
+  problem: string
+  onSignedIn: () => void
+}) {
+  const form = useForm({ token: '' })
+  useEffect(() => { document.title = 'Sign in – StableQueue' }, [])
+
+  if (!(refusal instanceof ApiError && refusal.status === 401)) {
+    return (
+      <main class='gate'>
+        <h1>StableQueue</h1>
+        <p class='notice problem-notice' role='alert'>{sentenceOf(refusal)}</p>
+        <button type='button' class='button primary' onClick={onSignedIn}>Try again</button>
+      </main>
+    )
+  }
+
+  const send = async ({ token }: { token: string }) => {
+    await session.open(token.trim())
+    onSignedIn()
+  }
+  return (
+    <main class='gate'>
+      <img src={icon} alt='' width='48' height='48' />
+      <h1>Sign in to StableQueue</h1>
+      <p>This service is reachable from other machines, so you must sign in. The admin token was printed when it first started; it is also in the file <code>admin-token</code> in its data folder.</p>
+      <form ref={form.element} noValidate onSubmit={event => form.submit(event, send)}>
+        <FormProblem problem={form.problems[''] ?? problem} />
+        <TextField
+          label='Admin token' {...form.field('token')} type='password'
+          autocomplete='current-password' required
+        />
+        <button class='button primary' disabled={form.busy}>Sign in</button>
+      </form>
+    </main>
+  )
+}

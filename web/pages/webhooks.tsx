@@ -1,0 +1,180 @@
+import type { Delivery, DeliveryFilter } from '../lib/api-types.ts'
+import type { Route } from '../lib/router.ts'
+import { ago, plural } from '../lib/format.ts'
+import { useEffect, useState } from 'preact/hooks'
+import { aboutDeliveries, often, useLive } from '../lib/live.ts'
+import { queryValues, setQuery } from '../lib/router.ts'
+import { apiKeys } from '../lib/service.ts'
+import { webhooks } from '../lib/webhook-service.ts'
+import { Deliveries } from '../parts/deliveries.tsx'
+import { Icon } from '../parts/icon.tsx'
+import { Loading, PageHead } from '../parts/page-head.tsx'
+import { attempt } from '../lib/messages.ts'
+import { Stale } from '../parts/stale.tsx'
+import { RedeliverAll, TestEndpoint } from '../parts/webhook-dialogs.tsx'
+import { WebhookSecrets } from '../parts/webhook-secrets.tsx'
+
+const tabs: Readonly<Record<string, string>> = { '': 'Deliveries', endpoints: 'Endpoints', secrets: 'Secrets' }
+
+/** Events that receivers got, and the state of the receivers. */
+export function WebhooksPage ({ route }: { route: Route }) {
+  const tab = tabs[route.id] === undefined ? '' : route.id
+  const [dialog, setDialog] = useState<{ name: string, url?: string }>({ name: '' })
+  const { data: keys } = useLive(signal => apiKeys.list(signal), [], { interval: null })
+  const nameOf = (id: string | null) => id === null ? 'no key' : keys?.find(key => key.id === id)?.name ?? 'a removed key'
+  const [changes, setChanges] = useState(0)
+  const close = () => {
+    setDialog({ name: '' })
+    setChanges(changes + 1)
+  }
+
+  return (
+    <>
+      <PageHead title='Webhooks'>
+        <div class='actions'>
+          <button type='button' class='button' onClick={() => setDialog({ name: 'again' })}><Icon name='again' />Send failed again</button>
+          <button type='button' class='button primary' onClick={() => setDialog({ name: 'test', url: '' })}><Icon name='plug' />Test an address</button>
+        </div>
+      </PageHead>
+      <p class='lead'>Jobs with a <code>webhookUrl</code> send an event there when they finish. Each event is retried for more than a day.</p>
+      <nav class='tabs' aria-label='Webhooks'>
+        {Object.entries(tabs).map(([id, label]) => <a key={id} class='tab' href={id === '' ? '#/webhooks' : `#/webhooks/${id}`} aria-current={tab === id ? 'page' : undefined}>{label}</a>)}
+      </nav>
+      {tab === '' && <DeliveryList route={route} nameOf={nameOf} changes={changes} />}
+      {tab === 'endpoints' && <EndpointList
+        nameOf={nameOf} changes={changes}
+        onTest={url => setDialog({ name: 'test', url })}
+                              />}
+      {tab === 'secrets' && <WebhookSecrets keys={keys} />}
+      {dialog.name === 'test' && <TestEndpoint url={dialog.url ?? ''} onClose={close} />}
+      {dialog.name === 'again' && <RedeliverAll onClose={close} />}
+    </>
+  )
+}
+
+const states = ['pending', 'delivered', 'failed', 'blocked', 'skipped']
+const types = ['job.started', 'job.progress', 'job.completed', 'job.failed', 'job.cancelled', 'webhook.test']
+const spans = { 1: 'Last hour', 24: 'Last day', 168: 'Last week' }
+const pageSize = 50
+const mostShown = 200
+
+/** @param props increases when another part of the page sends an event */
+function DeliveryList ({ route, nameOf, changes }: {
+  route: Route
+  nameOf: (id: string | null) => string
+  changes: number
+}) {
+  const { state, type, hours, search, endpoint } = queryValues(route, 'state', 'type', 'hours', 'search', 'endpoint')
+  const [typed, setTyped] = useState(search)
+  const [size, setSize] = useState(pageSize)
+  const { data, error, reload } = useLive(signal => webhooks.deliveries({
+    ...state !== '' && { state: state as Delivery['state'] },
+    ...type !== '' && { type: type as DeliveryFilter['type'] },
+    search,
+    endpoint,
+    limit: size,
+    since: hours === '' ? '' : new Date(Date.now() - Number(hours) * 3_600_000).toISOString()
+  }, signal), [state, type, hours, search, endpoint, size, changes], { interval: often, about: aboutDeliveries })
+  useEffect(() => {
+    const timer = setTimeout(() => { if (typed !== search) setQuery(route, { search: typed }) }, 250)
+    return () => clearTimeout(timer)
+  }, [typed])
+  const isFiltered = [state, type, hours, search, endpoint].some(value => value !== '')
+
+  return (
+    <>
+      <div class='filters' role='search' aria-label='Deliveries'>
+        <div class='tabs' role='group' aria-label='State'>
+          {['', ...states].map(each => (
+            <button
+              key={each} type='button' class='tab'
+              aria-pressed={state === each ? 'true' : 'false'} onClick={() => setQuery(route, { state: each })}
+            >
+              {each === '' ? 'All' : `${each.charAt(0).toUpperCase()}${each.slice(1)}`}
+            </button>
+          ))}
+        </div>
+        <select
+          aria-label='Event' value={type}
+          onChange={event => setQuery(route, { type: event.currentTarget.value })}
+        >
+          <option value='' selected={type === ''}>All events</option>
+          {types.map(each => <option key={each} value={each} selected={each === type}>{each}</option>)}
+        </select>
+        <select
+          aria-label='Time' value={hours}
+          onChange={event => setQuery(route, { hours: event.currentTarget.value })}
+        >
+          <option value='' selected={hours === ''}>Any time</option>
+          {Object.entries(spans).map(([value, label]) => <option key={value} value={value} selected={value === hours}>{label}</option>)}
+        </select>
+        <input
+          type='search' class='long' aria-label='Search deliveries'
+          placeholder='Address, event or job' value={typed} onInput={event => setTyped(event.currentTarget.value)}
+        />
+      </div>
+      {endpoint !== '' && <p class='hint'>Of one endpoint only. <a href='#/webhooks'>Show all</a></p>}
+      {data === undefined
+        ? <Loading error={error} />
+        : (
+          <>
+            <Stale error={error} />
+            <Deliveries deliveries={data.deliveries} nameOf={nameOf} onChanged={reload} />
+            {data.deliveries.length === 0 && <p class='empty'>{isFiltered ? 'No delivery matches these filters.' : 'No deliveries yet. Test an address, or submit a job with a webhookUrl.'}</p>}
+            {data.next_cursor !== null && size < mostShown && <p><button type='button' class='button' onClick={() => setSize(Math.min(mostShown, size + pageSize))}>Show more</button></p>}
+          </>
+          )}
+    </>
+  )
+}
+
+const health: Readonly<Record<string, readonly [string, string]>> = {
+  ok: ['Works', 'good'],
+  failing: ['Failing', 'warn'],
+  open: ['In a break', 'bad'],
+  gone: ['Gone', 'bad'],
+  disabled: ['Disabled', 'bad']
+}
+
+function EndpointList ({ nameOf, changes, onTest }: {
+  nameOf: (id: string | null) => string
+  changes: number
+  onTest: (url: string) => void
+}) {
+  const { data: endpoints, error, reload } = useLive(signal => webhooks.endpoints(signal), [changes], {
+    interval: often, about: aboutDeliveries
+  })
+  if (endpoints === undefined) return <Loading error={error} />
+  if (endpoints.length === 0) return <p class='empty'>No address was called in the last 7 days.</p>
+
+  async function enable (id: string) {
+    await attempt(() => webhooks.enable(id), 'The endpoint is enabled again.')
+    reload()
+  }
+
+  return (
+    <ul class='cards'>
+      {endpoints.map(endpoint => (
+        <li key={endpoint.id} class='card'>
+          <div class='card-head'><h2 class='endpoint-url'>{endpoint.url}</h2><span class={`status ${health[endpoint.state]?.[1]}`}>{health[endpoint.state]?.[0] ?? endpoint.state}</span></div>
+          <dl class='facts-list'>
+            <div><dt>Key</dt><dd>{nameOf(endpoint.api_key_id)}</dd></div>
+            <div><dt>Last success</dt><dd>{ago(endpoint.last_success_at)}</dd></div>
+            <div><dt>Last used</dt><dd>{ago(endpoint.last_used_at)}</dd></div>
+            {endpoint.consecutive_failures > 0 && <div><dt>Failed</dt><dd>{plural(endpoint.consecutive_failures, 'time')} in a row, since {ago(endpoint.failing_since)}</dd></div>}
+            {endpoint.next_try_at !== null && <div><dt>Next try</dt><dd>{ago(endpoint.next_try_at)}</dd></div>}
+          </dl>
+          <div class='actions'>
+            <a class='button' href={`#/webhooks?endpoint=${endpoint.id}`}>Deliveries</a>
+            <button
+              type='button' class='button' aria-label={`Test ${endpoint.url}`}
+              onClick={() => onTest(endpoint.url)}
+            >Test
+            </button>
+            {['open', 'gone', 'disabled'].includes(endpoint.state) && <button type='button' class='button' aria-label={`Enable ${endpoint.url}`} onClick={() => enable(endpoint.id)}>Enable</button>}
+          </div>
+        </li>
+      ))}
+    </ul>
+  )
+}

@@ -1,0 +1,52 @@
+import type { ComponentChildren } from 'preact'
+import { useId, useLayoutEffect, useRef } from 'preact/hooks'
+import { Icon } from './icon.tsx'
+
+/** A modal dialog: keeps the focus inside, closes on Escape, and returns the focus. */
+export function Dialog ({ title, onClose, wide, children }: {
+  title: string
+  onClose: () => void
+  wide?: boolean
+  children?: ComponentChildren
+}) {
+  const id = useId()
+  const element = useRef<HTMLDialogElement>(null)
+  useLayoutEffect(() => {
+    const dialog = element.current
+    dialog?.showModal()
+    return () => dialog?.close()
+  }, [])
+  return (
+    <dialog
+      ref={element} class={wide ? 'wide' : undefined} aria-labelledby={id}
+      onCancel={event => { event.preventDefault(); onClose() }}
+    >
+      <header class='dialog-head'>
+        <h2 id={id}>{title}</h2>
+        <button type='button' class='button quiet icon-only' aria-label='Close' onClick={onClose}><Icon name='close' /></button>
+      </header>
+      {children}
+    </dialog>
+  )
+}
+
+/** Asks before an action that cannot be undone. @param props notice: a change since it opened */
+export function Confirm ({ title, sentence, notice = '', action, onConfirm, onClose }: {
+  title: string
+  sentence: string
+  notice?: string
+  action: string
+  onConfirm: () => void
+  onClose: () => void
+}) {
+  return (
+    <Dialog title={title} onClose={onClose}>
+      {notice !== '' && <p class='notice problem-notice' role='alert'>{notice}</p>}
+      <p>{sentence}</p>
+      <div class='dialog-actions'>
+        <button type='button' class='button' onClick={onClose}>Keep it</button>
+        <button type='button' class='button danger' onClick={onConfirm}>{action}</button>
+      </div>
+    </Dialog>
+  )
+}

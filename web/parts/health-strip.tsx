@@ -1,0 +1,43 @@
+import type { Server } from '../lib/api-types.ts'
+import { healthPieces } from '../lib/health.ts'
+
+import { useLive } from '../lib/live.ts'
+import { servers } from '../lib/service.ts'
+
+const minute = 60_000
+const time = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' })
+
+/** The recent health of a server, as a strip of small bars. */
+export function HealthStrip ({ server }: { server: Server }) {
+  const { data } = useLive(signal => servers.history(server.alias, signal), [server.alias, server.health],
+    { interval: minute, about: () => false })
+  if (data === undefined || data.samples.length === 0) return <p class='hint strip-words'>Not checked yet.</p>
+  const { words, pieces } = healthPieces(data.samples, Date.now())
+  const percent = Math.round((data.online_share ?? 0) * 1000) / 10
+  const last = data.samples.findLast(({ response_ms: ms }) => ms !== null)
+  const sentence = `Online ${percent} % of ${words}`
+  return (
+    <>
+      <div class='strip' role='img' aria-label={sentence}>
+        {pieces.map(({ from, online }) => <span
+          key={from} class={toneOf(online)}
+          title={`${time.format(from)}: ${wordOf(online)}`}
+                                          />)}
+      </div>
+      <p class='hint strip-words'>
+        <span>{sentence}</span>
+        {last && <span class='numbers'>answers in {last.response_ms} ms</span>}
+      </p>
+    </>
+  )
+}
+
+function toneOf (online: number | null) {
+  if (online === null) return 'unknown'
+  return online === 1 ? 'good' : online === 0 ? 'bad' : 'warn'
+}
+
+function wordOf (online: number | null) {
+  if (online === null) return 'unknown'
+  return online === 1 ? 'online' : online === 0 ? 'offline' : `online ${Math.round(online * 100)} %`
+}

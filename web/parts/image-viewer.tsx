@@ -1,0 +1,110 @@
+import type { GalleryImage, Parameters } from '../lib/api-types.ts'
+import { bytesText, momentText, sizeText } from '../lib/format.ts'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { useLive } from '../lib/live.ts'
+import { jobs } from '../lib/service.ts'
+import { CopyButton } from './copy-button.tsx'
+import { Icon } from './icon.tsx'
+import { ImageStage } from './image-stage.tsx'
+
+/**
+ * One image of the gallery in the largest size that fits, with its parameters. Arrow keys and swipes show the others,
+ * Delete asks to delete it, Escape closes it.
+ */
+export function ImageViewer ({ images, index, onIndex, onDelete, onClose }: {
+  images: readonly GalleryImage[]
+  index: number
+  onIndex: (index: number) => void
+  onDelete: (image: GalleryImage) => void
+  onClose: () => void
+}) {
+  const element = useRef<HTMLDialogElement>(null)
+  const image = images[index]
+  const previous = index > 0 ? () => onIndex(index - 1) : undefined
+  const next = index < images.length - 1 ? () => onIndex(index + 1) : undefined
+  useLayoutEffect(() => {
+    const dialog = element.current
+    dialog?.showModal()
+    return () => dialog?.close()
+  }, [])
+  // Loads the neighbours in advance.
+  useEffect(() => {
+    for (const near of [images[index + 1], images[index - 1]]) if (near !== undefined) new window.Image().src = near.url
+  }, [image?.filename])
+
+  if (image === undefined) return null
+  const shownImage = image
+
+  function onKeyDown (event: KeyboardEvent) {
+    if (!(event.target instanceof Element) || event.target.closest('dialog') !== element.current) return
+    if (event.key === 'ArrowRight') next?.()
+    else if (event.key === 'ArrowLeft') previous?.()
+    else if (event.key === 'Delete') onDelete(shownImage)
+    else return
+    event.preventDefault()
+  }
+
+  return (
+    <dialog
+      class='lightbox' ref={element} aria-label='Image' onKeyDown={onKeyDown}
+      onCancel={event => { event.preventDefault(); onClose() }}
+    >
+      <ImageStage image={image} alt={image.prompt || 'Image without a prompt'} onPrevious={previous} onNext={next} />
+      <aside class='lightbox-side' aria-label='About the image'>
+        <header class='dialog-head'>
+          <h2 class='numbers'>{sizeText(image) || 'Video'}</h2>
+          <button type='button' class='button quiet icon-only' aria-label='Close' onClick={onClose}><Icon name='close' /></button>
+        </header>
+        <ImageParameters key={image.filename} image={image} />
+        <div class='actions'>
+          <a class='button' href={image.url} download={image.filename}><Icon name='download' />Download</a>
+          <a class='button' href={`#/create?from=${image.job_id}`}><Icon name='again' />Use again</a>
+          <a class='button' href={`#/create?start=${encodeURIComponent(image.filename)}`}><Icon name='image' />Start from it</a>
+          <button type='button' class='button quiet' onClick={() => onDelete(image)}><Icon name='bin' />Delete</button>
+        </div>
+      </aside>
+    </dialog>
+  )
+}
+
+const shown: ReadonlyArray<readonly [string, keyof Parameters & string]> = [
+  ['Sampler', 'sampler_name'], ['Scheduler', 'scheduler'], ['Steps', 'steps'], ['CFG scale', 'cfg_scale'],
+  ['Denoising', 'denoising_strength']
+]
+
+/** The parameters of the image. */
+function ImageParameters ({ image }: { image: GalleryImage }) {
+  const [settled, setSettled] = useState<string | null>(null)
+  // Users who flip through the images quickly cause no requests.
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(image.job_id), 150)
+    return () => clearTimeout(timer)
+  }, [image.job_id])
+  const { data: job } = useLive(async signal => settled === null ? undefined : await jobs.read(settled, signal),
+    [settled], { interval: null })
+  const parameters: Parameters = job?.generation_params ?? {}
+  const facts: Array<readonly [string, unknown]> = [
+    ['Negative prompt', parameters.negative_prompt],
+    ['Checkpoint', image.checkpoint],
+    ['Seed', image.seed_text],
+    ...shown.map(([name, field]) => [name, parameters[field]] as const),
+    ['Server', image.server],
+    ['Made', momentText(image.created_at)],
+    ['File', `${image.filename}, ${bytesText(image.bytes)}`]
+  ]
+  return (
+    <>
+      {image.prompt && <p class='prompt'>{image.prompt}</p>}
+      <dl class='facts-list stacked'>
+        {facts.filter(([, value]) => value !== undefined && value !== null && value !== '').map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{String(value)}</dd></div>)}
+      </dl>
+      <div class='actions'>
+        <CopyButton
+          label='Copy parameters' what='The parameters'
+          text={JSON.stringify({ ...parameters, seed: image.seed }, null, 2)}
+        />
+        <a class='button quiet' href={`#/job/${image.job_id}`}>Job</a>
+      </div>
+    </>
+  )
+}

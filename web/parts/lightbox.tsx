@@ -1,0 +1,71 @@
+import type { Picture } from './medium.tsx'
+import { bytesText, sizeText } from '../lib/format.ts'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { CopyButton } from './copy-button.tsx'
+import { Icon } from './icon.tsx'
+import { ImageStage } from './image-stage.tsx'
+
+export interface LargePicture extends Picture {
+  readonly filename: string
+  readonly bytes: number
+  readonly alt: string
+  /** They appear beside the image. */
+  readonly facts: ReadonlyArray<readonly [string, string]>
+  /** For copying; can be empty. */
+  readonly text: string
+}
+
+/**
+ * Images in the largest size that fits. Arrow keys show the next or previous one; Escape closes the dialog.
+ *   facts appear beside the image; text is for copying
+ */
+export function Lightbox ({ images, start, onClose }: {
+  images: readonly LargePicture[]
+  start: number
+  onClose: () => void
+}) {
+  const [index, setIndex] = useState(start)
+  const element = useRef<HTMLDialogElement>(null)
+  useLayoutEffect(() => {
+    const dialog = element.current
+    dialog?.showModal()
+    return () => dialog?.close()
+  }, [])
+  const image = images[Math.min(index, images.length - 1)]
+  const step = (by: number) => setIndex(before => (before + by + images.length) % images.length)
+
+  if (image === undefined) return null
+
+  function onKeyDown ({ key }: KeyboardEvent) {
+    if (key === 'ArrowRight') step(1)
+    if (key === 'ArrowLeft') step(-1)
+  }
+
+  return (
+    <dialog
+      class='lightbox' ref={element} aria-label={`Image ${index + 1} of ${images.length}`} onKeyDown={onKeyDown}
+      onCancel={event => { event.preventDefault(); onClose() }}
+    >
+      <ImageStage
+        image={image} alt={image.alt}
+        {...images.length > 1 ? { onPrevious: () => step(-1), onNext: () => step(1) } : {}}
+      />
+      <aside class='lightbox-side'>
+        <header class='dialog-head'>
+          <h2 class='numbers'>{images.length > 1 ? `${index + 1} of ${images.length}` : 'Image'}</h2>
+          <button type='button' class='button quiet icon-only' aria-label='Close' onClick={onClose}><Icon name='close' /></button>
+        </header>
+        <p class='hint numbers'>{[sizeText(image), bytesText(image.bytes)].filter(Boolean).join(' · ')}</p>
+        <dl class='facts-list stacked'>
+          {image.facts.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}
+        </dl>
+        <div class='actions'>
+          <a class='button' href={image.url} download={image.filename}><Icon name='download' />Download</a>
+          {image.text && <CopyButton label='Copy parameters' what='The parameters' text={image.text} />}
+          <a class='button' href={`#/create?start=${encodeURIComponent(image.filename)}`} onClick={onClose}><Icon name='image' />Start from it</a>
+          <a class='button quiet' href={image.url} target='_blank' rel='noopener noreferrer'>Open alone</a>
+        </div>
+      </aside>
+    </dialog>
+  )
+}

@@ -1,0 +1,23 @@
+import { dismiss, useMessages } from '../lib/messages.ts'
+import { Icon } from './icon.tsx'
+
+/** Short messages at the edge of the page. */
+export function Messages () {
+  const messages = useMessages()
+  return (
+    <div class='messages'>
+      {['news', 'problem'].map(kind => (
+        <div key={kind} role={kind === 'news' ? 'status' : 'alert'}>
+          {messages.filter(message => message.kind === kind).map(({ id, text }) => (
+            <p key={id} class={`message ${kind}`}>
+              <span>{text}</span>
+              <button type='button' class='button quiet icon-only' aria-label='Dismiss' onClick={() => dismiss(id)}>
+                <Icon name='close' />
+              </button>
+            </p>
+          ))}
+        </div>
+      ))}
+    </div>
+  )
+}

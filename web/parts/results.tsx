@@ -1,0 +1,47 @@
+import { adviceFor } from '../lib/advice.ts'
+import { endText, placeText, startText } from '../lib/expectation.ts'
+import { aboutJob, useLive, useProgress } from '../lib/live.ts'
+import { jobs } from '../lib/service.ts'
+import { JobImages } from './job-images.tsx'
+import { JobProgress } from './job-progress.tsx'
+import { Status } from './status.tsx'
+
+/**
+ * The results of the jobs that the user submitted here.
+ */
+export function Results ({ submitted }: { submitted: ReadonlyArray<{ id: string, label: string }> }) {
+  if (submitted.length === 0) return <p class='empty'>The images of your jobs will appear here.</p>
+  return (
+    <ul class={submitted.length > 1 ? 'results many' : 'results'}>
+      {submitted.map(({ id, label }) => <li key={id}><Result id={id} label={label} /></li>)}
+    </ul>
+  )
+}
+
+function Result ({ id, label }: { id: string, label: string }) {
+  const { data } = useLive(signal => jobs.read(id, signal), [id], { about: aboutJob(id) })
+  const job = useProgress(data)
+  if (job === undefined) return <p class='empty'>In queue.</p>
+  return (
+    <>
+      {label && <h3>{label}</h3>}
+      <p class='job-status' role='status'>
+        <Status status={job.status} note={placeText(job)} />
+        {job.status === 'pending' && <span class='muted'>{[startText(job), endText(job)].filter(Boolean).join(', ')}</span>}
+        <a href={`#/job/${job.id}`}>Details</a>
+      </p>
+      {job.status === 'processing' && <JobProgress job={job} />}
+      {job.error !== null && (
+        <div class='notice problem-notice'>
+          <p>{job.error.message}</p>
+          {adviceFor(job.error.code) && <p>{adviceFor(job.error.code)}</p>}
+        </div>
+      )}
+      {job.warnings.map(({ message }) => <p key={message} class='hint'>{message}</p>)}
+      {job.images.length === 0 && job.error === null && (job.preview_url
+        ? <img class='preview' src={job.preview_url} alt='Preview' />
+        : <p class='empty'>{job.generation_params.prompt}</p>)}
+      <JobImages job={job} />
+    </>
+  )
+}

@@ -1,0 +1,76 @@
+import type { Who } from '../lib/service.ts'
+import { icon } from '../lib/api.ts'
+import { useEffect, useRef } from 'preact/hooks'
+import { attempt, dismissProblems } from '../lib/messages.ts'
+import { usePage } from '../lib/page-module.ts'
+import { useRoute } from '../lib/router.ts'
+import { session } from '../lib/service.ts'
+import { Messages } from './messages.tsx'
+import { Navigation } from './navigation.tsx'
+import { Loading, PageHead } from './page-head.tsx'
+import { Unreachable } from './unreachable.tsx'
+
+/** The frame around all pages. */
+export function Shell ({ who, onSignedOut }: { who: Who, onSignedOut: () => void }) {
+  const route = useRoute()
+  const main = useRef<HTMLElement>(null)
+  const entered = useRef(false)
+  const { page, view, error, retry } = usePage(route.name)
+  const place = `${route.name}/${route.id}`
+  const View = page === undefined ? NotFound : view
+  const isThere = View !== undefined
+
+  useEffect(() => {
+    if (entered.current) dismissProblems()
+  }, [place])
+
+  useEffect(() => {
+    if (!isThere) return
+    document.title = `${page?.title ?? 'Not found'} – StableQueue`
+    // Screen readers read the first page from its beginning anyway.
+    if (entered.current) {
+      main.current?.querySelector('h1')?.focus({ preventScroll: true })
+      window.scrollTo(0, 0)
+    }
+    entered.current = true
+  }, [place, isThere])
+
+  async function signOut () {
+    if (await attempt(() => session.end(), 'You are signed out.')) onSignedOut()
+  }
+
+  return (
+    <>
+      <a class='skip' href='#main' onClick={event => { event.preventDefault(); main.current?.focus() }}>Skip to the content</a>
+      <header class='side'>
+        <a class='brand' href='#/queue'><img src={icon} alt='' width='28' height='28' />StableQueue</a>
+        <Navigation route={route} who={who} onSignOut={signOut} />
+      </header>
+      <main id='main' ref={main} tabindex={-1}>
+        <Unreachable />
+        {View !== undefined
+          ? <View key={place} route={route} />
+          : (
+            <><PageHead title={page?.title ?? ''} /><PageNotLoaded error={error} retry={retry} /></>
+            )}
+      </main>
+      <Messages />
+    </>
+  )
+}
+
+function PageNotLoaded ({ error, retry }: { error: unknown, retry: () => void }) {
+  if (error === null) return <Loading />
+  return (
+    <>
+      <Loading error={error} sentence='This page could not be fetched. The service may be restarting.' />
+      <p><button type='button' class='button' onClick={retry}>Try again</button></p>
+    </>
+  )
+}
+
+function NotFound () {
+  return (
+    <><PageHead title='There is no such page' /><p><a href='#/queue'>Go to the queue</a></p></>
+  )
+}

@@ -1,0 +1,7 @@
+import { isUnreachable, sentenceOf } from '../lib/api.ts'
+
+/** A notice above old data after a failed reload. The frame says if the service does not answer at all. */
+export function Stale ({ error }: { error: unknown }) {
+  if (error === null || isUnreachable(error)) return null
+  return <p class='notice problem-notice' role='alert'>{sentenceOf(error)} This page is possibly out of date.</p>
+}

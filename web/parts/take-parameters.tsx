@@ -1,0 +1,79 @@
+import type { Parameters, ParametersToRead } from '../lib/api-types.ts'
+import { dataUrlOf, imageIn, imageTypes } from '../lib/images.ts'
+import { useEffect, useId, useState } from 'preact/hooks'
+import { complain, say } from '../lib/messages.ts'
+import { readParameters } from '../lib/service.ts'
+import { Icon } from './icon.tsx'
+
+/** The infotext that A1111 and other programs write into images, and that people copy from elsewhere. */
+const looksLikeParameters =
+  /(^|\n)Steps: \d+, |^\s*\{[^]*"(class_type|sui_image_params|metadata_scheme|positive_prompt|v4_prompt)"\s*:/
+
+/**
+ * Reads the parameters from an image that the user drops, pastes or chooses, and from pasted text.
+ */
+export function TakeParameters ({ onParameters }: { onParameters: (parameters: Parameters) => void }) {
+  const id = useId()
+  const [over, setOver] = useState(false)
+
+  async function take (source: ParametersToRead) {
+    try {
+      const { generation_params: parameters, notes = [] } = await readParameters(source)
+      if (Object.keys(parameters).length === 0) {
+        throw new Error(notes.join(' ') || 'No generation parameters found in this image.')
+      }
+      onParameters(parameters)
+      say(['Parameters loaded.', ...notes].join(' '))
+    } catch (error) {
+      complain(error)
+    }
+  }
+
+  async function takeImage (file: File | undefined) {
+    if (file !== undefined) await take({ image: await dataUrlOf(file) })
+  }
+
+  useEffect(() => {
+    function onPaste (event: ClipboardEvent) {
+      const file = imageIn(event.clipboardData)
+      const text = event.clipboardData?.getData('text/plain') ?? ''
+      if (file === undefined && !looksLikeParameters.test(text)) return
+      event.preventDefault()
+      if (file === undefined) take({ text })
+      else takeImage(file)
+    }
+    function onDragOver (event: DragEvent) {
+      if (!event.dataTransfer?.types.includes('Files')) return
+      event.preventDefault()
+      setOver(true)
+    }
+    function onDragLeave (event: DragEvent) {
+      if (event.relatedTarget === null) setOver(false)
+    }
+    function onDrop (event: DragEvent) {
+      setOver(false)
+      if (event.defaultPrevented) return
+      event.preventDefault()
+      takeImage(imageIn(event.dataTransfer))
+    }
+    const stop = new AbortController()
+    window.addEventListener('paste', onPaste, stop)
+    window.addEventListener('dragover', onDragOver, stop)
+    window.addEventListener('dragleave', onDragLeave, stop)
+    window.addEventListener('drop', onDrop, stop)
+    return () => stop.abort()
+  }, [])
+
+  return (
+    <>
+      <span class='take'>
+        <input
+          type='file' id={id} accept={imageTypes.join()} class='out-of-sight'
+          onChange={event => { takeImage(imageIn(event.currentTarget)); event.currentTarget.value = '' }}
+        />
+        <label class='button' for={id} title='Or drop or paste an image anywhere on this page'><Icon name='image' />Load parameters from an image</label>
+      </span>
+      {over && <p class='drop-anywhere' aria-hidden='true'>Drop the image to load its parameters</p>}
+    </>
+  )
+}
