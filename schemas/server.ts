@@ -128,6 +128,7 @@ export const ServerView = Type.Object({
   health: ServerHealth,
   health_since: Nullable(Timestamp('Since when its health is what it is.')),
   checked_at: Nullable(Timestamp('When it was last checked, to the minute.')),
+  last_answer_at: Nullable(Timestamp('When it last answered, to the minute; null: it has not answered yet.')),
   last_error: Nullable(Type.String(), { description: 'What went wrong last, in words.' }),
   loaded_checkpoint: Nullable(Type.String(), { description: 'Title of the checkpoint it has loaded.' }),
   waiting: Type.Integer({ minimum: 0, description: 'Jobs in its queue: those that the caller can see.' }),

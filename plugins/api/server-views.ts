@@ -6,7 +6,7 @@ import type { CheckStore, StoredCheck } from '../../src/server-check/check-servi
 import { learnedView } from '../../src/server-check/report.ts'
 import { hostAndPort } from '../../src/servers/address.ts'
 import { isSimulator } from '../../src/servers/choose.ts'
-import type { Server, ServerRegistry, ServerState } from '../../src/servers/registry.ts'
+import { lastAnswerOf, type Server, type ServerRegistry, type ServerState } from '../../src/servers/registry.ts'
 import { onlineShare, type ServerStateStore } from '../../src/servers/state-store.ts'
 
 export interface ServerViewsDependencies {
@@ -68,6 +68,7 @@ export function createServerViews ({ registry, states, list, checks }: ServerVie
       health: healthOf(server, state, running),
       health_since: iso(state?.since),
       checked_at: iso(state?.checkedAt),
+      last_answer_at: iso(lastAnswerOf(state)),
       last_error: state?.lastError ?? null,
       loaded_checkpoint: state?.traits?.loadedCheckpoint ?? null,
       waiting,

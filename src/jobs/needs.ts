@@ -1,6 +1,6 @@
 import { findCheckpoint } from '../a1111/names.ts'
 import type { Inventory } from '../a1111/types.ts'
-import { familyOf, isSimulator, isUnsuited } from '../servers/choose.ts'
+import { familyOf, hasAnswered, isSimulator, isUnsuited } from '../servers/choose.ts'
 import type { Server, ServerState } from '../servers/registry.ts'
 import type { Job, JobSubmission, Needs } from './job.ts'
 import { shortCheckpoint, shortDigest } from './workload.ts'
@@ -78,7 +78,7 @@ export function canRun (needs: Needs, one: KnownServer, others: readonly KnownSe
 /** Whether it is a simulator, and a real server has answered at least once: its images are only tests. */
 function standsAside ({ server, state }: KnownServer, others: readonly KnownServer[]): boolean {
   return isSimulator(server, state) && others.some(other =>
-    other.server.enabled && other.state?.traits != null && !isSimulator(other.server, other.state))
+    other.server.enabled && hasAnswered(other.state) && !isSimulator(other.server, other.state))
 }
 
 /** Whether a server has everything that a class names, as far as known. */

@@ -12,7 +12,7 @@ import { stringifyJson } from '../lib/exact-json.ts'
 import type { Log } from '../lib/logging.ts'
 import { isSeed, type Seed } from '../lib/seeds.ts'
 import { type StorageCheck, storageError } from '../media/storage.ts'
-import { readCandidates } from '../servers/choose.ts'
+import { hintsAbout, readCandidates } from '../servers/choose.ts'
 import type { FreshLists } from '../servers/fresh-lists.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
@@ -99,6 +99,8 @@ interface CheckedSubmission {
   readonly normalised: NormalisedParameters
   readonly compatibility: Compatibility
   readonly webhook: CheckedWebhook | null
+  /** About the servers at present, for the answer alone. */
+  readonly hints: readonly JobWarning[]
   /** Number of jobs to create from the request. */
   readonly jobs: number
 }
@@ -243,7 +245,8 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           const isOpen = leavesChoice(request.target)
           const lacking = isOpen ? await thoseLacking(server, normalised, request) : []
           const target = isOpen ? null : server
-          return { request, target, best: server, lacking, normalised, compatibility, webhook, jobs }
+          const hints = hintsAbout(server, await states.recent(server.id), isOpen ? 'any' : 'named')
+          return { request, target, best: server, lacking, normalised, compatibility, webhook, hints, jobs }
         } catch (error) {
           // The best server's reason is the one to report.
           if (index === 0) refusal = error
@@ -254,14 +257,12 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         'No server is registered and enabled; add one on the page Servers or with POST /api/v1/servers.', { field: 'target_server_alias' })
     },
     async accept ({
-      request, target, best, lacking, normalised, compatibility, webhook, jobs
+      request, target, best, lacking, normalised, compatibility, webhook, hints, jobs
     }, id, seed, group = request.bulkId ?? id) {
       const given = seed === undefined ? compatibility.parameters : { ...compatibility.parameters, seed }
       const parameters = await replaceImages(given, inputs.keep)
-      const warnings = [
-        ...normalised.warnings, ...compatibility.warnings, ...webhook?.warnings ?? [], ...request.warnings ?? [],
-        ...warningOf(best)
-      ]
+      const warnings = [normalised, compatibility, webhook, request]
+        .flatMap(part => part?.warnings ?? []).concat(warningOf(best))
       const { context } = request
       const submission: JobSubmission = {
         mode: normalised.mode,
@@ -302,7 +303,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       const { position, createdAt, serverId } = created
       const alias = aliasOf(registry, serverId)
       log.info({ job: id, ...requestOf(context), server: alias, place: position }, 'job accepted')
-      return { id, alias, position, createdAt, seed: seedOf(parameters), warnings }
+      return { id, alias, position, createdAt, seed: seedOf(parameters), warnings: [...warnings, ...hints] }
     },
     async recall (id) {
       const job = await store.find(id)
@@ -371,7 +372,7 @@ export interface DryRunDependencies {
 
 /** Says where and when a checked submission would run, without queueing it. */
 export async function dryRun (
-  { request, target, lacking, normalised, compatibility, webhook }: CheckedSubmission,
+  { request, target, lacking, normalised, compatibility, webhook, hints }: CheckedSubmission,
   { registry, estimates, work }: DryRunDependencies
 ): Promise<DryRun> {
   const { parameters, checkpointTitle } = compatibility
@@ -393,8 +394,6 @@ export async function dryRun (
     alias: aliasOf(registry, serverId ?? target?.id ?? ''),
     servers: able.map(({ alias }) => alias),
     seed: isSeed(parameters.seed) ? parameters.seed : null,
-    warnings: [
-      ...normalised.warnings, ...compatibility.warnings, ...webhook?.warnings ?? [], ...request.warnings ?? []
-    ]
+    warnings: [normalised, compatibility, webhook, request].flatMap(part => part?.warnings ?? []).concat(hints)
   }
 }

@@ -1,5 +1,5 @@
 import type { Inventory } from '../a1111/types.ts'
-import { isSimulator } from '../servers/choose.ts'
+import { serversThatCount } from '../servers/choose.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 
@@ -10,15 +10,16 @@ export interface ServerInventory {
 }
 
 /**
- * The enabled servers and their last reported lists. The simulator's invented models are left out beside a real server.
+ * The enabled servers and their last reported lists. The simulator's invented models are left out once a real server
+ * has answered.
  */
 export async function inventoriesOf (
   registry: ServerRegistry, states: ServerStateStore
 ): Promise<ServerInventory[]> {
-  const enabled = registry.list().filter(server => server.enabled)
-  const known = await states.readMany(enabled.map(({ id }) => id))
-  const real = enabled.filter((server, index) => !isSimulator(server, known[index] ?? null))
-  return await Promise.all((real.length > 0 ? real : enabled).map(async server =>
+  const servers = registry.list()
+  const known = await states.readMany(servers.map(({ id }) => id))
+  const counting = serversThatCount(servers.map((server, index) => ({ server, state: known[index] ?? null })))
+  return await Promise.all(counting.map(async ({ server }) =>
     ({ server, inventory: await states.inventory(server.id) })))
 }
 

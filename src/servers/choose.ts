@@ -1,6 +1,7 @@
 import { rulesOf } from '../a1111/kinds/registry.ts'
 import { bareName } from '../a1111/names.ts'
 import { baseModelOf } from '../model-facts/base-models.ts'
+import type { Warning } from '../../schemas/generation-parameters.ts'
 import type { Server, ServerState } from './registry.ts'
 import type { ServerStateStore } from './state-store.ts'
 
@@ -17,10 +18,7 @@ export interface Candidate {
  * since its images are only tests.
  */
 function rankCandidates (candidates: readonly Candidate[], family: string | null): Candidate[] {
-  const enabled = candidates.filter(({ server }) => server.enabled)
-  const real = enabled.filter(({ server, state }) => !isSimulator(server, state))
-  // A server that never answered can be a typo: it does not push the simulator aside.
-  return (real.some(({ state }) => state?.traits != null) ? real : enabled).toSorted((one, other) =>
+  return serversThatCount(candidates).toSorted((one, other) =>
     Number(isUnsuited(one, family)) - Number(isUnsuited(other, family)) ||
     standing(one) - standing(other) || one.waiting - other.waiting || one.server.createdAt - other.server.createdAt)
 }
@@ -41,6 +39,16 @@ export async function readCandidates (
   })), familyOf(checkpoint))
 }
 
+/**
+ * The enabled servers, without the simulator once a real one has answered. A server that never answered can be a typo:
+ * it pushes nothing aside.
+ */
+export function serversThatCount<Known extends Pick<Candidate, 'server' | 'state'>> (servers: readonly Known[]): Known[] {
+  const enabled = servers.filter(({ server }) => server.enabled)
+  const real = enabled.filter(({ server, state }) => !isSimulator(server, state))
+  return real.some(({ state }) => hasAnswered(state)) ? real : enabled
+}
+
 /** The family of a checkpoint's base model; null if its name does not say it, or if there is no name. */
 export function familyOf (checkpoint: string | null): string | null {
   return checkpoint === null ? null : baseModelOf(bareName(checkpoint))?.family ?? null
@@ -53,9 +61,34 @@ export function isUnsuited ({ state }: Pick<Candidate, 'state'>, family: string 
   return family !== null && families !== null && !families.includes(family)
 }
 
+/** Whether a server has ever answered. */
+export function hasAnswered (state: ServerState | null): boolean {
+  return state?.traits != null
+}
+
 /** Whether this is a simulator and no real Stable Diffusion server. */
 export function isSimulator (server: Server, state: ServerState | null): boolean {
   return server.origin === 'simulator' || state?.traits?.kind === 'simulator'
+}
+
+/**
+ * Hints for the answer to a submission, not for the job, which outlives them.
+ * @param choice `any` if the job names no server, and this one is the best of all
+ */
+export function hintsAbout (
+  { alias, enabled }: Server, state: ServerState | null, choice: 'any' | 'named'
+): Warning[] {
+  const advice = choice === 'any' ? 'The job waits.' : 'The job waits for it; choose another server, or none, to have it run now.'
+  if (!enabled) return [{ code: 'server_disabled', field: 'target_server_alias', message: `${alias} is disabled. ${advice}` }]
+  if (state?.reachable === 'yes' || state?.reachable === 'suspected') return []
+  const fact = !hasAnswered(state)
+    ? `${alias} has not answered yet.`
+    : state?.reachable === 'unauthorized' ? `${alias} refuses the stored credentials.` : `${alias} does not answer.`
+  return [{
+    code: 'server_offline',
+    field: 'target_server_alias',
+    message: `${choice === 'any' ? 'No server that can run the job is up: ' : ''}${fact} ${advice}`
+  }]
 }
 
 function standing ({ server, state }: Candidate): number {

@@ -8,7 +8,7 @@ import { messageOf } from '../lib/errors.ts'
 import type { Log } from '../lib/logging.ts'
 import { redisProblemOf } from '../redis/errors.ts'
 import { createLoraPass } from './lora-pass.ts'
-import { answersLooks, type Server, type ServerState } from './registry.ts'
+import { answersLooks, lastAnswerOf, type Server, type ServerState } from './registry.ts'
 import { createStartCheck, type StartPatience } from './start-check.ts'
 import type { ServerStateStore } from './state-store.ts'
 import { createSuspicions } from './suspicions.ts'
@@ -144,8 +144,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   async function enter (
     change: Pick<ServerState, 'reachable' | 'lastError'> & Partial<ServerState>, responseMs: number | null = null
   ): Promise<ServerState> {
-    const before = state
-    const timestamp = Date.now()
+    const [before, timestamp] = [state, Date.now()]
     const changed = before?.reachable !== change.reachable
     // A server that was away can have another version, other extensions, another proxy.
     if (changed && change.reachable === 'no') forgetStart()
@@ -155,7 +154,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       baseUrl: server().address.baseUrl,
       ...change,
       since: changed ? timestamp : before?.since ?? timestamp,
-      checkedAt: timestamp
+      checkedAt: timestamp,
+      answeredAt: change.reachable === 'no' ? lastAnswerOf(before) : timestamp
     }
     state = after
     if (changed) {

@@ -45,6 +45,8 @@ export interface ServerState {
   readonly reachable: 'yes' | 'no' | 'unauthorized' | 'suspected'
   readonly since: number
   readonly checkedAt: number
+  /** When it last answered; null if it never did. Absent in records of earlier versions. */
+  readonly answeredAt?: number | null | undefined
   readonly lastError: string | null
   readonly traits: ServerTraits | null
   /** Time of the stored inventory; null while there is none. */
@@ -56,6 +58,13 @@ export interface ServerState {
 /** Whether a server answers, even if not for generations. */
 export function answersLooks (state: ServerState | null): boolean {
   return state?.reachable === 'yes' || state?.reachable === 'suspected'
+}
+
+/** When a server last answered; null if it never did. In a record of an earlier version, when it went away. */
+export function lastAnswerOf (state: ServerState | null): number | null {
+  if (state === null || state.answeredAt !== undefined) return state?.answeredAt ?? null
+  if (answersLooks(state)) return state.checkedAt
+  return state.traits === null ? null : state.since
 }
 
 /** Whether requests to two addresses are the same: address, user and everything that is sent along. */

@@ -5,7 +5,7 @@ import { probeServer } from '../a1111/probe.ts'
 import { GenerationFailure, type ServerTraits } from '../a1111/types.ts'
 import { ignoring, messageOf, refuseMore, ServiceError } from '../lib/errors.ts'
 import { inWords, lostLists, missingAtStart, withListsOf } from './fresh-lists.ts'
-import { answersLooks, type Server, type ServerRegistry } from './registry.ts'
+import { answersLooks, lastAnswerOf, type Server, type ServerRegistry } from './registry.ts'
 import type { ServerStateStore } from './state-store.ts'
 
 /** What happens to the jobs of a removed server. */
@@ -133,6 +133,7 @@ export function createServerService (dependencies: ServerServiceDependencies): S
           reachable: 'yes',
           since: before?.reachable === 'yes' ? before.since : timestamp,
           checkedAt: timestamp,
+          answeredAt: timestamp,
           lastError: null,
           traits,
           inventoryReadAt: inventory.readAt,
@@ -154,6 +155,7 @@ export function createServerService (dependencies: ServerServiceDependencies): S
           reachable,
           since: before?.reachable === reachable ? before.since : timestamp,
           checkedAt: timestamp,
+          answeredAt: unauthorized ? timestamp : lastAnswerOf(before),
           lastError: messageOf(error)
         })
         return { reachable: false, message: messageOf(error), milliseconds: Math.round(performance.now() - begin) }

@@ -185,6 +185,8 @@ export interface ServerStateStore {
   read (serverId: string): Promise<ServerState | null>
   /** The known traits of a server, at most a second old. Null before the first successful probe. */
   traits (serverId: string): Promise<ServerTraits | null>
+  /** The known state of a server, at most a second old if it has ever answered. */
+  recent (serverId: string): Promise<ServerState | null>
   readMany (serverIds: readonly string[]): Promise<Array<ServerState | null>>
   write (serverId: string, state: ServerState): Promise<void>
   /** Null before the first successful probe. Without the metadata of LoRAs, which `loraFacts` has. */
@@ -229,7 +231,7 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
   // An inventory can be large; each process parses one version once.
   const copies = new Map<string, { text: string, inventory: Inventory, checkedAt: number }>()
 
-  const knownTraits = new Map<string, { traits: ServerTraits | null, checkedAt: number }>()
+  const known = new Map<string, { state: ServerState, checkedAt: number }>()
 
   const parse = (text: string | null | undefined) => text ? JSON.parse(text) as ServerState : null
 
@@ -243,27 +245,30 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
     return inventory
   }
 
+  async function recent (serverId: string): Promise<ServerState | null> {
+    const copy = known.get(serverId)
+    if (copy !== undefined && performance.now() - copy.checkedAt < trustedFor) return copy.state
+    const state = parse(await redis.get(stateKey(serverId)))
+    // Traits that a server has never reported can come at any time.
+    if (state?.traits != null) known.set(serverId, { state, checkedAt: performance.now() })
+    return state
+  }
+
   return {
     async read (serverId) {
       return parse(await redis.get(stateKey(serverId)))
     },
-    async traits (serverId) {
-      const known = knownTraits.get(serverId)
-      if (known !== undefined && performance.now() - known.checkedAt < trustedFor) return known.traits
-      const traits = parse(await redis.get(stateKey(serverId)))?.traits ?? null
-      // Traits that a server has never reported can come at any time.
-      if (traits !== null) knownTraits.set(serverId, { traits, checkedAt: performance.now() })
-      return traits
-    },
+    traits: async serverId => (await recent(serverId))?.traits ?? null,
+    recent,
     async readMany (serverIds) {
       if (serverIds.length === 0) return []
       return (await redis.mget(...serverIds.map(stateKey))).map(parse)
     },
     async write (serverId, state) {
-      knownTraits.delete(serverId)
       const { reachable, lastError } = state
       const data = { reachable, ...(lastError === null ? {} : { reason: lastError.slice(0, 500) }) }
       await writeState(redis, [keys.key('')], [serverId, JSON.stringify(state), JSON.stringify(data)])
+      known.delete(serverId)
     },
     inventory: readInventory,
     async freshInventory (serverId) {
@@ -293,7 +298,7 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
     },
     async forget (serverId) {
       copies.delete(serverId)
-      knownTraits.delete(serverId)
+      known.delete(serverId)
       await history.forget(serverId)
       await costs.forget(serverId)
       await learned.forget(serverId)
