@@ -22,6 +22,8 @@ const repairInterval = 30_000
  * what the server can run, as that also depends on other servers; in milliseconds.
  */
 const lookInterval = 10_000
+/** How often a server that moves gives up images that cannot be stored here, in milliseconds. */
+const giveUpInterval = 1000
 /** From the end of the last job until the server's own options are restored, in milliseconds. */
 const restoreAfter = 100
 
@@ -314,7 +316,9 @@ export async function startServerWorker (
       // A call that is no job, or the server's own options that are put back, come to their end first.
       const leaveSlot = await sendSlot.enter(leaving.signal).catch(() => null)
       leaveSlot?.()
+      const givingUp = setInterval(() => { if (storage.hasLasted()) runner.giveUpImages() }, giveUpInterval)
       if (runningJobs > 0) await new Promise<void>(resolve => { onIdle = resolve })
+      clearInterval(givingUp)
       if (!checkHolds()) return true
       retiring = false
       repairDueAt = 0

@@ -302,12 +302,13 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
     return share !== undefined && wants.get(share)?.includes(serverId) === true ? share : null
   }
 
-  /** Announces this process, and sees which other processes take their shares. */
+  /** Announces this process, and sees which other processes take their shares: those that can store images. */
   async function spread (): Promise<void> {
+    const isFit = await storage.isFit(roster.others().every(other => other.isFit) ? 'fit' : 'failing')
     const asked = [...enabled].filter(([id, { lease }]) => shares.get(id) === roster.own && lease.asks())
-    await roster.announce(asked.map(([id]) => id))
-    wants = new Map(roster.others().map(({ holder, wanted }) => [holder, wanted]))
-    shares = shareServers([...enabled.keys()], [roster.own, ...wants.keys()])
+    await roster.announce(asked.map(([id]) => id), isFit)
+    wants = new Map(roster.others().filter(other => other.isFit).map(({ holder, wanted }) => [holder, wanted]))
+    shares = shareServers([...enabled.keys()], [...(isFit ? [roster.own] : []), ...wants.keys()])
   }
 
   function spreadAgain (): void {

@@ -49,6 +49,8 @@ export interface GenerationRunner {
   clear (orphans: ReadonlyArray<Pick<Job, 'id' | 'startedAt'>>, claimed: readonly string[]): Promise<void>
   /** A client cancels this job; ignored unless it runs here. */
   cancel (jobId: string): void
+  /** Returns jobs whose images cannot be stored here to the queue, for another process. */
+  giveUpImages (): void
   /** Stops the running jobs and returns them to the queue, for an orderly shutdown. */
   stop (): Promise<void>
   /** Another process serves the server now: stops at once and touches nothing. */
@@ -378,6 +380,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       running.get(jobId)?.stop('cancel')
       storing.get(jobId)?.abort()
     },
+    giveUpImages () { for (const waiting of storing.values()) waiting.abort() },
     async stop () {
       leaving.abort(new ShuttingDown())
       for (const generation of running.values()) generation.stop('shutdown')

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, open, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Redis } from 'ioredis'
+import { withDeadline } from '../lib/deadline.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { Log } from '../lib/logging.ts'
@@ -105,6 +106,13 @@ export interface StorageCheck {
   proved (): void
   /** Resolves when files can be stored, or the signal is aborted. */
   untilUsable (signal: AbortSignal): Promise<void>
+  /**
+   * Whether this process should run jobs: its fault has not lasted, or is over for a while. `others` fail: it looks for
+   * itself first, as their fault can be its own too.
+   */
+  isFit (others: 'fit' | 'failing'): Promise<boolean>
+  /** The result of the last `isFit` of this kind, without a new look. */
+  hasLasted (): boolean
   /** Free bytes by folder; a folder that does not answer is left out. */
   freeBytes (): Promise<ReadonlyArray<{ readonly folder: string, readonly bytes: number }>>
   /** Returns what ends it. */
@@ -124,8 +132,16 @@ export interface StorageCheckDependencies {
   /** Faults that other processes with the same folders found; null for none. */
   readonly others?: () => Promise<StorageFault | null>
   readonly log: Log
+  /** Finds why no file can be stored in a folder. */
+  readonly tryIn?: (folder: string, minFree: number) => Promise<StorageFault | null>
+  /** After so many milliseconds a folder hangs. */
+  readonly patience?: number
 }
 
+/** After so many intervals a fault has lasted, and after so many without one it is over. */
+const intervalsUntil = { unfit: 10, fit: 60 }
+/** A disk or network drive that answers no call for so long hangs, in milliseconds. */
+const usualPatience = 5000
 /** A real failure holds no longer than this, in milliseconds. */
 const longestHold = 30_000
 /** Written as a trial: more than file systems store beside a file's name. */
@@ -134,11 +150,15 @@ const trial = Buffer.alloc(16 * 1024)
 const minShare = 0.05
 
 export function createStorageCheck (dependencies: StorageCheckDependencies): StorageCheck {
-  const { folders, bucket, minFree, interval, others, log } = dependencies
+  const { folders, bucket, minFree, interval, others, log, tryIn = faultIn, patience = usualPatience } = dependencies
+  const trials = new Map<string, Promise<StorageFault | null>>()
   const listeners = new Set<(fault: StorageFault | null) => void>()
   let state: StorageFault | null = null
   let ownState: StorageFault | null = null
+  let changedAt = performance.now()
+  let lasts = false
   let lookedAt = -Infinity
+  let provedAt = -Infinity
   let looking: Promise<StorageFault | null> | null = null
   let heldUntil = -Infinity
   let reports = 0
@@ -149,6 +169,7 @@ export function createStorageCheck (dependencies: StorageCheckDependencies): Sto
   function enter (fault: StorageFault | null): StorageFault | null {
     const changed = (fault === null) !== (state === null)
     state = fault
+    if (changed) changedAt = performance.now()
     if (changed && fault !== null) {
       log.error({ errno: fault.errno, path: fault.path, reason: fault.reason },
         'files cannot be kept; nothing is generated or accepted until they can')
@@ -167,25 +188,43 @@ export function createStorageCheck (dependencies: StorageCheckDependencies): Sto
     timer.unref()
   }
 
-  async function findFault (): Promise<StorageFault | null> {
-    for (const folder of Object.values(folders)) {
-      const fault = await faultIn(folder, minFree)
-      if (fault !== null) return fault
-    }
-    return await bucket?.(state !== null) ?? null
+  /** The calls of a drive that hangs do not end: no second one follows, as each keeps a thread. */
+  async function tryFolder (folder: string): Promise<StorageFault | null> {
+    const trial = trials.get(folder) ?? tryIn(folder, minFree).finally(() => { trials.delete(folder) })
+    trials.set(folder, trial)
+    return await withDeadline(patience, [], async late => await Promise.race([
+      trial,
+      new Promise<StorageFault>(resolve => {
+        late.addEventListener('abort', () => { resolve(faultOf('ETIMEDOUT', folder)) }, { once: true })
+      })
+    ]))
   }
 
-  async function lookNow (): Promise<StorageFault | null> {
-    const [found, foreign] = await Promise.all([findFault(), others?.().catch(() => null) ?? null])
+  async function findFault (isWhole: boolean): Promise<StorageFault | null> {
+    for (const folder of Object.values(folders)) {
+      const fault = await tryFolder(folder)
+      if (fault !== null) return fault
+    }
+    return await bucket?.(isWhole) ?? null
+  }
+
+  async function lookNow (isWhole: boolean): Promise<StorageFault | null> {
+    const [found, foreign] = await Promise.all([findFault(isWhole), others?.().catch(() => null) ?? null])
     lookedAt = performance.now()
     // A real failure holds for a while, although a trial succeeds.
     ownState = found ?? (lookedAt < heldUntil ? ownState : null)
     return enter(ownState ?? foreign)
   }
 
-  function look (): Promise<StorageFault | null> {
-    looking ??= lookNow().finally(() => { looking = null })
+  function look (isWhole = state !== null): Promise<StorageFault | null> {
+    looking ??= lookNow(isWhole).finally(() => { looking = null })
     return looking
+  }
+
+  function hasLasted (): boolean {
+    const intervals = (performance.now() - changedAt) / interval
+    if (intervals > (lasts ? intervalsUntil.fit : intervalsUntil.unfit)) lasts = state !== null
+    return lasts
   }
 
   async function fault (): Promise<StorageFault | null> {
@@ -226,6 +265,15 @@ export function createStorageCheck (dependencies: StorageCheckDependencies): Sto
         })
       }
     },
+    async isFit (others) {
+      if (hasLasted()) return false
+      if (others === 'fit') return true
+      if (state === null && performance.now() - provedAt < intervalsUntil.unfit * interval) return true
+      if (await look(true) !== null) return false
+      provedAt = performance.now()
+      return true
+    },
+    hasLasted,
     async freeBytes () {
       const found = await Promise.all(Object.entries(folders).map(async ([folder, path]) =>
         await statfs(path).then(({ bavail, bsize }) => [{ folder, bytes: bavail * bsize }], () => [])))

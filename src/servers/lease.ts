@@ -213,6 +213,8 @@ export interface LiveWorker {
   readonly holder: string
   /** Servers that it should serve, does not serve yet, and can reach. */
   readonly wanted: readonly string[]
+  /** Whether it can run jobs. A worker that cannot has no share. */
+  readonly isFit: boolean
 }
 
 /**
@@ -222,7 +224,7 @@ export interface WorkerRoster {
   /** The text of this process as the holder of leases. */
   readonly own: string
   /** Announces this process for a few seconds, and reads the other announcements. Call it repeatedly. */
-  announce (wanted: readonly string[]): Promise<void>
+  announce (wanted: readonly string[], isFit?: boolean): Promise<void>
   /**
    * The other workers whose announcements were seen to change within their lifetime, by the monotonic clock. A worker
    * that died at once drops out at once where its death can be seen, as with leases.
@@ -236,6 +238,8 @@ interface Announcement {
   readonly count: number
   readonly lifetimeMs: number
   readonly wanted: readonly string[]
+  /** Absent in earlier versions. */
+  readonly isFit?: boolean
 }
 
 /** An announcement as seen from here; `changedAt` is null while it was not seen to change. */
@@ -275,15 +279,15 @@ export function createWorkerRoster (redis: Redis, keys: Keys, own: LeaseHolder, 
 
   return {
     own: holder,
-    async announce (wanted) {
+    async announce (wanted, isFit = true) {
       count++
-      await look(redis.hset(key, holder, JSON.stringify({ count, lifetimeMs, wanted } satisfies Announcement)))
+      await look(redis.hset(key, holder, JSON.stringify({ count, lifetimeMs, wanted, isFit } satisfies Announcement)))
     },
     others () {
       const now = performance.now()
-      return [...seen].flatMap(([text, { changedAt, lifetimeMs: lifetime, wanted }]) => {
+      return [...seen].flatMap(([text, { changedAt, lifetimeMs: lifetime, wanted, isFit = true }]) => {
         const isLive = changedAt !== null && now - changedAt < lifetime && !isHolderGone(text, own)
-        return isLive ? [{ holder: text, wanted }] : []
+        return isLive ? [{ holder: text, wanted, isFit }] : []
       })
     },
     async leave () {

@@ -1,8 +1,60 @@
 import { mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { createStorageCheck } from '../../src/media/storage.ts'
+import { createStorageCheck, type StorageFault } from '../../src/media/storage.ts'
 import { silentLogger } from '../helper.ts'
+
+t.test('a folder that hangs is a fault, and no second call of it follows', async t => {
+  let calls = 0
+  let end = () => {}
+  const storage = createStorageCheck({
+    folders: { outputs: '/mnt/hangs' },
+    minFree: 0,
+    interval: 1,
+    log: silentLogger,
+    patience: 1,
+    tryIn: async () => {
+      calls++
+      return await new Promise(resolve => { end = () => { resolve(null) } })
+    }
+  })
+  t.teardown(storage.close)
+  t.match(await storage.fault(), { errno: 'ETIMEDOUT', path: '/mnt/hangs', reason: 'the network drive does not answer' })
+  t.match(await storage.fault(), { errno: 'ETIMEDOUT' })
+  t.equal(calls, 1)
+  const waiting = storage.untilUsable(new AbortController().signal)
+  end()
+  await waiting
+  t.equal(storage.last(), null)
+})
+
+t.test('a process whose fault lasts is not fit, and is again when the fault is over for a while', async t => {
+  let fault: StorageFault | null = null
+  let now = 0
+  const real = performance.now
+  performance.now = () => now
+  t.teardown(() => { performance.now = real })
+  const storage = createStorageCheck({
+    folders: { outputs: '/mnt' }, minFree: 0, interval: 1000, log: silentLogger, tryIn: async () => fault
+  })
+  t.teardown(storage.close)
+  const after = async (seconds: number, others: 'fit' | 'failing' = 'fit') => {
+    now += seconds * 1000
+    await storage.fault()
+    return await storage.isFit(others)
+  }
+  t.equal(await after(1), true)
+  fault = { errno: 'EROFS', path: '', reason: 'the file system is read-only' }
+  t.equal(await after(1, 'failing'), false, 'another process fails: it looks for itself')
+  t.equal(await after(9), true)
+  t.equal(await after(2), false)
+  t.equal(storage.hasLasted(), true)
+  fault = null
+  t.equal(await after(2), false)
+  t.equal(await after(57), false)
+  t.equal(await after(4, 'failing'), true)
+  t.equal(storage.hasLasted(), false)
+})
 
 t.test('a wait for space ends with its signal, also if that fires during a check', async t => {
   const folder = join(t.testdir({}), 'outputs')

@@ -183,7 +183,7 @@ t.test('workers know each other by the beat of their announcements', async t => 
   await other.announce(['s'])
   pass(1000)
   await one.announce([])
-  t.same(one.others(), [{ holder: other.own, wanted: ['s'] }])
+  t.same(one.others(), [{ holder: other.own, wanted: ['s'], isFit: true }])
   pass(3999)
   await one.announce([])
   t.same(one.others().length, 1)
