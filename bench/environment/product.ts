@@ -54,6 +54,11 @@ export async function processorTimeOf (pid: number): Promise<number> {
   return (Number(fields[11]) + Number(fields[12])) * 10
 }
 
+/** Resident memory of a process, in bytes. */
+export async function residentMemoryOf (pid: number): Promise<number> {
+  return Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024
+}
+
 async function start (
   environment: Environment, parameters: readonly string[], settings: Readonly<Record<string, string>>
 ): Promise<Program> {
@@ -71,9 +76,7 @@ async function start (
   environment.onClose(stop)
   return {
     processorTime: () => processorTimeOf(child.pid ?? 0),
-    async residentMemory () {
-      return Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${child.pid}/status`, 'utf8'))?.[1]) * 1024
-    },
+    residentMemory: () => residentMemoryOf(child.pid ?? 0),
     stop
   }
 }
