@@ -1,3 +1,5 @@
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
@@ -82,21 +84,30 @@ function written (id: string | null, kind: string, json: string): string {
   return `${id === null ? '' : `id: ${id}\n`}event: ${kind}\ndata: ${json}\n\n`
 }
 
+/** Messages as bytes, and as one chunk of an answer in chunks, RFC 9112 section 7.1. */
+interface Encoded {
+  readonly bytes: Buffer
+  readonly chunk: Buffer
+}
+
 let lastMessages: readonly string[] = []
-let lastBytes = Buffer.alloc(0)
+let lastEncoded: Encoded = { bytes: Buffer.alloc(0), chunk: Buffer.alloc(0) }
 
 /** Most streams get the same messages: they are encoded once. */
-function encoded (messages: readonly string[]): Buffer {
+function encoded (messages: readonly string[]): Encoded {
   const isSame = messages.length === lastMessages.length &&
     messages.every((message, index) => message === lastMessages[index])
   if (!isSame) {
     lastMessages = messages
-    lastBytes = Buffer.from(messages.join(''))
+    const text = messages.join('')
+    const head = `${Buffer.byteLength(text).toString(16)}\r\n`
+    const chunk = Buffer.from(`${head}${text}\r\n`)
+    lastEncoded = { bytes: chunk.subarray(head.length, -2), chunk }
   }
-  return lastBytes
+  return lastEncoded
 }
 
-function openEventStream (views: EventViews, base: string): EventStream {
+function openEventStream (views: EventViews, base: string, raw: ServerResponse): EventStream {
   const ended = new AbortController()
   let isOver = false
   let wakeUps: Array<() => void> = []
@@ -118,6 +129,18 @@ function openEventStream (views: EventViews, base: string): EventStream {
   // A reader that disconnects is no fault.
   body.on('error', () => {})
 
+  let hasBegun = false
+
+  /**
+   * The connection, if it has all that was pushed and takes more. A chunk that is written to it directly is one write;
+   * from the body, Node writes it in four pieces, through two more streams.
+   */
+  function freeSocket (): Socket | null {
+    const { socket } = raw
+    const isInAnswer = hasBegun && body.readableLength === 0 && raw.headersSent && raw.chunkedEncoding
+    return isInAnswer && socket?.writable === true && !socket.writableNeedDrain ? socket : null
+  }
+
   let waiting: string[] = []
 
   function write (message: string, isUrgent: boolean): void {
@@ -129,7 +152,11 @@ function openEventStream (views: EventViews, base: string): EventStream {
     const messages = waiting
     waiting = []
     if (messages.length === 0 || isOver || body.readableEnded || body.destroyed) return
-    body.push(encoded(messages))
+    const { bytes, chunk } = encoded(messages)
+    const socket = freeSocket()
+    if (socket === null) body.push(bytes)
+    else socket.write(chunk)
+    hasBegun = true
     if (body.readableLength > maxWaiting) body.destroy(new Error('the reader is too slow'))
   }
 
@@ -197,7 +224,7 @@ const events: FastifyPluginAsyncTypebox = async app => {
     reply.hold('listening')
     connections.admit()
     const sendEvents = await prepareAll({ eventBus, asked: placeOf(request.headers, request.query), accepts })
-    const stream = openEventStream(views, request.base)
+    const stream = openEventStream(views, request.base, reply.raw)
     connections.add({ principal: request.principal, ...stream })
     if (wantsPreviews(request.query)) previews.watch(null, stream.signal)
     sendEvents(stream).catch(error => {
@@ -257,7 +284,7 @@ export const jobEvents: FastifyPluginAsyncTypebox = async app => {
         jobId, asked: placeOf(headers, query), kinds: query.kinds
       }, principal)
       if (sendEvents === null) return await reply.code(204).send(null)
-      const stream = openEventStream(views, request.base)
+      const stream = openEventStream(views, request.base, reply.raw)
       connections.add({ principal, ...stream })
       if (wantsPreviews(query)) previews.watch(jobId, stream.signal)
       sendEvents(stream).catch(error => {
