@@ -87,6 +87,7 @@ export const testCheckLimits = { waitMs: 3000, generationMs: 60_000, lookMs: 5, 
 export const silentLogger = pino({ level: 'silent' })
 
 export async function startService (t: Teardown, options: ServiceOptions = {}): Promise<Service> {
+  countService()
   const logger = options.logger ?? silentLogger
   const redis = options.redis ?? await startTestRedis()
   if (options.redis === undefined) t.teardown(redis.stop)
@@ -120,6 +121,12 @@ export async function startService (t: Teardown, options: ServiceOptions = {}): 
   const service = { url, app, services, redis, simulator, dataDirectory, worker, ...client(url, services) }
   if (worker !== undefined) await serversSeen(services)
   return service
+}
+
+/** For `npm test -- --account`. */
+function countService (): void {
+  const counts = Reflect.get(globalThis, Symbol.for('stablequeue.account')) as { services: number } | undefined
+  if (counts !== undefined) counts.services++
 }
 
 /** The time after which an ended job changes no more, in milliseconds. */

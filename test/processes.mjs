@@ -34,10 +34,11 @@ function runProcess (files, env, reporter, { timeout, endTimeout }) {
     const done = []
     let file
     let timer
-    child.on('message', ({ kind, isStuck }) => {
+    child.on('message', ({ kind, isStuck, account }) => {
       // tap sends messages of its own.
       if (kind !== 'ready') return
       if (file !== undefined) done.push(file.name)
+      if (account !== undefined) reporter.account?.push({ name: file.name, ...account })
       clearTimeout(timer)
       file = isStuck ? undefined : files.shift()
       timer = setTimeout(() => child.kill('SIGKILL'), file === undefined ? endTimeout : timeout + endTimeout)

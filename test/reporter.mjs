@@ -20,6 +20,8 @@ export default class Reporter extends Transform {
     this.passed = 0
     this.failed = 0
     this.skipped = []
+    /** What files cost, as test/account.mjs measures it. */
+    this.account = []
   }
 
   /** Reads the output of one of several processes. */

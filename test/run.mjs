@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { ofChildren, tableOf } from './account.mjs'
 import { provideTools, toolsOf } from './ecosystem/tools.mjs'
 import { runFiles } from './processes.mjs'
 import { nodeProblem, npm, prepareBuild, prepareDependencies, run } from '../src/prepare.mjs'
@@ -54,10 +55,12 @@ const ownTest = {
   }
 }
 
-const result = await test(process.argv.slice(2))
+const isAccounted = process.argv.includes('--account')
+const result = await test(process.argv.slice(2).filter(parameter => parameter !== '--account'))
 for (const { name, reason } of result.unreached) say(`could not be reached, and its tests are left out: ${name} (${reason})`)
 for (const problem of result.problems) say(`failed: ${problem}`)
 const failed = result.failed + result.problems.length
+if (isAccounted) say(`${ofChildren(process.pid).toFixed(1)} s of processor time in all`)
 say(`${result.passed} passed, ${failed} failed`)
 process.exitCode = failed === 0 ? 0 : 1
 
@@ -222,6 +225,7 @@ async function runBundled (files) {
   const timeout = files.some(({ name }) => isOfEcosystem(name)) ? 1_500_000 : 400_000
   await runFiles(files, processes, withoutHooks(), reporter, { timeout, endTimeout: 15_000 })
   await closed
+  for (const line of isAccounted ? tableOf(reporter.account) : []) say(line)
   return { passed: reporter.passed, failed: reporter.failed, code: 0 }
 }
 
@@ -236,5 +240,5 @@ function withoutHooks () {
     module.register = () => { module.register = register }
   `
   const options = [process.env.NODE_OPTIONS, `--import=data:text/javascript,${encodeURIComponent(program)}`]
-  return { ...process.env, NODE_OPTIONS: options.filter(Boolean).join(' ') }
+  return { ...process.env, NODE_OPTIONS: options.filter(Boolean).join(' '), ...isAccounted && { STABLEQUEUE_TEST_ACCOUNT: '1' } }
 }

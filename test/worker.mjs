@@ -1,6 +1,7 @@
 import hooks from 'node:async_hooks'
 import { syncBuiltinESMExports } from 'node:module'
 import { pathToFileURL } from 'node:url'
+import { accountOf } from './account.mjs'
 
 /**
  * A process that runs test files one after another, as its parent (`processes.mjs`) asks for them, so that the modules
@@ -13,6 +14,8 @@ let running = t
 /** Closes what several files share. */
 const atEnd = globalThis[Symbol.for('stablequeue.at-end')] = []
 
+const account = process.env.STABLEQUEUE_TEST_ACCOUNT && accountOf()
+
 t.setTimeout(0)
 // The parent is gone.
 process.once('disconnect', () => process.exit(1))
@@ -23,13 +26,14 @@ for (const event of ['uncaughtException', 'unhandledRejection']) process.on(even
 process.on('message', async ({ name, path, timeout }) => {
   if (name === undefined) return end()
   const began = performance.now()
+  account?.begin()
   await t.test(name, { timeout }, async file => {
     running = file
     globalThis[Symbol.for('stablequeue.test')] = file
     await import(pathToFileURL(path).href)
   })
   // A file that exceeded its time goes on, and would disturb the next one.
-  process.send({ kind: 'ready', isStuck: performance.now() - began >= timeout })
+  process.send({ kind: 'ready', isStuck: performance.now() - began >= timeout, account: account?.end() })
 })
 
 process.send({ kind: 'ready' })
