@@ -231,7 +231,9 @@ export async function startServerWorker (
     })
   }
 
+  /** Waits for the running generation, and nothing is claimed meanwhile: so not without need. */
   function clear (...lost: Parameters<GenerationRunner['clear']>): void {
+    if (lost.every(jobs => jobs.length === 0)) return
     settle(feed.holdDuring(runner.clear(...lost)), 'could not stop what a lost worker had begun')
   }
 

@@ -141,3 +141,17 @@ t.test('whatever is pressed on the queue of a server, each runs once', async t =
     await allRunOnce([id, ...await submit(2)])
   })
 })
+
+t.test('while a job runs, the next one is claimed although the queue was repaired meanwhile', async t => {
+  simulator.setFaults([{ kind: 'hang', prompt: 'a long one' }])
+  const ids = await submit(1, { prompt: 'a long one' })
+  await service.until(ids[0] ?? '', 'processing')
+  // A repair resumes it.
+  await pressed('PUT', `${ofServer}/pause`)
+  await onNotices(services, async () => await redis.hget(keys.key('bull', ofServer, 'meta'), 'paused') === null ? true : undefined)
+  ids.push(...await submit(1))
+  await onNotices(services, async () => await redis.zcard(keys.key('line', serverId)) > 0 ? true : undefined)
+  t.equal((await service.job(ids[0] ?? '')).status, 'processing')
+  simulator.setFaults([])
+  await allRunOnce(ids)
+})
