@@ -16,7 +16,9 @@ const kinds = { 'redis-server': 'redis', 'valkey-server': 'redis', node: 'proces
 export function accountOf () {
   const counts = countStarts()
   let before
-  const now = () => ({ at: performance.now(), own: process.cpuUsage(), children: ofChildren(process.pid), counts: { ...counts } })
+  const now = () => ({
+    at: performance.now(), own: process.cpuUsage(), children: ofChildren(process.pid), counts: { ...counts }
+  })
   return {
     begin () {
       before = now()
