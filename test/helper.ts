@@ -177,22 +177,23 @@ export function client (url: string, services: Pick<Services, 'redisUrl' | 'keys
         endedAt = isEnd(found.status) ? Math.min(endedAt, performance.now()) : Infinity
         if (performance.now() - endedAt < missedAfter) return undefined
         throw new Error(`${jobId} is ${found.status} and was to become ${statuses.join(' or ')}`)
-      })
+      }, message => changesStatus(message, jobId))
     }
   }
 }
 
 /**
- * Retries after every notice about jobs until there is an answer. Also retries twice a second, because some changes
+ * Retries after every notice that matters until there is an answer. Also retries twice a second, because some changes
  * follow their notice, and no notice arrives while Redis is away.
  */
 export async function onNotices<Found> (
-  { redisUrl, keys }: Pick<Services, 'redisUrl' | 'keys'>, find: () => Promise<Found | undefined>
+  { redisUrl, keys }: Pick<Services, 'redisUrl' | 'keys'>, find: () => Promise<Found | undefined>,
+  matters: (message: string) => boolean = () => true
 ): Promise<Found> {
   let wake = () => {}
   const subscriber = new Redis(redisUrl, { maxRetriesPerRequest: null })
   // One listener for the whole wait: one per retry would leave those that no notice removes.
-  subscriber.on('message', () => { wake() }).on('error', () => {})
+  subscriber.on('message', (_channel, message) => { if (matters(message)) wake() }).on('error', () => {})
   try {
     await subscriber.subscribe(keys.channel('jobs'))
     for (;;) {
@@ -204,6 +205,12 @@ export async function onNotices<Found> (
   } finally {
     subscriber.disconnect()
   }
+}
+
+/** Most notices are about other jobs, or about progress: asking after each of these took a third of a test's CPU. */
+function changesStatus (message: string, jobId: string): boolean {
+  const { job, kind } = JSON.parse(message) as { job: string, kind: string }
+  return job === jobId && kind !== 'progress'
 }
 
 /** Resolves when every enabled server has been checked. */

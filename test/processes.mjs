@@ -3,11 +3,13 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const folder = dirname(fileURLToPath(import.meta.url))
+/** How many of the processes run the files that need a browser. */
+const browsers = 2
 
 /**
  * Runs test files in several processes. Each process runs one file after another, because starting Node, loading the
  * service and compiling it costs more CPU than most tests. Files that need a process of their own come first.
- * @param {ReadonlyArray<{ name: string, path: string, isAlone: boolean }>} files
+ * @param {ReadonlyArray<{ name: string, path: string, isAlone: boolean, needsBrowser?: boolean }>} files
  * @param {number} processes
  * @param {NodeJS.ProcessEnv} env
  * @param {import('./reporter.mjs').default} reporter
@@ -17,15 +19,19 @@ const folder = dirname(fileURLToPath(import.meta.url))
 export async function runFiles (files, processes, env, reporter, limits = { timeout: 400_000, endTimeout: 15_000 }) {
   const alone = files.filter(({ isAlone }) => isAlone)
   const shared = files.filter(({ isAlone }) => !isAlone)
-  await Promise.all(Array.from({ length: Math.min(processes, files.length) }, async () => {
-    while (alone.length > 0) await runProcess([alone.shift()], env, reporter, limits)
-    while (shared.length > 0) await runProcess(shared, env, reporter, limits)
+  // Each of their processes starts a browser.
+  const ofBrowser = shared.filter(({ needsBrowser }) => needsBrowser)
+  const others = shared.filter(({ needsBrowser }) => !needsBrowser)
+  await Promise.all(Array.from({ length: Math.min(processes, files.length) }, async (_, index) => {
+    while (alone.length > 0) await runProcess([[alone.shift()]], env, reporter, limits)
+    const lists = index < browsers ? [ofBrowser, others] : [others]
+    while (lists.some(list => list.length > 0)) await runProcess(lists, env, reporter, limits)
   }))
   reporter.end()
 }
 
-/** Takes files from the list until it is empty or the process ended. */
-function runProcess (files, env, reporter, { timeout, endTimeout }) {
+/** Takes files from the first list that has any, until all are empty or the process ended. */
+function runProcess (lists, env, reporter, { timeout, endTimeout }) {
   return new Promise(resolve => {
     const child = fork(join(folder, 'worker.mjs'), {
       cwd: dirname(folder), env, execArgv: ['--enable-source-maps'], stdio: ['ignore', 'pipe', 'inherit', 'ipc']
@@ -40,7 +46,7 @@ function runProcess (files, env, reporter, { timeout, endTimeout }) {
       if (file !== undefined) done.push(file.name)
       if (account !== undefined) reporter.account?.push({ name: file.name, ...account })
       clearTimeout(timer)
-      file = isStuck ? undefined : files.shift()
+      file = isStuck ? undefined : lists.find(list => list.length > 0)?.shift()
       timer = setTimeout(() => child.kill('SIGKILL'), file === undefined ? endTimeout : timeout + endTimeout)
       child.send(file === undefined ? {} : { ...file, timeout })
     })

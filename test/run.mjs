@@ -29,16 +29,20 @@ const programs = [
   }
 ]
 
-/** How many processes run tests: more than cores, because many tests wait. */
-const processes = 3 * availableParallelism()
-/** The test files that take longest, longest first. They come first, so that no core is idle at the end. */
+/** How many processes run tests: more than cores, because tests wait, but each compiles the service for itself. */
+const processes = availableParallelism() + 1
+/**
+ * The test files that take the most processor time, as `--account` shows it. They come first, so that no core is idle
+ * at the end.
+ */
 const longest = [
-  'web/ui', 'web/queue', 'faults/kills', 'webhooks/clock', 'faults/left-options', 'faults/outages', 'web/pages',
-  'faults/shutdown', 'faults/spread', 'faults/storage', 'faults/server-start', 'server-check/kills', 'servers/lora-pass',
-  'web/create', 'sdapi/clients', 'web/gallery', 'sdapi/alternating', 'web/models', 'webhooks/delivery', 'api/openapi',
-  'faults/unknown-tasks', 'faults/webhooks', 'faults/large-bodies', 'sdapi/jobs', 'jobs/selection', 'server-check/traits',
-  'server-check/run-check', 'sdapi/generations', 'web/public-name', 'servers/tokens', 'sdapi/takes-all', 'web/operate',
-  'sdapi/early-job-id', 'web/check', 'faults/begin', 'servers/reach', 'servers/monitor', 'api/jobs'
+  'web/queue', 'server-check/kills', 'web/ui', 'web/pages', 'web/create', 'faults/kills', 'web/gallery',
+  'api/openapi', 'faults/webhooks', 'jobs/selection', 'faults/spread', 'web/models', 'faults/failures',
+  'faults/shutdown', 'main/doctor-thorough', 'faults/unknown-tasks', 'launch', 'faults/left-options', 'sdapi/clients',
+  'server-check/run-check', 'faults/begin', 'jobs/settings-left', 'plugins/prefix', 'faults/large-bodies',
+  'web/operate', 'api/long-texts', 'sdapi/jobs', 'sdapi/alternating', 'faults/cancel-races', 'faults/server-start',
+  'models/server-loras', 'faults/blocked', 'sdapi/generations', 'faults/storage', 'server-check/traits',
+  'servers/lora-pass', 'queues/dashboard', 'web/check', 'jobs/kinds', 'sdapi/takes-all'
 ].map(name => join('test', `${name}.test.ts`))
 const ecosystem = join('test', 'ecosystem')
 const isSummary = /^(\d+) passed, (\d+) failed$/
@@ -107,7 +111,7 @@ async function test (parameters) {
     })
   }
   await bundling
-  const files = tests.map(name => ({ name, path: join(folder, name).replace(/\.ts$/, '.js'), isAlone: isAlone(name) }))
+  const files = tests.map(name => ({ name, path: join(folder, name).replace(/\.ts$/, '.js'), ...needsOf(name) }))
   const work = isPlain ? runBundled(files) : tap([...options, ...files.map(({ path }) => path)])
   const { passed, failed, code } = await work
   await lint
@@ -134,10 +138,11 @@ function isOfEcosystem (test) {
   return dirname(test) === ecosystem
 }
 
-/** Whether a test needs a process of its own; its first comment says why. */
-function isAlone (test) {
+/** Whether a test needs a process of its own, which its first comment gives the reason for, or a browser. */
+function needsOf (test) {
   const path = join(root, test)
-  return existsSync(path) && readFileSync(path, 'utf8').includes('// A process of its own: ')
+  const text = existsSync(path) ? readFileSync(path, 'utf8') : ''
+  return { isAlone: text.includes('// A process of its own: '), needsBrowser: /from '(?:playwright-core|.*\/browser\.ts)'/.test(text) }
 }
 
 /** The path of a test in the repository, whichever way it was named. */

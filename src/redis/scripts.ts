@@ -60,10 +60,19 @@ export type Externals = Readonly<Record<string, string>>
 
 const includeLine = /^--- @(include|external) "([^"\n]+)"$/gm
 
+/** Of files that were read: most scripts include the same ones. */
+const texts = new Map<string, string>()
+
+function textOf (file: URL): string {
+  const text = texts.get(file.href) ?? readFileSync(file, 'utf8')
+  texts.set(file.href, text)
+  return text
+}
+
 /** The text of a Lua file with its includes in place. @param included what is in it already */
 export function readLua (file: URL, externals: Externals = {}, included = new Set<string>()): string {
   included.add(file.href)
-  return readFileSync(file, 'utf8').replace(includeLine, (_line, kind: string, name: string) => {
+  return textOf(file).replace(includeLine, (_line, kind: string, name: string) => {
     if (kind === 'external') {
       const text = externals[name]
       if (text === undefined) throw new Error(`${file.pathname} needs the external text "${name}"`)
