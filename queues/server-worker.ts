@@ -101,7 +101,7 @@ export async function startServerWorker (
     server, store, queues, log, fence, maxAttempts: limits.attempts, isHeld: held.has
   })
   await queues.pause(serverId)
-  const claimed = await store.claimedIds(serverId)
+  const possiblySent = await claims.possiblySent(serverId)
   const orphans = await repair.takeBack()
   // What was claimed next waits behind what ran, as before.
   if (orphans.length > 0) await claims.unclaim(serverId, { fence })
@@ -259,7 +259,7 @@ export async function startServerWorker (
     await repair.renewEntries()
   }
 
-  clear(orphans, claimed)
+  clear(orphans, possiblySent)
   const { store: checkStore, connect: connectForChecks, limits: checkLimits } = dependencies.checks
   const checks = await serveChecks({
     server,

@@ -82,6 +82,11 @@ export interface JobClaims {
    * @returns their ids
    */
   unclaim (serverId: string, options?: Unclaim): Promise<string[]>
+  /**
+   * Jobs that a lost process can have sent to the server without a note in their records: those that it had claimed,
+   * and those that were cancelled or moved just now.
+   */
+  possiblySent (serverId: string): Promise<string[]>
   /** A server was removed. */
   forget (serverId: string): Promise<void>
   /** Moves waiting jobs of an earlier version, which bound them to a server at once, into the pool; how many. */
@@ -137,6 +142,11 @@ export function createJobClaims ({ redis, keys, queueEntries, dial: given }: Job
     async unclaim (serverId, { id = '', fence, jobClass, restMs = 0 } = {}) {
       return await unclaimJob(redis, prefix,
         [serverId, id, fence ?? '', jobClass?.id ?? '', jobClass?.needs ?? '', restMs, dial])
+    },
+    async possiblySent (serverId) {
+      const [claimed, withdrawn] = await Promise.all(['line', 'withdrawn'].map(async name =>
+        await redis.zrange(keys.key(name, serverId), '0', '-1')))
+      return [...new Set([...claimed ?? [], ...withdrawn ?? []])]
     },
     async forget (serverId) {
       await redis.multi().del(keys.key('can', serverId)).hdel(keys.key('holds'), serverId)

@@ -44,9 +44,9 @@ export interface GenerationRunner {
   run (entry: { readonly jobId: string, readonly run: number }): Promise<RunOutcome>
   /**
    * Stops generations that an earlier worker can have left at the server, before anything is sent. Call it first.
-   * @param claimed jobs that it can have sent without a note in their records
+   * @param possiblySent jobs that it can have sent without a note in their records
    */
-  clear (orphans: ReadonlyArray<Pick<Job, 'id' | 'startedAt'>>, claimed: readonly string[]): Promise<void>
+  clear (orphans: ReadonlyArray<Pick<Job, 'id' | 'startedAt'>>, possiblySent: readonly string[]): Promise<void>
   /** A client cancels this job; ignored unless it runs here. */
   cancel (jobId: string): void
   /** Returns jobs whose images cannot be stored here to the queue, for another process. */
@@ -218,7 +218,10 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       log,
       claim,
       onCancel: () => { generation.stop('cancel') },
-      onSuperseded: () => { generation.disconnectSignal(new Abandoned()) },
+      onSuperseded () {
+        // One that never began by its record is stopped instead: the server is still ours.
+        confirmed.then(answer => { if (answer === 'started') generation.disconnectSignal(new Abandoned()) })
+      },
       stallMs: limits.stallSeconds * 1000,
       onStalled: () => { generation.disconnectSignal(stalled(limits.stallSeconds)) },
       async showPreview () { if (previews.isWatched(job.id)) await previews.send(job, client) }
@@ -366,13 +369,13 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     run: async entry => await counted(run(entry)).finally(() => {
       if (claimer.leave(entry.jobId, entry.run)) claimer.look()
     }),
-    async clear (orphans, claimed) {
+    async clear (orphans, possiblySent) {
       const entered = sendSlot.enter(leaving.signal)
       await counted(entered.then(async openGate => {
         for (const { id, startedAt } of orphans) {
           await stopOrphan(id, { answer: 'unknown', sentAt: startedAt ?? 0 }, leaving.signal)
         }
-        for (const id of claimed) await stopFormer(id, leaving.signal, Date.now() - arrived)
+        for (const id of possiblySent) await stopFormer(id, leaving.signal, Date.now() - arrived)
         openGate()
       }))
     },

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { startJob } from '../../src/jobs/scripts/index.ts'
+import { noteProgress, startJob } from '../../src/jobs/scripts/index.ts'
 import { quick } from '../helper.ts'
 import { checkInvariants } from './invariants.ts'
 import { type Fleet, startFleet } from './processes.ts'
@@ -98,12 +98,28 @@ t.test('a job is sent while Redis still notes that it begins', async t => {
     const next = await submit(quick)
     t.equal((await api.request('POST', `/api/v2/jobs/${id}/cancel`)).status, 200)
     t.equal((await api.job(id)).status, 'cancelled')
+    // Its progress is noted behind that.
+    while (!proxy.isWaiting(noteProgress.sha)) await sleep(5)
     release()
     await api.until(next, 'completed', 'failed')
     t.match(generationsOf(fleet, id), [{ interrupted: true }])
     t.equal(generationsOf(fleet, id).length, 1)
     t.equal(generationsOf(fleet, next).length, 1)
     t.match(await api.job(id), { status: 'cancelled', images: [] }, 'it stays cancelled, without images')
+    await checkInvariants(t, accepted, fleet)
+  })
+
+  await t.test('cancelled, and the lease lost, before the note arrives: the next holder interrupts it', async t => {
+    const { id, release } = await generating({ ...long, steps: 1500 })
+    t.equal((await api.request('POST', `/api/v2/jobs/${id}/cancel`)).status, 200)
+    const next = await submit(quick)
+    await worker.kill()
+    release()
+    worker = await fleet.worker(throughProxy)
+    t.equal((await api.until(next, 'completed', 'failed')).status, 'completed')
+    t.match(generationsOf(fleet, id), [{ interrupted: true }])
+    t.equal((await api.job(id)).status, 'cancelled')
+    t.equal(fleet.simulator.state().maxInFlight, 1, 'the server never had two at once')
     await checkInvariants(t, accepted, fleet)
   })
 

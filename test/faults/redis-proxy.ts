@@ -20,6 +20,8 @@ export interface RedisProxy extends TestRedis {
    * @returns resolves when one is held, with the function that lets them go on
    */
   hold (texts: readonly string[]): Promise<() => void>
+  /** Whether this text is among what waits behind a held command. */
+  isWaiting (text: string): boolean
   /** How many answers were lost so far. */
   lost (): number
   /** Closes every connection and accepts no new one until it is repaired. */
@@ -33,6 +35,8 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
   const folder = await mkdtemp(join(tmpdir(), 'sq-proxy-'))
   const own = join(folder, 'redis.sock')
   const open = new Set<Socket>()
+  /** What follows the held command of a client. */
+  const queues = new Map<Socket, Buffer[]>()
   let marks: string[] = []
   let lost = 0
   let isCut = false
@@ -52,24 +56,25 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
       socket.on('error', () => {})
       socket.on('close', () => {
         open.delete(socket)
+        queues.delete(client)
         client.destroy()
         upstream.destroy()
       })
     }
-    /** What follows a command that is held. */
-    let queued: Buffer[] | null = null
     client.on('data', request => {
       const text = request.toString('latin1')
-      if (queued === null && holding?.texts.some(mark => text.includes(mark)) === true) {
+      if (!queues.has(client) && holding?.texts.some(mark => text.includes(mark)) === true) {
         const { held } = holding
         holding = null
-        queued = []
+        const waiting: Buffer[] = []
+        queues.set(client, waiting)
         held(() => {
-          upstream.write(Buffer.concat(queued ?? []))
-          queued = null
+          upstream.write(Buffer.concat(waiting))
+          queues.delete(client)
         })
       }
-      if (queued !== null) {
+      const queued = queues.get(client)
+      if (queued !== undefined) {
         queued.push(request)
         return
       }
@@ -115,6 +120,7 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
     async hold (texts) {
       return await new Promise(resolve => { holding = { texts, held: resolve } })
     },
+    isWaiting: text => [...queues.values()].some(queued => Buffer.concat(queued).includes(text)),
     lost: () => lost,
     cut () {
       isCut = true

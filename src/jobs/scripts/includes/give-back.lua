@@ -16,11 +16,23 @@ local function takeFromServer (id, record, job)
   refund(job)
 end
 
+-- For longer than a process needs to take over the lease of a lost one, in seconds.
+local withdrawnFor = 20
+
+-- A process that takes the server over stops what its predecessor can have sent without a note in the record.
+local function noteWithdrawn (id, server)
+  local key, now = KEYS[1] .. 'withdrawn:' .. server, milliseconds()
+  redis.call('ZADD', key, now, id)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - withdrawnFor * 1000)
+  redis.call('EXPIRE', key, withdrawnFor)
+end
+
 -- Takes a waiting job from wherever it waits, with its queue entry.
 local function leaveWaiting (id, record, job)
   local name = id .. '_' .. record.run
   if record.server ~= '' and redis.call('ZSCORE', queueKey(record.server), id) then
     takeFromServer(id, record, job)
+    noteWithdrawn(id, record.server)
   else
     leavePool(job)
     redis.call('ZREM', KEYS[1] .. 'resting', id)
