@@ -60,8 +60,16 @@ const formFields = {
   firstpass_image: Type.Optional(file('Picture that replaces the first pass of hires fix.'))
 }
 
+const groupField = {
+  group: Type.Optional(Type.String({
+    pattern: '^[A-Za-z0-9_-]{1,64}$',
+    description: 'Any name of the caller\'s own that several of its jobs share, such as those of a sweep. Lists, counts and ' +
+      'actions can select them by `bulk_job_id` of the job, which contains it.'
+  }))
+}
+
 /** Clients of several programs send their own fields along: unknown ones lead to a warning, unless `strict` is true. */
-export const GenerateRequest = Type.Object(requestFields, {
+export const GenerateRequest = Type.Object({ ...requestFields, ...groupField }, {
   $id: 'GenerateRequest',
   description: 'What to generate, where, and how urgent it is.',
   additionalProperties: true,
@@ -72,7 +80,7 @@ export const GenerateRequest = Type.Object(requestFields, {
 })
 export type GenerateRequest = Static<typeof GenerateRequest>
 
-export const GenerateForm = Type.Object({ ...requestFields, ...formFields }, {
+export const GenerateForm = Type.Object({ ...requestFields, ...groupField, ...formFields }, {
   $id: 'GenerateForm',
   description: 'The same as a form: generation_params as JSON text, or its fields beside the others; images as files.',
   additionalProperties: true

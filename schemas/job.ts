@@ -20,6 +20,15 @@ export function hasEnded (status: JobStatus): status is EndStatus {
 const jobId = (description: string) => Type.String({ description, examples: ['3f0c9c1e-7a52-4c68-9d5b-1d2a8f0f6a11'] })
 const record = (description: string) => Type.Record(Type.String(), Type.Unknown(), { description })
 
+/** How a job came. */
+export const JobChannel = StringEnum(['ui', 'api', 'sdapi', 'bot'], {
+  description: 'ui: the web UI. sdapi: A1111\'s own API. bot: the interface for bots and phones. api: anything else.'
+})
+
+const checkpointUsed = Nullable(Type.String(), {
+  description: 'The checkpoint that made its images, as the server wrote it into them; null until then.'
+})
+
 export const JobImageView = Type.Object({
   filename: Type.String({ description: 'Name under /outputs/.' }),
   url: Type.String({ description: 'Where to get it.' }),
@@ -92,7 +101,10 @@ export const JobView = Type.Object({
   app_type: Type.String({ description: 'Application that it is for, by the client\'s own word.' }),
   source_info: Type.String({ description: 'Who sent it, by the client\'s own word.' }),
   api_key_id: Nullable(Type.String(), { description: 'Access key that owns it.' }),
-  bulk_job_id: Nullable(Type.String(), { description: 'Bulk that it belongs to.' }),
+  bulk_job_id: Nullable(Type.String(), { description: 'Bulk or group that it belongs to.' }),
+  channel: JobChannel,
+  user_id: Nullable(Type.String(), { description: 'User of bots and phones who asked for it.' }),
+  checkpoint_used: checkpointUsed,
   forge_session_hash: Type.Null({ description: 'Of a time when jobs went through Gradio; always null.' }),
   forge_internal_task_id: Type.String({ description: 'The task\'s id at the server, the same as the job\'s.' }),
   webhook: Nullable(Ref(WebhookView), { description: 'Receiver of its events; null for none.' }),
@@ -131,7 +143,13 @@ export const ShortJobView = Type.Object({
   starts_at: Nullable(Timestamp('When a waiting job is expected to begin; null if that is not known.')),
   waiting_for: Nullable(Type.String(), { description: 'What a waiting job waits for, in words.' }),
   progress: Type.Number({ minimum: 0, maximum: 1, description: '0 to 1.' }),
-  cancel_requested: Type.Boolean({ description: 'Whether it is being cancelled.' })
+  cancel_requested: Type.Boolean({ description: 'Whether it is being cancelled.' }),
+  checkpoint: Nullable(Type.String(), { description: 'The checkpoint that it names; null if the server\'s own will do.' }),
+  checkpoint_used: checkpointUsed,
+  channel: JobChannel,
+  api_key_id: Nullable(Type.String(), { description: 'Access key that owns it.' }),
+  user_id: Nullable(Type.String(), { description: 'User of bots and phones who asked for it.' }),
+  group: Nullable(Type.String(), { description: 'Bulk or group that it belongs to.' })
 }, { $id: 'ShortJob', description: 'A job in a list with `view=short`.' })
 export type ShortJobView = Static<typeof ShortJobView>
 
@@ -159,7 +177,11 @@ const jobFilterFields = {
   app_type: Type.Optional(Type.String({ description: 'Only jobs for this application.', maxLength: 64 })),
   since: Type.Optional(Timestamp('Only jobs accepted at or after this moment.')),
   before: Type.Optional(Timestamp('Only jobs accepted before this moment.')),
-  search: Type.Optional(Type.String({ description: 'Only jobs whose prompt contains this.', maxLength: 200 }))
+  search: Type.Optional(Type.String({ description: 'Only jobs whose prompt contains this.', maxLength: 200 })),
+  group: Type.Optional(Type.String({ maxLength: 120, pattern: '\\S', description: 'Only jobs of this bulk or group.' })),
+  error: Type.Optional(Type.String({
+    maxLength: 64, pattern: '\\S', description: 'Only failed jobs with this error code, as GET /api/v2/failures lists them.'
+  }))
 }
 export type JobFilterFields = Static<TObject<typeof jobFilterFields>>
 

@@ -53,7 +53,8 @@ const generate: FastifyPluginAsyncTypebox = async app => {
   async function submit (request: FastifyRequest, id: string): Promise<Accepted> {
     const body = request.body as GenerateRequest
     return await namingFields({ body, isForm: request.isMultipart() }, async () =>
-      await submitter.accept(await submitter.check(toSubmission(request, body, single)), id))
+      // Jobs of a group come one by one, unlike those of a bulk.
+      await submitter.accept(await submitter.check(toSubmission(request, body, single)), id, undefined, id))
   }
 
   async function answerDryRun (request: FastifyRequest, known: KnownFields, jobs: number): Promise<DryRunAnswer> {
@@ -289,7 +290,7 @@ function toSubmission (request: FastifyRequest, body: GenerateRequest, known: Kn
     onDifference: body.on_difference ?? 'warn',
     keyId: request.principal.keyId,
     context: contextOf(request),
-    bulkId: null,
+    bulkId: body.group === undefined ? null : `${request.principal.keyId ?? 'local'}~${body.group}`,
     webhook: readWebhookRequest(body),
     baseUrl: ownAddress(request),
     ...(body.strict === true ? { unknown: 'refuse' } : {}),
@@ -300,7 +301,8 @@ function toSubmission (request: FastifyRequest, body: GenerateRequest, known: Kn
 
 /** A form has no object for parameters, so its further fields are parameters. */
 function flatParameters (body: GenerateRequest): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(body).filter(([name]) => !(name in BulkRequest.properties)))
+  return Object.fromEntries(Object.entries(body).filter(([name]) =>
+    !(name in BulkRequest.properties || name in GenerateRequest.properties)))
 }
 
 function renderAccepted (accepted: Accepted, body: GenerateRequest, base: string): GenerateAnswer {

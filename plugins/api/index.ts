@@ -13,6 +13,7 @@ import modelDisk from './model-disk.ts'
 import modelMetadata from './model-metadata.ts'
 import modelScan from './model-scan.ts'
 import models, { choices, modelOwner, modelPreviews } from './models.ts'
+import queue from './queue.ts'
 import serverChecks from './server-checks.ts'
 import servers from './servers.ts'
 import settings from './settings.ts'
@@ -20,7 +21,7 @@ import webhooks from './webhooks.ts'
 
 /** In the order of the documentation. */
 const routes = [
-  generate, readParameters, bulkRoutes, jobs, jobActions, jobInputs, servers, serverChecks, apiKeys, webhooks,
+  generate, readParameters, bulkRoutes, queue, jobs, jobActions, jobInputs, servers, serverChecks, apiKeys, webhooks,
   modelScan, models, modelActions, modelOwner, modelDisk, modelDebug, modelMetadata, modelPreviews, civitai, downloads,
   choices, gallery, settings
 ]

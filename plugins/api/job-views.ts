@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { hasEnded, type JobFilterFields, type JobView } from '../../schemas/job.ts'
+import { hasEnded, type JobFilterFields, type JobView, type ShortJobView } from '../../schemas/job.ts'
 import { type Estimates, noOutlook } from '../../src/jobs/estimates.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobFilter, JobList } from '../../src/jobs/list.ts'
@@ -44,6 +44,11 @@ export function createJobViews ({ registry, estimates, store, list }: JobViewsDe
 
   return {
     many,
+    async short (jobs: readonly Job[], base: string): Promise<ShortJobView[]> {
+      const outlooks = await estimates.of(jobs)
+      return jobs.map((job, index) =>
+        renderShortJob(job, { alias: aliasOf(registry, job.serverId), base, ...outlooks[index] ?? noOutlook }))
+    },
     /** The JSON of the jobs that still exist, in the order given. */
     async texts (ids: readonly string[], view: ListView, base: string): Promise<Buffer[]> {
       const nameOf = (id: string) => `${view} ${id} ${base}`
@@ -117,7 +122,7 @@ export function momentOf (field: string, text: string): number {
 export function readJobFilter (
   fields: JobFilterFields, key: string | undefined, registry: Pick<ServerRegistry, 'byAlias' | 'require' | 'list'>, place = ''
 ): JobFilter {
-  const { status, user, app_type: appType, since, before, search } = fields
+  const { status, user, app_type: appType, since, before, search, group, error } = fields
   const server = serverOf(fields, registry, place)
   return {
     ...(key === undefined ? {} : { keyId: key }),
@@ -127,7 +132,9 @@ export function readJobFilter (
     ...(appType === undefined ? {} : { appType }),
     ...(since === undefined ? {} : { since: momentOf(`${place}since`, since) }),
     ...(before === undefined ? {} : { before: momentOf(`${place}before`, before) }),
-    ...(search === undefined ? {} : { text: search })
+    ...(search === undefined ? {} : { text: search }),
+    ...(group === undefined ? {} : { group }),
+    ...(error === undefined ? {} : { errorCode: error })
   }
 }
 

@@ -4,6 +4,7 @@ import type { JobEstimate } from '../../src/jobs/forecast.ts'
 import type { Job, JobImage } from '../../src/jobs/job.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { seedText } from '../../src/lib/seeds.ts'
+import { checkpointUsedBy } from '../../src/jobs/gallery.ts'
 import { iso } from '../../src/lib/text.ts'
 import { namingWarnings } from './parameter-fields.ts'
 
@@ -78,6 +79,9 @@ export function renderJob (job: Job, { alias, base, position, estimate, waitingF
     source_info: job.submission.source,
     api_key_id: job.keyId,
     bulk_job_id: job.bulkId,
+    channel: channelOf(job),
+    user_id: job.submission.studio?.user ?? null,
+    checkpoint_used: checkpointUsedBy(job),
     forge_session_hash: null,
     forge_internal_task_id: job.id,
     webhook: webhookOf(job, base),
@@ -114,8 +118,20 @@ export function renderShortJob (
     starts_at: startsAt,
     waiting_for: waitingFor,
     progress: progressOf(job),
-    cancel_requested: isCancelling(job)
+    cancel_requested: isCancelling(job),
+    checkpoint: job.submission.checkpointTitle ?? job.submission.checkpoint,
+    checkpoint_used: checkpointUsedBy(job),
+    channel: channelOf(job),
+    api_key_id: job.keyId,
+    user_id: job.submission.studio?.user ?? null,
+    group: job.bulkId
   }
+}
+
+function channelOf ({ submission: { dropIn, studio, source } }: Job): JobView['channel'] {
+  if (studio !== undefined) return 'bot'
+  if (dropIn !== undefined || source === 'sdapi') return 'sdapi'
+  return source === 'web ui' ? 'ui' : 'api'
 }
 
 /** The beginning of a long text, without half a character at its end. */

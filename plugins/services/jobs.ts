@@ -65,7 +65,7 @@ export default fp(async app => {
     stopping: stopping.signal,
     submitter,
     workPrediction,
-    bulks: createBulks(redis, keys, store, submitter),
+    bulks: createBulks(redis, keys, store, list, submitter),
     idempotency: createIdempotency(redis, keys, config.IDEMPOTENCY_HOURS),
     notices,
     waitForJob: createJobWait(notices, stopping.signal),

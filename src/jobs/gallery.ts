@@ -138,9 +138,17 @@ export function createGallery (
 /**
  * The checkpoint that made a job's images, as the server reported or the client requested it; null if neither is known.
  */
-export function checkpointOf ({ submission, result }: Job): string | null {
-  const named = result?.info?.sd_model_name
-  return submission.checkpointTitle ?? (typeof named === 'string' && named !== '' ? named : submission.checkpoint)
+export function checkpointOf (job: Job): string | null {
+  return job.submission.checkpointTitle ?? checkpointUsedBy(job) ?? job.submission.checkpoint
+}
+
+/** The checkpoint that made a job's images, as the server says in its answer or in the images; null if it does not. */
+export function checkpointUsedBy ({ result }: Pick<Job, 'result'>): string | null {
+  if (result === null || result.images.length === 0) return null
+  const { sd_model_name: named, infotexts } = result.info ?? {}
+  if (typeof named === 'string' && named !== '') return named
+  const text: unknown = Array.isArray(infotexts) ? infotexts[0] : null
+  return typeof text === 'string' ? /(?:^|, )Model: ("(?:[^"\\]|\\.)*"|[^,\n]+)/m.exec(text)?.[1]?.replace(/^"|"$/g, '') ?? null : null
 }
 
 function imagesOf (job: Job, role: StoredImage['role'] | undefined): GalleryImage[] {

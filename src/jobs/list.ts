@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { JobStatus } from '../../schemas/job.ts'
 import type { Keys } from '../lib/keys.ts'
+import { ServiceError } from '../lib/errors.ts'
 import { indexKey, type Job } from './job.ts'
 import { enterSearchText, matchText, readPage, readStamps, sealBlock, searchJobs } from './scripts/index.ts'
 import type { JobStore } from './store.ts'
@@ -20,6 +21,10 @@ export interface JobFilter {
   readonly appType?: string
   /** Only jobs of this user of the interface for bots. */
   readonly user?: string
+  /** Only jobs of this bulk or group. */
+  readonly group?: string
+  /** Only failed jobs with this error code. */
+  readonly errorCode?: string
 }
 
 export interface JobQuery extends JobFilter {
@@ -146,7 +151,45 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     sealSearch({ redis, keys }).catch(() => undefined).finally(() => { isSealing = false })
   }
 
+  /** All jobs that match a filter for which the records must be read, oldest first. */
+  async function examined (filter: JobFilter): Promise<Job[]> {
+    const { group, errorCode, ...others } = filter
+    const base: JobFilter = errorCode === undefined ? others : { ...others, status: 'failed' }
+    if (errorCode !== undefined && filter.status !== undefined && filter.status !== 'failed') return []
+    const ids = group === undefined ? await idsOf(base) : await redis.zrange(groupKey(keys, group), '0', '-1')
+    const searched = group !== undefined && isSearched(base) ? new Set(await idsOf(base)) : null
+    const found: Job[] = []
+    for (let from = 0; from < ids.length; from += examinedAtOnce) {
+      const some = ids.slice(from, from + examinedAtOnce).filter(id => searched?.has(id) ?? true)
+      for (const job of await store.readMany(some)) {
+        if (isWithin(base, job) && (errorCode === undefined || job.error?.code === errorCode)) found.push(job)
+      }
+    }
+    return found
+  }
+
+  async function examinedPage (query: JobQuery): Promise<IdPage> {
+    if (query.cursor !== undefined) {
+      throw new ServiceError('invalid_field_value', 'cursor cannot be combined with group or error; use offset.', { field: 'cursor' })
+    }
+    const found = await examined(query)
+    if (query.order === 'newest') found.reverse()
+    const ids = found.slice(query.offset, query.offset + query.limit).map(({ id }) => id)
+    return { ids, total: found.length, nextCursor: null }
+  }
+
+  async function idsOf (filter: JobFilter): Promise<string[]> {
+    const query = { ...filter, order: 'oldest' } as const
+    const all = { skip: 0, take: Number.MAX_SAFE_INTEGER }
+    const searched = isSearched(filter) ? await search(query, undefined, all, 'total') : null
+    if (searched !== null) return searched.found.map(({ id }) => id)
+    const ids: string[] = []
+    for await (const some of fitting(query)) for (const { id } of some) ids.push(id)
+    return ids
+  }
+
   async function count (filter: JobFilter): Promise<number> {
+    if (isExamined(filter)) return (await examined(filter)).length
     const query = { ...filter, order: 'oldest' } as const
     if (!isSearched(filter)) return (await range(query, undefined, 0, 0)).total
     const searched = await search(query, undefined, { skip: 0, take: 0 }, 'total')
@@ -186,12 +229,18 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
   }
 
   /** Ids of waiting jobs in their order, as far as it is read. */
-  async function idsInQueue ({ serverId, keyId }: JobQuery): Promise<string[]> {
+  async function idsInQueue ({ serverId, keyId, offset, limit }: JobQuery): Promise<string[]> {
     const ids = await store.inOrder(serverId ?? '', orderedAtMost)
-    if (ids.length === 0 || (keyId === undefined && serverId === undefined)) return ids
+    if (ids.length === 0 || (keyId === undefined && serverId === undefined && ids.length < orderedAtMost)) return ids
     const filter = { ...keyId === undefined ? {} : { keyId }, ...serverId === undefined ? {} : { serverId } }
-    const fitting = await redis.zmscore(indexKey(keys, { ...filter, status: 'pending' }), ...ids)
-    return ids.filter((_id, index) => fitting[index] !== null)
+    const index = indexKey(keys, { ...filter, status: 'pending' })
+    const fitting = await redis.zmscore(index, ...ids)
+    const found = ids.filter((_id, at) => fitting[at] !== null)
+    if (ids.length < orderedAtMost) return found
+    // Further back they follow in the order of their arrival.
+    const known = new Set(found)
+    const others = await redis.zrange(index, '0', String(offset + limit + found.length))
+    return [...found, ...others.filter(id => !known.has(id))]
   }
 
   async function idPage (query: JobQuery): Promise<IdPage> {
@@ -201,6 +250,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
       ])
       return { ids: ids.slice(query.offset, query.offset + query.limit), total, nextCursor: null }
     }
+    if (isExamined(query)) return await examinedPage(query)
     return isSearched(query) ? await searchedPage(query) : await plainPage(query)
   }
 
@@ -223,14 +273,10 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     count,
     /** Ids of all jobs that match now, oldest first. */
     async ids (filter: JobFilter): Promise<string[]> {
-      const query = { ...filter, order: 'oldest' } as const
-      const all = { skip: 0, take: Number.MAX_SAFE_INTEGER }
-      const searched = isSearched(filter) ? await search(query, undefined, all, 'total') : null
-      if (searched !== null) return searched.found.map(({ id }) => id)
-      const ids: string[] = []
-      for await (const some of fitting(query)) for (const { id } of some) ids.push(id)
-      return ids
+      return isExamined(filter) ? (await examined(filter)).map(({ id }) => id) : await idsOf(filter)
     },
+    /** The jobs of a filter with `group` or `errorCode`, or of all failed ones, in full. */
+    examined,
     /** A time before which all jobs arrived that exist now; Redis' clock, in milliseconds since the epoch. */
     async now (): Promise<number> {
       const [seconds, microseconds] = await redis.time()
@@ -306,6 +352,21 @@ function arrivedOf (pairs: readonly string[]): Arrived[] {
   const found: Arrived[] = []
   for (let at = 0; at + 1 < pairs.length; at += 2) found.push({ id: pairs[at] ?? '', arrival: pairs[at + 1] ?? '' })
   return found
+}
+
+/** The sorted set of the jobs of a bulk or group, scored by arrival. */
+export function groupKey (keys: Keys, id: string): string {
+  return keys.key('bulk', id, 'jobs')
+}
+
+function isWithin ({ keyId, serverId, status, since = 0, before = Infinity }: JobFilter, job: Job): boolean {
+  return (keyId === undefined || job.keyId === keyId) && (serverId === undefined || job.serverId === serverId) &&
+    (status === undefined || job.status === status) && job.createdAt >= since && job.createdAt < before
+}
+
+/** Whether records must be read. */
+function isExamined ({ group, errorCode }: JobFilter): boolean {
+  return group !== undefined || errorCode !== undefined
 }
 
 /** Whether the indexes alone cannot answer the filter. */

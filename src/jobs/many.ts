@@ -1,6 +1,7 @@
 import { createHash, randomBytes, randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
+import type { JobStatus } from '../../schemas/job.ts'
 import { type FieldRule, readValue } from '../a1111/field-values.ts'
 import { ignoring, refuseMore, ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
@@ -10,7 +11,7 @@ import { iso } from '../lib/text.ts'
 import type { FreshLists } from '../servers/fresh-lists.ts'
 import type { Server } from '../servers/registry.ts'
 import type { Job } from './job.ts'
-import type { JobFilter, JobList } from './list.ts'
+import { groupKey, type JobFilter, type JobList } from './list.ts'
 import { compatibilityRequestOf } from './prepare-generation.ts'
 import type { AheadOf, JobStore } from './store.ts'
 import type { Accepted, SubmissionRequest, Submitter } from './submit.ts'
@@ -202,6 +203,8 @@ export interface BulkOrder {
   readonly baseSeed: unknown
 }
 
+export type GroupCounts = Record<JobStatus | 'total', number>
+
 export interface Bulks {
   /**
    * Queues all jobs of a bulk. A repetition with the same id creates the missing jobs and returns all of them, so a
@@ -210,6 +213,8 @@ export interface Bulks {
    * number of jobs
    */
   submit (id: string, request: Omit<SubmissionRequest, 'bulkId'>, order: BulkOrder): Promise<Accepted[]>
+  /** How many jobs of a bulk or group are in each state. All of them have the same owner. */
+  counts (id: string): Promise<GroupCounts>
   /** The jobs of a bulk in their order. @throws ServiceError `bulk_not_found` */
   jobs (id: string): Promise<Job[]>
 }
@@ -217,8 +222,9 @@ export interface Bulks {
 /** Unguessable, because the ids of its jobs follow from it. */
 export const newBulkId = (): string => `bulk_${randomBytes(16).toString('hex')}`
 
-export function createBulks (redis: Redis, keys: Keys, store: JobStore, submitter: Submitter): Bulks {
-  const jobsKey = (id: string) => keys.key('bulk', id, 'jobs')
+export function createBulks (
+  redis: Redis, keys: Keys, store: JobStore, list: Pick<JobList, 'stamps'>, submitter: Submitter
+): Bulks {
   return {
     async submit (id, request, { quantity, seedVariation, baseSeed }) {
       const given = readValue('base_seed', baseSeed, baseSeedRule) as Seed
@@ -237,8 +243,17 @@ export function createBulks (redis: Redis, keys: Keys, store: JobStore, submitte
       }
       return accepted
     },
+    async counts (id) {
+      const counts = { total: 0, pending: 0, processing: 0, completed: 0, failed: 0, cancelled: 0 }
+      for (const { status } of await list.stamps(await redis.zrange(groupKey(keys, id), '0', '-1'))) {
+        if (status === null) continue
+        counts.total++
+        counts[status]++
+      }
+      return counts
+    },
     async jobs (id) {
-      const ids = await redis.zrange(jobsKey(id), '0', '-1')
+      const ids = await redis.zrange(groupKey(keys, id), '0', '-1')
       if (ids.length === 0) throw new ServiceError('bulk_not_found', `There is no bulk ${id}.`)
       return await store.readMany(ids)
     }

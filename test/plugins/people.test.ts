@@ -233,7 +233,7 @@ type Decision = 'public' | 'forbidden' | 'own' | 'shared'
 /** Operations by the beginning of their name; the longest fitting one counts. */
 const decisions: Readonly<Record<Decision, string>> = {
   public: 'health ready status open_ui_session end_ui_session get_api_key_setup',
-  own: 'get_ui_session generate get_bulk cancel_bulk read_parameters list_jobs get_job change_job delete_job ' +
+  own: 'get_queue list_failures get_ui_session generate get_bulk cancel_bulk read_parameters list_jobs get_job change_job delete_job ' +
     'cancel_job retry_job run_job_now dispatch_job act_on_jobs get_job_input get_preview list_job_webhooks ' +
     'get_output get_thumbnail list_gallery get_gallery delete_gallery order_zip get_zip listen ' +
     'create_event_ticket open_socket list_webhook get_webhook_delivery redeliver_webhook stop_webhook ' +
