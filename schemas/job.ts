@@ -218,6 +218,26 @@ export const ShortJobListView = Type.Object({
   ...pageOfJobs, jobs: Type.Array(Ref(ShortJobView), { description: 'The page.' })
 }, { $id: 'ShortJobList', description: 'A page of jobs with `view=short`.' })
 
+export const JobOverviewQuery = Type.Object({ server: jobFilterFields.server, key: jobFilterFields.key })
+
+const total = (description: string) => Type.Integer({ minimum: 0, description })
+
+export const JobOverviewView = Type.Object({
+  success,
+  as_of: pageOfJobs.as_of,
+  totals: Type.Object({
+    pending: total('Waiting jobs.'),
+    processing: total('Running jobs.'),
+    completed: total('Completed jobs.'),
+    failed: total('Failed jobs.'),
+    cancelled: total('Cancelled jobs.')
+  }, { description: 'Number of jobs in each state.' }),
+  running: Type.Array(Ref(ShortJobView), { description: 'Running jobs, at most 50.' }),
+  waiting: Type.Array(Ref(ShortJobView), { description: 'The next 5 in the queue.' }),
+  finished: Type.Array(Ref(ShortJobView), { description: 'The last 10 that finished, the latest first.' })
+}, { $id: 'JobOverview', description: 'What a page about the queue shows first.' })
+export type JobOverviewView = Static<typeof JobOverviewView>
+
 export const JobAnswer = Type.Object({ success, job: Ref(JobView) }, { $id: 'JobAnswer', description: 'One job.' })
 export const JobChange = Type.Object({
   success,

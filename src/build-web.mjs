@@ -31,18 +31,17 @@ async function bundle () {
   const web = join(root, 'web')
   const { outputFiles, metafile } = await build({
     absWorkingDir: web,
-    entryPoints: { main: './main.tsx', style: './style/index.css' },
+    entryPoints: { main: './main.tsx', style: './style/index.css', icon: './icon.svg' },
     outdir: 'ui',
     entryNames: '[name]-[hash]',
     chunkNames: '[name]-[hash]',
-    assetNames: '[name]-[hash]',
     bundle: true,
     splitting: true,
     format: 'esm',
     target: ['chrome111', 'firefox113', 'safari16.4'],
     jsx: 'automatic',
     jsxImportSource: 'preact',
-    loader: { '.svg': 'file' },
+    loader: { '.svg': 'copy' },
     minify: true,
     metafile: true,
     write: false,
@@ -51,18 +50,16 @@ async function bundle () {
   })
   const nameOf = path => path.split(/[\\/]/).at(-1)
   const outputOf = entry => Object.entries(metafile.outputs).find(([, { entryPoint }]) => entryPoint === entry)
-  const [main, { imports }] = outputOf('main.tsx')
+  // The entry only imports the file that the other pages import from too.
+  const [entry, { imports: [main] }] = outputOf('main.tsx')
   const addresses = {
-    main: nameOf(main),
+    main: nameOf(main.path),
     style: nameOf(outputOf('style/index.css')[0]),
     icon: nameOf(Object.keys(metafile.outputs).find(path => path.endsWith('.svg')))
   }
-  // The file that the others import from too.
-  const early = imports.filter(({ kind }) => kind === 'import-statement').map(({ path }) => nameOf(path))
-  const page = readFileSync(join(web, 'index.html'), 'utf8')
-    .replace(/\{(\w+)\}/g, (_, name) => addresses[name])
-    .replace('</head>', `${early.map(name => `  <link rel="modulepreload" href="ui/${name}">\n`).join('')}</head>`)
-  return [['index.html', Buffer.from(page)], ...outputFiles.map(({ path, contents }) => [nameOf(path), Buffer.from(contents)])]
+  const page = readFileSync(join(web, 'index.html'), 'utf8').replace(/\{(\w+)\}/g, (_, name) => addresses[name])
+  const served = outputFiles.filter(({ path }) => nameOf(path) !== nameOf(entry))
+  return [['index.html', Buffer.from(page)], ...served.map(({ path, contents }) => [nameOf(path), Buffer.from(contents)])]
 }
 
 /**

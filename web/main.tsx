@@ -2,6 +2,7 @@ import type { Who } from './lib/service.ts'
 import { addressOf, signedOut } from './lib/api.ts'
 import { useEffect, useState } from 'preact/hooks'
 import { render } from 'preact'
+import { connectEarly } from './lib/events.ts'
 import { session } from './lib/service.ts'
 import { takeToken } from './lib/token.ts'
 import { Shell } from './parts/shell.tsx'
@@ -13,7 +14,7 @@ function App ({ problem }: { problem: string }) {
 
   async function checkSession () {
     try {
-      const known = await session.read()
+      const [known] = await Promise.all([session.read(), connectEarly()])
       // The dashboard sends users without a session here.
       if (window.location.hash === '#/dashboard') window.location.replace(addressOf('/dashboard'))
       else setWho(known)

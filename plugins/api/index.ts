@@ -1,6 +1,7 @@
 import fp from 'fastify-plugin'
 import apiKeys from './api-keys.ts'
 import civitai from './civitai.ts'
+import { compressJson } from './compress.ts'
 import downloads from './downloads.ts'
 import gallery from './gallery.ts'
 import generate, { bulkRoutes, readParameters } from './generate.ts'
@@ -28,5 +29,6 @@ const routes = [
 
 /** StableQueue's own interface. */
 export default fp(async app => {
+  app.addHook('onSend', compressJson)
   for (const part of routes) await app.register(part)
 }, { name: 'api', fastify: '5.x', encapsulate: true, dependencies: ['core', 'job-services', 'server-services'] })

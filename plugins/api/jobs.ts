@@ -2,8 +2,9 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errorResponses } from '../../schemas/error.ts'
 import {
-  Done, hasEnded, JobAnswer, JobChange, JobIdParameters, JobListQuery, JobListView, JobPatch, JobView,
-  JobWaitQuery, ShortJobListView
+  Done, type EndStatus, endStatuses, hasEnded, JobAnswer, JobChange, JobIdParameters, JobListQuery, JobListView,
+  JobOverviewQuery, JobOverviewView, JobPatch, type JobStatus, JobView, JobWaitQuery, ShortJobListView, type
+  ShortJobView
 } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { keyToShow, mayCancelJob, maySeeJob, type Principal } from '../../src/access/principal.ts'
@@ -79,6 +80,44 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       // Half a megabyte, most of it from before: it is put together, not written again.
       reply.type('application/json; charset=utf-8')
       return await reply.send(pageOf(head, texts, nextCursor))
+    })
+
+    app.get(`${base}/overview`, {
+      config: { access: { scope: 'jobs:read' } },
+      schema: {
+        ...described('get_job_overview', 'Overview of the queue', 'How many jobs there are in each state, the running ones, the next ' +
+          'in the queue and the last that finished, in one answer for what shows a queue.'),
+        querystring: JobOverviewQuery,
+        response: { 200: { ...Ref(JobOverviewView), description: 'The overview.' }, ...errorResponses(400, 403, 404) }
+      }
+    }, async (request, reply) => {
+      const read = async (status: JobStatus, limit: number, order: 'desc' | 'line' = 'desc') =>
+        await list.idPage(toQuery({ ...request.query, status, order, limit }, request))
+      const [running, waiting, timestamp, ...finished] = await Promise.all([
+        read('processing', 50),
+        read('pending', 5, 'line'),
+        list.now(),
+        // Jobs do not finish in the order in which they arrived.
+        ...endStatuses.map(async status => await read(status, 30))
+      ])
+      const [ended = [], ofRunning = [], ofWaiting = []] = await Promise.all(
+        [finished.flatMap(({ ids }) => ids), running.ids, waiting.ids].map(async ids =>
+          (await views.texts(ids, 'short', request.base)).map(text => JSON.parse(String(text)) as ShortJobView)))
+      const totalsOfEnds = Object.fromEntries(endStatuses.map((status, index) => [status, finished[index]?.total ?? 0]))
+      const endOf = ({ finished_at: end }: ShortJobView) => end === null ? 0 : Date.parse(end)
+      const view: JobOverviewView = {
+        success: true,
+        as_of: iso(timestamp),
+        totals: {
+          pending: waiting.total,
+          processing: running.total,
+          ...totalsOfEnds as Record<EndStatus, number>
+        },
+        running: ofRunning,
+        waiting: ofWaiting,
+        finished: ended.sort((one, other) => endOf(other) - endOf(one)).slice(0, 10)
+      }
+      return await reply.send(view)
     })
 
     const reading = { config: { access: { scope: 'jobs:read', bucket: 'status' } } } as const

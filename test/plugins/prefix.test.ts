@@ -77,7 +77,7 @@ for (const [title, service, prefix, path, headers] of ways) {
     const get = async (route: string, more: Record<string, string> = {}) =>
       await fetch(`${service.url}${path}${route}`, { headers: { ...headers, ...more }, redirect: 'manual' })
     const html = await (await get('/')).text()
-    const [, main = ''] = /src="([^"]*\/ui\/main-\w+\.js)"/.exec(html) ?? []
+    const [, main = ''] = /src="([^"]*\/ui\/chunk-\w+\.js)"/.exec(html) ?? []
     t.ok(main.startsWith(`${prefix}/ui/`), main)
     t.notMatch(html, /(?:src|href)="\/(?!tools\/queue\/|queue\/)/)
     t.equal((await get(main.slice(prefix.length))).status, 200)
@@ -118,7 +118,7 @@ t.test('the prefix of a proxy that is not trusted, or one that is no path, chang
     return [...new Set(text.match(/"[^" ]*\b(?:outputs|ui|docs)\b[^" ]*"/g))].toSorted().join()
   }
   const plain = await links(named, {})
-  t.match(plain, /"\/outputs\/\w.*"ui\/main-\w+\.js"/)
+  t.match(plain, /"\/outputs\/\w.*"ui\/chunk-\w+\.js"/)
   for (const header of [
     '//evil.example', '/\\evil.example', 'https://evil.example', '/..', '/a/../b', '/.', '/a//b', 'queue', '/queue?x=1', '/queue#x',
     '/"><script>alert(1)</script>', '/%2e%2e', '/a b', '/a,/b', '/a, /b', '/caf\u00e9', `/${'a'.repeat(300)}`, '/a/b/c/d/e/f/g/h/i'
@@ -128,7 +128,7 @@ t.test('the prefix of a proxy that is not trusted, or one that is no path, chang
   }
   const untrusting = await start('untrusting', { TRUSTED_PROXIES: '192.0.2.0/24' })
   t.notMatch(await links(untrusting, { 'x-forwarded-prefix': '/queue' }), '/queue/')
-  const [file] = /ui\/main-\w+\.js/.exec(plain) ?? []
+  const [file] = /ui\/chunk-\w+\.js/.exec(plain) ?? []
   t.equal((await fetch(`${untrusting.url}/${file}`)).status, 200)
   t.equal((await fetch(`${untrusting.url}/queue/${file}`, { headers: { 'x-forwarded-prefix': '/queue' } })).status, 404)
 })

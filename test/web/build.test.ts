@@ -15,8 +15,8 @@ function makeCheckout (t: Test) {
     web: {
       'index.html': page,
       'icon.svg': '<svg/>',
-      'main.tsx': "import icon from './icon.svg'\nimport { shared } from './shared.ts'\n" +
-        "export const Main = () => <p>{shared(icon)}</p>\nimport('./one.tsx')\nimport('./two.tsx')\nimport('./three.tsx')",
+      'main.tsx': "import { shared } from './shared.ts'\n" +
+        "export const Main = () => <p>{shared('main')}</p>\nimport('./one.tsx')\nimport('./two.tsx')\nimport('./three.tsx')",
       'shared.ts': "import { h } from 'preact'\nimport { inMain } from './in-main.ts'\n" +
         'export const shared = (text: string) => h(text, inMain)',
       'in-main.ts': "export const inMain = { title: 'in main' }",
@@ -48,14 +48,14 @@ t.test('the build of the web UI contains few files, named by their content, and 
   const read = (name: string) => readFileSync(path(folder, name), 'utf8')
   const names = Object.keys(hashes)
   t.same(names.map(name => name.replace(/-[A-Z0-9]{8}\./, '.')).toSorted(),
-    ['chunk.js', 'icon.svg', 'index.html', 'main.js', 'one.js', 'style.css', 'three.js', 'two.js'],
+    ['chunk.js', 'icon.svg', 'index.html', 'one.js', 'style.css', 'three.js', 'two.js'],
     'all that the first page needs is one file, whatever the other pages share with it')
   for (const name of names) {
     t.same(gunzipSync(readFileSync(path(folder, `${name}.gz`))), readFileSync(path(folder, name)), name)
     t.same(brotliDecompressSync(readFileSync(path(folder, `${name}.br`))), readFileSync(path(folder, name)), name)
   }
   const html = read('index.html')
-  for (const name of names.filter(name => /^(?:main|chunk|style|icon)/.test(name))) t.match(html, `"ui/${name}"`)
+  for (const name of names.filter(name => /^(?:chunk|style|icon)/.test(name))) t.match(html, `"ui/${name}"`)
   t.match(read(names.find(name => name.startsWith('chunk')) ?? ''), 'in main')
   t.notMatch(names.filter(name => name.endsWith('.js')).map(read).join(), 'sourceMappingURL')
   t.notOk(existsSync(path(folder, 'screenshots')))

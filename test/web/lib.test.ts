@@ -8,7 +8,6 @@ async function load (name: string): Promise<Record<string, (...args: unknown[]) 
     entryPoints: [inRepository(`web/lib/${name}.ts`)],
     bundle: true,
     format: 'esm',
-    loader: { '.svg': 'text' },
     // The bundle of the tests replaces this name where it is whole.
     define: { [['import.meta', 'url'].join('.')]: '"http://localhost/ui/"' },
     write: false

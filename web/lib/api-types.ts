@@ -7,7 +7,8 @@ import type { GalleryImageView, GalleryQuery, GalleryView, ImagesDeleted, ZipAns
 import type { DryRunAnswer, GenerateAnswer, GenerateRequest } from '../../schemas/generate.ts'
 import type { A1111Parameters, ParametersToRead, ReadParameters } from '../../schemas/generation-parameters.ts'
 import type {
-  Done, JobAction, JobActionAnswer, JobAnswer, JobChange, JobImageView, JobListQuery, JobPatch, JobStatus, JobView,
+  Done, JobAction, JobActionAnswer, JobAnswer, JobChange, JobImageView, JobListQuery, JobOverviewView, JobPatch,
+  JobStatus, JobView,
   ShortImageView, ShortJobListView, ShortJobView
 } from '../../schemas/job.ts'
 import type { DeletionAnswer, DuplicatesView, ScanView } from '../../schemas/model-files.ts'
@@ -51,6 +52,7 @@ export type JobDone = Static<typeof JobChange>
 export type JobsDone = JobActionAnswer
 export type ShortJob = ShortJobView
 export type JobPage = Static<typeof ShortJobListView>
+export type JobOverview = JobOverviewView
 export type JobQuery = JobListQuery
 
 /** A job in a list, with the names of a whole one, so that both have the same parts. */

@@ -1,5 +1,4 @@
 import type { ErrorAnswer } from './api-types.ts'
-import iconName from '../icon.svg'
 import { parseExactly } from './exact-json.ts'
 
 /** An answer with an error status. */
@@ -24,9 +23,6 @@ const base = new URL('../', import.meta.url).pathname
 export function addressOf (path: string) {
   return base + path.slice(1)
 }
-
-/** The address of the icon. */
-export const icon = new URL(iconName, import.meta.url).href
 
 /** Dispatched on `window` when the service no longer accepts the session. */
 export const signedOut = 'stablequeue:signed-out'

@@ -26,12 +26,32 @@ const address = addressOf(`/api/v1/events?kinds=${kinds.join()}`)
 const retryPause = 5000
 const idleLifetime = 2000
 const inBackground = 5000
+const longestWait = 400
 
 const listeners: Set<(event: ServiceEvent) => void> = new Set()
 let source: EventSource | null = null
 let timer: ReturnType<typeof setTimeout> | undefined
 let isOpen = false
 let wasOpen = false
+let whenDecided = () => {}
+
+/**
+ * Connects before anything listens, and resolves once events arrive, or nearly at once if they do not: what the page
+ * reads afterwards needs no second reading.
+ */
+export async function connectEarly () {
+  if (source === null && !document.hidden) connect()
+  await new Promise<void>(resolve => {
+    const patience = setTimeout(resolve, longestWait)
+    whenDecided = () => {
+      clearTimeout(patience)
+      resolve()
+    }
+    if (isOpen) whenDecided()
+  })
+  clearTimeout(timer)
+  if (listeners.size === 0) timer = setTimeout(disconnect, inBackground)
+}
 
 /** Whether events arrive at the moment. */
 export function receivesEvents () {
@@ -72,9 +92,11 @@ function connect () {
     // events that the service sends only to connected clients.
     emit({ kind: wasOpen ? 'opened' : 'reset' })
     wasOpen = true
+    whenDecided()
   }
   opened.onerror = () => {
     isOpen = false
+    whenDecided()
     emit({ kind: 'closed' })
     if (opened.readyState !== window.EventSource.CLOSED) return
     disconnect()

@@ -1,7 +1,9 @@
+import type { SessionView as Who } from '../../schemas/session.ts'
 import type {
-  ApiKeyCreation, ApiKeyUpdate, CheckView, Delivery, History, Inventory, Job, JobAccepted, JobAction, JobDone,
-  JobPage, JobPatch, JobQuery, JobRequest, JobsDone, Key, ListedJob, Message, ParametersToRead, ReadFromImage,
-  ServerChanged, ServerCheckOptions, ServerInput, ServerTested, ServerUpdate, ShortJob, IssuedKey, Server
+  ApiKeyCreation, ApiKeyUpdate, CheckView, Delivery, History, Inventory, IssuedKey, Job, JobAccepted, JobAction,
+  JobDone, JobOverview, JobPage, JobPatch, JobQuery, JobRequest, JobsDone, Key, ListedJob, Message,
+  ParametersToRead, ReadFromImage, Server, ServerChanged, ServerCheckOptions, ServerInput, ServerTested,
+  ServerUpdate, ShortJob
 } from './api-types.ts'
 import { ask, pathOf } from './api.ts'
 import { queryOf } from './query.ts'
@@ -18,17 +20,19 @@ export const session = {
   end: () => ask<null>('DELETE', '/ui/session')
 }
 
-/** How the service recognises the user of these pages. */
-export interface Who {
-  readonly kind: 'key' | 'token' | 'local' | 'session' | 'anonymous'
-  readonly name: string
-}
-
 /** The answer to a new key or secret, which it holds for the only time. */
 export interface IssuedSecrets {
   readonly key: string
   readonly secret: string
   readonly api_key: IssuedKey
+}
+
+export type { Who }
+
+/** The first view of the queue. */
+export interface QueueOverview {
+  readonly totals: JobOverview['totals']
+  readonly groups: Readonly<Record<'processing' | 'pending' | 'ended', ListedJob[]>>
 }
 
 /** A short job under the names of a whole one, so that both have the same parts. */
@@ -57,6 +61,18 @@ export const jobs = {
   async list (query: Partial<JobQuery>, signal?: AbortSignal) {
     const page = await ask<JobPage>('GET', `${jobsPath}?${queryOf({ ...query, view: 'short' })}`, { signal })
     return { ...page, jobs: page.jobs.map(jobOfList) }
+  },
+  /** Counts, and the jobs that the first view shows. @param server empty: all */
+  async overview (server: string, signal: AbortSignal): Promise<QueueOverview> {
+    const found = await ask<JobOverview>('GET', `${jobsPath}/overview?${queryOf({ server })}`, { signal })
+    return {
+      totals: found.totals,
+      groups: {
+        processing: found.running.map(jobOfList),
+        pending: found.waiting.map(jobOfList),
+        ended: found.finished.map(jobOfList)
+      }
+    }
   },
   read: async (id: string, signal?: AbortSignal) => (await ask<{ job: Job }>('GET', pathOf(jobsPath, id), { signal })).job,
   submit: (request: JobRequest) => ask<JobAccepted>('POST', '/api/v2/generate', { body: request }),

@@ -4,12 +4,11 @@ import type { ComponentChildren } from 'preact'
 import { addressOf } from '../lib/api.ts'
 import { numberText, plural } from '../lib/format.ts'
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
-import { readOverview, statuses, type QueueOverview } from '../lib/job-feed.ts'
 import { useLive } from '../lib/live.ts'
 import { useJobPages, type JobFilter } from '../lib/pages-of-jobs.ts'
 import { setQuery } from '../lib/router.ts'
 import { useSelection } from '../lib/selection.ts'
-import { servers } from '../lib/service.ts'
+import { jobs, servers, type QueueOverview } from '../lib/service.ts'
 import { Icon } from '../parts/icon.tsx'
 import { JobRow } from '../parts/job-row.tsx'
 import { ServerQueues } from '../parts/server-queues.tsx'
@@ -23,7 +22,7 @@ import { VirtualList } from '../parts/virtual-list.tsx'
 import { Welcome } from '../parts/welcome.tsx'
 
 /** Views beside the overview: one for each state, and one for all jobs. */
-const views = [...statuses, 'all'] as const
+const views = ['processing', 'pending', 'completed', 'failed', 'cancelled', 'all'] as const
 type View = typeof views[number] | ''
 
 /** Jobs that wait, run and finished, kept up to date. */
@@ -33,7 +32,7 @@ export function QueuePage ({ route }: { route: Route }) {
   const search = route.query.get('search') ?? ''
   const view: View = requestedView ?? (search === '' ? '' : 'all')
   const known = useLive(signal => servers.list(signal), [])
-  const { data, error, reload } = useLive(signal => readOverview({ server }, signal), [server])
+  const { data, error, reload } = useLive(signal => jobs.overview(server, signal), [server])
   const changed = () => {
     reload()
     known.reload()

@@ -1,7 +1,8 @@
-import { ApiError, icon, sentenceOf } from '../lib/api.ts'
+import { ApiError, sentenceOf } from '../lib/api.ts'
 import { useForm } from '../lib/form.ts'
 import { useEffect } from 'preact/hooks'
 import { session } from '../lib/service.ts'
+import { Sign } from '../parts/icon.tsx'
 import { FormProblem, TextField } from '../parts/field.tsx'
 
 /** Asks for the admin token and exchanges it for a session cookie; the page does not store it. */
@@ -29,7 +30,7 @@ export function TokenPage ({ refusal, problem, onSignedIn }: {
   }
   return (
     <main class='gate'>
-      <img src={icon} alt='' width='48' height='48' />
+      <Sign size={48} />
       <h1>Sign in to StableQueue</h1>
       <p>This service is reachable from other machines, so you must sign in. The admin token was printed when it first started; it is also in the file <code>admin-token</code> in its data folder.</p>
       <form ref={form.element} noValidate onSubmit={event => form.submit(event, send)}>

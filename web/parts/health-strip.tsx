@@ -1,7 +1,7 @@
 import type { Server } from '../lib/api-types.ts'
 import { healthPieces } from '../lib/health.ts'
 
-import { useLive } from '../lib/live.ts'
+import { aboutServers, useLive } from '../lib/live.ts'
 import { servers } from '../lib/service.ts'
 
 const minute = 60_000
@@ -9,8 +9,9 @@ const time = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' })
 
 /** The recent health of a server, as a strip of small bars. */
 export function HealthStrip ({ server }: { server: Server }) {
-  const { data } = useLive(signal => servers.history(server.alias, signal), [server.alias, server.health],
-    { interval: minute, about: () => false })
+  const { data } = useLive(signal => servers.history(server.alias, signal),
+    [server.alias, server.health, server.checked_at],
+    { interval: minute, about: event => aboutServers(event) && event.server === server.alias })
   if (data === undefined || data.samples.length === 0) return <p class='hint strip-words'>Not checked yet.</p>
   const { words, pieces } = healthPieces(data.samples, Date.now())
   const percent = Math.round((data.online_share ?? 0) * 1000) / 10

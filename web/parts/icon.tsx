@@ -41,3 +41,15 @@ export type IconName = keyof typeof strokes
 export function Icon ({ name }: { name: IconName }) {
   return <svg class='icon' viewBox='0 0 24 24' aria-hidden='true' focusable='false'><path d={strokes[name]} /></svg>
 }
+
+/** The sign of the service, as in web/icon.svg: inside the page, it needs no request. */
+export function Sign ({ size }: { size: number }) {
+  return (
+    <svg viewBox='0 0 32 32' width={size} height={size} aria-hidden='true' focusable='false'>
+      <rect width='32' height='32' rx='8' fill='#3d4fa8' />
+      <rect x='7' y='8' width='18' height='4' rx='2' fill='#fff' />
+      <rect x='7' y='14' width='18' height='4' rx='2' fill='#fff' opacity='.7' />
+      <rect x='7' y='20' width='11' height='4' rx='2' fill='#fff' opacity='.45' />
+    </svg>
+  )
+}

@@ -1,11 +1,11 @@
-import { seldom, useLive } from '../lib/live.ts'
+import { aboutQueue, seldom, useLive } from '../lib/live.ts'
 import { attempt } from '../lib/messages.ts'
 import { settings } from '../lib/settings-service.ts'
 import { Icon } from './icon.tsx'
 
 /** Says that the whole queue is paused, and resumes it. */
 export function QueueSwitch () {
-  const { data, reload } = useLive(signal => settings.read(signal), [], { interval: seldom })
+  const { data, reload } = useLive(signal => settings.read(signal), [], { interval: seldom, about: aboutQueue })
   if (data?.settings.queueProcessingEnabled !== false) return null
 
   async function resumeQueue () {

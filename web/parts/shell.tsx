@@ -1,10 +1,10 @@
 import type { Who } from '../lib/service.ts'
-import { icon } from '../lib/api.ts'
 import { useEffect, useRef } from 'preact/hooks'
 import { attempt, dismissProblems } from '../lib/messages.ts'
 import { usePage } from '../lib/page-module.ts'
 import { useRoute } from '../lib/router.ts'
 import { session } from '../lib/service.ts'
+import { Sign } from './icon.tsx'
 import { Messages } from './messages.tsx'
 import { Navigation } from './navigation.tsx'
 import { Loading, PageHead } from './page-head.tsx'
@@ -43,7 +43,7 @@ export function Shell ({ who, onSignedOut }: { who: Who, onSignedOut: () => void
     <>
       <a class='skip' href='#main' onClick={event => { event.preventDefault(); main.current?.focus() }}>Skip to the content</a>
       <header class='side'>
-        <a class='brand' href='#/queue'><img src={icon} alt='' width='28' height='28' />StableQueue</a>
+        <a class='brand' href='#/queue'><Sign size={28} />StableQueue</a>
         <Navigation route={route} who={who} onSignOut={signOut} />
       </header>
       <main id='main' ref={main} tabindex={-1}>
