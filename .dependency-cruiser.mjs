@@ -27,6 +27,7 @@ export const layers = [
   { folder: 'queues', holds: 'when it runs: BullMQ queues and workers' },
   { folder: 'src/services', holds: 'the parts of a process, put together once' },
   { folder: 'plugins', holds: 'how it is reached: Fastify plugins, one folder an interface' },
+  { folder: 'src/commands', holds: 'the command line: what talks to a running service, and what each command takes' },
   { folder: 'src/main', holds: 'the programs: app, worker, command line, doctor' }
 ]
 
@@ -73,6 +74,13 @@ export default {
       severity: 'error',
       from: { path: '^(src|queues|plugins|schemas)/', pathNot: '^src/(main|simulator)/' },
       to: { path: '^src/simulator/' }
+    },
+    {
+      name: 'commands-load-quickly',
+      comment: 'Commands of a running service import only types from schemas, and src/lib: they run in a small bundle.',
+      severity: 'error',
+      from: { path: '^src/commands/' },
+      to: { path: '^(src|queues|plugins|schemas)/', pathNot: '^src/(commands|lib)/', dependencyTypesNot: ['type-only'] }
     },
     {
       name: 'production-imports-no-tests',

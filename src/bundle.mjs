@@ -154,6 +154,20 @@ async function bundleProgram () {
   await cp(join(root, 'node_modules/@bull-board/ui/dist'), join(root, 'dist/bull-board/dist'), { recursive: true })
 }
 
+/** Bundles the commands that talk to a running service: without the service, they load in a tenth of its time. */
+async function bundleClient () {
+  const { outputFiles } = await build({
+    ...common,
+    sourcemap: false,
+    entryPoints: ['src/commands/client.ts'],
+    outfile: 'dist/bundle/client.cjs',
+    format: 'cjs',
+    banner: { js: "const bundledDist = require('node:url').pathToFileURL(require('node:path').join(__dirname, '..')).href + '/'" },
+    plugins: [{ name: 'modules', setup: build => { readModules(build, []) } }]
+  })
+  await writeFile(join(root, 'dist/bundle/client.cjs'), outputFiles[0].contents)
+}
+
 /** Starts the service once, so that its first start by a user already has its compiled code. */
 async function storeCompiledCode () {
   // A build installs no Redis, as a start would: there, the first start stores it.
@@ -267,6 +281,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     await startOnce()
   } else {
     await bundleProgram()
+    await bundleClient()
     await storeCompiledCode()
   }
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -13,6 +14,9 @@ import { buildProblem, nodeProblem, prepareBuild, prepareDependencies, redisProb
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 /** The bundle loads in a fifth of the time of the single modules, which are all that the compiler alone writes. */
 const bundle = join(root, 'dist/bundle/cli.cjs')
+/** Commands that talk to a running service, and help, need a small part of it. */
+const clientBundle = join(root, 'dist/bundle/client.cjs')
+const machineCommands = new Set(['start', 'api', 'worker', 'simulator', 'doctor', 'media', 'keys'])
 const entryPoint = join(root, 'dist/src/main/cli.js')
 // stderr, because commands such as `doctor --json` write their result to stdout.
 const say = sentence => process.stderr.write(`${sentence}\n`)
@@ -32,8 +36,12 @@ try {
   process.exit(1)
 }
 const parameters = process.argv.slice(2)
-if (existsSync(bundle)) {
-  const program = loadProgram(bundle, parameters[0])
+const [command = 'help'] = parameters
+const asksForHelp = command !== 'simulator' && parameters.some(word => word === '--help' || word === '-h')
+if ((asksForHelp || !machineCommands.has(command)) && existsSync(clientBundle)) {
+  await createRequire(clientBundle)(clientBundle).main(parameters)
+} else if (existsSync(bundle)) {
+  const program = loadProgram(bundle, command)
   await program.exports.main(parameters)
   setTimeout(program.settle, settledAfter).unref()
 } else {

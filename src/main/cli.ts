@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { type DestinationStream, type Logger, pino } from 'pino'
 import { allQueues } from '../../queues/registry.ts'
 import { type Scope, scopes as allScopes } from '../../schemas/api-key.ts'
@@ -8,89 +7,23 @@ import { probeServer } from '../a1111/probe.ts'
 import type { ServerAddress } from '../a1111/types.ts'
 import type { AccessKey, AccessKeys } from '../access/keys.ts'
 import { defaultScopes, isScope } from '../access/principal.ts'
+import { runHere } from '../commands/client.ts'
+import type { KeyStore } from '../commands/keys.ts'
+import type { DoctorOptions, LocalCommands, ServeOptions } from '../commands/program.ts'
 import { parseSettings } from '../config/parse.ts'
 import type { Config } from '../config/settings.ts'
 import {
   type Environment, readEnvironment, readEnvironmentFile, type SettingSources, sourcesOf
 } from '../config/sources.ts'
-import { messageOf, UsageError } from '../lib/errors.ts'
+import { UsageError } from '../lib/errors.ts'
 import { type Log, serializeError } from '../lib/logging.ts'
-import { version } from '../lib/version.ts'
 import { startEmbeddedRedis } from '../redis/private/embedded.ts'
 import { findRunningServer } from '../redis/private/server.ts'
 import { createServerReach, parseServerUrl } from '../servers/address.ts'
 import { serversOfSettings } from '../servers/discover.ts'
 import { openServices, type Services } from '../services/services.ts'
-import { doctorOptions, readDoctorOptions } from './doctor-options.ts'
+import { readDoctorOptions } from './doctor-options.ts'
 import { type Parts, serve } from './serve.ts'
-
-const usage = `Usage:
-  stablequeue keys create --name NAME [--scopes a,b|*] [--description TEXT] [--rate N|none] [--json]
-  stablequeue keys list [--json]
-  stablequeue keys revoke ID|KEY [--json]`
-
-/**
- * Access keys from the command line.
- * @param print receives one finished text
- * @throws UsageError for unknown words
- */
-async function runKeys (
-  argv: readonly string[], accessKeys: AccessKeys, print: (text: string) => void
-): Promise<void> {
-  const { positionals, values } = parseArgs({
-    args: [...argv],
-    allowPositionals: true,
-    options: {
-      name: { type: 'string' },
-      scopes: { type: 'string' },
-      description: { type: 'string' },
-      rate: { type: 'string' },
-      json: { type: 'boolean' }
-    }
-  })
-  const [action, subject] = positionals
-  const show = (value: unknown, text: string) => { print(values.json ? JSON.stringify(value, null, 2) : text) }
-
-  if (action === 'create') {
-    if (!values.name) throw new UsageError(`--name is missing.\n${usage}`)
-    const { accessKey, secret } = await accessKeys.create({
-      name: values.name,
-      scopes: values.scopes === undefined ? defaultScopes : scopesOf(values.scopes),
-      ...(values.description === undefined ? {} : { description: values.description }),
-      ...(values.rate === undefined ? {} : { ratePerMinute: rateOf(values.rate) })
-    })
-    show({ ...accessKey, secret }, `Key:    ${accessKey.key}\nSecret: ${secret}\n\nThe secret is shown only this once.`)
-  } else if (action === 'list') {
-    const keys = await accessKeys.list()
-    show(keys, keys.length === 0 ? 'There is no access key.' : keys.map(lineOf).join('\n'))
-  } else if (action === 'revoke') {
-    const found = (await accessKeys.list()).find(({ id, key }) => id === subject || key === subject)
-    if (found === undefined) throw new UsageError(`There is no access key ${subject ?? ''}; see: stablequeue keys list`)
-    await accessKeys.remove(found.id)
-    show({ revoked: found.id }, `Revoked ${found.key} (${found.name}).`)
-  } else {
-    throw new UsageError(usage)
-  }
-}
-
-function lineOf ({ id, key, name, active, scopes }: AccessKey): string {
-  return `${id}  ${key}  ${active ? 'active ' : 'off    '}  ${name}  ${[...scopes].join(',')}`
-}
-
-function scopesOf (text: string): Scope[] {
-  return text.split(',').map(word => {
-    const scope = word.trim()
-    if (isScope(scope)) return scope
-    throw new UsageError(`${scope} is no scope; there are: ${allScopes.join(', ')}`)
-  })
-}
-
-function rateOf (text: string): number | null {
-  if (text === 'none') return null
-  const rate = Number(text)
-  if (Number.isInteger(rate) && rate > 0) return rate
-  throw new UsageError(`--rate must be a whole number above 0, or none.\n${usage}`)
-}
 
 /** Never in a log line of any module. */
 const secrets = [
@@ -142,24 +75,13 @@ function standardOutput (): DestinationStream {
   }
 }
 
-/** Flags of settings. */
-export interface SettingFlags {
-  readonly 'a1111-url'?: string
-  readonly host?: string
-  readonly port?: string
-}
-
-const settingFlags = {
-  'a1111-url': { type: 'string' }, host: { type: 'string' }, port: { type: 'string' }
-} as const
-
 /** Settings of environment and `.env`, overridden by the command line. @throws SettingsError */
-function readSettings (flags: SettingFlags = {}): Config {
+function readSettings (flags: ServeOptions = {}): Config {
   return parseSettings({ ...readEnvironment(process.cwd()), ...settingsOf(flags) })
 }
 
 /** Source of each of these settings. */
-function readSources (flags: SettingFlags = {}): SettingSources {
+function readSources (flags: ServeOptions): SettingSources {
   const file = Object.entries(readEnvironmentFile(join(process.cwd(), '.env')))
   return sourcesOf({
     'command line': settingsOf(flags),
@@ -169,8 +91,8 @@ function readSources (flags: SettingFlags = {}): SettingSources {
   })
 }
 
-function settingsOf (flags: SettingFlags): Environment {
-  const given = { A1111_URL: flags['a1111-url'], HOST: flags.host, PORT: flags.port }
+function settingsOf (flags: ServeOptions): Environment {
+  const given = { A1111_URL: flags.a1111Url, HOST: flags.host, PORT: flags.port }
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
 }
 
@@ -179,84 +101,38 @@ function settingsOf (flags: SettingFlags): Environment {
  * private one that is started for the task.
  */
 async function withRunningRedis (
-  config: Config, log: Log, work: (redisUrl: string) => Promise<void>
-): Promise<void> {
+  config: Config, log: Log, work: (redisUrl: string) => Promise<number>
+): Promise<number> {
   if (config.REDIS_URL !== '') return await work(config.REDIS_URL)
   const running = await findRunningServer(config.DATA_DIR)
   if (running !== undefined) return await work(running)
   const embedded = await startEmbeddedRedis({ dataDirectory: config.DATA_DIR, program: config.REDIS_SERVER, log })
   try {
-    await work(embedded.url)
+    return await work(embedded.url)
   } finally {
     await embedded.stop()
   }
 }
 
-const help = `StableQueue ${version}
-
-  stablequeue start [--a1111-url URL] [--host H] [--port N]   everything in one process, with a private Redis
-  stablequeue api                                             only the HTTP service, on REDIS_URL
-  stablequeue worker                                          only the workers, on REDIS_URL
-                     each with --adopt-data-dir               media are here from now on: yes, once; see docs/operating.md
-  stablequeue simulator [--port N] [--help]                   a server that behaves like A1111, without a GPU
-  stablequeue keys create|list|revoke [--json]                access keys
-  stablequeue media copy [--to s3|folder] [--verify]          copies all media between DATA_DIR and the bucket of MEDIA_URL
-  stablequeue doctor [--json]                                 checks the installation, and says what to do
-  stablequeue doctor --thorough --server ALIAS|URL            checks how a server behaves; see docs/doctor.md
-                     [--checkpoint TITLE] [--minutes N] [--service URL] [--key KEY:SECRET | --token TOKEN] [--json]
-
-Settings come from the environment and from .env; see .env.example.
-`
-
-const processKinds: Readonly<Record<string, Parts>> = {
+const processKinds = {
   start: { api: true, worker: true, embedded: true },
   api: { api: true, worker: false, embedded: false },
   worker: { api: false, worker: true, embedded: false }
+} satisfies Readonly<Record<string, Parts>>
+
+async function serveParts (kind: keyof typeof processKinds, options: ServeOptions): Promise<null> {
+  const { adoptDataDir: adopt = false, ...flags } = options
+  const config = readSettings(flags)
+  await serve(config, { ...processKinds[kind], adopt }, createLogger(config), readSources(flags))
+  return null
 }
 
-/** The command line. Ends the process if a command fails; services end by a signal. */
-export async function main (argv: readonly string[]): Promise<void> {
-  try {
-    await run(argv)
-  } catch (error) {
-    process.stderr.write(`${messageOf(error)}\n`)
-    process.exit(isUsage(error) ? 2 : 1)
-  }
-}
-
-/** parseArgs has codes for unknown words. */
-function isUsage (error: unknown): boolean {
-  if (error instanceof UsageError) return true
-  return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
-}
-
-async function run ([command = 'help', ...rest]: readonly string[]): Promise<void> {
-  const parts = processKinds[command]
-  if (parts !== undefined) {
-    const { values: { 'adopt-data-dir': adopt = false, ...values } } = parseArgs({
-      args: [...rest], options: { ...settingFlags, 'adopt-data-dir': { type: 'boolean' } }
-    })
-    const config = readSettings(values)
-    await serve(config, { ...parts, adopt }, createLogger(config), readSources(values))
-    return
-  }
-  switch (command) {
-    case 'simulator': return await simulate(rest)
-    case 'keys': return await keys(rest)
-    case 'media': return await media(rest)
-    case 'doctor': return await doctor(rest)
-    case 'help': case '--help': case '-h': process.stdout.write(help); return
-    case '--version': process.stdout.write(`${version}\n`); return
-    default: throw new UsageError(`There is no command ${command}.\n\n${help}`)
-  }
-}
-
-async function simulate (argv: readonly string[]): Promise<void> {
+async function simulate (argv: readonly string[]): Promise<null> {
   const { parseSimulatorArguments, simulatorHelp } = await import('../simulator/settings.ts')
   const { help: wantsHelp, ...options } = parseSimulatorArguments([...argv])
   if (wantsHelp) {
     process.stdout.write(`${simulatorHelp}\n`)
-    return
+    return null
   }
   const { startSimulator } = await import('../simulator/simulator.ts')
   const simulator = await startSimulator(options)
@@ -268,28 +144,47 @@ async function simulate (argv: readonly string[]): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => { simulator.close().finally(() => process.exit(0)) })
   }
+  return null
 }
 
-async function keys (argv: readonly string[]): Promise<void> {
+/** The access keys in the Redis of this installation. */
+async function withKeys (work: (keys: KeyStore) => Promise<number>): Promise<number> {
   const config = readSettings()
   const log = createLogger({ LOG_LEVEL: 'silent' })
-  await withRunningRedis(config, log, async redisUrl => {
+  return await withRunningRedis(config, log, async redisUrl => {
     const services = await openServices(config, redisUrl, log)
     try {
-      await runKeys(argv, services.accessKeys, text => { process.stdout.write(`${text}\n`) })
+      return await work(keyStoreOf(services.accessKeys))
     } finally {
       await services.close()
     }
   })
 }
 
-async function media (argv: readonly string[]): Promise<void> {
-  const { positionals, values: { to = 's3', verify = false } } = parseArgs({
-    args: [...argv], allowPositionals: true, options: { to: { type: 'string' }, verify: { type: 'boolean' } }
-  })
-  if (positionals.join(' ') !== 'copy' || (to !== 's3' && to !== 'folder')) {
-    throw new UsageError('Usage:\n  stablequeue media copy [--to s3|folder] [--verify]')
+function keyStoreOf (accessKeys: AccessKeys): KeyStore {
+  return {
+    async create ({ name, scopes, description, rate }) {
+      const { accessKey, secret } = await accessKeys.create({
+        name,
+        scopes: scopes === undefined ? defaultScopes : scopes.map(scopeOf),
+        ...(description === undefined ? {} : { description }),
+        ...(rate === undefined ? {} : { ratePerMinute: rate })
+      })
+      return { ...shownOf(accessKey), secret }
+    },
+    list: async () => (await accessKeys.list()).map(shownOf),
+    remove: async id => await accessKeys.remove(id)
   }
+}
+
+const shownOf = ({ scopes, ...key }: AccessKey) => ({ ...key, scopes: [...scopes] })
+
+function scopeOf (scope: string): Scope {
+  if (isScope(scope)) return scope
+  throw new UsageError(`${scope} is no scope; there are: ${allScopes.join(', ')}`)
+}
+
+async function media ({ to, verify = false }: Parameters<LocalCommands['copyMedia']>[0]): Promise<number> {
   const config = readSettings()
   if (config.MEDIA_URL === '') {
     throw new UsageError('MEDIA_URL is not set: it names the bucket on one side of the copy, such as ' +
@@ -298,7 +193,7 @@ async function media (argv: readonly string[]): Promise<void> {
   const { copyMedia } = await import('./media-copy.ts')
   const cancelled = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { cancelled.abort() })
-  process.exitCode = await copyMedia(config, {
+  return await copyMedia(config, {
     to, verify, cancelled: cancelled.signal, print: line => { process.stdout.write(`${line}\n`) }
   })
 }
@@ -323,8 +218,7 @@ function knownServers (
   return [...missing, ...registered.filter(({ alias }) => missing.every(server => server.alias !== alias))]
 }
 
-async function doctor (argv: readonly string[]): Promise<void> {
-  const { values } = parseArgs({ args: [...argv], options: doctorOptions })
+async function doctor (values: DoctorOptions): Promise<number> {
   const config = readSettings()
   const format = values.json ? 'json' : 'text'
   const wanted = readDoctorOptions(values, config)
@@ -333,7 +227,7 @@ async function doctor (argv: readonly string[]): Promise<void> {
     const cancelled = new AbortController()
     process.once('SIGINT', () => { cancelled.abort() })
     process.once('SIGTERM', () => { cancelled.abort() })
-    process.exitCode = await runThoroughDoctor(await wanted, format, {
+    return await runThoroughDoctor(await wanted, format, {
       config,
       async registered () {
         const services = await openKnown(config)
@@ -345,7 +239,6 @@ async function doctor (argv: readonly string[]): Promise<void> {
       print: report => { process.stdout.write(`${report}\n`) },
       cancelled: cancelled.signal
     })
-    return
   }
   const { runDoctor } = await import('./doctor.ts')
   // Kept open, as it knows which servers are starting.
@@ -353,7 +246,7 @@ async function doctor (argv: readonly string[]): Promise<void> {
   const servers = knownServers(config, services)
     .map(({ alias, address, draining }) => ({ alias, url: address.baseUrl, address, draining }))
   const { resolve } = createServerReach(config.SERVERS_ALLOW)
-  process.exitCode = await runDoctor(config, {
+  return await runDoctor(config, {
     servers,
     queues: services === null ? [] : allQueues(services),
     print: report => { process.stdout.write(`${report}\n`) },
@@ -368,4 +261,13 @@ async function doctor (argv: readonly string[]): Promise<void> {
       }
     }
   }, format).finally(async () => { await services?.close() })
+}
+
+/** The command line. Ends the process if a command fails; services end by a signal. */
+export async function main (argv: readonly string[]): Promise<void> {
+  const code = await runHere(argv, { serve: serveParts, simulate, doctor, copyMedia: media, withKeys })
+  if (code === null) return
+  // Whatever a command that failed has left open does not keep the process alive.
+  if (code !== 0) process.exit(code)
+  process.exitCode = code
 }

@@ -1,48 +1,25 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { DoctorOptions } from '../commands/program.ts'
 import type { Config } from '../config/settings.ts'
 import type { ThoroughOptions } from './doctor-thorough.ts'
 import { UsageError } from '../lib/errors.ts'
 
-/** Options of `stablequeue doctor`, for parseArgs. */
-export const doctorOptions = {
-  json: { type: 'boolean' },
-  thorough: { type: 'boolean' },
-  server: { type: 'string' },
-  checkpoint: { type: 'string' },
-  minutes: { type: 'string' },
-  service: { type: 'string' },
-  key: { type: 'string' },
-  token: { type: 'string' }
-} as const
-
-interface Values {
-  readonly thorough?: boolean | undefined
-  readonly server?: string | undefined
-  readonly checkpoint?: string | undefined
-  readonly minutes?: string | undefined
-  readonly service?: string | undefined
-  readonly key?: string | undefined
-  readonly token?: string | undefined
-}
-
-const usage = 'stablequeue doctor --thorough --server ALIAS|URL [--checkpoint TITLE] [--minutes N] [--service URL] ' +
-  '[--key KEY:SECRET | --token TOKEN] [--json]'
 const maxMinutes = 30
 
 /**
  * Options of a thorough check; null without one.
  * @throws UsageError
  */
-export function readDoctorOptions (values: Values, config: Config): Promise<ThoroughOptions> | null {
+export function readDoctorOptions (values: DoctorOptions, config: Config): Promise<ThoroughOptions> | null {
   const { thorough, server, checkpoint, minutes, service = '', key, token } = values
   if (thorough !== true) {
     const [lone] = Object.entries(values).filter(([name, value]) => name !== 'json' && value !== undefined)
     if (lone === undefined) return null
-    throw new UsageError(`--${lone[0]} needs --thorough.\n${usage}`)
+    throw new UsageError(`--${lone[0]} needs --thorough.`)
   }
-  if (!server) throw new UsageError(`--server is missing: the alias or address of the server to check.\n${usage}`)
-  if (key !== undefined && token !== undefined) throw new UsageError(`Give --key or --token, not both.\n${usage}`)
+  if (!server) throw new UsageError('--server is missing: the alias or address of the server to check.')
+  if (key !== undefined && token !== undefined) throw new UsageError('Give --key or --token, not both.')
   if (key?.includes(':') === false) throw new UsageError('--key must be an access key and its secret: mk_…:secret.')
   const wanted = minutes === undefined ? null : Number(minutes)
   if (wanted !== null && !(wanted > 0 && wanted <= maxMinutes)) {
@@ -54,7 +31,7 @@ export function readDoctorOptions (values: Values, config: Config): Promise<Thor
 
 /** The token of the settings is for the service of the settings; another one gets only an explicit token. */
 async function authorizationOf (
-  { key, token, service }: Pick<Values, 'key' | 'token' | 'service'>, config: Config
+  { key, token, service }: Pick<DoctorOptions, 'key' | 'token' | 'service'>, config: Config
 ): Promise<string | null> {
   if (key !== undefined) return `Bearer ${Buffer.from(key).toString('base64')}`
   const own = service === '' ? config.ADMIN_TOKEN || config.AUTH_TOKEN || await storedToken(config) : ''
