@@ -13,9 +13,22 @@ export interface Row {
 
 const columns = ['figure', 'measured', 'limit', 'ratio', 'goal', 'ok'] as const
 
-/** The rows as a Markdown table, padded so that a terminal shows it as well. */
-export function renderTable (rows: readonly Row[]): string {
-  const cells = rows.map(row => columns.map(column => column === 'ok' ? okText(row.ok) : row[column]))
+/**
+ * The rows as a Markdown table, padded so that a terminal shows it as well.
+ * @param before rows of another version, for columns beside those of this one
+ */
+export function renderTable (rows: readonly Row[], before?: readonly Row[]): string {
+  const own = rows.map(row => columns.map(column => column === 'ok' ? okText(row.ok) : row[column]))
+  if (before === undefined) return render(columns, own)
+  const beside = rows.map(({ figure }) => {
+    const row = before.find(row => row.figure === figure)
+    return [row?.measured ?? '', row?.ratio ?? '']
+  })
+  const cells = own.map(([figure = '', ...others], index) => [figure, ...beside[index] ?? [], ...others])
+  return render(['figure', 'before', 'its ratio', ...columns.slice(1)], cells)
+}
+
+function render (columns: readonly string[], cells: ReadonlyArray<readonly string[]>): string {
   const widths = columns.map((column, index) =>
     Math.max(column.length, ...cells.map(row => row[index]?.length ?? 0)))
   const line = (texts: readonly string[]) =>

@@ -16,12 +16,21 @@ export interface Program {
   stop (): Promise<void>
 }
 
-const root = new URL('../../../', import.meta.url)
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+let checkout = root
+
+/** From now on, the program of this checkout is measured; of the one that the bench belongs to, if it is left out. */
+export function measureCheckout (folder = root): void {
+  checkout = folder
+}
+
+/** The program as `npm start` runs it: from its bundle, with its compiled code and its limits of memory. */
+export const program = (): string => join(checkout, 'src/launch.mjs')
 
 /** The product as `npm start` starts it; resolves once it is ready. */
 export async function startProduct (environment: Environment, servers: readonly string[]): Promise<Program> {
   const port = await findFreePort()
-  const program = await start(environment, [fileURLToPath(new URL('src/launch.mjs', root)), 'start'], {
+  const product = await start(environment, [program(), 'start'], {
     HOST: '127.0.0.1',
     PORT: String(port),
     DATA_DIR: environment.folder,
@@ -30,7 +39,7 @@ export async function startProduct (environment: Environment, servers: readonly 
     SERVERS: servers.map((url, index) => `Server${index}=${url}`).join(',')
   })
   await until(async () => await fetch(`http://127.0.0.1:${port}/ready`).then(({ ok }) => ok, () => false), 'it is ready')
-  return program
+  return product
 }
 
 /** A Fastify server with one route. */
@@ -64,7 +73,7 @@ async function start (
 ): Promise<Program> {
   const log = await open(join(environment.folder, 'program.log'), 'a')
   const child = spawn(process.execPath, [...parameters], {
-    cwd: fileURLToPath(root), env: { PATH: process.env.PATH, ...settings }, stdio: ['ignore', log.fd, log.fd]
+    cwd: root, env: { PATH: process.env.PATH, ...settings }, stdio: ['ignore', log.fd, log.fd]
   })
   await log.close()
   async function stop (): Promise<void> {

@@ -1,9 +1,11 @@
 import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { findFreePort } from '../../src/redis/private/server.ts'
 import { createCaller, type Caller } from './caller.ts'
 import { startChild, type Child } from './child.ts'
 import type { Environment } from './environment.ts'
+import { program as measured } from './product.ts'
 import { until } from './until.ts'
 
 /** The product in a process of its own, started by its own command line. */
@@ -22,17 +24,15 @@ export interface ServiceOptions {
   /** Addresses of servers by alias. */
   readonly servers: Readonly<Record<string, string>>
   readonly settings?: Readonly<Record<string, string>>
-  /** The module of another command line, such as that of an earlier version. */
+  /** The module of another command line, such as that of an earlier version that is started beside this one. */
   readonly program?: URL
 }
 
-/** As `npm start` runs it: from its bundle, with its compiled code and its limits of memory. */
-const commandLine = new URL('../../../src/launch.mjs', import.meta.url)
 const watch = new URL('./watch-process.js', import.meta.url)
 
 /** Starts the product; does not wait until it is up. Its log goes into the environment's folder. */
 export async function launchService (
-  environment: Environment, { command, servers, settings = {}, program = commandLine }: ServiceOptions
+  environment: Environment, { command, servers, settings = {}, program = pathToFileURL(measured()) }: ServiceOptions
 ): Promise<ServiceProcess> {
   const port = await findFreePort()
   const logPath = join(environment.folder, `${command}-${port}.log`)
