@@ -4,7 +4,7 @@ import { Nullable, StringEnum, success, Timestamp } from './kit.ts'
 
 /** Stored for a while, so that clients that reconnect get them afterwards. */
 export const storedKinds = [
-  'accepted', 'started', 'image', 'completed', 'failed', 'cancelled', 'returned', 'moved', 'removed',
+  'accepted', 'started', 'image', 'completed', 'failed', 'cancelled', 'returned', 'moved', 'changed', 'removed',
   'image-removed',
   'server-added', 'server-changed', 'server-removed', 'server-up', 'server-down', 'server-paused', 'server-resumed',
   'server-draining', 'server-drained',
@@ -26,7 +26,7 @@ const kindMeanings = 'accepted: in the queue, also again after a retry. started:
   'to clients that request this kind. place: the new position of a waiting job, up to the ' +
   '100th. queue: the length of a server\'s queue. ' +
   'image: a result image was stored. completed, failed, cancelled: the job finished. returned: back in the queue after its ' +
-  'server failed. moved: to another position or server. removed: deleted. image-removed: one of its images was deleted. server-…: a change of a server; server-drained: it takes no jobs, and the last one there is over. queue-…: an operator paused or resumed all queues. ' +
+  'server failed. moved: to another position or server. changed: a waiting job generates something else. removed: deleted. image-removed: one of its images was deleted. server-…: a change of a server; server-drained: it takes no jobs, and the last one there is over. queue-…: an operator paused or resumed all queues. ' +
   'download-…: a change of a model download. models-scanned: a scan of the model folders finished. scan-progress: its progress. ' +
   'delivery: a change of a webhook delivery, sent only to clients that request this kind. ' +
   'ready: the first event, with the position of the stream. reset: missed events are no longer ' +

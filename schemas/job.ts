@@ -1,5 +1,5 @@
 import { type Static, type TObject, Type } from '@sinclair/typebox'
-import { Warning } from './generation-parameters.ts'
+import { GenerationParameters, Warning } from './generation-parameters.ts'
 import { Closed, Nullable, Ref, SeedNumber, seedText, StringEnum, success, Timestamp } from './kit.ts'
 import { WebhookView } from './webhook.ts'
 
@@ -245,13 +245,18 @@ export const JobChange = Type.Object({
   job: Ref(JobView)
 }, { $id: 'JobChange', description: 'Result for a job.' })
 
-/** What may be changed of a job that waits. */
+/** What can be changed of a job that waits. Parameters that are left out stay, null means the default. */
 export const JobPatch = Closed({
   priority: Type.Optional(Type.Integer({
     minimum: 1, maximum: 10, description: 'Its new priority, 10 first; the job follows those that already wait with it.', examples: [8]
   })),
   server: Type.Optional(Type.String({ maxLength: 64, description: 'Alias of the new server.' })),
-  before: Type.Optional(jobId('Job of the same queue; this one moves right before it.'))
+  before: Type.Optional(jobId('Job of the same queue; this one moves right before it.')),
+  place: Type.Optional(StringEnum(['first', 'last'], {
+    description: 'Ahead of or behind the other jobs of its access key; first goes ahead of everybody\'s with queue:admin.'
+  })),
+  prompt: Type.Optional(Type.String({ maxLength: 100_000, description: 'Its new prompt; short for generation_params.prompt.' })),
+  generation_params: Type.Optional(Ref(GenerationParameters))
 }, {
   $id: 'JobPatch', description: 'What to change; everything left out stays.', minProperties: 1, examples: [{ priority: 8 }]
 })

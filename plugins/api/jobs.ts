@@ -15,14 +15,15 @@ import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { iso } from '../../src/lib/text.ts'
 import { disconnectSignal, keepLastAnswers } from '../core/held-requests.ts'
 import { aheadOf, jobBases, readJobFilter, targetOf } from './job-views.ts'
+import { namingFields } from './parameter-fields.ts'
 
 const waiting = 'With `?wait=` the service answers when the job has finished or that many seconds are over.'
 
 /** Views of jobs and actions on them, the same under every spelling. */
 const jobs: FastifyPluginAsyncTypebox = async app => {
   const {
-    jobStore: store, jobList: list, jobMoves: moves, registry, waitForJob: wait, jobViews: views, shortIds,
-    removeJob: remove
+    jobStore: store, jobList: list, jobMoves: moves, jobEdits: edits, registry, waitForJob: wait, jobViews: views,
+    shortIds, removeJob: remove
   } = app
   const keepAnswer = keepLastAnswers(app)
 
@@ -194,7 +195,8 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
     app.patch(`${base}/:jobId`, {
       config: { access: { scope: 'jobs:write' } },
       schema: {
-        ...described('change_job', 'Change the place of a waiting job', 'Another server, another priority, or right ' +
+        ...described('change_job', 'Change a waiting job', 'Other parameters, checked as at submission: those that are left out ' +
+          'stay, and the job keeps its place. Another server, another priority, or right ' +
           'ahead of another job, in this order if several are sent. A server that lacks something that the job needs ' +
           'is rejected with 422.'),
         params: JobIdParameters,
@@ -202,14 +204,24 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
         response: { 200: { ...Ref(JobChange), description: 'Done.' }, ...errorResponses(400, 403, 404, 422) }
       }
     }, async request => {
-      const { params, body: { server, priority, before } } = request
-      const { id: jobId } = await find(request, params.jobId, mayCancelJob)
+      const { params, body: { server, priority, before, place } } = request
+      const found = await find(request, params.jobId, mayCancelJob)
+      const { id: jobId } = found
+      if (before !== undefined && place !== undefined) {
+        throw new ServiceError('invalid_field_value', 'before cannot be combined with place.', { field: 'before' })
+      }
+      const changes = changesOf(request.body)
       // A fault in one of them prevents all of them.
       const target = server === undefined ? undefined : targetOf(registry, server, 'server')
       const ahead = before === undefined ? undefined : await find(request, before, maySeeJob)
-      if (target !== undefined) await moves.move(jobId, target)
+      if (changes !== null) {
+        await namingFields({ body: request.body, isForm: false },
+          async () => { await edits.edit(found, changes, target) })
+      } else if (target !== undefined) await moves.move(jobId, target)
       if (priority !== undefined) await store.prioritise(jobId, priority)
       if (ahead !== undefined) await store.moveAhead(jobId, ahead.id, aheadOf(request.principal))
+      if (place === 'first') await store.runNow(jobId, aheadOf(request.principal))
+      if (place === 'last') await store.runLast(jobId)
       const job = await views.one(await store.get(jobId), request.base)
       return {
         success: true as const, message: `The job is number ${job.queue_position} in the queue.`, job
@@ -234,6 +246,15 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
 }
 
 export default jobs
+
+/** The parameters that a change names; null if it names none. @throws ServiceError for two prompts */
+function changesOf ({ prompt, generation_params: parameters }: JobPatch): Record<string, unknown> | null {
+  if (prompt === undefined) return parameters ?? null
+  if (parameters?.prompt !== undefined || parameters?.positive_prompt !== undefined) {
+    throw new ServiceError('invalid_field_value', 'prompt and generation_params.prompt name two prompts.', { field: 'prompt' })
+  }
+  return { ...parameters, prompt }
+}
 
 /** The JSON of a page. */
 function pageOf (head: object, jobs: readonly Buffer[], nextCursor: string | null): Buffer {

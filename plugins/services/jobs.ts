@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
 import { createGallery, createZipService, type Gallery, type ZipService } from '../../src/jobs/gallery.ts'
+import { createJobEdits, type JobEdits } from '../../src/jobs/edit.ts'
 import { createIdempotency, type Idempotency } from '../../src/jobs/idempotency.ts'
 import { type Bulks, createBulks, createManyJobs, type ManyJobs } from '../../src/jobs/many.ts'
 import { createJobNotices, createJobWait, type JobNotices, type JobWait } from '../../src/jobs/notices.ts'
@@ -16,6 +17,7 @@ interface JobServices {
   /** Fires when the service begins to stop. */
   readonly stopping: AbortSignal
   readonly submitter: Submitter
+  readonly jobEdits: JobEdits
   readonly bulks: Bulks
   readonly idempotency: Idempotency
   readonly notices: JobNotices
@@ -56,6 +58,9 @@ export default fp(async app => {
     ownUrl: config.PUBLIC_URL === '' ? `http://127.0.0.1:${config.PORT}` : config.PUBLIC_URL,
     waitingOfKey: async keyId => await list.count({ keyId, status: 'pending' })
   })
+  const jobEdits = createJobEdits({
+    submitter, store, inputs, uploadTexts: app.uploadTexts, registry, work: workPrediction
+  })
   const notices = await createJobNotices({ subscriber, keys, store })
   app.addHook('onClose', async () => { notices.close() })
   const remove = async (jobId: string) => { await removeJob(jobId, { store, media, inputs }) }
@@ -64,6 +69,7 @@ export default fp(async app => {
   decorateAll<JobServices>(app, {
     stopping: stopping.signal,
     submitter,
+    jobEdits,
     workPrediction,
     bulks: createBulks(redis, keys, store, list, submitter),
     idempotency: createIdempotency(redis, keys, config.IDEMPOTENCY_HOURS),

@@ -162,6 +162,17 @@ export function translateFields (given: GivenFields): TranslatedFields {
   }
 }
 
+/** The fields with some of them changed, whichever of its names a change uses. */
+export function withChanges (before: GivenFields, changes: GivenFields): GivenFields {
+  const overrides = isRecord(before.override_settings) ? { ...before.override_settings } : {}
+  for (const [name, own] of settings) if (Object.hasOwn(changes, name)) Reflect.deleteProperty(overrides, own)
+  const replaced = new Set(renamed.filter(([name]) => Object.hasOwn(changes, name)).map(([, own]) => own))
+  if ([...checkpointNames, ...checkpointHashes].some(name => Object.hasOwn(changes, name))) {
+    for (const name of checkpointNames) replaced.add(name)
+  }
+  return { ...without(before, name => replaced.has(name)), override_settings: overrides, ...changes }
+}
+
 /** `type` has other values too, such as `gradio`. */
 function modeOfType (type: unknown): unknown {
   return type === 'txt2img' || type === 'img2img' ? type : undefined

@@ -1,9 +1,46 @@
 import type { Redis } from 'ioredis'
 import type { Keys } from '../lib/keys.ts'
-import { indexKey, type Job, parseJob, weightOf } from './job.ts'
+import { indexKey, type Job, type JobAttempt, parseJob, weightOf } from './job.ts'
 import { classOf, type JobClass, needsOf } from './needs.ts'
 import { pairsOf } from './read-pool.ts'
 import { loadQueueScripts, noteClasses } from './scripts/index.ts'
+
+/** The right to report on one run: a report under another run or owner is refused. */
+export interface RunClaim {
+  readonly id: string
+  readonly run: number
+  readonly serverId: string
+  /** Names the worker process, its lease of the server and this run, so that it is unique. */
+  readonly owner: string
+}
+
+/** `lease_lost`: the named lease is over; another process serves the server. */
+export type GivenBack = 'returned' | 'cancelled' | 'spent' | 'superseded' | 'lease_lost'
+
+export interface GiveBack {
+  /**
+   * The failed attempts, appended to the job's history; the job fails with the last one if it must not be sent again.
+   */
+  readonly attempts: readonly JobAttempt[]
+  /** Whether this counts against the allowed attempts (1) or not (0). */
+  readonly usedAttempts: 0 | 1
+  /** Whether the server went away under it (1) or not (0). */
+  readonly crashes: 0 | 1
+  readonly delayMs: number
+  /** Only under this lease of the server, if another process than the run's own returns the job. */
+  readonly fence?: number
+  /**
+   * What happened to the server. `gone`: it does not answer its probes either, so one more generation is allowed.
+   * `unsent`: the request never reached it. `stopped`: this service stopped it in an orderly way.
+   */
+  readonly disposition: 'answers' | 'gone' | 'unsent' | 'stopped'
+  /** Generations that a job can take if no server dies. */
+  readonly maxAttempts: number
+  /** `first`: other servers try it first, if one takes jobs. `only`: this one tries it again only if none is left. */
+  readonly elsewhere?: 'first' | 'only'
+  /** `free`: its next server chooses the checkpoint again, if the client named none. It is kept otherwise. */
+  readonly checkpoint?: 'kept' | 'free'
+}
 
 /** How the pool weighs throughput against order; docs/scheduling.md explains each. */
 export interface PoolDial {

@@ -9,7 +9,7 @@ import {
   indexKey, type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission,
   type PackedResult, packResult, packSubmission, parseJob, unpackResult, weightOf
 } from './job.ts'
-import { packDial, type PoolDial } from './claims.ts'
+import { type GiveBack, type GivenBack, packDial, type PoolDial, type RunClaim } from './claims.ts'
 import { classOf, type JobClass, needsOf, needsOfJob } from './needs.ts'
 import {
   endJob, forgetOutput, loadQueueScripts, noteProgress, readPosition, removeJob, startJob
@@ -39,14 +39,7 @@ export interface NewJob {
   readonly webhook?: Subscription | null
 }
 
-/** The right to report on one run: a report under another run or owner is refused. */
-export interface RunClaim {
-  readonly id: string
-  readonly run: number
-  readonly serverId: string
-  /** Names the worker process, its lease of the server and this run, so that it is unique. */
-  readonly owner: string
-}
+export type { GiveBack, GivenBack, RunClaim } from './claims.ts'
 
 export type CancelOutcome = 'cancelled' | 'requested'
 
@@ -95,6 +88,8 @@ export interface JobStore {
    * Moves it ahead of the other jobs of its share, or of everybody's. @throws ServiceError as `move`
    */
   runNow (id: string, ahead: AheadOf): Promise<void>
+  /** Moves it behind the other jobs of its share. @throws ServiceError as `move` */
+  runLast (id: string): Promise<void>
   /** Gives it another priority, 1 to 10; it waits as if it had just arrived. @throws ServiceError as `move` */
   prioritise (id: string, priority: number): Promise<void>
   /**
@@ -107,6 +102,11 @@ export interface JobStore {
    * @throws ServiceError `job_not_found`, or `job_operation_invalid` unless it waits
    */
   move (id: string, serverId: string): Promise<void>
+  /**
+   * Replaces what a waiting job generates; false if this run of it does not wait any more.
+   * @throws ServiceError as `move`
+   */
+  edit (id: string, run: number, edited: Pick<NewJob, 'target' | 'jobClass' | 'workMs' | 'user' | 'submission'>): Promise<boolean>
   /** Gives a waiting job a new queue entry if the old one is lost or stuck with a dead worker. */
   renewEntry (job: Pick<Job, 'id' | 'run'>): Promise<void>
   /** Deletes a finished job. @throws ServiceError `job_not_found`, or `job_operation_invalid` while it is active */
@@ -128,34 +128,6 @@ export interface JobOutcome {
   readonly result?: PackedResult
   readonly error?: JobError
   readonly attempts?: readonly JobAttempt[]
-}
-
-/** `lease_lost`: the named lease is over; another process serves the server. */
-export type GivenBack = 'returned' | 'cancelled' | 'spent' | 'superseded' | 'lease_lost'
-
-export interface GiveBack {
-  /**
-   * The failed attempts, appended to the job's history; the job fails with the last one if it must not be sent again.
-   */
-  readonly attempts: readonly JobAttempt[]
-  /** Whether this counts against the allowed attempts (1) or not (0). */
-  readonly usedAttempts: 0 | 1
-  /** Whether the server went away under it (1) or not (0). */
-  readonly crashes: 0 | 1
-  readonly delayMs: number
-  /** Only under this lease of the server, if another process than the run's own returns the job. */
-  readonly fence?: number
-  /**
-   * What happened to the server. `gone`: it does not answer its probes either, so one more generation is allowed.
-   * `unsent`: the request never reached it. `stopped`: this service stopped it in an orderly way.
-   */
-  readonly disposition: 'answers' | 'gone' | 'unsent' | 'stopped'
-  /** Generations that a job can take if no server dies. */
-  readonly maxAttempts: number
-  /** `first`: other servers try it first, if one takes jobs. `only`: this one tries it again only if none is left. */
-  readonly elsewhere?: 'first' | 'only'
-  /** `free`: its next server chooses the checkpoint again, if the client named none. It is kept otherwise. */
-  readonly checkpoint?: 'kept' | 'free'
 }
 
 export interface JobStoreDependencies {
@@ -186,7 +158,7 @@ export function tooManyWaiting (waiting: number, most: number | undefined): Serv
 /** The only module that reads and writes job records. */
 export function createJobStore (dependencies: JobStoreDependencies): JobStore {
   const { redis, keys, queueEntries, commandLimit, waitingPerKey } = dependencies
-  const { createJob, returnJob, cancelJob, retryJob, moveJob, readOrder } = loadQueueScripts(queueEntries)
+  const { createJob, returnJob, cancelJob, retryJob, editJob, moveJob, readOrder } = loadQueueScripts(queueEntries)
   const dial = packDial(dependencies.dial)
   const prefix: [string] = [keys.key('')]
   const clock = createRedisClock(redis)
@@ -372,6 +344,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     async runNow (id, ahead) {
       await change(id, ahead === 'own' ? 'first' : 'express')
     },
+    runLast: async id => { await change(id, 'last') },
     async prioritise (id, priority) {
       await change(id, 'priority', priority, weightOf(priority))
     },
@@ -387,6 +360,13 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
       const { lacking } = needsOfJob(job)
       const jobClass = classOf(needsOf(job.submission, serverId, { lacking }), job.submission)
       await change(id, 'target', serverId, jobClass.id, jobClass.needs)
+    },
+    async edit (id, run, { target, jobClass, workMs, user, submission }) {
+      const { submission: text, prompt } = packSubmission(submission)
+      const answer = await editJob(redis, prefix, [id, run, target, text, prompt, packWorkload(workloadOf(submission)),
+        jobClass.id, jobClass.needs, workMs, submission.appType, user, dial])
+      if (answer[0] === 'gone') throw notFound(id)
+      return answer[0] === 'edited'
     },
     renewEntry: async ({ id, run }) => { await change(id, 'renew', run) },
     async remove (id) {

@@ -60,8 +60,14 @@ export function loadQueueScripts (queueEntries: string) {
 
     readOrder: load<[server: string, most: number], string[]>('read-order', externals),
 
+    editJob: load<[
+      id: string, run: number, target: string, submission: string, prompt: string, workload: string, jobClass: string,
+      needs: string, ms: number, application: string, user: string, dial: string
+    ], ['edited', run: string, position: number] | ['not_pending', JobStatus] | ['superseded'] | ['gone']>(
+      'edit-job', externals),
+
     moveJob: load<[
-      id: string, how: 'first' | 'express' | 'before' | 'priority' | 'target' | 'renew', value: string | number,
+      id: string, how: 'first' | 'last' | 'express' | 'before' | 'priority' | 'target' | 'renew', value: string | number,
       detail: string | number, needs: string, dial: string
     ], ['moved', run: string, position: number] | ['not_pending', JobStatus] |
       ['there'] | ['not_waiting'] | ['superseded'] | ['earlier'] | ['gone']>('move-job', externals)

@@ -4,7 +4,7 @@
 
   KEYS[1]  common beginning of every key
   ARGV[1]  id of the job
-  ARGV[2]  `first` of its share | `express` | `before` another job | `priority` | `target` | `renew`
+  ARGV[2]  `first` of its share | `last` of it | `express` | `before` another job | `priority` | `target` | `renew`
   ARGV[3]  for `before` the other job; for `priority` the priority; for `target` the id of the server, or '' for any;
            for `renew` the run that must wait
   ARGV[4]  for `priority` the weight; for `before` `own` if the other job must be of the same share, else `any`;
@@ -68,6 +68,14 @@ if how == 'first' or how == 'express' then
   if head[1] == memberOf(job) and job.list == list then return { 'there' } end
   leaveWaiting(id, record, job)
   job.list, job.order = list, head[2] and tonumber(head[2]) - 1 or job.order
+elseif how == 'last' then
+  local tail = redis.call('ZRANGE', listKey(job.share), -1, -1, 'WITHSCORES')
+  if not isClaimed and tail[1] == memberOf(job) and job.list == job.share then return { 'there' } end
+  leaveWaiting(id, record, job)
+  job.list = job.share
+  if tail[2] then job.order = math.max(tonumber(tail[2]), job.order) + tonumber(job.ms) / 1000 / tonumber(job.weight) end
+  -- Newcomers wait behind it.
+  keepFlows(job.share, job.user .. '|' .. job.priority, exact(job.order))
 elseif how == 'before' then
   local other = redis.call('EXISTS', jobKey(value)) == 1 and readPooled(value)
   if not other or value == id or (detail == 'own' and other.list ~= job.share) then return { 'not_waiting' } end

@@ -53,7 +53,7 @@ local function arrive (id, created, prompt, application, user)
   return arrival
 end
 
--- Takes out a job.
+-- Takes out a job; whether it was there.
 local function leaveSearch (id, arrival)
   local block = redis.call('ZREVRANGEBYSCORE', blocksKey, arrival, '-inf', 'LIMIT', 0, 1)[1]
   local text = block and redis.call('GET', textKey(block)) or ''
@@ -64,7 +64,7 @@ local function leaveSearch (id, arrival)
     if ends > #text or string.byte(text, ends) == 3 then break end
     first, last = string.find(text, ',' .. id .. ',', last, true)
   end
-  if not first then return end
+  if not first then return false end
   local isOnly = string.byte(text, first - 1) == 2 and (last == #text or string.byte(text, last + 1) == 3)
   if isOnly then
     text = string.sub(text, 1, string.match(string.sub(text, 1, first), '.*()\3') - 1) .. string.sub(text, last + 1)
@@ -80,4 +80,18 @@ local function leaveSearch (id, arrival)
   else
     redis.call('SET', textKey(block), text)
   end
+  return true
+end
+
+-- Enters a job that arrived before, with another prompt. Its block is searched as one that is not sealed.
+local function enterSearch (id, arrival, prompt, application, user)
+  local block = redis.call('ZREVRANGEBYSCORE', blocksKey, arrival, '-inf', 'LIMIT', 0, 1)[1]
+  if not block then
+    block = arrival
+    redis.call('ZADD', blocksKey, arrival, block)
+  end
+  redis.call('APPEND', textKey(block), entryOf(prompt, application, user) .. id .. ',')
+  redis.call('DEL', wordsKey(block))
+  local before, open = splitLast(redis.call('GET', lastKey))
+  if block == open then redis.call('SET', lastKey, before .. ':' .. open .. ':') end
 end
