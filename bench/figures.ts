@@ -17,6 +17,7 @@ import * as latency from './figures/latency.ts'
 import * as list from './figures/list.ts'
 import * as listeners from './figures/listeners.ts'
 import * as loras from './figures/loras.ts'
+import * as media from './figures/media.ts'
 import * as memory from './figures/memory.ts'
 import * as models from './figures/models.ts'
 import * as start from './figures/start.ts'
@@ -39,6 +40,7 @@ export const figures: Readonly<Record<string, Figure>> = {
   throughput,
   list,
   memory,
+  media,
   cancel,
   images,
   failover,

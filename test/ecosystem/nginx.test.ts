@@ -5,18 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chromium } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { WebSocket } from 'undici'
-import { listenTo } from '../events/listener.ts'
-import { quick, startService, type Service } from '../helper.ts'
+import { startService, type Service } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
 import { freePort } from '../support/free-port.ts'
 import { chromiumPath, imageLoaded } from '../web/browser.ts'
-import { startReceiver } from '../webhooks/receiver.ts'
+import { token, tryPrograms } from './through-proxy.ts'
 import { tool } from './tool.ts'
 
 const { path: nginx, skip } = tool('nginx')
-const token = 'token-of-the-operator'
-const bearer = { authorization: `Bearer ${token}` }
 
 interface Front {
   readonly port: number
@@ -92,66 +88,10 @@ t.test('behind nginx, everything works below a path', { skip }, async t => {
   ]
   for (const [name, service, port] of ways) {
     const origin = `http://127.0.0.1:${port}`
-    await t.test(`programs: ${name}`, async t => await tryPrograms(t, service, origin))
+    await t.test(`programs: ${name}`, async t => await tryPrograms(t, service, `${origin}/queue`))
     await t.test(`people: ${name}`, async t => await tryBrowser(t, origin))
   }
 })
-
-async function tryPrograms (t: Test, service: Service, origin: string): Promise<void> {
-  const receiver = await startReceiver(t, [service.services.webhooks.signingKeys.ownSecret])
-  const send = async (path: string, init: RequestInit = {}) => await fetch(`${origin}${path}`, {
-    ...init, headers: { ...bearer, 'content-type': 'application/json', ...init.headers }
-  })
-  const listener = await listenTo(`${origin}/queue/api/v1/events`, bearer)
-  const accepted = await send('/queue/api/v2/generate', {
-    method: 'POST',
-    body: JSON.stringify({ target_server_alias: 'default', generation_params: quick, webhookUrl: receiver.url })
-  })
-  t.equal(accepted.status, 202)
-  const { links, id } = await accepted.json() as { links: { self: string }, id: string }
-  t.equal(accepted.headers.get('location'), links.self)
-  const image = await listener.until(({ kind, job_id: of }) => kind === 'image' && of === id)
-  t.equal((await send(String(image.data.url))).headers.get('content-type'), 'image/png')
-  listener.close()
-
-  const { job } = await (await send(`${links.self}?wait=20`)).json() as { job: { status: string, images: Array<Record<string, string>> } }
-  t.equal(job.status, 'completed')
-  const [{ url = '', thumbnail_url: thumbnail = '', filename = '' } = {}] = job.images
-  t.equal((await send(url, { headers: { range: 'bytes=0-7' } })).status, 206)
-  t.equal((await send(thumbnail)).status, 200)
-  const zip = await (await send('/queue/api/v1/gallery/zips', {
-    method: 'POST', body: JSON.stringify({ filenames: [filename] })
-  })).json() as { url: string }
-  t.equal((await send(zip.url)).headers.get('content-type'), 'application/zip')
-
-  const [delivered] = await receiver.until(1, ({ event }) => event.type === 'job.completed')
-  const link = String(delivered?.event.data.result?.images[0]?.url)
-  t.match(link, `${origin}/queue/outputs/`)
-  t.equal((await fetch(link)).status, 200, 'the signed link of a webhook needs no credentials')
-
-  const { accessKey, secret } = await service.services.accessKeys.create({ name: 'A1111 client' })
-  const basic = `Basic ${Buffer.from(`${accessKey.key}:${secret}`).toString('base64')}`
-  const drawn = await send('/queue/sdapi/v1/txt2img', {
-    method: 'POST', body: JSON.stringify(quick), headers: { authorization: basic }
-  })
-  const answered = await drawn.text()
-  t.match(answered, /^\{"images":\["iVBOR/, answered.slice(0, 300))
-  t.equal((await send('/queue/internal/ping')).status, 200)
-  t.equal((await send('/queue/queue', { headers: { accept: 'application/json' } })).status, 200)
-
-  const answer = await fetch(`${origin}/queue/api/v1/events/ticket`, { method: 'POST', headers: bearer })
-  const { ticket } = await answer.json() as { ticket: string }
-  const socket = new WebSocket(`${origin.replace('http', 'ws')}/queue/ws?ticket=${ticket}`)
-  t.teardown(() => { socket.close() })
-  await new Promise((resolve, reject) => {
-    socket.onopen = resolve
-    socket.onerror = () => { reject(new Error('the socket does not open')) }
-  })
-  const said = new Promise<string>(resolve => { socket.onmessage = ({ data }) => { resolve(String(data)) } })
-  socket.send(JSON.stringify({ type: 'subscribe', id: 'one', job_id: id }))
-  t.match(await said, `"url":"/queue/outputs/${filename}"`)
-  t.equal((await fetch(`${origin}/queue/redoc`, { redirect: 'manual' })).headers.get('location'), '/queue/docs')
-}
 
 async function tryBrowser (t: Test, origin: string): Promise<void> {
   const browser = await chromium.launch({

@@ -28,6 +28,10 @@ const unreachable = new RegExp([
 /** A way to get each tool: `get` returns the path of its program. */
 const ways = {
   nginx: { get: system(['nginx'], { apt: 'nginx', brew: 'nginx' }), version: ['-v'] },
+  caddy: { get: system(['caddy'], { apt: 'caddy', brew: 'caddy' }), version: ['version'] },
+  haproxy: { get: system(['haproxy'], { apt: 'haproxy', brew: 'haproxy' }), version: ['-v'] },
+  /** Debian does not have it, and `go install` refuses its module, which replaces others. */
+  traefik: { get: system(['traefik'], { apt: 'traefik', brew: 'traefik' }), version: ['version'] },
   promtool: { get: system(['promtool'], { apt: 'prometheus', brew: 'prometheus' }, goProgram('github.com/prometheus/prometheus/cmd/promtool@v0.307.3')), version: ['--version'] },
   buildah: { get: system(['buildah'], { apt: 'buildah', brew: 'buildah' }), version: ['--version'] },
   /** The folder of a Debian with Node.js and npm, as in the image node:24-slim, which no package registry has. */
