@@ -74,7 +74,9 @@ export function startBackgroundWorker<Data> (work: BackgroundWork<Data>): { clos
     async close () {
       closing.abort()
       stopShortening()
+      const waiting = waitingConnection(worker)
       await worker.close(true)
+      abandon(waiting)
     }
   }
 }
@@ -89,14 +91,30 @@ export async function closeWorker (
 ): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const deadline = new Promise<'late'>(resolve => { timer = setTimeout(() => { resolve('late') }, deadlineMs) })
+  const waiting = waitingConnection(worker)
   const outcome = await Promise.race([Promise.all([worker.close(), Promise.allSettled(more)]), deadline])
   clearTimeout(timer)
+  abandon(waiting)
   if (outcome !== 'late') return
-  // BullMQ releases neither: the timer that renews locks is accessible only by its internal name.
+  // BullMQ does not release the timer that renews locks, which is accessible only by its internal name.
   const locks: unknown = Reflect.get(worker, 'lockManager')
   if (isClosable(locks)) locks.close().catch(() => undefined)
-  const waiting = (worker.getBackend() as RedisQueueBackend).blockingClient
-  waiting?.then(client => { client.disconnect(false) }, () => undefined)
+}
+
+function waitingConnection (worker: Worker): RedisQueueBackend['blockingClient'] {
+  return (worker.getBackend() as RedisQueueBackend).blockingClient
+}
+
+/**
+ * BullMQ opens the connection on which a worker waits again if an answer is late. If the worker was closed meanwhile,
+ * nobody closes that one, listens to its errors, or ends its attempts.
+ */
+function abandon (waiting: RedisQueueBackend['blockingClient']): void {
+  waiting?.then(client => {
+    client.on('error', () => {})
+    client.on('connect', () => { client.disconnect(false) })
+    client.disconnect(false)
+  }, () => undefined)
 }
 
 function isClosable (value: unknown): value is { close (): Promise<void> } {
