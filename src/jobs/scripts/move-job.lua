@@ -73,7 +73,8 @@ elseif how == 'last' then
   if not isClaimed and tail[1] == memberOf(job) and job.list == job.share then return { 'there' } end
   leaveWaiting(id, record, job)
   job.list = job.share
-  if tail[2] then job.order = math.max(tonumber(tail[2]), job.order) + tonumber(job.ms) / 1000 / tonumber(job.weight) end
+  local seconds = tonumber(job.ms) / 1000 / tonumber(job.weight)
+  if tail[2] then job.order = math.max(tonumber(tail[2]), job.order) + seconds end
   -- Newcomers wait behind it.
   keepFlows(job.share, job.user .. '|' .. job.priority, exact(job.order))
 elseif how == 'before' then
