@@ -46,7 +46,7 @@ export function loadProgram (path, command) {
   const folder = dirname(path)
   const dist = pathToFileURL(join(folder, '..')).href + '/'
   script.runInThisContext()(module.exports, createRequire(path), module, path, folder, dist)
-  const resetOptions = boundYoungGeneration()
+  const { resetOptions, expectLoad } = boundYoungGeneration()
   return {
     exports: module.exports,
     settle () {
@@ -56,6 +56,7 @@ export function loadProgram (path, command) {
         store.write(script.createCachedData())
       }
       collectGarbage()
+      expectLoad()
     }
   }
 }
@@ -73,13 +74,17 @@ function setGrowth (factor) {
   v8.setFlagsFromString(`--semi-space-growth-factor=${factor}`)
 }
 
-/** Keeps the young generation below its limits from now on. Returns a function that sets V8's options as they were. */
+/**
+ * Keeps the young generation below its limits from now on; a start is no load, as its memory would stay. Returns a
+ * function that sets V8's options as they were, and one for the end of the start.
+ */
 function boundYoungGeneration () {
   let factor = 1
   let last = 0
+  let isStarting = true
   function bound () {
     const now = performance.now()
-    const limit = now - last < busyInterval ? youngGeneration.busy : youngGeneration.idle
+    const limit = !isStarting && now - last < busyInterval ? youngGeneration.busy : youngGeneration.idle
     last = now
     const { space_size: size } = v8.getHeapSpaceStatistics().find(space => space.space_name === 'new_space')
     const wanted = size >= limit ? 1 : 2
@@ -89,9 +94,12 @@ function boundYoungGeneration () {
   bound()
   // V8 lets it grow after a collection, and shrinks it when the service is idle.
   new PerformanceObserver(bound).observe({ entryTypes: ['gc'] })
-  return () => {
-    factor = 1
-    setGrowth(1)
+  return {
+    resetOptions () {
+      factor = 1
+      setGrowth(1)
+    },
+    expectLoad () { isStarting = false }
   }
 }
 
