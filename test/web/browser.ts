@@ -57,8 +57,8 @@ export async function openBrowser (t: Pick<Test, 'teardown'>) {
   }
 
   /**
-   * Opens a page for a user without a session. It closes a page opened before with the same options, because a tab in
-   * the background costs time too.
+   * Opens a page for a user without a session and a draft. It closes a page opened before with the same options,
+   * because a tab in the background costs time too.
    */
   return async function visit (address: string, options: BrowserContextOptions = {}): Promise<Visit> {
     const context = await contextFor(options)
@@ -75,6 +75,13 @@ export async function openBrowser (t: Pick<Test, 'teardown'>) {
     page.on('console', message => {
       if (/content security policy|trusted ?type/i.test(message.text())) violations.push(message.text())
     })
+    const { origin } = new URL(address)
+    if (origin !== 'null') {
+      const devtools = await context.newCDPSession(page)
+      const storageTypes = 'local_storage,indexeddb'
+      await devtools.send('Storage.clearDataForOrigin', { origin, storageTypes })
+      await devtools.detach()
+    }
     await page.goto(address)
     return { page, violations }
   }

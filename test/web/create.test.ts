@@ -66,11 +66,12 @@ t.test('the Create page', { skip }, async t => {
     await page.getByLabel('Masked content').selectOption('Fill')
     await prompt.fill('the same at night')
     await page.keyboard.press('Control+Enter')
-    t.ok(await imageLoaded(page, '.result .images img'))
+    await page.locator('.results > li').nth(1).waitFor()
+    t.ok(await imageLoaded(page, '.results > li:first-child .images img'))
     t.match((await jobs())[0]?.generation_params,
       { inpainting_fill: 0, denoising_strength: 0.6, init_images: [{}], mask: {} })
 
-    await page.getByRole('button', { name: 'Show image 1 large' }).click()
+    await page.getByRole('button', { name: 'Show image 1 large' }).first().click()
     await page.keyboard.press('ArrowRight')
     await page.getByRole('heading', { name: '2 of 2' }).waitFor()
     await page.getByRole('link', { name: 'Start from it' }).click()
@@ -118,7 +119,8 @@ t.test('the Create page', { skip }, async t => {
 
     await page.getByRole('button', { name: 'Leave these out' }).click()
     await page.getByRole('button', { name: 'Submit job' }).click()
-    await page.locator('.result .job-status', { hasText: 'Done' }).waitFor()
+    await page.locator('.results > li').nth(1).waitFor()
+    await page.locator('.results > li:first-child .job-status', { hasText: 'Done' }).waitFor()
     const [third] = await jobs()
     t.notOk('tiling' in (third?.generation_params ?? {}))
     t.strictSame(violations, [])

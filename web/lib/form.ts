@@ -1,7 +1,7 @@
 import type { RefObject } from 'preact'
 import type { ErrorAnswer } from './api-types.ts'
 import { ApiError, sentenceOf } from './api.ts'
-import { useRef, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 
 /** Messages by input; messages that belong to no input are under the empty name. */
 export type Problems = Readonly<Partial<Record<string, string>>>
@@ -77,6 +77,17 @@ function nearestOf (error: unknown): Readonly<Record<string, Nearest>> {
   return { [inputOf(field)]: { names: nearest, wrong } }
 }
 
+/** Milliseconds after a submission in which another click belongs to the same double click. */
+const doubleClick = 500
+
+const namesOf = <Values extends object>(values: Values) => Object.keys(values) as Array<keyof Values & string>
+
+/** The same object if it has none of the names, so that nothing is rendered again. */
+function without<Value> (values: Readonly<Record<string, Value>>, names: readonly string[]) {
+  if (!names.some(name => name in values)) return values
+  return Object.fromEntries(Object.entries(values).filter(([name]) => !names.includes(name)))
+}
+
 /**
  * The values of a form, their errors, and sending them.
  * @param initial by the names of the API's fields, so that its errors find their inputs
@@ -86,7 +97,19 @@ export function useForm<Values extends object> (initial: Values): Form<Values> {
   const [problems, setProblems] = useState<Problems>({})
   const [nearest, setNearest] = useState<Readonly<Record<string, Nearest>>>({})
   const [busy, setBusy] = useState(false)
+  /** Of the submission that runs, or of the last one that succeeded: the page renders too late for a double click. */
+  const blockedUntil = useRef(0)
+  const before = useRef(initial)
   const element = useRef<HTMLFormElement>(null)
+
+  // An error is about the former value, and one of no field about the former values.
+  useEffect(() => {
+    const changed = namesOf(values).filter(name => values[name] !== before.current[name])
+    before.current = values
+    if (changed.length === 0) return
+    setProblems(problems => without(problems, ['', ...changed]))
+    setNearest(nearest => without(nearest, changed))
+  }, [values])
 
   /** Runs after the page shows the errors. */
   function focusProblem () {
@@ -95,15 +118,18 @@ export function useForm<Values extends object> (initial: Values): Form<Values> {
 
   async function submit (event: Event, send: (values: Values) => Promise<unknown>) {
     event.preventDefault()
-    if (busy) return
+    if (Date.now() < blockedUntil.current) return
     const beyond = beyondRange(element.current)
     setProblems(beyond)
     setNearest({})
     if (Object.keys(beyond).length > 0) return focusProblem()
     setBusy(true)
+    blockedUntil.current = Infinity
     try {
       await send(values)
+      blockedUntil.current = Date.now() + doubleClick
     } catch (error) {
+      blockedUntil.current = 0
       setProblems(problemsOf(error, Object.keys(values)))
       setNearest(nearestOf(error))
       focusProblem()
@@ -127,7 +153,6 @@ export function useForm<Values extends object> (initial: Values): Form<Values> {
       nearest: nearest[name],
       onValue (value: Values[typeof name]) {
         setValues(before => ({ ...before, [name]: value }))
-        if (problems[name] !== undefined) setProblems(({ [name]: _solved, ...others }) => others)
       }
     })
   }

@@ -69,7 +69,7 @@ export const emptyForm: CreateForm = {
   denoising_strength: '0.6',
   init_images: null,
   mask: null,
-  resize_mode: '0',
+  resize_mode: '1',
   inpainting_fill: '1',
   inpaint_full_res: false,
   mask_blur: '4',

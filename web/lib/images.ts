@@ -31,3 +31,11 @@ export const imageTypes = [
 export function imageIn (transfer: { files: FileList | null } | null) {
   return [...transfer?.files ?? []].find(({ type }) => imageTypes.includes(type))
 }
+
+/** The size of an image file in pixels. */
+export async function sizeOf (file: File) {
+  const bitmap = await window.createImageBitmap(file)
+  const { width, height } = bitmap
+  bitmap.close()
+  return { width, height }
+}

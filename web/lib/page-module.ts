@@ -1,5 +1,19 @@
 import { useEffect, useState } from 'preact/hooks'
+import { addressOf } from './api.ts'
 import { pages, type PageEntry } from '../pages/index.ts'
+
+/** How often the page asks whether the service is back, in milliseconds. */
+const lookAgain = 3000
+
+/** Milliseconds between two reloads of the page, in case that they do not help. */
+const betweenReloads = 60_000
+const reloadName = 'stablequeue.reloaded'
+
+function reloadSeldom () {
+  if (Date.now() - Number(window.sessionStorage.getItem(reloadName)) < betweenReloads) return
+  window.sessionStorage.setItem(reloadName, String(Date.now()))
+  window.location.reload()
+}
 
 const loaded = new Map<string, Awaited<ReturnType<PageEntry['load']>>>()
 
@@ -23,10 +37,25 @@ export function usePage (name: string) {
     return () => { isWanted = false }
   }, [name, state.tries])
 
+  const retry = () => setState(({ tries }) => ({ error: null, tries: tries + 1 }))
+
+  useEffect(() => {
+    if (state.error === null) return
+    // Browsers remember a module that they could not load; a reload of the page, which keeps its address, helps.
+    const again = () => { if (state.tries === 0) retry(); else reloadSeldom() }
+    const look = () => { fetch(addressOf('/ui/session')).then(again, () => {}) }
+    const timer = setInterval(look, lookAgain)
+    window.addEventListener('online', look)
+    return () => {
+      clearInterval(timer)
+      window.removeEventListener('online', look)
+    }
+  }, [state])
+
   return {
     page,
     view: loaded.get(name),
     error: state.error,
-    retry: () => setState(({ tries }) => ({ error: null, tries: tries + 1 }))
+    retry
   }
 }

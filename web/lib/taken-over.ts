@@ -12,7 +12,7 @@ const formParameters = new Set<string>([...plainInputs, 'positive_prompt', 'init
 const settingInputs: Readonly<Record<string, keyof CreateForm>> = { sd_vae: 'vae', CLIP_stop_at_last_layers: 'clip_skip' }
 
 /** Values that servers use for missing parameters, if the form starts with others. */
-const serverDefaults = { denoising_strength: '0.75', inpainting_fill: '0', inpaint_full_res: true }
+const serverDefaults = { denoising_strength: '0.75', resize_mode: '0', inpainting_fill: '0', inpaint_full_res: true }
 
 /**
  * Parameters of a job or image as values of the form, without images.

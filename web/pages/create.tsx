@@ -2,11 +2,12 @@ import type { Route } from '../lib/router.ts'
 import type { Sweep } from '../lib/sweep.ts'
 import type { CreateForm } from '../lib/generation.ts'
 import type { TargetedEvent } from 'preact'
-import type { JobAccepted, Parameters } from '../lib/api-types.ts'
+import type { JobAccepted, Parameters, Server } from '../lib/api-types.ts'
 import { useForm } from '../lib/form.ts'
 import { emptyForm, requestOf } from '../lib/generation.ts'
-import { useEffect, useRef, useState } from 'preact/hooks'
-import { fileOfOutput } from '../lib/images.ts'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { keepDraft, readDraft, readDraftImages, removeDraftImages, type Draft } from '../lib/draft.ts'
+import { fileOfOutput, sizeOf } from '../lib/images.ts'
 import { isEnlarging } from '../lib/inputs.ts'
 import { readChoices } from '../lib/inventory.ts'
 import { aboutServers, seldom, useLive } from '../lib/live.ts'
@@ -22,21 +23,23 @@ import { HiresFields, ModelFields, PictureFields, SamplingFields, StartFields } 
 import { Icon } from '../parts/icon.tsx'
 import { LoraSliders } from '../parts/lora-sliders.tsx'
 import { PageHead } from '../parts/page-head.tsx'
-import { Results } from '../parts/results.tsx'
+import { Results, type Submitted } from '../parts/results.tsx'
 import { SweepFields } from '../parts/sweep-fields.tsx'
-import { TakeParameters } from '../parts/take-parameters.tsx'
+import { parameterTaker, TakeParameters } from '../parts/take-parameters.tsx'
 
-/** Keeps the form while the user visits other pages; its images until the browser reloads the page. */
-const storeName = 'stablequeue:create'
-let keptImages: Pick<CreateForm, 'init_images' | 'mask'> = { init_images: null, mask: null }
+/** The jobs submitted in this sitting, newest first; they stay while the user visits other pages. */
+let sitting: Submitted[] = []
+const mostResults = 60
 
 const modes: Readonly<Record<CreateForm['mode'], string>> = { txt2img: 'Text to image', img2img: 'Image to image' }
 
 /** Submits jobs and shows their results. */
 export function CreatePage ({ route }: { route: Route }) {
-  const form = useForm(rememberedForm())
-  const [sweeps, setSweeps] = useState<Sweep[]>([])
-  const [submitted, setSubmitted] = useState<Array<{ id: string, label: string }>>([])
+  const draft = useMemo(readDraft, [])
+  const form = useForm(draft.form)
+  const [sweeps, setSweeps] = useState<Sweep[]>(draft.sweeps)
+  const [discarded, setDiscarded] = useState<Draft | null>(null)
+  const [submitted, setSubmitted] = useState(sitting)
   const result = useRef<HTMLElement>(null)
   const known = useLive(signal => servers.list(signal), [], { interval: seldom, about: aboutServers })
   const alias = form.values.target_server_alias
@@ -45,45 +48,57 @@ export function CreatePage ({ route }: { route: Route }) {
     { interval: seldom, about: aboutServers })
   const combinations = combinationsOf(sweeps)
 
-  useEffect(() => {
-    const { init_images: start, mask, ...texts } = form.values
-    keptImages = { init_images: start, mask }
-    window.sessionStorage.setItem(storeName, JSON.stringify(texts))
-  }, [form.values])
-
+  useEffect(() => { keepDraft({ form: form.values, sweeps }) }, [form.values, sweeps])
   const from = route.query.get('from')
   const start = route.query.get('start')
   useEffect(() => {
-    if (from !== null) takeJob(from)
-    if (start !== null) {
-      fileOfOutput(start).then(file => form.setValues(before => ({ ...before, mode: 'img2img', init_images: file })), complain)
-    }
+    const isUntouched = (before: CreateForm) => before.init_images === null && before.mask === null
+    if (from !== null || start !== null) return removeDraftImages()
+    readDraftImages().then(images => {
+      if (images !== null) form.setValues(before => isUntouched(before) ? { ...before, ...images } : before)
+    }, () => {})
+  }, [])
+  useEffect(() => {
+    takeOver(from, start).catch(complain)
     form.setValues(before => ({ ...before, ...valuesFromQuery(route.query, before.prompt) }))
     // The address sets it once; later changes stay when the user comes back to the page.
     if (route.query.size > 0) setQuery(route, Object.fromEntries([...route.query.keys()].map(name => [name, ''])))
   }, [])
 
-  async function takeJob (id: string) {
-    try {
+  /** The parameters of a job, and the images of it or, to start from, one of its results. */
+  async function takeOver (id: string | null, result: string | null) {
+    if (id !== null) {
       const job = await jobs.read(id)
-      if (isEnlarging(job)) throw new Error('That job upscaled an image, which this form cannot do. Start from its image instead.')
-      form.setValues(formOf(job))
-      const images = await imagesOf(job)
-      form.setValues(before => ({ ...before, ...images }))
-    } catch (error) {
-      complain(error)
+      if (!isEnlarging(job)) form.setValues(formOf(job))
+      else if (result === null) throw new Error('That job upscaled an image, which this form cannot do. Start from its image instead.')
+      if (result === null) {
+        const images = await imagesOf(job)
+        form.setValues(before => ({ ...before, ...images }))
+      }
     }
+    if (result === null) return
+    const file = await fileOfOutput(result)
+    const size = await sizeOf(file)
+    form.setValues(before => ({
+      ...before,
+      mode: 'img2img',
+      init_images: file,
+      mask: null,
+      enable_hr: false,
+      width: String(size.width),
+      height: String(size.height)
+    }))
   }
 
   async function send (values: CreateForm) {
     if (combinations.length > mostJobs) throw new Error(`${combinations.length} jobs are too many at once.`)
     const base = sweeps.length > 0 ? { ...values, seed: sharedSeed(values) } : values
-    setSubmitted([])
     let last: JobAccepted | undefined
     for (const combination of combinations) {
       last = await jobs.submit(await requestOf(applied(base, combination, sweeps)))
       const entry = { id: last.id, label: labelOf(combination) }
-      setSubmitted(before => [...before, entry])
+      sitting = [entry, ...sitting].slice(0, mostResults)
+      setSubmitted(sitting)
     }
     // On a phone the result is far below the button.
     result.current?.scrollIntoView({ block: 'nearest', behavior: 'smooth' })
@@ -100,9 +115,18 @@ export function CreatePage ({ route }: { route: Route }) {
   }
 
   function startOver () {
+    setDiscarded({ form: form.values, sweeps })
     form.setValues(emptyForm)
     setSweeps([])
   }
+
+  function undo ({ form: values, sweeps: before }: Draft) {
+    form.setValues(values)
+    setSweeps(before)
+    setDiscarded(null)
+  }
+
+  const taker = parameterTaker(parameters => form.setValues(before => takenOver(before, parameters)))
 
   const prompt = form.field('prompt')
   const isFromImage = form.values.mode === 'img2img'
@@ -110,7 +134,10 @@ export function CreatePage ({ route }: { route: Route }) {
   return (
     <>
       <PageHead title='Create'>
-        <TakeParameters onParameters={parameters => form.setValues(before => takenOver(before, parameters))} />
+        <TakeParameters
+          taker={taker}
+          onImage={form.values.mode === 'img2img' ? image => form.setValues(before => ({ ...before, init_images: image })) : null}
+        />
       </PageHead>
       <div class='create'>
         <form ref={form.element} noValidate onKeyDown={onKeyDown} onSubmit={event => form.submit(event, send)}>
@@ -132,7 +159,7 @@ export function CreatePage ({ route }: { route: Route }) {
             <LoraSliders prompt={prompt.value} server={alias} onPrompt={prompt.onValue} />
             <TextArea label='Negative prompt' wide rows={2} {...form.field('negative_prompt')} />
           </section>
-          {isFromImage && <StartFields form={form} />}
+          {isFromImage && <StartFields form={form} onTake={taker.takeImage} />}
           <ModelFields form={form} servers={known.data ?? []} choices={choices.data} />
           <SamplingFields form={form} choices={choices.data} />
           <PictureFields form={form} />
@@ -142,11 +169,13 @@ export function CreatePage ({ route }: { route: Route }) {
             onLeaveOut={() => form.setValues({ ...form.values, further: null })}
           />
           <SweepFields sweeps={sweeps} onSweeps={setSweeps} count={count} />
+          <ServerNotice servers={known.data ?? []} alias={alias} onServer={form.field('target_server_alias').onValue} />
           <div class='actions submit'>
             <button class='button primary' disabled={form.busy || count > mostJobs} title='Ctrl + Enter'>
               <Icon name='play' />{form.busy ? 'Submitting…' : count > 1 ? `Submit ${count} jobs` : 'Submit job'}
             </button>
             <button type='button' class='button quiet' onClick={startOver}>Start over</button>
+            {discarded !== null && <button type='button' class='button quiet' onClick={() => undo(discarded)}>Undo</button>}
           </div>
         </form>
         <section class='result' aria-label='Result' ref={result}><Results submitted={submitted} /></section>
@@ -169,10 +198,36 @@ function valuesFromQuery (query: URLSearchParams, prompt: string): Partial<Creat
   return values
 }
 
-function rememberedForm (): CreateForm {
-  try {
-    return { ...emptyForm, ...JSON.parse(window.sessionStorage.getItem(storeName) ?? '{}'), ...keptImages }
-  } catch {
-    return emptyForm
-  }
+/** Says that a job would wait for a server that is not available, and offers the others. */
+function ServerNotice ({ servers: known, alias, onServer }: {
+  servers: readonly Server[]
+  alias: string
+  onServer: (alias: string) => void
+}) {
+  const chosen = known.find(server => server.alias === alias)
+  const others = known.filter(server => server.alias !== alias && stateOf(server) === '')
+  const state = chosen === undefined ? '' : stateOf(chosen)
+  if (chosen === undefined && (known.length === 0 || others.length > 0)) return null
+  if (chosen !== undefined && state === '') return null
+  return (
+    <div class='notice warning-notice' role='status'>
+      <p>{chosen === undefined ? 'No server is available at the moment: the job waits for one.' : `${alias} ${state}: the job waits for it.`}</p>
+      {chosen !== undefined && others.length > 0 && (
+        <div class='actions'>
+          <button type='button' class='button' onClick={() => onServer('')}>Use any available server</button>
+          {others.slice(0, 3).map(other => (
+            <button key={other.alias} type='button' class='button quiet' onClick={() => onServer(other.alias)}>Use {other.alias}</button>
+          ))}
+        </div>
+      )}
+    </div>
+  )
+}
+
+/** Why a server starts no job at the moment, as the rest of a sentence; empty if it does. */
+function stateOf ({ enabled, paused, health, kind }: Server) {
+  if (!enabled) return 'is disabled'
+  if (paused) return 'is paused'
+  if (kind === null && health === 'offline') return 'has not answered yet'
+  return health === 'offline' || health === 'unauthorized' ? 'is offline' : ''
 }

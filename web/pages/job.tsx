@@ -148,7 +148,7 @@ function History ({ job }: { job: Job }) {
   ]
   return (
     <ol class='timeline'>
-      {steps.map(({ at, what, problem }, index) => (
+      {steps.toSorted((one, other) => Date.parse(one.at) - Date.parse(other.at)).map(({ at, what, problem }, index) => (
         <li key={index}>
           <p>{what}</p>
           <p class='hint'>{momentText(at)}</p>

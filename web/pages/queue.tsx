@@ -13,7 +13,7 @@ import { Icon } from '../parts/icon.tsx'
 import { JobRow } from '../parts/job-row.tsx'
 import { ServerQueues } from '../parts/server-queues.tsx'
 import { Loading, PageHead } from '../parts/page-head.tsx'
-import { PlaceControls } from '../parts/place-controls.tsx'
+import { moveByKey, PlaceControls } from '../parts/place-controls.tsx'
 import { QueueSwitch } from '../parts/queue-switch.tsx'
 import { SelectionBar } from '../parts/selection-bar.tsx'
 import { Stale } from '../parts/stale.tsx'
@@ -151,7 +151,7 @@ function JobList ({ view, server, search, onChanged }: {
       <h2 class='out-of-sight'>Jobs</h2>
       {isLine && <p class='hint'>In the order in which they run.</p>}
       {shown < total && <p class='hint' role='status'>The first {numberText(shown)} of {numberText(total)} jobs.</p>}
-      <VirtualList total={shown} label='Jobs' onShow={onShow} row={row} />
+      <div onKeyDown={moveByKey}><VirtualList total={shown} label='Jobs' onShow={onShow} row={row} /></div>
       <SelectionBar selection={selection} total={total} asOf={asOf} filter={filter} onDone={changed} />
     </>
   )

@@ -2,7 +2,8 @@ import type { Form } from '../lib/form.ts'
 import type { CreateForm } from '../lib/generation.ts'
 import type { Model, Server } from '../lib/api-types.ts'
 import type { Offered } from '../lib/inventory.ts'
-import { useState } from 'preact/hooks'
+import { useEffect, useState } from 'preact/hooks'
+import { sizeOf } from '../lib/images.ts'
 import { CheckField, NumberField, SelectField } from './field.tsx'
 import { Icon } from './icon.tsx'
 import { ImageDrop } from './image-drop.tsx'
@@ -91,6 +92,7 @@ export function SamplingFields ({ form, choices }: { form: Form<CreateForm>, cho
 /** Size and number of images. */
 export function PictureFields ({ form }: { form: Form<CreateForm> }) {
   const { width, height } = form.values
+  const images = Number(form.values.n_iter) * Number(form.values.batch_size)
   return (
     <section class='form-section' aria-labelledby='picture-fields'>
       <h2 id='picture-fields'>Size and number</h2>
@@ -100,6 +102,7 @@ export function PictureFields ({ form }: { form: Form<CreateForm> }) {
         <NumberField label='Batch count' min='1' max='100' {...form.field('n_iter')} />
         <NumberField label='Batch size' min='1' max='64' {...form.field('batch_size')} />
       </div>
+      {images > 1 && <p class='hint' role='status'>= {images} images</p>}
       <div class='sizes' role='group' aria-label='Common sizes'>
         {sizes.map(([wide, high]) => (
           <button
@@ -140,12 +143,54 @@ export function HiresFields ({ form, choices }: { form: Form<CreateForm>, choice
 const resizeModes = ([['0', 'Stretch'], ['1', 'Crop'], ['2', 'Fill'], ['3', 'Latent upscale']] as const).map(([value, label]) => ({ value, label }))
 const fills = ([['0', 'Fill'], ['1', 'Original'], ['2', 'Latent noise'], ['3', 'Latent nothing']] as const).map(([value, label]) => ({ value, label }))
 
+/** What happens to an image of another ratio, by resize mode. */
+const ofOtherRatio: Readonly<Record<string, string>> = {
+  0: 'it will be distorted', 1: 'its edges will be cut off', 2: 'its edges will be filled', 3: 'it will be distorted'
+}
+
+const multipleOf8 = (pixels: number) => String(Math.max(8, Math.round(pixels / 8) * 8))
+
+function sizeTexts ({ width, height }: { width: number, height: number }) {
+  return { width: multipleOf8(width), height: multipleOf8(height) }
+}
+
+/** The size of an image in pixels; null until it is known. */
+function useImageSize (file: File | null) {
+  const [size, setSize] = useState<{ width: number, height: number } | null>(null)
+  useEffect(() => {
+    let isWanted = true
+    setSize(null)
+    if (file !== null) {
+      sizeOf(file).then(found => { if (isWanted) setSize(found) }, () => {})
+    }
+    return () => { isWanted = false }
+  }, [file])
+  return size
+}
+
 /** img2img: starts from an image, or changes only the white parts of a mask. */
-export function StartFields ({ form }: { form: Form<CreateForm> }) {
+export function StartFields ({ form, onTake }: { form: Form<CreateForm>, onTake: (image: File) => void }) {
+  const { init_images: start, width, height, resize_mode: mode } = form.values
+  const size = useImageSize(start)
+  const differs = size !== null && Math.abs(size.width / size.height - Number(width) / Number(height)) > 0.01
   return (
     <section class='form-section' aria-labelledby='start-fields'>
       <h2 id='start-fields'>Start image</h2>
-      <ImageDrop label='Image to start from' {...form.field('init_images')} />
+      <ImageDrop label='Image to start from' {...form.field('init_images')}>
+        {start !== null && (
+          <button type='button' class='button quiet' onClick={() => onTake(start)}><Icon name='copy' />Take its parameters</button>
+        )}
+      </ImageDrop>
+      {differs && (
+        <div class='notice warning-notice' role='status'>
+          <p>The image is {size.width} × {size.height}, the result {width} × {height}: {ofOtherRatio[mode] ?? ofOtherRatio['1']}.</p>
+          <button
+            type='button' class='button'
+            onClick={() => form.setValues({ ...form.values, ...sizeTexts(size) })}
+          >Use the size of the image
+          </button>
+        </div>
+      )}
       <ImageDrop
         label='Mask'
         hint='The white part is generated again; without a mask, the whole image.' {...form.field('mask')}

@@ -1,15 +1,17 @@
+import type { ComponentChildren } from 'preact'
 import { useEffect, useId, useState } from 'preact/hooks'
 import { imageIn, imageTypes } from '../lib/images.ts'
 import { Icon } from './icon.tsx'
 
 /** An input for one image: drop it, choose it with the file dialog, or remove it. */
-export function ImageDrop ({ label, hint, name, value, onValue, problem }: {
+export function ImageDrop ({ label, hint, name, value, onValue, problem, children }: {
   label: string
   hint?: string
   name: string
   value: File | null
   onValue: (file: File | null) => void
   problem?: string
+  children?: ComponentChildren
 }) {
   const id = useId()
   const [over, setOver] = useState(false)
@@ -51,6 +53,7 @@ export function ImageDrop ({ label, hint, name, value, onValue, problem }: {
         {value === null
           ? <span class='muted drop-words'>or drop one here</span>
           : <button type='button' class='button quiet' onClick={() => onValue(null)}><Icon name='close' />Remove image</button>}
+        {children}
       </div>
       {hint && <p class='hint'>{hint}</p>}
       {problem && <p class='problem' id={`${id}-problem`}>{problem}</p>}

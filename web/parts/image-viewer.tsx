@@ -59,7 +59,7 @@ export function ImageViewer ({ images, index, onIndex, onDelete, onClose }: {
         <div class='actions'>
           <a class='button' href={image.url} download={image.filename}><Icon name='download' />Download</a>
           <a class='button' href={`#/create?from=${image.job_id}`}><Icon name='again' />Use again</a>
-          <a class='button' href={`#/create?start=${encodeURIComponent(image.filename)}`}><Icon name='image' />Start from it</a>
+          <a class='button' href={`#/create?from=${image.job_id}&start=${encodeURIComponent(image.filename)}`}><Icon name='image' />Start from it</a>
           <button type='button' class='button quiet' onClick={() => onDelete(image)}><Icon name='bin' />Delete</button>
         </div>
       </aside>

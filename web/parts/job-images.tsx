@@ -39,7 +39,7 @@ export function JobImages ({ job }: { job: Job }) {
           </li>
         ))}
       </ul>
-      {open >= 0 && <Lightbox images={shown} start={open} onClose={() => setOpen(-1)} />}
+      {open >= 0 && <Lightbox jobId={job.id} images={shown} start={open} onClose={() => setOpen(-1)} />}
     </>
   )
 }

@@ -19,7 +19,8 @@ export interface LargePicture extends Picture {
  * Images in the largest size that fits. Arrow keys show the next or previous one; Escape closes the dialog.
  *   facts appear beside the image; text is for copying
  */
-export function Lightbox ({ images, start, onClose }: {
+export function Lightbox ({ jobId, images, start, onClose }: {
+  jobId: string
   images: readonly LargePicture[]
   start: number
   onClose: () => void
@@ -62,7 +63,7 @@ export function Lightbox ({ images, start, onClose }: {
         <div class='actions'>
           <a class='button' href={image.url} download={image.filename}><Icon name='download' />Download</a>
           {image.text && <CopyButton label='Copy parameters' what='The parameters' text={image.text} />}
-          <a class='button' href={`#/create?start=${encodeURIComponent(image.filename)}`} onClick={onClose}><Icon name='image' />Start from it</a>
+          <a class='button' href={`#/create?from=${jobId}&start=${encodeURIComponent(image.filename)}`} onClick={onClose}><Icon name='image' />Start from it</a>
           <a class='button quiet' href={image.url} target='_blank' rel='noopener noreferrer'>Open alone</a>
         </div>
       </aside>

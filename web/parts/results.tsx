@@ -6,10 +6,16 @@ import { JobImages } from './job-images.tsx'
 import { JobProgress } from './job-progress.tsx'
 import { Status } from './status.tsx'
 
+/** A job that the user submitted; label: what differs from the others, can be empty. */
+export interface Submitted {
+  readonly id: string
+  readonly label: string
+}
+
 /**
  * The results of the jobs that the user submitted here.
  */
-export function Results ({ submitted }: { submitted: ReadonlyArray<{ id: string, label: string }> }) {
+export function Results ({ submitted }: { submitted: readonly Submitted[] }) {
   if (submitted.length === 0) return <p class='empty'>The images of your jobs will appear here.</p>
   return (
     <ul class={submitted.length > 1 ? 'results many' : 'results'}>

@@ -1,5 +1,6 @@
 import type { Who } from '../lib/service.ts'
 import { useEffect, useRef } from 'preact/hooks'
+import { removeDraft } from '../lib/draft.ts'
 import { attempt, dismissProblems } from '../lib/messages.ts'
 import { usePage } from '../lib/page-module.ts'
 import { useRoute } from '../lib/router.ts'
@@ -8,6 +9,7 @@ import { Sign } from './icon.tsx'
 import { Messages } from './messages.tsx'
 import { Navigation } from './navigation.tsx'
 import { Loading, PageHead } from './page-head.tsx'
+import { Shortcuts } from './shortcuts.tsx'
 import { Unreachable } from './unreachable.tsx'
 
 /** The frame around all pages. */
@@ -36,7 +38,10 @@ export function Shell ({ who, onSignedOut }: { who: Who, onSignedOut: () => void
   }, [place, isThere])
 
   async function signOut () {
-    if (await attempt(() => session.end(), 'You are signed out.')) onSignedOut()
+    if (await attempt(() => session.end(), 'You are signed out.')) {
+      removeDraft()
+      onSignedOut()
+    }
   }
 
   return (
@@ -55,6 +60,7 @@ export function Shell ({ who, onSignedOut }: { who: Who, onSignedOut: () => void
             )}
       </main>
       <Messages />
+      <Shortcuts />
     </>
   )
 }

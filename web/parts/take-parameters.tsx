@@ -1,6 +1,6 @@
 import type { Parameters, ParametersToRead } from '../lib/api-types.ts'
 import { dataUrlOf, imageIn, imageTypes } from '../lib/images.ts'
-import { useEffect, useId, useState } from 'preact/hooks'
+import { useEffect, useId, useRef, useState } from 'preact/hooks'
 import { complain, say } from '../lib/messages.ts'
 import { readParameters } from '../lib/service.ts'
 import { Icon } from './icon.tsx'
@@ -9,13 +9,13 @@ import { Icon } from './icon.tsx'
 const looksLikeParameters =
   /(^|\n)Steps: \d+, |^\s*\{[^]*"(class_type|sui_image_params|metadata_scheme|positive_prompt|v4_prompt)"\s*:/
 
-/**
- * Reads the parameters from an image that the user drops, pastes or chooses, and from pasted text.
- */
-export function TakeParameters ({ onParameters }: { onParameters: (parameters: Parameters) => void }) {
-  const id = useId()
-  const [over, setOver] = useState(false)
+export interface ParameterTaker {
+  readonly take: (source: ParametersToRead) => Promise<void>
+  readonly takeImage: (file: File | undefined) => Promise<void>
+}
 
+/** Reads the parameters of an image or a text. */
+export function parameterTaker (onParameters: (parameters: Parameters) => void): ParameterTaker {
   async function take (source: ParametersToRead) {
     try {
       const { generation_params: parameters, notes = [] } = await readParameters(source)
@@ -33,6 +33,29 @@ export function TakeParameters ({ onParameters }: { onParameters: (parameters: P
     if (file !== undefined) await take({ image: await dataUrlOf(file) })
   }
 
+  return { take, takeImage }
+}
+
+/**
+ * Reads the parameters from an image that the user drops, pastes or chooses, and from pasted text.
+ * @param props onImage: gets dropped and pasted images instead, where the user starts from an image
+ */
+export function TakeParameters ({ taker, onImage }: {
+  taker: ParameterTaker
+  onImage: ((image: File) => void) | null
+}) {
+  const id = useId()
+  const [over, setOver] = useState(false)
+
+  const { take, takeImage } = taker
+  // The listeners below are added once.
+  const latest = useRef(onImage)
+  latest.current = onImage
+  const takeDropped = (file: File | undefined) => {
+    if (file !== undefined && latest.current !== null) latest.current(file)
+    else takeImage(file)
+  }
+
   useEffect(() => {
     function onPaste (event: ClipboardEvent) {
       const file = imageIn(event.clipboardData)
@@ -40,7 +63,7 @@ export function TakeParameters ({ onParameters }: { onParameters: (parameters: P
       if (file === undefined && !looksLikeParameters.test(text)) return
       event.preventDefault()
       if (file === undefined) take({ text })
-      else takeImage(file)
+      else takeDropped(file)
     }
     function onDragOver (event: DragEvent) {
       if (!event.dataTransfer?.types.includes('Files')) return
@@ -54,7 +77,7 @@ export function TakeParameters ({ onParameters }: { onParameters: (parameters: P
       setOver(false)
       if (event.defaultPrevented) return
       event.preventDefault()
-      takeImage(imageIn(event.dataTransfer))
+      takeDropped(imageIn(event.dataTransfer))
     }
     const stop = new AbortController()
     window.addEventListener('paste', onPaste, stop)
@@ -71,9 +94,9 @@ export function TakeParameters ({ onParameters }: { onParameters: (parameters: P
           type='file' id={id} accept={imageTypes.join()} class='out-of-sight'
           onChange={event => { takeImage(imageIn(event.currentTarget)); event.currentTarget.value = '' }}
         />
-        <label class='button' for={id} title='Or drop or paste an image anywhere on this page'><Icon name='image' />Load parameters from an image</label>
+        <label class='button' for={id} title={onImage === null ? 'Or drop or paste an image anywhere on this page' : undefined}><Icon name='image' />Load parameters from an image</label>
       </span>
-      {over && <p class='drop-anywhere' aria-hidden='true'>Drop the image to load its parameters</p>}
+      {over && <p class='drop-anywhere' aria-hidden='true'>{onImage === null ? 'Drop the image to load its parameters' : 'Drop the image to start from it'}</p>}
     </>
   )
 }

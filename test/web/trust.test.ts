@@ -1,0 +1,129 @@
+import sharp from 'sharp'
+import t from 'tap'
+import { quick, startService } from '../helper.ts'
+import { openBrowser, skip } from './browser.ts'
+
+t.test('the pages do what they say', { skip }, async t => {
+  const visit = await openBrowser(t)
+  const service = await startService(t)
+  const { request } = service
+  const total = async () => Number((await request('GET', '/api/v2/jobs?limit=1')).body.total)
+  const newest = async () => ((await request('GET', '/api/v2/jobs?limit=1')).body.jobs as Array<{ id: string }>)[0]?.id ?? ''
+  const start = await sharp({ create: { width: 96, height: 48, channels: 3, background: '#7090c0' } }).png().toBuffer()
+  const file = { name: 'start.png', mimeType: 'image/png', buffer: start }
+
+  t.test('a double click makes one job, and earlier results of this sitting stay in view', async t => {
+    const { page, violations } = await visit(`${service.url}/#/create`)
+    await page.getByLabel('Prompt', { exact: true }).fill('a first boat')
+    await page.getByLabel('Steps', { exact: true }).fill('1')
+    await page.getByRole('button', { name: 'Submit job' }).dblclick()
+    const results = page.locator('.results > li')
+    await results.first().waitFor()
+    await service.until(await newest(), 'completed')
+    t.equal(await total(), 1)
+    await page.getByLabel('Prompt', { exact: true }).fill('a second boat')
+    await page.getByRole('button', { name: 'Submit job' }).click()
+    await results.nth(1).waitFor()
+    t.equal(await total(), 2)
+    await page.goto(`${service.url}/#/queue`)
+    await page.getByRole('heading', { name: 'Queue' }).waitFor()
+    await page.goBack()
+    await results.nth(1).waitFor()
+    t.strictSame(violations, [])
+  })
+
+  t.test('an error goes when its field changes, and the number of images is shown', async t => {
+    const { page, violations } = await visit(`${service.url}/#/create`)
+    await page.getByLabel('Steps', { exact: true }).fill('999')
+    await page.getByRole('button', { name: 'Submit job' }).click()
+    await page.getByText('Enter 150 or less.').waitFor()
+    await page.getByLabel('Steps', { exact: true }).fill('2')
+    await page.getByText('Enter 150 or less.').waitFor({ state: 'detached' })
+    await page.getByLabel('Batch count').fill('4')
+    await page.getByLabel('Batch size').fill('2')
+    await page.getByText('= 8 images').waitFor()
+    t.strictSame(violations, [])
+  })
+
+  t.test('the draft survives a reload with its image, and Start over can be undone', async t => {
+    const { page, violations } = await visit(`${service.url}/#/create`)
+    await page.getByRole('button', { name: 'Image to image' }).click()
+    await page.getByLabel('Prompt', { exact: true }).fill('a kept boat')
+    await page.getByLabel('Image to start from').setInputFiles(file)
+    await page.getByText('The image is 96 × 48, the result 512 × 512: its edges will be cut off.').waitFor()
+    await page.reload()
+    await page.getByRole('img', { name: 'Image to start from: start.png' }).waitFor()
+    t.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'a kept boat')
+    await page.getByRole('button', { name: 'Start over' }).click()
+    t.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), '')
+    await page.getByRole('button', { name: 'Undo' }).click()
+    t.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'a kept boat')
+    await page.getByRole('img', { name: 'Image to start from: start.png' }).waitFor()
+
+    await page.getByRole('button', { name: 'Use the size of the image' }).click()
+    t.equal(await page.getByLabel('Width').inputValue(), '96')
+    await page.getByText('The image is 96 × 48').waitFor({ state: 'detached' })
+    await page.getByLabel('Steps', { exact: true }).fill('1')
+    await page.getByRole('button', { name: 'Submit job' }).click()
+    await page.getByText(/The job is #/).waitFor()
+    t.match((await service.job(await newest())).generation_params, { prompt: 'a kept boat', width: 96, height: 48, resize_mode: 1 })
+    t.strictSame(violations, [])
+  })
+
+  t.test('starting from an image keeps its size, prompt and parameters', async t => {
+    const id = await service.submit({ ...quick, prompt: 'a mill to start from', width: 128, height: 64, cfg_scale: 4.5 })
+    const [image] = (await service.until(id, 'completed')).images
+    const { page, violations } = await visit(`${service.url}/#/job/${id}`)
+    await page.getByRole('button', { name: 'Show image 1 large' }).click()
+    await page.getByRole('link', { name: 'Start from it' }).click()
+    await page.getByRole('img', { name: `Image to start from: ${image?.filename}` }).waitFor()
+    t.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'a mill to start from')
+    t.equal(await page.getByLabel('CFG scale').inputValue(), '4.5')
+    t.same([await page.getByLabel('Width').inputValue(), await page.getByLabel('Height').inputValue()], ['128', '64'])
+    t.strictSame(violations, [])
+  })
+
+  t.test('a server that is not available says so and offers another', async t => {
+    await request('POST', '/api/v1/servers', { alias: 'Attic', apiUrl: 'http://127.0.0.1:9' })
+    await request('POST', '/api/v1/servers/Attic/pause', { reason: 'cleaning' })
+    const { page, violations } = await visit(`${service.url}/#/create`)
+    await page.getByLabel('Server', { exact: true }).selectOption('Attic')
+    await page.getByText('Attic is paused: the job waits for it.').waitFor()
+    await page.getByRole('button', { name: 'Use Main' }).click()
+    await page.getByText('Attic is paused').waitFor({ state: 'detached' })
+    t.equal(await page.getByLabel('Server', { exact: true }).inputValue(), 'Main')
+    t.strictSame(violations, [])
+  })
+
+  t.test('the focus stays on a moved job, and keys move it', async t => {
+    for (const prompt of ['boat one', 'boat two', 'boat three']) await service.submit({ ...quick, prompt }, { target_server_alias: 'Attic' })
+    const { page, violations } = await visit(`${service.url}/#/queue?status=pending&server=Attic`)
+    const orderIs = async (...prompts: string[]) => {
+      for (const [index, prompt] of prompts.entries()) await page.locator('.endless .job').nth(index).getByText(prompt).waitFor()
+    }
+    const hasFocus = async (label: string) => { await page.locator(`[aria-label="${label}"]:focus`).waitFor() }
+    await page.getByRole('button', { name: 'Move down: boat one' }).click()
+    await orderIs('boat two', 'boat one', 'boat three')
+    await hasFocus('Move down: boat one')
+    await page.keyboard.press('Alt+ArrowDown')
+    await orderIs('boat two', 'boat three', 'boat one')
+    await hasFocus('Move up: boat one')
+    await page.keyboard.press('Alt+ArrowUp')
+    await orderIs('boat two', 'boat one', 'boat three')
+    await hasFocus('Move up: boat one')
+    await page.keyboard.press('?')
+    await page.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor()
+    t.strictSame(violations, [])
+  })
+
+  t.test('a page that was not visited before recovers when the network is back', async t => {
+    const { page } = await visit(service.url)
+    await page.getByRole('heading', { name: 'Queue' }).waitFor()
+    await page.context().setOffline(true)
+    await page.getByRole('link', { name: 'Settings' }).click()
+    await page.getByText('This page could not be fetched').waitFor()
+    await page.context().setOffline(false)
+    await page.getByRole('heading', { name: 'Old jobs' }).waitFor()
+    t.match(page.url(), /#\/settings/)
+  })
+})
