@@ -151,7 +151,7 @@ function JobList ({ view, server, search, onChanged }: {
       <h2 class='out-of-sight'>Jobs</h2>
       {isLine && <p class='hint'>In the order in which they run.</p>}
       {shown < total && <p class='hint' role='status'>The first {numberText(shown)} of {numberText(total)} jobs.</p>}
-      <div onKeyDown={moveByKey}><VirtualList total={shown} label='Jobs' onShow={onShow} row={row} /></div>
+      <VirtualList total={shown} label='Jobs' onShow={onShow} row={row} onKeyDown={moveByKey} />
       <SelectionBar selection={selection} total={total} asOf={asOf} filter={filter} onDone={changed} />
     </>
   )

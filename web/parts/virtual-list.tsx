@@ -8,11 +8,12 @@ const margin = 8
  * A list of any length; only the visible rows exist in the page. The variable `--row` gives their height in rem.
  * @param props row returns the content of a list item
  */
-export function VirtualList ({ total, label, onShow, row }: {
+export function VirtualList ({ total, label, onShow, row, onKeyDown }: {
   total: number
   label: string
   onShow: (from: number, to: number) => void
   row: (index: number) => ComponentChildren
+  onKeyDown: (event: KeyboardEvent) => void
 }) {
   const element = useRef<HTMLUListElement>(null)
   const [sight, setSight] = useState({ from: 0, to: 20, height: 84 })
@@ -48,7 +49,7 @@ export function VirtualList ({ total, label, onShow, row }: {
 
   const indexes = Array.from({ length: Math.max(0, last - sight.from + 1) }, (_, offset) => sight.from + offset)
   return (
-    <ul class='jobs endless' ref={element} aria-label={label} style={{ height: `${total * sight.height}px` }}>
+    <ul class='jobs endless' ref={element} onKeyDown={onKeyDown} aria-label={label} style={{ height: `${total * sight.height}px` }}>
       {indexes.map(index => (
         <li
           key={index} class='job' aria-setsize={total} aria-posinset={index + 1}
