@@ -4,7 +4,7 @@ WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 
 FROM base AS build
-RUN npm ci
+RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY src src
 COPY plugins plugins
@@ -14,7 +14,7 @@ COPY web web
 RUN npm run build && rm -f dist/.tsbuildinfo && find dist -name '*.map' -delete
 
 FROM base AS dependencies
-RUN npm ci --omit=dev && npm cache clean --force
+RUN npm ci --omit=dev --ignore-scripts && npm cache clean --force
 
 FROM node:24-slim
 LABEL org.opencontainers.image.title="StableQueue" \

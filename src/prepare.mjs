@@ -82,7 +82,7 @@ export async function prepareDependencies (root, need, say) {
     const problem = dependencyProblem(root, need)
     if (problem === undefined) return
     say(`Installing dependencies (${problem})…`)
-    await npm(root, ['ci', '--no-audit', '--no-fund', '--include=dev'], 'Installing dependencies')
+    await npm(root, ['ci', '--no-audit', '--no-fund', '--include=dev', '--ignore-scripts'], 'Installing dependencies')
   })
 }
 
