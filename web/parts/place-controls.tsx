@@ -15,14 +15,14 @@ function followJob (id: string, place: Place) {
   const until = Date.now() + followed
   const stop = new AbortController()
   const end = () => stop.abort()
-  for (const kind of ['pointerdown', 'keydown']) window.addEventListener(kind, end, stop)
+  for (const kind of ['pointerdown', 'keydown', 'wheel', 'touchstart', 'scroll']) window.addEventListener(kind, end, stop)
   function look () {
     const active = document.activeElement
     const isFree = active === document.body || (active instanceof HTMLElement && active.dataset.of !== undefined)
     if (stop.signal.aborted || !isFree || Date.now() > until) return end()
     const [own] = [place, 'up', 'down'].flatMap(name =>
       document.querySelector<HTMLElement>(`[data-of="${id}"][data-place="${name}"]:not(:disabled)`) ?? [])
-    if (own !== undefined && own !== active) own.focus()
+    if (own !== undefined && own !== active) own.focus({ preventScroll: true })
     window.requestAnimationFrame(look)
   }
   look()
