@@ -3,6 +3,7 @@ import { addressOf, signedOut } from './lib/api.ts'
 import { useEffect, useState } from 'preact/hooks'
 import { render } from 'preact'
 import { connectEarly } from './lib/events.ts'
+import { keepPlaces } from './lib/place.ts'
 import { session } from './lib/service.ts'
 import { takeToken } from './lib/token.ts'
 import { Shell } from './parts/shell.tsx'
@@ -37,5 +38,6 @@ function App ({ problem }: { problem: string }) {
 
 const root = document.getElementById('app')
 const problem = await takeToken()
+keepPlaces()
 root?.replaceChildren()
 if (root !== null) render(<App problem={problem} />, root)

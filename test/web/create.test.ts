@@ -71,7 +71,7 @@ t.test('the Create page', { skip }, async t => {
     t.match((await jobs())[0]?.generation_params,
       { inpainting_fill: 0, denoising_strength: 0.6, init_images: [{}], mask: {} })
 
-    await page.getByRole('button', { name: 'Show image 1 large' }).first().click()
+    await page.getByRole('link', { name: 'Show image 1 large' }).first().click()
     await page.keyboard.press('ArrowRight')
     await page.getByRole('heading', { name: '2 of 2' }).waitFor()
     await page.getByRole('link', { name: 'Start from it' }).click()

@@ -74,7 +74,7 @@ t.test('the pages do what they say', { skip }, async t => {
     const id = await service.submit({ ...quick, prompt: 'a mill to start from', width: 128, height: 64, cfg_scale: 4.5 })
     const [image] = (await service.until(id, 'completed')).images
     const { page, violations } = await visit(`${service.url}/#/job/${id}`)
-    await page.getByRole('button', { name: 'Show image 1 large' }).click()
+    await page.getByRole('link', { name: 'Show image 1 large' }).click()
     await page.getByRole('link', { name: 'Start from it' }).click()
     await page.getByRole('img', { name: `Image to start from: ${image?.filename}` }).waitFor()
     t.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'a mill to start from')

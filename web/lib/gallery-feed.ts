@@ -4,6 +4,10 @@ import { gallery } from './gallery-service.ts'
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 
 const pageSize = 120
+/** The most that the service lists at once. */
+const largestPage = 500
+/** How many images each view had, so that coming back to it shows as many at once. */
+const lengths = new Map<string, number>()
 /** Events within this time lead to one request, in milliseconds. */
 const gather = 400
 const relevantKinds = new Set(['image', 'completed', 'cancelled', 'failed', 'removed', 'image-removed', 'reset'])
@@ -35,10 +39,12 @@ export function useGallery (filter: GalleryFilter) {
 
   useEffect(() => {
     setState({ images: undefined, cursor: null, error: null })
-    const current = followGallery(filter, setState)
+    const current = followGallery(filter, Math.min(largestPage, lengths.get(key) ?? 0), setState)
     feed.current = current
     return () => current.close()
   }, [key])
+
+  useEffect(() => { if (state.images !== undefined) lengths.set(key, state.images.length) }, [state.images])
 
   return {
     images: state.images,
@@ -54,7 +60,7 @@ export function useGallery (filter: GalleryFilter) {
 }
 
 /** Reads one view of the gallery, one request at a time: the newest page after events, further pages on request. */
-function followGallery (filter: GalleryFilter, setState: (update: (before: GalleryState) => GalleryState) => void) {
+function followGallery (filter: GalleryFilter, atFirst: number, setState: (update: (before: GalleryState) => GalleryState) => void) {
   const stop = new AbortController()
   const set = (update: (before: GalleryState) => GalleryState) => { if (!stop.signal.aborted) setState(update) }
   let cursor: string | null | undefined
@@ -64,7 +70,7 @@ function followGallery (filter: GalleryFilter, setState: (update: (before: Galle
   let timer: ReturnType<typeof setTimeout> | undefined
 
   async function readNewest () {
-    const found = await gallery.page({ ...filter, limit: pageSize }, stop.signal)
+    const found = await gallery.page({ ...filter, limit: cursor === undefined ? Math.max(pageSize, atFirst) : pageSize }, stop.signal)
     const isAll = cursor === undefined || found.next_cursor === null
     // Pages beyond the newest one stay.
     if (isAll) cursor = found.next_cursor

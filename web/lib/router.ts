@@ -40,14 +40,19 @@ export function goTo (path: string) {
 
 /** Replaces the query behind `?` without a new entry in the history; drops empty values. */
 export function setQuery (route: Route, changes: Readonly<Record<string, string>>) {
+  window.history.replaceState(window.history.state, '', addressWith(route, changes))
+  window.dispatchEvent(new window.HashChangeEvent('hashchange'))
+}
+
+/** The address of a page with another query behind `?`; empty values drop out. */
+export function addressWith (route: Route, changes: Readonly<Record<string, string>>) {
   const query = new URLSearchParams(route.query)
   for (const [name, value] of Object.entries(changes)) {
     if (value === '') query.delete(name)
     else query.set(name, value)
   }
   const text = query.toString()
-  window.history.replaceState(null, '', `#/${route.name}${route.id && `/${encodeURIComponent(route.id)}`}${text && `?${text}`}`)
-  window.dispatchEvent(new window.HashChangeEvent('hashchange'))
+  return `#/${route.name}${route.id && `/${encodeURIComponent(route.id)}`}${text && `?${text}`}`
 }
 
 /** The values behind `?` by their names; empty where there is none. */

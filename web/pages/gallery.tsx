@@ -8,6 +8,7 @@ import { useLive } from '../lib/live.ts'
 import { attempt, complain, say } from '../lib/messages.ts'
 import { models } from '../lib/model-service.ts'
 import { queryValues, setQuery } from '../lib/router.ts'
+import { useViewer } from '../lib/viewer.ts'
 import { servers } from '../lib/service.ts'
 import { Confirm } from '../parts/dialog.tsx'
 import { Icon } from '../parts/icon.tsx'
@@ -21,7 +22,14 @@ export function GalleryPage ({ route }: { route: Route }) {
   const { search, model, server, day } = queryValues(route, 'search', 'model', 'server', 'day')
   const filter = useMemo(() => ({ search, model, server, ...spanOf(day) }), [search, model, server, day])
   const { images, hasMore, error, more, forget } = useGallery(filter)
-  const [open, setOpen] = useState<number | null>(null)
+  const viewer = useViewer(route)
+  const isListed = images?.some(({ filename }) => filename === viewer.open) === true
+  const wanted = viewer.open !== '' && images !== undefined && !isListed ? viewer.open : ''
+  const { data: found, error: missing } = useLive(
+    async signal => wanted === '' ? undefined : await gallery.find(wanted, signal), [wanted], { interval: null })
+  // The image of a link can be beyond the pages that were read, or outside the filters.
+  const shown = isListed ? images ?? [] : wanted !== '' && found?.filename === wanted ? [found] : []
+  const open = shown.findIndex(({ filename }) => filename === viewer.open)
   const [toDelete, setToDelete] = useState<string[]>([])
   const selection = useChoice(images)
   const isFiltered = [search, model, server, day].some(value => value !== '')
@@ -32,15 +40,15 @@ export function GalleryPage ({ route }: { route: Route }) {
     if (!await attempt(() => gallery.removeMany(names))) return
     forget(names)
     selection.forget(names)
-    const left = (images?.length ?? 0) - names.length
-    setOpen(before => before === null || left === 0 ? null : Math.min(before, left - 1))
+    if (!names.includes(viewer.open)) return
+    const next = [...shown.slice(open + 1), ...shown.slice(0, open).toReversed()].find(({ filename }) => !names.includes(filename))
+    if (next === undefined) viewer.close()
+    else viewer.show(next.filename)
   }
 
   const onDelete = useCallback((image: GalleryImage) => setToDelete([image.filename]), [])
-  const askFor = (index: number) => {
-    setOpen(index)
-    if (images !== undefined && index > images.length - 20) more()
-  }
+  const isNearEnd = isListed && open > shown.length - 20
+  useEffect(() => { if (isNearEnd && hasMore) more() }, [isNearEnd, hasMore, shown.length])
 
   return (
     <>
@@ -60,17 +68,14 @@ export function GalleryPage ({ route }: { route: Route }) {
               </div>
             )}
             <Tiles
-              images={images} hasMore={hasMore} selection={selection} onMore={more}
-              onOpen={askFor} onDelete={onDelete}
+              images={images} hasMore={hasMore} selection={selection} viewer={viewer} onMore={more} onDelete={onDelete}
             />
             {hasMore && <p class='muted' role='status'>Loading more…</p>}
           </>
           )}
       <ChosenBar selection={selection} images={images ?? []} onDelete={() => setToDelete([...selection.names])} />
-      {open !== null && images?.[open] !== undefined && <ImageViewer
-        images={images} index={open}
-        onIndex={askFor} onDelete={onDelete} onClose={() => setOpen(null)}
-                                                        />}
+      {open >= 0 && <ImageViewer images={shown} index={open} viewer={viewer} onDelete={onDelete} />}
+      {wanted !== '' && missing !== null && <Loading error={missing} sentence='The image of this link does not exist any more.' />}
       {toDelete.length > 0 && (
         <Confirm
           title={toDelete.length === 1 ? 'Delete this image?' : `Delete ${plural(toDelete.length, 'image')}?`}

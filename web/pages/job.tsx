@@ -1,4 +1,3 @@
-import type { Route } from '../lib/router.ts'
 import type { Job, JobStatus } from '../lib/api-types.ts'
 import type { ComponentChildren } from 'preact'
 import { adviceFor } from '../lib/advice.ts'
@@ -7,9 +6,11 @@ import { downloadText } from '../lib/download.ts'
 import { endText, placeText, reasonText, serverText, startText } from '../lib/expectation.ts'
 import { bytesText, duration, momentText } from '../lib/format.ts'
 import { isEnlarging } from '../lib/inputs.ts'
+import { useViewer } from '../lib/viewer.ts'
 import { aboutJob, useLive, useProgress } from '../lib/live.ts'
 import { groupsOf } from '../lib/parameters.ts'
-import { goTo } from '../lib/router.ts'
+import { backTo } from '../lib/place.ts'
+import { goTo, type Route } from '../lib/router.ts'
 import { jobs } from '../lib/service.ts'
 import { CopyButton } from '../parts/copy-button.tsx'
 import { Icon } from '../parts/icon.tsx'
@@ -25,23 +26,25 @@ import { Status } from '../parts/status.tsx'
 const active = ['pending', 'processing']
 
 /** All details of one job. */
-export function JobPage ({ route: { id } }: { route: Route }) {
+export function JobPage ({ route }: { route: Route }) {
+  const { id } = route
   const { data, error, reload } = useLive(signal => jobs.read(id, signal), [id], { about: aboutJob(id) })
   const job = useProgress(data)
+  const viewer = useViewer(route)
   if (job === undefined) {
     const isGone = error instanceof ApiError && error.status === 404
     return (
       <>
         <PageHead title={isGone ? 'There is no such job' : 'Job'} />
         <Loading error={error} />
-        <p class='back'><a href='#/queue'><Icon name='back' />Back to the queue</a></p>
+        <p class='back'><a href='#/queue' onClick={backTo('queue')}><Icon name='back' />Back to the queue</a></p>
       </>
     )
   }
   const prompt = job.generation_params.prompt
   return (
     <>
-      <p class='back'><a href='#/queue'><Icon name='back' />Queue</a></p>
+      <p class='back'><a href='#/queue' onClick={backTo('queue')}><Icon name='back' />Queue</a></p>
       <PageHead title={prompt || (isEnlarging(job) ? 'Upscaling an image' : 'Job without a prompt')}>
         <div class='actions'>
           <JobActions job={job} onDone={action => action === 'remove' ? goTo('/queue') : reload()} />
@@ -56,7 +59,7 @@ export function JobPage ({ route: { id } }: { route: Route }) {
       {job.status === 'processing' && <JobProgress job={job} />}
       <Failure error={job.error} />
       {job.warnings.map(warning => <p key={warning.message} class='notice warning-notice'><Icon name='warning' /> {warning.message}</p>)}
-      <JobImages job={job} />
+      <JobImages job={job} viewer={viewer} />
       {job.images.length === 0 && active.includes(job.status) && (job.preview_url
         ? <img class='preview' src={job.preview_url} alt='Preview' />
         : <p class='empty'>The images will appear here.</p>)}

@@ -1,4 +1,5 @@
 import type { GalleryImage, Parameters } from '../lib/api-types.ts'
+import type { Viewer } from '../lib/viewer.ts'
 import { bytesText, momentText, sizeText } from '../lib/format.ts'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { useLive } from '../lib/live.ts'
@@ -11,17 +12,17 @@ import { ImageStage } from './image-stage.tsx'
  * One image of the gallery in the largest size that fits, with its parameters. Arrow keys and swipes show the others,
  * Delete asks to delete it, Escape closes it.
  */
-export function ImageViewer ({ images, index, onIndex, onDelete, onClose }: {
+export function ImageViewer ({ images, index, viewer, onDelete }: {
   images: readonly GalleryImage[]
   index: number
-  onIndex: (index: number) => void
+  viewer: Viewer
   onDelete: (image: GalleryImage) => void
-  onClose: () => void
 }) {
   const element = useRef<HTMLDialogElement>(null)
   const image = images[index]
-  const previous = index > 0 ? () => onIndex(index - 1) : undefined
-  const next = index < images.length - 1 ? () => onIndex(index + 1) : undefined
+  const [before, after] = [images[index - 1], images[index + 1]]
+  const previous = before && (() => viewer.show(before.filename))
+  const next = after && (() => viewer.show(after.filename))
   useLayoutEffect(() => {
     const dialog = element.current
     dialog?.showModal()
@@ -29,7 +30,7 @@ export function ImageViewer ({ images, index, onIndex, onDelete, onClose }: {
   }, [])
   // Loads the neighbours in advance.
   useEffect(() => {
-    for (const near of [images[index + 1], images[index - 1]]) if (near !== undefined) new window.Image().src = near.url
+    for (const near of [after, before]) if (near !== undefined) new window.Image().src = near.url
   }, [image?.filename])
 
   if (image === undefined) return null
@@ -47,13 +48,13 @@ export function ImageViewer ({ images, index, onIndex, onDelete, onClose }: {
   return (
     <dialog
       class='lightbox' ref={element} aria-label='Image' onKeyDown={onKeyDown}
-      onCancel={event => { event.preventDefault(); onClose() }}
+      onCancel={event => { event.preventDefault(); viewer.close() }}
     >
       <ImageStage image={image} alt={image.prompt || 'Image without a prompt'} onPrevious={previous} onNext={next} />
       <aside class='lightbox-side' aria-label='About the image'>
         <header class='dialog-head'>
           <h2 class='numbers'>{sizeText(image) || 'Video'}</h2>
-          <button type='button' class='button quiet icon-only' aria-label='Close' onClick={onClose}><Icon name='close' /></button>
+          <button type='button' class='button quiet icon-only' aria-label='Close' onClick={viewer.close}><Icon name='close' /></button>
         </header>
         <ImageParameters key={image.filename} image={image} />
         <div class='actions'>

@@ -1,15 +1,19 @@
 import type { Job, JobImage } from '../lib/api-types.ts'
 import { bytesText, sizeText } from '../lib/format.ts'
-import { useState } from 'preact/hooks'
+import { isPlainClick, useLocalViewer, type Viewer } from '../lib/viewer.ts'
 import { Icon } from './icon.tsx'
 import { Medium } from './medium.tsx'
 import { Lightbox } from './lightbox.tsx'
 
 const roles = { image: '', grid: 'contact sheet', extra: 'extra' }
 
+/** The images of a job in a list of results. */
+export function ResultImages ({ job }: { job: Job }) {
+  return <JobImages job={job} viewer={useLocalViewer(job.id)} />
+}
+
 /** The images of a job. A click shows one in full size with its parameters. */
-export function JobImages ({ job }: { job: Job }) {
-  const [open, setOpen] = useState(-1)
+export function JobImages ({ job, viewer }: { job: Job, viewer: Viewer }) {
   if (job.images.length === 0) return null
   const prompt = job.generation_params.prompt || 'no prompt'
   const texts = infotextsOf(job)
@@ -22,12 +26,12 @@ export function JobImages ({ job }: { job: Job }) {
         {shown.map((image, index) => (
           <li key={image.filename}>
             <figure>
-              <button
-                type='button' class='image-button'
-                aria-label={`Show image ${index + 1} large`} onClick={() => setOpen(index)}
+              <a
+                class='image-button' href={viewer.addressOf(image.filename)} aria-label={`Show image ${index + 1} large`}
+                onClick={event => { if (isPlainClick(event)) { event.preventDefault(); viewer.show(image.filename) } }}
               >
                 <Medium image={image} alt={image.alt} still />
-              </button>
+              </a>
               <figcaption>
                 <span class='numbers'>
                   {[roles[image.role], sizeText(image), bytesText(image.bytes),
@@ -39,7 +43,7 @@ export function JobImages ({ job }: { job: Job }) {
           </li>
         ))}
       </ul>
-      {open >= 0 && <Lightbox jobId={job.id} images={shown} start={open} onClose={() => setOpen(-1)} />}
+      {shown.some(({ filename }) => filename === viewer.open) && <Lightbox jobId={job.id} images={shown} viewer={viewer} />}
     </>
   )
 }

@@ -1,6 +1,7 @@
 import type { Picture } from './medium.tsx'
+import type { Viewer } from '../lib/viewer.ts'
 import { bytesText, sizeText } from '../lib/format.ts'
-import { useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 import { CopyButton } from './copy-button.tsx'
 import { Icon } from './icon.tsx'
 import { ImageStage } from './image-stage.tsx'
@@ -19,21 +20,23 @@ export interface LargePicture extends Picture {
  * Images in the largest size that fits. Arrow keys show the next or previous one; Escape closes the dialog.
  *   facts appear beside the image; text is for copying
  */
-export function Lightbox ({ jobId, images, start, onClose }: {
+export function Lightbox ({ jobId, images, viewer }: {
   jobId: string
   images: readonly LargePicture[]
-  start: number
-  onClose: () => void
+  viewer: Viewer
 }) {
-  const [index, setIndex] = useState(start)
   const element = useRef<HTMLDialogElement>(null)
   useLayoutEffect(() => {
     const dialog = element.current
     dialog?.showModal()
     return () => dialog?.close()
   }, [])
-  const image = images[Math.min(index, images.length - 1)]
-  const step = (by: number) => setIndex(before => (before + by + images.length) % images.length)
+  const index = images.findIndex(({ filename }) => filename === viewer.open)
+  const image = images[index]
+  const step = (by: number) => {
+    const next = images[(index + by + images.length) % images.length]
+    if (next !== undefined) viewer.show(next.filename)
+  }
 
   if (image === undefined) return null
 
@@ -45,7 +48,7 @@ export function Lightbox ({ jobId, images, start, onClose }: {
   return (
     <dialog
       class='lightbox' ref={element} aria-label={`Image ${index + 1} of ${images.length}`} onKeyDown={onKeyDown}
-      onCancel={event => { event.preventDefault(); onClose() }}
+      onCancel={event => { event.preventDefault(); viewer.close() }}
     >
       <ImageStage
         image={image} alt={image.alt}
@@ -54,7 +57,7 @@ export function Lightbox ({ jobId, images, start, onClose }: {
       <aside class='lightbox-side'>
         <header class='dialog-head'>
           <h2 class='numbers'>{images.length > 1 ? `${index + 1} of ${images.length}` : 'Image'}</h2>
-          <button type='button' class='button quiet icon-only' aria-label='Close' onClick={onClose}><Icon name='close' /></button>
+          <button type='button' class='button quiet icon-only' aria-label='Close' onClick={viewer.close}><Icon name='close' /></button>
         </header>
         <p class='hint numbers'>{[sizeText(image), bytesText(image.bytes)].filter(Boolean).join(' · ')}</p>
         <dl class='facts-list stacked'>
@@ -63,7 +66,7 @@ export function Lightbox ({ jobId, images, start, onClose }: {
         <div class='actions'>
           <a class='button' href={image.url} download={image.filename}><Icon name='download' />Download</a>
           {image.text && <CopyButton label='Copy parameters' what='The parameters' text={image.text} />}
-          <a class='button' href={`#/create?from=${jobId}&start=${encodeURIComponent(image.filename)}`} onClick={onClose}><Icon name='image' />Start from it</a>
+          <a class='button' href={`#/create?from=${jobId}&start=${encodeURIComponent(image.filename)}`}><Icon name='image' />Start from it</a>
           <a class='button quiet' href={image.url} target='_blank' rel='noopener noreferrer'>Open alone</a>
         </div>
       </aside>

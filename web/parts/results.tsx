@@ -2,7 +2,7 @@ import { adviceFor } from '../lib/advice.ts'
 import { endText, placeText, startText } from '../lib/expectation.ts'
 import { aboutJob, useLive, useProgress } from '../lib/live.ts'
 import { jobs } from '../lib/service.ts'
-import { JobImages } from './job-images.tsx'
+import { ResultImages } from './job-images.tsx'
 import { JobProgress } from './job-progress.tsx'
 import { Status } from './status.tsx'
 
@@ -47,7 +47,7 @@ function Result ({ id, label }: { id: string, label: string }) {
       {job.images.length === 0 && job.error === null && (job.preview_url
         ? <img class='preview' src={job.preview_url} alt='Preview' />
         : <p class='empty'>{job.generation_params.prompt}</p>)}
-      <JobImages job={job} />
+      <ResultImages job={job} />
     </>
   )
 }

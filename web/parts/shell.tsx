@@ -30,10 +30,7 @@ export function Shell ({ who, onSignedOut }: { who: Who, onSignedOut: () => void
     if (!isThere) return
     document.title = `${page?.title ?? 'Not found'} – StableQueue`
     // Screen readers read the first page from its beginning anyway.
-    if (entered.current) {
-      main.current?.querySelector('h1')?.focus({ preventScroll: true })
-      window.scrollTo(0, 0)
-    }
+    if (entered.current) main.current?.querySelector('h1')?.focus({ preventScroll: true })
     entered.current = true
   }, [place, isThere])
 

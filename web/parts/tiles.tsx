@@ -2,6 +2,7 @@ import type { GalleryImage } from '../lib/api-types.ts'
 import type { Chosen } from '../pages/gallery.tsx'
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { hasImages, layOut, rowsBetween } from '../lib/tiles.ts'
+import { isPlainClick, type Viewer } from '../lib/viewer.ts'
 import { Icon } from './icon.tsx'
 
 /** How far beyond the window tiles exist, in pixels. */
@@ -11,12 +12,12 @@ const margin = 900
  * Any number of images as tiles by day; only the visible ones exist in the page. The arrow keys move the focus, Enter
  * opens an image, Space selects it, Delete asks to delete it.
  */
-export function Tiles ({ images, hasMore, selection, onMore, onOpen, onDelete }: {
+export function Tiles ({ images, hasMore, selection, viewer, onMore, onDelete }: {
   images: readonly GalleryImage[]
   hasMore: boolean
   selection: Chosen
   onMore: () => void
-  onOpen: (index: number) => void
+  viewer: Viewer
   onDelete: (image: GalleryImage) => void
 }) {
   const element = useRef<HTMLDivElement>(null)
@@ -131,7 +132,7 @@ export function Tiles ({ images, hasMore, selection, onMore, onOpen, onDelete }:
               <Tile
                 key={image.filename} image={image} index={row.from + offset} side={layout?.side ?? 0}
                 isFocused={row.from + offset === focused} isChosen={selection.has(image.filename)}
-                onFocus={setCurrent} onOpen={onOpen} onToggle={selection.toggle}
+                onFocus={setCurrent} viewer={viewer} onToggle={selection.toggle}
               />
             ))}
           </div>
@@ -140,28 +141,29 @@ export function Tiles ({ images, hasMore, selection, onMore, onOpen, onDelete }:
   )
 }
 
-function Tile ({ image, index, side, isFocused, isChosen, onFocus, onOpen, onToggle }: {
+function Tile ({ image, index, side, isFocused, isChosen, onFocus, viewer, onToggle }: {
   image: GalleryImage
   index: number
   side: number
   isFocused: boolean
   isChosen: boolean
   onFocus: (index: number) => void
-  onOpen: (index: number) => void
+  viewer: Viewer
   onToggle: (index: number, withShift: boolean) => void
 }) {
   const [isBroken, setBroken] = useState(false)
   const words = image.prompt || 'no prompt'
   return (
     <div class={isChosen ? 'tile chosen' : 'tile'} style={{ width: `${side}px`, height: `${side}px` }}>
-      <button
-        type='button' class='tile-picture' data-index={index} tabindex={isFocused ? 0 : -1} aria-label={`Open: ${words}`}
-        onFocus={() => onFocus(index)} onClick={() => onOpen(index)}
+      <a
+        href={viewer.addressOf(image.filename)} class='tile-picture' data-index={index} tabindex={isFocused ? 0 : -1}
+        aria-label={`Open: ${words}`} onFocus={() => onFocus(index)}
+        onClick={event => { if (isPlainClick(event)) { event.preventDefault(); viewer.show(image.filename) } }}
       >
         {isBroken
           ? <Icon name='image' />
           : <img src={image.thumbnail_url} alt='' decoding='async' onError={() => setBroken(true)} />}
-      </button>
+      </a>
       <label class='tile-check'>
         <input
           type='checkbox' checked={isChosen} tabindex={-1} aria-label={`Choose: ${words}`}
