@@ -60,7 +60,9 @@ export function useGallery (filter: GalleryFilter) {
 }
 
 /** Reads one view of the gallery, one request at a time: the newest page after events, further pages on request. */
-function followGallery (filter: GalleryFilter, atFirst: number, setState: (update: (before: GalleryState) => GalleryState) => void) {
+function followGallery (
+  filter: GalleryFilter, atFirst: number, setState: (update: (before: GalleryState) => GalleryState) => void
+) {
   const stop = new AbortController()
   const set = (update: (before: GalleryState) => GalleryState) => { if (!stop.signal.aborted) setState(update) }
   let cursor: string | null | undefined
@@ -70,7 +72,8 @@ function followGallery (filter: GalleryFilter, atFirst: number, setState: (updat
   let timer: ReturnType<typeof setTimeout> | undefined
 
   async function readNewest () {
-    const found = await gallery.page({ ...filter, limit: cursor === undefined ? Math.max(pageSize, atFirst) : pageSize }, stop.signal)
+    const limit = cursor === undefined ? Math.max(pageSize, atFirst) : pageSize
+    const found = await gallery.page({ ...filter, limit }, stop.signal)
     const isAll = cursor === undefined || found.next_cursor === null
     // Pages beyond the newest one stay.
     if (isAll) cursor = found.next_cursor

@@ -41,7 +41,8 @@ export function GalleryPage ({ route }: { route: Route }) {
     forget(names)
     selection.forget(names)
     if (!names.includes(viewer.open)) return
-    const next = [...shown.slice(open + 1), ...shown.slice(0, open).toReversed()].find(({ filename }) => !names.includes(filename))
+    const others = [...shown.slice(open + 1), ...shown.slice(0, open).toReversed()]
+    const next = others.find(({ filename }) => !names.includes(filename))
     if (next === undefined) viewer.close()
     else viewer.show(next.filename)
   }
