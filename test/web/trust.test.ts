@@ -95,6 +95,31 @@ t.test('the pages do what they say', { skip }, async t => {
     t.strictSame(violations, [])
   })
 
+  t.test('labels claim only what is known', async t => {
+    const id = await service.submit({ ...quick, prompt: 'a boat of the default checkpoint' }, { source_info: 'my script' })
+    const { checkpoint_used: used } = await service.until(id, 'completed')
+    t.type(used, 'string')
+    const { page, violations } = await visit(`${service.url}/#/job/${id}`)
+    const fact = (name: string) => page.locator('.facts-list > div', { has: page.getByText(name, { exact: true }) }).locator('dd')
+    t.equal(await fact('Checkpoint used').innerText(), used)
+    t.equal(await fact('Sent by').innerText(), 'The API')
+    t.equal(await fact('Client').innerText(), 'my script (its own word)')
+    t.equal(await fact('Requested checkpoint').count(), 0)
+    await page.getByRole('link', { name: 'Show image 1 large' }).click()
+    t.equal(await page.getByRole('dialog').locator('dt:text-is("Checkpoint") + dd').innerText(), used)
+
+    await request('POST', '/api/v1/servers', { alias: 'Shed', apiUrl: 'http://127.0.0.1:9' })
+    await page.goto(`${service.url}/#/servers`)
+    const card = (alias: string) => page.locator('.card', { has: page.getByRole('heading', { name: alias, exact: true }) })
+    await card('Shed').locator('.status', { hasText: 'Has not answered yet' }).waitFor()
+    t.equal(await card('Shed').getByText('Offline').count(), 0)
+    t.match(await card('Main').locator('dt:text-is("Last answer") + dd').innerText(), /now|ago/)
+    await page.goto(`${service.url}/#/queue`)
+    await page.locator('.lane', { hasText: 'Shed' }).getByText('Has not answered yet', { exact: true }).waitFor()
+    await request('DELETE', '/api/v1/servers/Shed')
+    t.strictSame(violations, [])
+  })
+
   t.test('the focus stays on a moved job, and keys move it', async t => {
     for (const prompt of ['boat one', 'boat two', 'boat three']) await service.submit({ ...quick, prompt }, { target_server_alias: 'Attic' })
     const { page, violations } = await visit(`${service.url}/#/queue?status=pending&server=Attic`)

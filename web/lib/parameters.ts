@@ -18,7 +18,7 @@ const groups = {
 }
 
 const words: Readonly<Record<string, string>> = {
-  checkpoint_name: 'Checkpoint',
+  checkpoint_name: 'Requested checkpoint',
   vae: 'VAE',
   clip_skip: 'Clip skip',
   refiner_checkpoint: 'Refiner',

@@ -225,9 +225,9 @@ function ServerNotice ({ servers: known, alias, onServer }: {
 }
 
 /** Why a server starts no job at the moment, as the rest of a sentence; empty if it does. */
-function stateOf ({ enabled, paused, health, kind }: Server) {
+function stateOf ({ enabled, paused, health, last_answer_at: answered }: Server) {
   if (!enabled) return 'is disabled'
   if (paused) return 'is paused'
-  if (kind === null && health === 'offline') return 'has not answered yet'
+  if (answered === null && health === 'offline') return 'has not answered yet'
   return health === 'offline' || health === 'unauthorized' ? 'is offline' : ''
 }

@@ -126,10 +126,19 @@ function factsOf (job: Job): Array<readonly [string, string]> {
   return [
     ['Job', job.id],
     ['Priority', String(job.priority)],
-    ['From', [job.source_info, job.app_type].filter(Boolean).join(', ')],
+    ...job.checkpoint_used === null ? [] : [['Checkpoint used', job.checkpoint_used] as const],
+    ['Sent by', channels[job.channel]],
+    // Clients name themselves, so the label says no more than that.
+    ['Client', `${job.source_info} (its own word)`],
+    ...job.user_id === null ? [] : [['User', job.user_id] as const],
     ...job.bulk_job_id === null ? [] : [['Bulk', job.bulk_job_id] as const],
     ...job.images.length > 0 ? [['Images', `${job.images.length}, ${bytesText(bytes)}`] as const] : []
   ]
+}
+
+/** The interfaces by which jobs arrive. */
+const channels: Readonly<Record<Job['channel'], string>> = {
+  ui: 'The web UI', api: 'The API', sdapi: 'The API of A1111', bot: 'The API for bots and phones'
 }
 
 const ends: Readonly<Partial<Record<JobStatus, string>>> = { completed: 'Completed', failed: 'Failed', cancelled: 'Cancelled' }

@@ -16,7 +16,7 @@ import { RemoveServer } from '../parts/remove-server.tsx'
 import { ServerActions } from '../parts/server-actions.tsx'
 import { ServerInventory } from '../parts/server-inventory.tsx'
 import { Stale } from '../parts/stale.tsx'
-import { pauseWord, Status } from '../parts/status.tsx'
+import { healthWord, pauseWord, Status } from '../parts/status.tsx'
 
 /** The Stable Diffusion servers behind the queue. */
 export function ServersPage ({ route }: { route: Route }) {
@@ -77,11 +77,12 @@ function ServerCard ({ server, onChanged, onOpen }: {
 }) {
   const { alias, enabled, paused } = server
   const checkpoint = server.loaded_checkpoint
+  const isSilent = server.health === 'offline' || server.health === 'unauthorized'
   return (
     <li class='card'>
       <div class='card-head'>
         <h2>{alias}</h2>
-        <Status status={server.health} />
+        <Status status={healthWord(server)} />
         {paused && <Status status={pauseWord(server)} />}
       </div>
       {server.is_simulator && <p class='badge'>Simulator – paints pictures, no Stable Diffusion</p>}
@@ -97,9 +98,13 @@ function ServerCard ({ server, onChanged, onOpen }: {
       <dl class='facts-list'>
         <div><dt>Address</dt><dd>{server.apiUrl}</dd></div>
         <div><dt>Kind</dt><dd>{[server.kind ?? 'not known yet', server.version].filter(Boolean).join(' ')}</dd></div>
-        <div><dt>Loaded</dt><dd>{checkpoint ?? '–'}</dd></div>
+        <div><dt>{isSilent ? 'Last loaded' : 'Loaded'}</dt><dd>{checkpoint ?? '–'}</dd></div>
         <div><dt>Jobs</dt><dd><a href={`#/queue?server=${encodeURIComponent(alias)}`}>{server.processing} running, {server.waiting} waiting</a></dd></div>
         {server.learned?.checked_at && <div><dt>Checked</dt><dd>{learnedWords(server.learned)} ({ago(server.learned.checked_at)})</dd></div>}
+        <div>
+          <dt>Last answer</dt>
+          <dd title={momentText(server.last_answer_at)}>{server.last_answer_at === null ? 'has not answered yet' : ago(server.last_answer_at)}</dd>
+        </div>
         <div><dt>Last checked</dt><dd>{ago(server.checked_at)}</dd></div>
       </dl>
       {server.last_error && (

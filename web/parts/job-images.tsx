@@ -55,11 +55,12 @@ function infotextsOf ({ result_details: details }: Job): unknown[] {
   return Array.isArray(texts) ? texts : []
 }
 
-function factsOf ({ generation_params: given }: Job, { seed_text: seed }: JobImage) {
+function factsOf ({ generation_params: given, checkpoint_used: used }: Job, { seed_text: seed }: JobImage) {
   return [
     ['Prompt', given.prompt],
     ['Negative prompt', given.negative_prompt],
-    ['Checkpoint', given.checkpoint_name],
+    ['Checkpoint', used],
+    ['Requested checkpoint', used === given.checkpoint_name ? undefined : given.checkpoint_name],
     ['Sampler', [given.sampler_name, given.scheduler].filter(Boolean).join(', ')],
     ['Steps', given.steps],
     ['CFG scale', given.cfg_scale],

@@ -7,7 +7,7 @@ import { servers } from '../lib/service.ts'
 import { Icon } from './icon.tsx'
 import { JobPicture } from './job-picture.tsx'
 import { PauseServer } from './pause-server.tsx'
-import { pauseWord, Status } from './status.tsx'
+import { healthWord, pauseWord, Status } from './status.tsx'
 
 /** The servers side by side: their running jobs, lengths of their queues, and pausing them. */
 export function ServerQueues ({ servers: known, running, onChanged }: {
@@ -53,7 +53,7 @@ function ServerQueue ({ server, job: read, onPause, onChanged }: {
     <li class={paused || !server.enabled ? 'lane held' : 'lane'}>
       <div class='lane-head'>
         <h2><a href={`#/queue?status=pending&server=${encodeURIComponent(alias)}`}>{alias}</a>{server.is_simulator && <span class='hint'>simulator</span>}</h2>
-        <Status status={paused ? pauseWord(server) : server.health} />
+        <Status status={paused ? pauseWord(server) : healthWord(server)} />
         <button
           type='button' class='button quiet icon-only' title={paused ? 'Resume' : 'Pause'}
           aria-label={`${paused ? 'Resume' : 'Pause'} ${alias}`} onClick={paused ? resume : onPause}
@@ -80,10 +80,15 @@ function ServerQueue ({ server, job: read, onPause, onChanged }: {
       <p class='facts'>
         <a href={`#/queue?status=pending&server=${encodeURIComponent(alias)}`}>{plural(server.waiting, 'job')} waiting</a>
         {server.waiting > 0 && seconds > 0 && <span>about {secondsText(seconds)} of work</span>}
-        {server.loaded_checkpoint && <span class='one-line' title={server.loaded_checkpoint}>{server.loaded_checkpoint}</span>}
+        {server.loaded_checkpoint && answers(server) && <span class='one-line' title={server.loaded_checkpoint}>{server.loaded_checkpoint}</span>}
       </p>
     </li>
   )
+}
+
+/** The loaded checkpoint of a server that does not answer is not known. */
+function answers ({ health }: Server) {
+  return health !== 'offline' && health !== 'unauthorized'
 }
 
 function sentenceOf (server: Server) {
@@ -93,6 +98,10 @@ function sentenceOf (server: Server) {
   }
   if (!server.enabled) return 'Disabled: its jobs wait.'
   if (server.health === 'suspected') return `It gets a short break: ${server.last_error ?? 'several generations failed in a row.'}`
-  if (server.health === 'offline' || server.health === 'unauthorized') return server.last_error ?? 'It does not answer; its jobs wait.'
+  if (server.health === 'unauthorized') return server.last_error ?? 'It rejects the credentials; its jobs wait.'
+  if (server.health === 'offline') {
+    const problem = server.last_error ?? 'It does not answer; its jobs wait.'
+    return server.last_answer_at === null ? problem : `${problem} Its last answer: ${ago(server.last_answer_at)}.`
+  }
   return server.waiting > 0 ? 'The next job is about to start.' : 'Idle, ready for the next job.'
 }

@@ -13,6 +13,7 @@ const words: Readonly<Record<string, readonly [string, string]>> = {
   unauthorized: ['Wrong credentials', 'bad'],
   disabled: ['Disabled', 'still'],
   paused: ['Paused', 'warn'],
+  unanswered: ['Has not answered yet', 'warn'],
   draining: ['Draining', 'warn'],
   drained: ['Drained', 'still']
 }
@@ -20,6 +21,11 @@ const words: Readonly<Record<string, readonly [string, string]>> = {
 /** Why a server begins no jobs, as a word of above. */
 export function pauseWord ({ draining, drained }: Pick<Server, 'draining' | 'drained'>) {
   return drained ? 'drained' : draining ? 'draining' : 'paused'
+}
+
+/** The health of a server, as a word of above: one that never answered is not known to be offline. */
+export function healthWord ({ health, last_answer_at: answered }: Pick<Server, 'health' | 'last_answer_at'>) {
+  return health === 'offline' && answered === null ? 'unanswered' : health
 }
 
 export function statusWord (status: string) {

@@ -51,9 +51,10 @@ const here: Readonly<Record<string, string>> = { found: 'found on this machine',
 
 /** The servers behind the queue, in a sentence. */
 function sentenceAbout (servers: readonly Server[]) {
-  const words = servers.map(({ alias, kind, version, origin, health }) => {
+  const words = servers.map(({ alias, kind, version, origin, health, last_answer_at: answered }) => {
     const what = [kinds[kind ?? ''] ?? 'a server', version].filter(Boolean).join(' ')
-    const state = health === 'offline' || health === 'unauthorized' ? ', which does not answer yet' : ''
+    const silence = answered === null ? ', which has not answered yet' : ', which does not answer'
+    const state = health === 'offline' ? silence : health === 'unauthorized' ? ', which rejects the credentials' : ''
     return `${alias} (${what}, ${here[origin] ?? 'known'}${state})`
   })
   return `Jobs of this queue run on ${plural(servers.length, 'server')}: ${words.join('; ')}. Every job is kept here with its ` +
