@@ -63,10 +63,11 @@ export interface TaskControl extends Pick<TaskKnowledge, 'progress'> {
   /** Milliseconds between two probes; a quarter of a second by default. */
   readonly pauseMs?: () => number
   /**
-   * Interrupts the server's current task, unless it is uncertain that this process still serves the server: the task
-   * could be another process's by now. False if this process certainly does not serve it.
+   * Interrupts the server's current task, unless it is uncertain that this process still serves the server, or it is
+   * too late: the task could be another's by now. False if this process certainly does not serve it.
+   * @param sendBy until when the task surely runs, by the monotonic clock
    */
-  interrupt (signal: AbortSignal): Promise<boolean>
+  interrupt (sendBy: number, signal: AbortSignal): Promise<boolean>
 }
 
 /**
@@ -79,10 +80,10 @@ export function createTaskControl (
   return {
     progress: client.progress,
     pauseMs,
-    async interrupt (signal) {
-      // Redis can be away briefly; the caller tries again.
+    async interrupt (sendBy, signal) {
+      // Redis can be away briefly, and this process can stand still meanwhile; the caller tries again.
       const holds = await holdsLease().catch(() => null)
-      if (holds === true && !signal.aborted) await client.interrupt()
+      if (holds === true && !signal.aborted && performance.now() < sendBy) await client.interrupt()
       return holds !== false
     }
   }
@@ -101,7 +102,8 @@ export async function stopOpenTask (
   while (!signal.aborted) {
     const seen = await look(client, taskId, signal)
     if (signal.aborted) return
-    if (seen !== null && isOurs(seen) && lasts(seen) && !await client.interrupt(signal)) return
+    const sendBy = seen !== null && isOurs(seen) ? lasts(seen) : -Infinity
+    if (performance.now() < sendBy && !await client.interrupt(sendBy, signal)) return
     await rest(signal, client.pauseMs?.())
   }
 }
@@ -148,7 +150,8 @@ export async function stopOrphanedTask (
       if (isOver && performance.now() >= arrivedBy) return
       if (isUnknown && stands(seen)) return
       const isOurs = seen.task === 'running' || (isUnknown && mark !== null && seen.busy && seen.mark === mark)
-      if (isOurs && lasts(seen) && !await client.interrupt(signal)) return
+      const sendBy = isOurs ? lasts(seen) : -Infinity
+      if (performance.now() < sendBy && !await client.interrupt(sendBy, signal)) return
     }
     await rest(signal, client.pauseMs?.())
   }
@@ -191,21 +194,24 @@ export async function outlastTask (
 }
 
 interface Look extends ServerProgress {
+  /** When it began, by the monotonic clock. */
+  readonly at: number
   /** Milliseconds. */
   readonly took: number
 }
 
 /**
- * Decides whether the running task surely lasts until an interrupt arrives. Before the first step a server does not
- * estimate the end: the task counts as lasting if it has run without a step for as long as an interrupt can take.
+ * Decides until when an interrupt can be sent so that it surely arrives while the task runs, by the monotonic clock.
+ * Before the first step a server does not estimate the end: the task counts as lasting for as long as an interrupt can
+ * take once it has run without a step for that long.
  */
-function createOutlastCheck (): (seen: Look) => boolean {
+function createOutlastCheck (): (seen: Look) => number {
   let unbegunSince: number | null = null
-  return ({ etaSeconds, took }) => {
+  return ({ etaSeconds, at, took }) => {
     const margin = Math.max(nearlyOver, 4 * took)
-    if (etaSeconds !== null) return etaSeconds * 1000 > margin
-    unbegunSince ??= performance.now()
-    return performance.now() - unbegunSince > margin
+    if (etaSeconds !== null) return at + etaSeconds * 1000 - margin
+    unbegunSince ??= at
+    return performance.now() - unbegunSince > margin ? at + took + margin : -Infinity
   }
 }
 
@@ -214,7 +220,7 @@ async function look (client: Pick<TaskControl, 'progress'>, taskId: string, sign
   const begin = performance.now()
   try {
     const seen = await client.progress(taskId, { signal })
-    return { ...seen, took: performance.now() - begin }
+    return { ...seen, at: begin, took: performance.now() - begin }
   } catch (error) {
     if (signal.aborted || (error instanceof GenerationFailure && error.code === 'answer_timeout')) return null
     throw error

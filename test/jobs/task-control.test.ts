@@ -44,3 +44,20 @@ t.test('a generation that ends during the check of the lease is not interrupted'
   await stopOpenTask(control, 'a', () => true, over.signal)
   t.equal(interrupts(), 0)
 })
+
+t.test('a generation that can be over once the lease is checked is not interrupted, as the next one would be', async t => {
+  const interrupts: string[] = []
+  const client = {
+    progress: async () => ({ task: 'running', busy: true, etaSeconds: 0.6 }),
+    interrupt: async () => { interrupts.push('sent') }
+  } as unknown as A1111Client
+  let checks = 0
+  // The first look leaves 100 ms for the interrupt.
+  const control = createTaskControl(client, async () => {
+    await new Promise(resolve => setTimeout(resolve, checks === 0 ? 150 : 0))
+    if (checks === 1) t.same(interrupts, [], 'too late')
+    return ++checks < 3
+  }, () => 1)
+  await stopOpenTask(control, 'a', () => true, never)
+  t.same(interrupts, ['sent'], 'in time')
+})

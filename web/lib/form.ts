@@ -107,6 +107,8 @@ export function useForm<Values extends object> (initial: Values): Form<Values> {
     const changed = namesOf(values).filter(name => values[name] !== before.current[name])
     before.current = values
     if (changed.length === 0) return
+    // Other values are no second click.
+    if (blockedUntil.current !== Infinity) blockedUntil.current = 0
     setProblems(problems => without(problems, ['', ...changed]))
     setNearest(nearest => without(nearest, changed))
   }, [values])

@@ -139,7 +139,7 @@ export async function findInterrupt (session: CheckSession, facts: CheckFacts): 
             sentAt = performance.now()
             if (interruptedAt === null) fractionThen = seen.look.fraction
             interruptedAt ??= sentAt
-            if (!await session.control.interrupt(running.over)) return
+            if (!await session.control.interrupt(Infinity, running.over)) return
           }
         }
         await rest(session, running)
