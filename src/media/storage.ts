@@ -252,8 +252,10 @@ export function createStorageCheck (dependencies: StorageCheckDependencies): Sto
     },
     proved () { reports = 0 },
     async untilUsable (signal) {
-      // The signal can have fired during the check, and an earlier abort calls no listener.
-      while (await fault() !== null && !signal.aborted) {
+      for (;;) {
+        await fault()
+        // Another check, or the signal, can have ended the fault meanwhile: neither calls a listener that comes later.
+        if (state === null || signal.aborted) return
         await new Promise<void>(resolve => {
           const go = () => {
             listeners.delete(go)

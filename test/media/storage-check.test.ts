@@ -70,3 +70,28 @@ t.test('a wait for space ends with its signal, also if that fires during a check
   t.match(storage.last(), { errno: 'ENOENT' })
   await storage.untilUsable(AbortSignal.abort())
 })
+
+t.test('a wait for space ends also if another check ends the fault at the moment at which the wait begins', async t => {
+  for (let turns = 0; turns < 40; turns++) {
+    const ends: Array<(fault: StorageFault | null) => void> = []
+    const storage = createStorageCheck({
+      folders: { outputs: '/mnt' },
+      minFree: 0,
+      interval: 60_000,
+      log: silentLogger,
+      tryIn: async () => await new Promise(resolve => { ends.push(resolve) })
+    })
+    const first = storage.fault()
+    ends.shift()?.({ errno: 'EROFS', path: '/mnt', reason: 'the file system is read-only' })
+    await first
+    // The wait asks for no check of its own, as the last one is recent.
+    const check = storage.isFit('failing')
+    ends.shift()?.(null)
+    for (let turn = 0; turn < turns; turn++) await null
+    const waiting = storage.untilUsable(new AbortController().signal)
+    await check
+    const outcome = await Promise.race([waiting.then(() => 'over'), new Promise(resolve => { setImmediate(resolve, 'waits') })])
+    t.equal(outcome, 'over', `${turns} turns after the end of the check`)
+    storage.close()
+  }
+})
