@@ -3,14 +3,16 @@ import { GenerationParameters, Warning } from './generation-parameters.ts'
 import { Nullable, Ref, SeedNumber, seedText, StringEnum, success, Timestamp } from './kit.ts'
 import { webhookFields, webhookSigningSecret } from './webhook.ts'
 
+const target = Type.String({
+  maxLength: 64,
+  description: 'Server for the job. `auto`, `default` or empty: the first one that is free and has what the job needs.',
+  examples: ['auto']
+})
+
 const requestFields = {
-  target_server_alias: Type.String({
-    maxLength: 64,
-    description: 'Server for the job. Empty or `default`: the first one that is free and has what the job needs.',
-    examples: ['default']
-  }),
+  target_server_alias: Type.Optional(Nullable(target)),
   generation_params: Type.Optional(Type.Union([Ref(GenerationParameters), Type.Null()], {
-    description: 'Parameters of the generation. Required without generation_info_raw.'
+    description: 'Parameters of the generation; they can also stand beside the other fields.'
   })),
   generation_info_raw: Type.Optional(Nullable(Type.String({ maxLength: 200_000 }), {
     description: 'Instead of generation_params, or beside it for what that leaves open: the parameters text that A1111 writes into ' +
@@ -49,11 +51,16 @@ const requestFields = {
 
 const file = (description: string) => Type.String({ format: 'binary', description })
 
-/** Further members of forms: they hold no objects, so parameters can be beside the other fields. */
+/** The first of the parameters, which can all be beside the other fields. */
+const promptField = {
+  prompt: Type.Optional(Nullable(Type.String(), {
+    description: 'What to generate. This and every other field of generation_params can be here instead.',
+    examples: ['a lighthouse at dusk']
+  }))
+}
+
+/** Further members of forms. */
 const formFields = {
-  prompt: Type.Optional(Type.String({
-    description: 'One of the generation parameters: a form can have all of them at the top.'
-  })),
   init_images: Type.Optional(Type.Array(file('PNG, JPEG or WebP.'), { description: 'Pictures to start from.' })),
   mask: Type.Optional(file('The white part is generated again. Needs init_images.')),
   latent_mask: Type.Optional(file('Mask in latent space.')),
@@ -69,20 +76,34 @@ const groupField = {
 }
 
 /** Clients of several programs send their own fields along: unknown ones lead to a warning, unless `strict` is true. */
-export const GenerateRequest = Type.Object({ ...requestFields, ...groupField }, {
+export const GenerateRequest = Type.Object({ ...requestFields, ...promptField, ...groupField }, {
   $id: 'GenerateRequest',
   description: 'What to generate, where, and how urgent it is.',
   additionalProperties: true,
-  examples: [{
-    target_server_alias: 'default',
+  examples: [{ prompt: 'a lighthouse' }, {
+    target_server_alias: 'auto',
     generation_params: { prompt: 'a lighthouse at dusk', steps: 20, width: 512, height: 512 }
   }]
 })
 export type GenerateRequest = Static<typeof GenerateRequest>
 
-export const GenerateForm = Type.Object({ ...requestFields, ...groupField, ...formFields }, {
+export const GenerateForm = Type.Object({ ...requestFields, ...promptField, ...groupField, ...formFields }, {
   $id: 'GenerateForm',
   description: 'The same as a form: generation_params as JSON text, or its fields beside the others; images as files.',
+  additionalProperties: true
+})
+
+/** v1 has always required the server; an empty one is any. */
+export const GenerateRequestV1 = Type.Object({ ...GenerateRequest.properties, target_server_alias: target }, {
+  $id: 'GenerateRequestV1',
+  description: 'The same as GenerateRequest, with a server.',
+  additionalProperties: true,
+  examples: [{ target_server_alias: 'auto', prompt: 'a lighthouse' }]
+})
+
+export const GenerateFormV1 = Type.Object({ ...GenerateForm.properties, target_server_alias: target }, {
+  $id: 'GenerateFormV1',
+  description: 'The same as GenerateForm, with a server.',
   additionalProperties: true
 })
 
@@ -103,19 +124,19 @@ const bulkFields = {
   }))
 }
 
-export const BulkRequest = Type.Object({ ...requestFields, ...bulkFields }, {
+export const BulkRequest = Type.Object({ ...requestFields, ...promptField, ...bulkFields }, {
   $id: 'BulkRequest',
   description: 'One generation to be made many times.',
   additionalProperties: true,
   examples: [{
-    target_server_alias: 'default',
+    target_server_alias: 'auto',
     bulk_quantity: 3,
     generation_params: { prompt: 'a lighthouse at dusk', steps: 20 }
   }]
 })
 export type BulkRequest = Static<typeof BulkRequest>
 
-export const BulkForm = Type.Object({ ...requestFields, ...bulkFields, ...formFields }, {
+export const BulkForm = Type.Object({ ...requestFields, ...promptField, ...bulkFields, ...formFields }, {
   $id: 'BulkForm',
   description: 'The same as a form, as for a single job.',
   additionalProperties: true

@@ -250,7 +250,7 @@ export const JobPatch = Closed({
   priority: Type.Optional(Type.Integer({
     minimum: 1, maximum: 10, description: 'Its new priority, 10 first; the job follows those that already wait with it.', examples: [8]
   })),
-  server: Type.Optional(Type.String({ maxLength: 64, description: 'Alias of the new server.' })),
+  server: Type.Optional(Type.String({ maxLength: 64, description: 'Alias of the new server; `auto`: any.' })),
   before: Type.Optional(jobId('Job of the same queue; this one moves right before it.')),
   place: Type.Optional(StringEnum(['first', 'last'], {
     description: 'Ahead of or behind the other jobs of its access key; first goes ahead of everybody\'s with queue:admin.'
@@ -270,7 +270,7 @@ export const JobAction = Closed({
     description: 'As the routes of one job do it. move puts waiting ones into the queue of another server; delete cancels ' +
       'waiting ones first.'
   }),
-  server: Type.Optional(Type.String({ maxLength: 64, description: 'With move: alias of the new server.' })),
+  server: Type.Optional(Type.String({ maxLength: 64, description: 'With move: alias of the new server; `auto`: any.' })),
   ids: Type.Optional(Type.Array(jobId('A job.'), { minItems: 1, maxItems: 20_000, description: 'The jobs.' })),
   filter: Type.Optional(Closed({
     ...jobFilterFields,

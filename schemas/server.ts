@@ -38,6 +38,7 @@ const serverFields = {
     description: 'Address of the A1111 or Forge API, optionally with user:password. Or send host and port.',
     examples: ['http://192.168.1.20:7860']
   })),
+  url: Type.Optional(Type.String({ maxLength: 2048, description: 'Same as apiUrl.', examples: ['http://192.168.1.20:7860'] })),
   host: Type.Optional(Type.String({ maxLength: 255, description: 'Host name or address, instead of apiUrl.' })),
   port: Type.Optional(Type.Union([Type.Integer({ minimum: 1, maximum: 65535 }), Type.String({ pattern: '^\\d{1,5}$' })], {
     description: 'Port for host; 7860 if left out.', default: 7860

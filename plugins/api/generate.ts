@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import { errorResponses } from '../../schemas/error.ts'
 import {
   BulkAnswer, BulkForm, BulkIdParameters, BulkRequest, BulkView, DryRunAnswer, GenerateAnswer, GenerateForm,
-  GenerateRequest
+  GenerateFormV1, GenerateRequest, GenerateRequestV1
 } from '../../schemas/generate.ts'
 import {
   GenerationParameters, ParametersToRead, ReadParameters, type Warning
@@ -26,7 +26,7 @@ import { parametersOf, readImage, readText } from '../../src/media/generation-te
 import { signingSecretOf } from '../../src/webhooks/signing-keys.ts'
 import { ownAddress } from '../core/prefix.ts'
 import { contextOf } from '../core/request-log.ts'
-import { namingFields, namingWarnings } from './parameter-fields.ts'
+import { isParameterName, mergedParameters, namingFields, namingWarnings } from './parameter-fields.ts'
 import { jobIds, jobLinks, outputUrl, renderSeconds } from './render-job.ts'
 
 /** Clients that accept only 200 as success; all others get 202. */
@@ -52,20 +52,22 @@ const generate: FastifyPluginAsyncTypebox = async app => {
 
   async function submit (request: FastifyRequest, id: string): Promise<Accepted> {
     const body = request.body as GenerateRequest
-    return await namingFields({ body, isForm: request.isMultipart() }, async () =>
+    return await namingFields(body, async () =>
       // Jobs of a group come one by one, unlike those of a bulk.
       await submitter.accept(await submitter.check(toSubmission(request, body, single)), id, undefined, id))
   }
 
   async function answerDryRun (request: FastifyRequest, known: KnownFields, jobs: number): Promise<DryRunAnswer> {
     const body = request.body as GenerateRequest
-    return await namingFields({ body, isForm: request.isMultipart() }, async () => {
+    return await namingFields(body, async () => {
       const checked = await submitter.check(toSubmission(request, body, known), jobs)
       return renderDryRun(await dryRun(checked, { registry, estimates, work: workPrediction }), body, jobs)
     })
   }
 
-  for (const version of ['v1', 'v2'] as const) {
+  for (const [version, body] of [
+    ['v1', JsonOrForm(GenerateRequestV1, GenerateFormV1)], ['v2', JsonOrForm(GenerateRequest, GenerateForm)]
+  ] as const) {
     app.post(`/api/${version}/generate`, {
       config: submitting,
       schema: {
@@ -76,7 +78,7 @@ const generate: FastifyPluginAsyncTypebox = async app => {
           'with the same fields, parameters beside them, and image files. `civitai_browser_plus` as source_info is ' +
           'answered with 200.',
         headers: idempotencyHeader,
-        body: JsonOrForm(GenerateRequest, GenerateForm),
+        body,
         response: {
           200: {
             ...Type.Union([Ref(GenerateAnswer), Ref(DryRunAnswer)]),
@@ -91,12 +93,12 @@ const generate: FastifyPluginAsyncTypebox = async app => {
       if (body.dry_run === true) return await reply.code(200).send(await answerDryRun(request, single, 1))
       const { keyId, kind } = request.principal
       const keyed = { owner: keyId ?? kind, key: idempotencyKey(request.headers), operation: 'generate', body }
-      const { answer } = await idempotency.once(keyed, newJobId, async (id, begun) => {
+      const { answer, repeated } = await idempotency.once(keyed, newJobId, async (id, begun) => {
         const before = begun ? await submitter.recall(id) : null
         return renderAccepted(before ?? await submit(request, id), body, request.base)
       })
       reply.code(sourcesThatNeed200.has(body.source_info ?? '') ? 200 : 202)
-      reply.header('location', `/api/v2/jobs/${answer.id}`)
+      reply.headers({ location: `/api/v2/jobs/${answer.id}`, ...replayed(repeated) })
       // beside the stored answer that a repeat gets
       return { ...answer, ...signingSecretOf(body) }
     })
@@ -124,16 +126,16 @@ const generate: FastifyPluginAsyncTypebox = async app => {
     if (body.dry_run === true) return await reply.code(200).send(await answerDryRun(request, many, quantity))
     const { keyId, kind } = request.principal
     const keyed = { owner: keyId ?? kind, key: idempotencyKey(request.headers), operation: 'bulk', body }
-    const { answer } = await idempotency.once(keyed, newBulkId, async id => {
+    const { answer, repeated } = await idempotency.once(keyed, newBulkId, async id => {
       const order = {
         quantity,
         seedVariation: body.seed_variation ?? 'random',
         baseSeed: body.base_seed ?? -1
       } as const
-      return renderBulk(id, await namingFields({ body, isForm: request.isMultipart() }, async () =>
-        await bulks.submit(id, toSubmission(request, body, many), order)), request.base)
+      return renderBulk(id, await namingFields(body, async () =>
+        await bulks.submit(id, toSubmission(request, body, many), order)), body, request.base)
     })
-    reply.code(202).header('location', `/api/v2/generate/bulk/${answer.bulk_job_id}`)
+    reply.code(202).headers({ location: `/api/v2/generate/bulk/${answer.bulk_job_id}`, ...replayed(repeated) })
     return answer
   })
 }
@@ -231,56 +233,69 @@ function idempotencyKey (headers: Readonly<Record<string, unknown>>): string | u
   return typeof value === 'string' ? value : undefined
 }
 
+/** Says that an answer is that of an earlier request with the same key. */
+function replayed (repeated: boolean): Record<string, string> {
+  return repeated ? { 'idempotency-replayed': 'true' } : {}
+}
+
 /** Top-level fields of a route's request, and their aliases. */
 interface KnownFields {
   readonly names: readonly string[]
   readonly synonyms: Readonly<Record<string, string>>
 }
 
-/** Parameters are one level below. */
+/** Names that people use for parameters. */
 const parameterNames = Object.fromEntries([
   ...Object.keys(GenerationParameters.properties).map(name => [name, name] as const),
   ...Object.entries(parameterSynonyms)
-].map(([name, parameter]) => [name, `generation_params.${parameter}`]))
-const single: KnownFields = { names: Object.keys(GenerateRequest.properties), synonyms: parameterNames }
+])
+const single: KnownFields = { names: Object.keys(GenerateRequest.properties), synonyms: {} }
 const many: KnownFields = {
   names: Object.keys(BulkRequest.properties),
-  synonyms: {
-    ...parameterNames,
-    ...Object.fromEntries(['count', 'quantity', 'number', 'jobs'].map(name => [name, 'bulk_quantity']))
-  }
+  synonyms: Object.fromEntries(['count', 'quantity', 'number', 'jobs'].map(name => [name, 'bulk_quantity']))
+}
+
+interface BesideFields {
+  readonly parameters: Record<string, unknown>
+  readonly warnings: Warning[]
 }
 
 /**
- * Warnings of unread fields. A form's further fields are parameters, which have warnings of their own.
- * @throws ServiceError `invalid_field_value` about them if the request is strict
+ * The fields beside those of the route: parameters, and unknown ones, which a form cannot tell apart.
+ * @throws ServiceError `invalid_field_value` about unknown ones if the request is strict
  */
-function warnOfUnknown (request: FastifyRequest, body: GenerateRequest, { names, synonyms }: KnownFields): Warning[] {
-  if (request.isMultipart()) return []
-  const unknown = Object.keys(body).filter(name => !names.includes(name))
-    .map(name => describeUnknownField(name, names, '', synonyms))
+function besideFields (request: FastifyRequest, body: GenerateRequest, { names, synonyms }: KnownFields): BesideFields {
+  const beside = Object.keys(body).filter(name => name === 'prompt' || !names.includes(name))
+  const isUnknown = (name: string) => !request.isMultipart() && !isParameterName(name)
+  const parameters = Object.fromEntries(beside.filter(name => !isUnknown(name))
+    .map(name => [name, Reflect.get(body, name) as unknown]))
+  // Suggestions name the place that the client uses.
+  const place = body.generation_params == null ? '' : 'generation_params.'
+  const meant = Object.fromEntries(Object.entries(parameterNames).map(([name, own]) => [name, `${place}${own}`]))
+  const unknown = beside.filter(isUnknown)
+    .map(name => describeUnknownField(name, names, '', { ...meant, ...synonyms }))
   const [first, ...others] = unknown
   if (first !== undefined && body.strict === true) throw unknownFieldsError([first, ...others])
-  return warningsOfUnknown(unknown)
+  return { parameters, warnings: warningsOfUnknown(unknown) }
 }
 
 /** @throws ServiceError `missing_required_field` if there is nothing to generate from */
 function toSubmission (request: FastifyRequest, body: GenerateRequest, known: KnownFields): SubmissionRequest {
-  const warnings = warnOfUnknown(request, body, known)
+  const { parameters: beside, warnings } = besideFields(request, body, known)
   const raw = body.generation_info_raw?.trim() ?? ''
-  const inside = body.generation_params
-  const parameters = request.isMultipart() ? { ...flatParameters(body), ...inside } : inside
-  const given: unknown = raw === '' ? parameters : { ...parameters, generation_info_raw: raw }
-  if (given === undefined || given === null) {
+  const parameters = mergedParameters(body.generation_params, beside)
+  const given = raw === '' ? parameters : { ...parameters, generation_info_raw: raw }
+  if (given === undefined) {
     throw new ServiceError('missing_required_field',
-      'generation_params is required: an object such as { "prompt": "a lighthouse" }.', { field: 'generation_params' })
+      'Say what to generate: send prompt, or generation_params such as { "prompt": "a lighthouse" }.',
+      { field: 'generation_params' })
   }
   if (Object.keys(given).length === 0) {
     throw new ServiceError('invalid_field_value', 'generation_params must say what to generate; it is empty.',
       { field: 'generation_params' })
   }
   return {
-    target: body.target_server_alias,
+    target: body.target_server_alias ?? '',
     given,
     clientFields: parameters,
     appType: body.app_type ?? 'forge',
@@ -299,12 +314,6 @@ function toSubmission (request: FastifyRequest, body: GenerateRequest, known: Kn
   }
 }
 
-/** A form has no object for parameters, so its further fields are parameters. */
-function flatParameters (body: GenerateRequest): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(body).filter(([name]) =>
-    !(name in BulkRequest.properties || name in GenerateRequest.properties)))
-}
-
 function renderAccepted (accepted: Accepted, body: GenerateRequest, base: string): GenerateAnswer {
   return {
     success: true,
@@ -317,7 +326,7 @@ function renderAccepted (accepted: Accepted, body: GenerateRequest, base: string
     priority: body.priority ?? 5,
     seed: accepted.seed,
     seed_text: seedText(accepted.seed),
-    warnings: namingWarnings(accepted.warnings),
+    warnings: namingWarnings(accepted.warnings, body),
     links: jobLinks(accepted.id, base)
   }
 }
@@ -337,11 +346,11 @@ function renderDryRun (
     priority: body.priority ?? 5,
     seed,
     seed_text: seedText(seed),
-    warnings: namingWarnings(warnings)
+    warnings: namingWarnings(warnings, body)
   }
 }
 
-function renderBulk (id: string, accepted: readonly Accepted[], base: string): BulkAnswer {
+function renderBulk (id: string, accepted: readonly Accepted[], body: BulkRequest, base: string): BulkAnswer {
   const self = `${base}/api/v2/generate/bulk/${id}`
   return {
     success: true,
@@ -349,7 +358,7 @@ function renderBulk (id: string, accepted: readonly Accepted[], base: string): B
     total_jobs: accepted.length,
     target_server_alias: accepted[0]?.alias ?? '',
     jobs: accepted.map(job => ({ ...jobIds(job.id), queue_position: job.position })),
-    warnings: namingWarnings(accepted[0]?.warnings ?? []),
+    warnings: namingWarnings(accepted[0]?.warnings ?? [], body),
     links: { self, cancel: `${self}/cancel` }
   }
 }

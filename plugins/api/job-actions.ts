@@ -6,7 +6,8 @@ import { keyToActOn, mayCancelJob, type Principal } from '../../src/access/princ
 import type { ManyAction, ManyChoice, ManyCount, ManyOrder, ManyOutcome } from '../../src/jobs/many.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { iso } from '../../src/lib/text.ts'
-import { aheadOf, jobBases, momentOf, readJobFilter, targetOf } from './job-views.ts'
+import { serverNamed } from '../../src/servers/choose.ts'
+import { aheadOf, jobBases, momentOf, readJobFilter } from './job-views.ts'
 
 /** Actions on many jobs with one request, which can be counted first. */
 const jobActions: FastifyPluginAsyncTypebox = async app => {
@@ -15,7 +16,7 @@ const jobActions: FastifyPluginAsyncTypebox = async app => {
   function orderOf ({ action, server }: JobAction, principal: Principal): ManyOrder {
     if (action === 'run-now' && server === undefined) return { action, ahead: aheadOf(principal) }
     if (action !== 'move' && action !== 'run-now' && server === undefined) return { action }
-    if (action === 'move' && server !== undefined) return { action, server: targetOf(registry, server, 'server') }
+    if (action === 'move' && server !== undefined) return { action, server: serverNamed(registry, server, 'server') }
     throw action === 'move'
       ? new ServiceError('missing_required_field', 'server must name the new server of the jobs.', { field: 'server' })
       : new ServiceError('invalid_field_value',

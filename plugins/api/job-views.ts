@@ -86,8 +86,11 @@ export function aheadOf (principal: Principal): AheadOf {
   return mayDo(principal, 'queue:admin') ? 'everybody' : 'own'
 }
 
-/** The server that a name means; null for any, which clients call `default`. @throws ServiceError `server_not_found` */
-export function targetOf (
+/**
+ * The server of a filter; null for `default`, as views name the server of a job that any can take.
+ * @throws ServiceError `server_not_found`
+ */
+function targetOf (
   registry: Pick<ServerRegistry, 'byAlias' | 'require'>, name: string, field: string
 ): Server | null {
   const isOpen = name.trim().toLowerCase() === 'default' && registry.byAlias('default') === undefined

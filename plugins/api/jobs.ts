@@ -14,7 +14,8 @@ import { ignoring, ServiceError } from '../../src/lib/errors.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { iso } from '../../src/lib/text.ts'
 import { disconnectSignal, keepLastAnswers } from '../core/held-requests.ts'
-import { aheadOf, jobBases, readJobFilter, targetOf } from './job-views.ts'
+import { serverNamed } from '../../src/servers/choose.ts'
+import { aheadOf, jobBases, readJobFilter } from './job-views.ts'
 import { namingFields } from './parameter-fields.ts'
 
 const waiting = 'With `?wait=` the service answers when the job has finished or that many seconds are over.'
@@ -212,10 +213,10 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       }
       const changes = changesOf(request.body)
       // A fault in one of them prevents all of them.
-      const target = server === undefined ? undefined : targetOf(registry, server, 'server')
+      const target = server === undefined ? undefined : serverNamed(registry, server, 'server')
       const ahead = before === undefined ? undefined : await find(request, before, maySeeJob)
       if (changes !== null) {
-        await namingFields({ body: request.body, isForm: false },
+        await namingFields(request.body,
           async () => { await edits.edit(found, changes, target) })
       } else if (target !== undefined) await moves.move(jobId, target)
       if (priority !== undefined) await store.prioritise(jobId, priority)

@@ -1,20 +1,44 @@
+import { isDeepStrictEqual } from 'node:util'
 import { GenerationParameters } from '../../schemas/generation-parameters.ts'
+import { canonicalName, understood } from '../../src/a1111/aliases.ts'
+import { isUnset } from '../../src/a1111/field-values.ts'
 import { unknownFieldCode } from '../../src/a1111/unknown-fields.ts'
 import { renamed, ServiceError } from '../../src/lib/errors.ts'
 
 /** Where clients of this interface put generation parameters; `src/` uses each parameter's own name. */
 const home = 'generation_params'
 
-/** Facts about a request that decide where its parameters were. */
-export interface SentParameters {
-  readonly body: object & { readonly generation_info_raw?: unknown }
-  /** Whether it came as a form, where parameters can be beside the other fields. */
-  readonly isForm: boolean
-}
+/** The body of a request, whose parameters can be in `generation_params` or beside it. */
+export type SentParameters = object & { readonly generation_info_raw?: unknown, readonly generation_params?: unknown }
 
 /** The client's dotted name of a field: parameters are in `generation_params`. */
 export function fieldName (field: string): string {
   return isParameter(field) ? `${home}.${field}` : field
+}
+
+/**
+ * The parameters of a request from both places; undefined for none.
+ * @param beside those that stand beside `generation_params`
+ * @throws ServiceError `invalid_field_value` for two values of one parameter
+ */
+export function mergedParameters (
+  inside: GenerationParameters | null | undefined, beside: GenerationParameters
+): GenerationParameters | undefined {
+  const set = Object.entries(beside).filter(([, value]) => !isUnset(value))
+  const own = Object.entries(inside ?? {}).filter(([, value]) => !isUnset(value))
+  for (const [name, value] of set) {
+    const other = own.find(([known, known2]) => canonicalName(known) === canonicalName(name) && !isSame(value, known2))
+    if (other === undefined) continue
+    throw new ServiceError('invalid_field_value',
+      `${name} and ${home}.${other[0]} have two values; send one of them.`, { field: name })
+  }
+  if (Object.keys(beside).length === 0) return inside ?? undefined
+  return { ...inside, ...beside, ...Object.fromEntries(own) }
+}
+
+/** Whether two values mean the same; a form has only text. */
+function isSame (one: unknown, other: unknown): boolean {
+  return isDeepStrictEqual(one, other) || (typeof other !== 'object' && String(one) === String(other))
 }
 
 /** The same for the errors of one request, in that request's terms. */
@@ -34,14 +58,21 @@ export async function namingFields<Result> (sent: SentParameters, work: () => Pr
   }
 }
 
-function fieldSent (field: string, { body, isForm }: SentParameters): string {
+function fieldSent (field: string, sent: SentParameters): string {
   const [name = ''] = field.split('.')
-  const own = Reflect.get(body, home) as unknown
-  const isInside = typeof own === 'object' && own !== null && name in own
-  if (isForm && !isInside && name in body) return field
-  if (isInside) return `${home}.${field}`
-  const fromText = typeof body.generation_info_raw === 'string' && body.generation_info_raw.trim() !== ''
-  return fromText && !isInside && isParameter(field) ? 'generation_info_raw' : fieldName(field)
+  if (isInside(name, sent)) return `${home}.${field}`
+  if (Object.hasOwn(sent, name)) return field
+  const fromText = typeof sent.generation_info_raw === 'string' && sent.generation_info_raw.trim() !== ''
+  return fromText && isParameter(field) ? 'generation_info_raw' : fieldName(field)
+}
+
+function isInside (name: string, { generation_params: own }: SentParameters): boolean {
+  return typeof own === 'object' && own !== null && name in own
+}
+
+/** Whether a field beside `generation_params` is a parameter. */
+export function isParameterName (name: string): boolean {
+  return isParameter(name) || understood.has(name)
 }
 
 function isParameter (field: string): boolean {
@@ -49,12 +80,18 @@ function isParameter (field: string): boolean {
   return name !== 'generation_info_raw' && Object.hasOwn(GenerationParameters.properties, name)
 }
 
-/** Warnings with the field names of this interface's clients. */
+/**
+ * Warnings with the field names of this interface's clients.
+ * @param sent the request that they answer, if it is at hand
+ */
 export function namingWarnings<Warned extends { readonly code: string, readonly field?: string }> (
-  warnings: readonly Warned[]
+  warnings: readonly Warned[], sent: SentParameters = {}
 ): Warned[] {
-  // An unknown field keeps its reported place, also if a parameter has its name.
-  return warnings.map(warning => warning.field === undefined || warning.code === unknownFieldCode
-    ? warning
-    : { ...warning, field: fieldName(warning.field) })
+  return warnings.map(warning => {
+    const { code, field } = warning
+    // An unknown field keeps its reported place, also if a parameter has its name.
+    if (field === undefined || code === unknownFieldCode) return warning
+    const [name = ''] = field.split('.')
+    return Object.hasOwn(sent, name) && !isInside(name, sent) ? warning : { ...warning, field: fieldName(field) }
+  })
 }

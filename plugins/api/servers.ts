@@ -7,7 +7,7 @@ import {
   InventoryView, ServerChange, ServerChangeAnswer, ServerHistory, ServerInput, ServerPause, ServerTestAnswer,
   ServerView
 } from '../../schemas/server.ts'
-import { addressOf, changedAddress, lostOptions } from '../../src/servers/address.ts'
+import { addressField, addressOf, changedAddress, lostOptions } from '../../src/servers/address.ts'
 
 const Alias = Type.Object({ alias: Type.String({ description: 'Name of the server.', maxLength: 64 }) })
 const reading = { access: { scope: 'servers:read' } } as const
@@ -42,7 +42,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   }, async (request, reply) => {
     const input = request.body
     const address = addressOf(input)
-    await reach.check(address.baseUrl, input.apiUrl ? 'apiUrl' : 'host')
+    await reach.check(address.baseUrl, addressField(input) ?? 'port')
     const server = await registry.add({
       alias: input.alias,
       address,
@@ -89,7 +89,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
         const before = registry.require(request.params.alias)
         const input = request.body
         const address = changedAddress(before.address, input)
-        if (address.baseUrl !== before.address.baseUrl) await reach.check(address.baseUrl, input.apiUrl ? 'apiUrl' : 'host')
+        if (address.baseUrl !== before.address.baseUrl) await reach.check(address.baseUrl, addressField(input) ?? 'port')
         const server = await registry.update(before.id, {
           address,
           ...(input.alias === undefined ? {} : { alias: input.alias }),

@@ -8,9 +8,9 @@ export interface CorsOptions {
 }
 
 const exposedHeaders = [
-  'RateLimit-Limit', 'RateLimit-Remaining', 'RateLimit-Reset', 'RateLimit-Policy',
+  'RateLimit', 'RateLimit-Policy', 'RateLimit-Limit', 'RateLimit-Remaining', 'RateLimit-Reset',
   'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset',
-  'Retry-After', 'X-Request-Id', 'Location', 'Content-Disposition', 'X-Job-ID', 'Preference-Applied'
+  'Retry-After', 'Idempotency-Replayed', 'X-Request-Id', 'Location', 'Content-Disposition', 'X-Job-ID', 'Preference-Applied'
 ]
 
 /**

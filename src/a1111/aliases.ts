@@ -135,6 +135,12 @@ const ignored = [
   'generation_info_raw', 'raw_generation_info'
 ]
 
+/** The first name of a field that has several. */
+export function canonicalName (name: string): string {
+  const [, own] = renamed.find(([other]) => other === name) ?? []
+  return own ?? [checkpointNames, checkpointHashes].find(names => names.includes(name))?.[0] ?? name
+}
+
 /** Fields that are not A1111's own and mean something here. */
 export const understood: ReadonlySet<string> = new Set([
   ...[...renamed, ...settings].map(([name]) => name), ...checkpointNames, ...checkpointHashes,

@@ -12,6 +12,7 @@ export type Bucket = 'requests' | 'status' | 'pages'
 
 /** State of the bucket at one request. */
 export interface Allowance {
+  readonly bucket: Bucket
   readonly allowed: boolean
   /** Requests a minute. */
   readonly limit: number
@@ -45,6 +46,7 @@ export function createRateLimiter (
       const tokens = Number(text)
       const secondsPerToken = 60 / limit
       return {
+        bucket,
         allowed: allowed === 1,
         limit,
         remaining: Math.floor(tokens + 1e-6),
@@ -63,13 +65,15 @@ export function createRateLimiter (
 }
 
 /**
- * Headers for the client: the triple of the IETF's draft 6, which deployed clients read, and its X- forms.
- * https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/06/
+ * Headers for the client: the two of the IETF's draft, the triple of its version 6, which deployed clients read, and
+ * the X- forms of that.
+ * https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/10/
  */
 export function rateLimitHeaders (allowance: Allowance): Record<string, string> {
-  const { limit, remaining, resetSeconds, retryAfterSeconds } = allowance
+  const { bucket, limit, remaining, resetSeconds, retryAfterSeconds } = allowance
   return {
-    'RateLimit-Policy': `${limit};w=60`,
+    'RateLimit-Policy': `"${bucket}";q=${limit};w=60`,
+    RateLimit: `"${bucket}";r=${remaining};t=${resetSeconds}`,
     'RateLimit-Limit': String(limit),
     'RateLimit-Remaining': String(remaining),
     'RateLimit-Reset': String(resetSeconds),

@@ -16,8 +16,9 @@ export interface KeyedRequest {
   readonly body: unknown
 }
 
-/** The answer to a repeated request. */
+/** The answer that all requests with a key get. */
 export interface FirstAnswer<Answer> {
+  /** Whether an earlier request began the work. */
   readonly repeated: boolean
   readonly answer: Answer
 }
@@ -66,7 +67,7 @@ export function createIdempotency (redis: Redis, keys: Keys, lifetimeHours: numb
       try {
         const done = stringifyJson(await work(id, id !== fresh))
         const kept = await keepAnswer(redis, entry, [id, done])
-        return { repeated: kept !== done, answer: parseJsonText(kept) as Answer }
+        return { repeated: id !== fresh, answer: parseJsonText(kept) as Answer }
       } catch (error) {
         if (isWrongRequest(error)) await freeKey(redis, entry, [id])
         throw error

@@ -12,7 +12,7 @@ import { stringifyJson } from '../lib/exact-json.ts'
 import type { Log } from '../lib/logging.ts'
 import { isSeed, type Seed } from '../lib/seeds.ts'
 import { type StorageCheck, storageError } from '../media/storage.ts'
-import { hintsAbout, readCandidates } from '../servers/choose.ts'
+import { hintsAbout, readCandidates, serverNamed } from '../servers/choose.ts'
 import type { FreshLists } from '../servers/fresh-lists.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
@@ -27,7 +27,7 @@ import { workloadOf, type WorkPrediction } from './workload.ts'
 
 /** A request as every interface submits it. */
 export interface SubmissionRequest {
-  /** Alias of a server; empty or `default` for the best one. */
+  /** Alias of a server; empty, `auto` or `default` for the best one. */
   readonly target: string
   /** Generation parameters as the client sent them. */
   readonly given: unknown
@@ -161,15 +161,9 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   const { registry, states, store, inputs, queueLimitPerKey, limits, waitingOfKey } = dependencies
   const { webhooks, storage, lists, work, ownUrl, log } = dependencies
 
-  /** Whether a target means any server; a server that is really called `default` goes by its name. */
-  function leavesChoice (target: string): boolean {
-    const name = target.trim().toLowerCase()
-    return name === '' || (name === 'default' && registry.byAlias(name) === undefined)
-  }
-
   /** The servers that can take the job, best first. */
-  async function candidates (target: string, checkpoint: string | null): Promise<Server[]> {
-    if (!leavesChoice(target)) return [registry.require(target, 'target_server_alias')]
+  async function candidates (named: Server | null, checkpoint: string | null): Promise<Server[]> {
+    if (named !== null) return [named]
     const ranked = await readCandidates(registry.list(), states, async () => 0, checkpoint)
     return ranked.map(({ server }) => server)
   }
@@ -237,15 +231,14 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         })
       const normalised = { ...read, unnamed: [...read.unnamed ?? [], ...request.unnamed ?? []] }
       refuseHugeParameters(normalised.parameters)
-      const servers = await candidates(request.target, normalised.checkpoint)
+      const target = serverNamed(registry, request.target, 'target_server_alias')
+      const servers = await candidates(target, normalised.checkpoint)
       let refusal: unknown
       for (const [index, server] of servers.entries()) {
         try {
           const compatibility = await admitTo(server, normalised, request)
-          const isOpen = leavesChoice(request.target)
-          const lacking = isOpen ? await thoseLacking(server, normalised, request) : []
-          const target = isOpen ? null : server
-          const hints = hintsAbout(server, await states.recent(server.id), isOpen ? 'any' : 'named')
+          const lacking = target === null ? await thoseLacking(server, normalised, request) : []
+          const hints = hintsAbout(server, await states.recent(server.id), target === null ? 'any' : 'named')
           return { request, target, best: server, lacking, normalised, compatibility, webhook, hints, jobs }
         } catch (error) {
           // The best server's reason is the one to report.

@@ -8,7 +8,7 @@ import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
 import { fieldsOf, type JsonObject } from '../lib/json-values.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { Log } from '../lib/logging.ts'
-import { readCandidates } from '../servers/choose.ts'
+import { readCandidates, serverNamed } from '../servers/choose.ts'
 import { answersLooks, sameAddress, type Server, type ServerRegistry, type ServerState } from '../servers/registry.ts'
 import { optionsForPeople, type ServerStateStore } from '../servers/state-store.ts'
 import { listNames, withoutSecrets } from './lists.ts'
@@ -204,14 +204,16 @@ export function createUpstreamClients (dependencies: UpstreamClientsDependencies
   }
 
   async function reachable (target: string): Promise<Server[]> {
-    if (target !== '') return [registry.require(target)]
+    const named = serverNamed(registry, target)
+    if (named !== null) return [named]
     // A list takes as long from a busy server as from an idle one, so queues do not count.
     const ranked = await readCandidates(registry.list(), states, async () => 0)
     return ranked.filter(({ state }) => answersLooks(state)).map(({ server }) => server)
   }
 
   async function free (target: string): Promise<{ server: Server, answers: boolean } | null> {
-    const servers = target === '' ? registry.list() : [registry.require(target)]
+    const named = serverNamed(registry, target)
+    const servers = named === null ? registry.list() : [named]
     const [best] = await readCandidates(servers, states, waitingOn)
     return best === undefined ? null : { server: best.server, answers: best.state?.reachable === 'yes' }
   }
@@ -253,7 +255,8 @@ export function createUpstreamClients (dependencies: UpstreamClientsDependencies
 
   /** Once, without waiting; null if a server was not checked yet and has no stored answer either. */
   async function readKnown (path: string, target: string): Promise<unknown[] | null> {
-    const servers = target === '' ? registry.list() : [registry.require(target)]
+    const named = serverNamed(registry, target)
+    const servers = named === null ? registry.list() : [named]
     const candidates = await readCandidates(servers, states, async () => 0)
     const answers = await Promise.all(candidates.map(async ({ server, state }) =>
       await readOrRecall(server, state, path)))

@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import type { LookupAddress } from 'node:dns'
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
+import { isDeepStrictEqual } from 'node:util'
 import type { ServerInput } from '../../schemas/server.ts'
 import type { ServerAddress } from '../a1111/types.ts'
 import { classOf, isUnspecified } from '../egress/address-classes.ts'
@@ -137,7 +138,7 @@ const defaultAddress = 'http://127.0.0.1:7860'
 
 /** The fields of a request body for a server's address and credentials. */
 export type AddressInput = Partial<Pick<ServerInput,
-  'apiUrl' | 'host' | 'port' | 'username' | 'password' | 'authUser' | 'authPass' | 'auth'>> & ConnectionInput
+  'apiUrl' | 'url' | 'host' | 'port' | 'username' | 'password' | 'authUser' | 'authPass' | 'auth'>> & ConnectionInput
 
 /** Where a server listens, as clients see it. */
 export function hostAndPort (baseUrl: string): { host: string, port: number } {
@@ -175,9 +176,9 @@ function decoded (part: string, field: string): string {
  * @throws ServiceError `missing_required_field` or `invalid_field_value` naming the field
  */
 export function addressOf (input: AddressInput): ServerAddress {
-  const parsed = input.apiUrl || input.host ? parsedAddress(defaultAddress, input) : null
+  const parsed = addressField(input) === null ? null : parsedAddress(defaultAddress, input)
   if (parsed === null) {
-    throw new ServiceError('missing_required_field', 'Give apiUrl, such as http://127.0.0.1:7860, or host and port.',
+    throw new ServiceError('missing_required_field', 'Give apiUrl (or url), such as http://127.0.0.1:7860, or host and port.',
       { field: 'apiUrl' })
   }
   return withOptions(withCredentials(parsed.baseUrl, merged(parsed, credentialsOf(input)), 'username'), {}, input)
@@ -201,9 +202,22 @@ function withOptions (address: ServerAddress, before: ConnectionOptions, input: 
   return after
 }
 
+/**
+ * The field that names the address; null for none.
+ * @throws ServiceError `invalid_field_value` for two addresses
+ */
+export function addressField ({ apiUrl, url, host }: AddressInput): 'apiUrl' | 'url' | 'host' | null {
+  if (apiUrl && url && !isDeepStrictEqual(parseServerUrl(apiUrl, 'apiUrl'), parseServerUrl(url, 'url'))) {
+    throw invalid('url', 'url and apiUrl name two addresses; send one of them.')
+  }
+  return apiUrl ? 'apiUrl' : url ? 'url' : host ? 'host' : null
+}
+
 /** @param before its protocol, host, port and path stay unless the body names others */
 function parsedAddress (before: string, input: AddressInput): ServerAddress {
-  if (input.apiUrl) return parseServerUrl(input.apiUrl, 'apiUrl')
+  const named = addressField(input)
+  const url = input.apiUrl || input.url
+  if (url && named !== null) return parseServerUrl(url, named)
   const { protocol, pathname } = new URL(before)
   const known = hostAndPort(before)
   const host = input.host || known.host

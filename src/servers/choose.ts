@@ -2,8 +2,25 @@ import { rulesOf } from '../a1111/kinds/registry.ts'
 import { bareName } from '../a1111/names.ts'
 import { baseModelOf } from '../model-facts/base-models.ts'
 import type { Warning } from '../../schemas/generation-parameters.ts'
-import type { Server, ServerState } from './registry.ts'
+import type { Server, ServerRegistry, ServerState } from './registry.ts'
 import type { ServerStateStore } from './state-store.ts'
+
+/** Names by which requests leave the choice of the server to us. */
+const anyServer = new Set(['', 'auto', 'default'])
+
+/**
+ * The server that a request names for its work; null for any. A server that is really called `auto` or `default` goes
+ * by its name.
+ * @param field input that names the server
+ * @throws ServiceError `server_not_found`
+ */
+export function serverNamed (
+  registry: Pick<ServerRegistry, 'byAlias' | 'require'>, name: string, field?: string
+): Server | null {
+  const known = registry.byAlias(name)
+  if (known === undefined && anyServer.has(name.trim().toLowerCase())) return null
+  return known ?? registry.require(name, field)
+}
 
 /** A server's current state for the choice of a job without a target. */
 export interface Candidate {

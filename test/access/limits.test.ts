@@ -50,7 +50,8 @@ t.test('no window of a minute allows more than the burst and the refill', async 
 t.test('headers state the exact counts', async t => {
   const { clock, limiter } = openLimiter()
   const expect = (limit: number, remaining: number, reset: number, retryAfter?: number) => ({
-    'RateLimit-Policy': `${limit};w=60`,
+    'RateLimit-Policy': `"requests";q=${limit};w=60`,
+    RateLimit: `"requests";r=${remaining};t=${reset}`,
     'RateLimit-Limit': `${limit}`,
     'RateLimit-Remaining': `${remaining}`,
     'RateLimit-Reset': `${reset}`,

@@ -42,6 +42,11 @@ t.test('a server is added, shown, changed and removed', async t => {
   t.match((await change('Atelier', { host: '127.0.0.1' })).body, { server: { apiUrl: 'http://127.0.0.1:9' } })
   t.match((await change('Atelier', { apiUrl: 'https://example.org/sd/' })).body, { server: { apiUrl: 'https://example.org/sd' } })
   t.match((await change('Atelier', { port: 8443 })).body, { server: { apiUrl: 'https://example.org:8443/sd' } })
+  t.match((await change('Atelier', { url: 'http://127.0.0.1:8' })).body, { server: { apiUrl: 'http://127.0.0.1:8' } })
+  const both = { url: 'http://127.0.0.1:7/', apiUrl: 'http://127.0.0.1:7' }
+  t.match(await add({ alias: 'Short', url: both.url }), { status: 201, body: { server: { apiUrl: both.apiUrl } } })
+  t.match(await change('Short', both), { status: 200 })
+  t.match(await change('Short', { ...both, url: 'http://127.0.0.1:6' }), { status: 400, body: { details: { field: 'url' } } })
   t.equal((await service.request('GET', '/api/v1/servers/Studio')).status, 404)
   t.match(await service.request('DELETE', '/api/v1/servers/Atelier'), { status: 200, body: { success: true } })
   t.match(await service.request('GET', '/api/v1/servers/Atelie'), {
@@ -63,6 +68,8 @@ t.test('errors about a server name the field', async t => {
     [{ alias: 'x', apiUrl: '127.0.0.1:7860' }, 'invalid_field_value', 'apiUrl'],
     [{ alias: 'x', apiUrl: 'http://127.0.0.1/?a=1' }, 'invalid_field_value', 'apiUrl'],
     [{ alias: 'x', apiUrl: 'http://us%zzer:p@127.0.0.1' }, 'invalid_field_value', 'apiUrl'],
+    [{ alias: 'x', url: '127.0.0.1:7860' }, 'invalid_field_value', 'url'],
+    [{ alias: 'x', url: 'http://127.0.0.1:2', apiUrl }, 'invalid_field_value', 'url'],
     [{ alias: 'x', host: 'a b' }, 'invalid_field_value', 'host'],
     [{ alias: 'x', host: 'a', port: 70000 }, 'invalid_field_value', 'port'],
     [{ alias: 'x', apiUrl, auth: 'no-colon' }, 'invalid_field_value', 'auth'],

@@ -80,7 +80,7 @@ t.test('a form is checked like any other body, with its own names', async t => {
     [{ target_server_alias: 'Main', prompt: 'x', steps: '0' }, 'invalid_field_value', 'steps'],
     [{ target_server_alias: 'Main', generation_params: '{"steps": 0}' }, 'invalid_field_value', 'generation_params.steps'],
     [{ target_server_alias: 'Main', prompt: 'x', priority: '11' }, 'invalid_field_value', 'priority'],
-    [{ prompt: 'x' }, 'missing_required_field', 'target_server_alias']
+    [{ target_server_alias: 'Main' }, 'missing_required_field', 'generation_params']
   ]
   for (const [fields, error, field] of cases) {
     const { status, body } = await postForm('/api/v2/generate', form => {
@@ -93,7 +93,7 @@ t.test('a form is checked like any other body, with its own names', async t => {
 t.test('errors come before anything is queued, by field, with the most similar names', async t => {
   const before = await idle.request('GET', '/api/v2/jobs?limit=1')
   const cases: Array<[body: object, status: number, error: string, details: object]> = [
-    [{ generation_params: quick }, 400, 'missing_required_field', { field: 'target_server_alias' }],
+    [{}, 400, 'missing_required_field', { field: 'generation_params' }],
     [{ target_server_alias: 'Main' }, 400, 'missing_required_field', { field: 'generation_params' }],
     [withParameters({}), 400, 'invalid_field_value', { field: 'generation_params' }],
     [{ ...withParameters(quick), generation_params: 'x' }, 400, 'invalid_field_value', { field: 'generation_params' }],
@@ -127,6 +127,71 @@ t.test('errors come before anything is queued, by field, with the most similar n
   })
 })
 
+t.test('a prompt is enough, and parameters can be at the top, in generation_params or in both', async t => {
+  const flat = { steps: 2, width: 64, height: 64 }
+  const jobOf = async ({ body }: Pick<Answer, 'body'>) => (await idle.job(String(body.id))).generation_params
+  for (const server of [undefined, null, '', 'auto', ' AUTO ', 'default']) {
+    const answer = await post({ prompt: 'a lighthouse', ...server === undefined ? {} : { target_server_alias: server } })
+    t.match(answer, { status: 202, body: { warnings: [] } }, `server ${server}`)
+    t.match(await jobOf(answer), { prompt: 'a lighthouse', steps: 20 })
+  }
+  for (const body of [
+    { prompt: 'x', ...flat }, { prompt: 'x', generation_params: flat }, { ...flat, generation_params: { prompt: 'x' } },
+    { prompt: 'x', ...flat, generation_params: { prompt: 'x', ...flat, steps: '2' } },
+    { positive_prompt: 'x', generation_params: flat }, { prompt: null, ...flat, generation_params: { prompt: 'x' } },
+    { prompt: 'x', ...flat, generation_params: { prompt: null } }, { prompt: 'x', ...flat, generation_params: null }
+  ]) {
+    const answer = await post({ ...body, strict: true })
+    t.match(answer, { status: 202, body: { warnings: [] } }, JSON.stringify(body))
+    t.match(await jobOf(answer), { prompt: 'x', ...flat }, JSON.stringify(body))
+  }
+  const dry = await post({ prompt: 'x', ...flat, width: 70, dry_run: true })
+  t.match(dry, { status: 200, body: { dry_run: true, warnings: [{ code: 'size_rounded', field: 'width' }] } })
+  const bulk = await post({ prompt: 'x', ...flat, bulk_quantity: 2 }, {}, '/api/v2/generate/bulk')
+  t.match(bulk, { status: 202, body: { total_jobs: 2, warnings: [] } })
+  t.match(await post({ prompt: 'x', ...flat, target_server_alias: 'auto' }, {}, '/api/v1/generate'), { status: 202 })
+  t.match(await post({ prompt: 'x' }, {}, '/api/v1/generate'),
+    { status: 400, body: { error: 'missing_required_field', details: { field: 'target_server_alias' } } }, 'v1 wants a server')
+  t.match(await postForm('/api/v2/generate', form => { form.append('prompt', 'x') }, idle), { status: 202 })
+})
+
+t.test('two values of one parameter are refused, by the name at the top', async t => {
+  const parameters = { prompt: 'x', steps: 2, sampler_name: 'Euler a' }
+  for (const [beside, field] of [
+    [{ prompt: 'y' }, 'prompt'], [{ steps: 3 }, 'steps'], [{ positive_prompt: 'y' }, 'positive_prompt'],
+    [{ sampler: 'Euler' }, 'sampler']
+  ] as const) {
+    for (const path of ['/api/v2/generate', '/api/v2/generate/bulk', '/api/v1/generate']) {
+      const answer = await post({ target_server_alias: 'auto', generation_params: parameters, ...beside }, {}, path)
+      t.match(answer, {
+        status: 400,
+        body: {
+          error: 'invalid_field_value',
+          message: new RegExp(`^${field} and generation_params\\.`),
+          details: { field }
+        }
+      }, `${field} at ${path}`)
+    }
+    t.match(await postForm('/api/v2/generate', form => {
+      form.append('generation_params', JSON.stringify(parameters))
+      for (const [name, value] of Object.entries(beside)) form.append(name, String(value))
+    }, idle), { status: 400, body: { details: { field } } }, `${field} of a form`)
+  }
+  t.match(await post({ prompt: 'x', steps: 0 }), { status: 400, body: { message: /^steps /, details: { field: 'steps' } } })
+  t.match(await post({ prompt: 'x', stpes: 3 }), { status: 202, body: { warnings: [{ code: 'unknown_field_ignored', message: /did you mean steps/ }] } })
+  t.match(await post({ prompt: 'x', stpes: 3, strict: true }), { status: 400, body: { details: { field: 'stpes', nearest: ['steps'] } } })
+})
+
+t.test('a waiting job moves to any server by the same words', async t => {
+  const { body: { id } } = await post(withParameters(quick))
+  for (const server of ['auto', 'default', '']) {
+    t.match(await idle.request('PATCH', `/api/v2/jobs/${String(id)}`, { server: 'Main' }), { status: 200 })
+    t.match(await idle.request('PATCH', `/api/v2/jobs/${String(id)}`, { server }), { status: 200 }, server)
+    t.match(await idle.request('POST', '/api/v2/jobs/actions', { action: 'move', ids: [id], server }), { status: 200 }, server)
+  }
+  t.match(await idle.request('GET', '/api/v2/jobs?server=auto'), { status: 404 }, 'a filter is exact')
+})
+
 t.test('a request without a body, or of another type, is rejected in our own shape', async t => {
   for (const [headers, body, status] of [
     [{}, undefined, 400], [{ 'content-type': 'application/json' }, '', 400], [{ 'content-type': 'application/json' }, 'null', 400],
@@ -149,6 +214,8 @@ t.test('Idempotency-Key: a hundred simultaneous requests make one job and get on
   const [first] = answers
   t.same(answers.filter(answer => JSON.stringify(answer.body) !== JSON.stringify(first?.body)), [])
   t.equal(await total(), before + 1)
+  const original = answers.filter(answer => answer.headers.get('idempotency-replayed') !== 'true')
+  t.equal(original.length, 1, 'all but the first say that they repeat')
   const job = await idle.job(String(first?.body.id))
   t.equal((job.generation_params as JsonBody).seed, first?.body.seed)
   t.same((await post(body, headers)).body, first?.body, 'later too')
@@ -160,6 +227,7 @@ t.test('Idempotency-Key: another body, another kind of request and another clien
   const headers = { 'idempotency-key': 'k1' }
   const first = await post(withParameters(quick), headers)
   t.equal(first.status, 202)
+  t.equal(first.headers.get('idempotency-replayed'), null)
   const other = await post(withParameters({ ...quick, steps: 3 }), headers)
   t.match(other, { status: 422, body: { error: 'idempotency_key_reused', details: { field: 'Idempotency-Key' } } })
   t.equal((await post(withParameters(quick), headers, '/api/v2/generate/bulk')).status, 422)

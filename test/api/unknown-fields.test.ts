@@ -87,7 +87,7 @@ t.test('submissions warn about fields that nothing reads, and strict ones reject
     ['/api/v2/generate', 'priorty', 'priority'],
     ['/api/v1/generate', 'webhookURL', 'webhookUrl'],
     ['/api/v2/generate', 'count', 'generation_params.n_iter'],
-    ['/api/v2/generate', 'steps', 'generation_params.steps'],
+    ['/api/v2/generate', 'stpes', 'generation_params.steps'],
     ['/api/v2/generate', 'target_server', 'target_server_alias'],
     ['/api/v2/generate/bulk', 'cuont', 'bulk_quantity'],
     ['/api/v2/generate/bulk', 'count', 'bulk_quantity']

@@ -24,7 +24,8 @@ t.test('a key makes sixty requests a minute and gets the counts; other clients a
       'ratelimit-limit': '60',
       'ratelimit-remaining': `${left}`,
       'ratelimit-reset': `${60 - left}`,
-      'ratelimit-policy': '60;w=60'
+      'ratelimit-policy': '"requests";q=60;w=60',
+      ratelimit: `"requests";r=${left};t=${60 - left}`
     })
   }
   const over = await ask(first)
