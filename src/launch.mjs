@@ -39,6 +39,7 @@ const parameters = process.argv.slice(2)
 const [command = 'help'] = parameters
 const asksForHelp = command !== 'simulator' && parameters.some(word => word === '--help' || word === '-h')
 if ((asksForHelp || !machineCommands.has(command)) && existsSync(clientBundle)) {
+  for (const signal of ['SIGINT', 'SIGTERM']) process.off(signal, end)
   await createRequire(clientBundle)(clientBundle).main(parameters)
 } else if (existsSync(bundle)) {
   const program = loadProgram(bundle, command)

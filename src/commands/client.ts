@@ -7,7 +7,8 @@ import { type LocalCommands, runCommand } from './program.ts'
 export const standardOutput: Output = {
   out: text => { process.stdout.write(text) },
   note: text => { process.stderr.write(text) },
-  width: process.stderr.isTTY ? process.stderr.columns : null,
+  // A terminal that knows no size says 0.
+  width: process.stderr.isTTY ? process.stderr.columns || 80 : null,
   async confirm (question) {
     if (!process.stdin.isTTY) return false
     const lines = createInterface({ input: process.stdin, output: process.stderr })
