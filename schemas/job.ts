@@ -140,6 +140,7 @@ export const ShortJobView = Type.Object({
   priority: Type.Integer({ minimum: 1, maximum: 10, description: 'Its weight.' }),
   position: Nullable(Type.Integer({ minimum: 1 }), { description: 'As queue_position of the whole job; null unless it waits.' }),
   eta: Nullable(Type.Number({ minimum: 0 }), { description: 'Seconds until it ends, as eta_seconds of the whole job.' }),
+  eta_p90: Nullable(Type.Number({ minimum: 0 }), { description: 'As eta_seconds_p90 of the whole job.' }),
   starts_at: Nullable(Timestamp('When a waiting job is expected to begin; null if that is not known.')),
   waiting_for: Nullable(Type.String(), { description: 'What a waiting job waits for, in words.' }),
   progress: Type.Number({ minimum: 0, maximum: 1, description: '0 to 1.' }),

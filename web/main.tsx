@@ -6,6 +6,7 @@ import { connectEarly } from './lib/events.ts'
 import { keepPlaces } from './lib/place.ts'
 import { session } from './lib/service.ts'
 import { takeToken } from './lib/token.ts'
+import { Caller } from './lib/caller.ts'
 import { Shell } from './parts/shell.tsx'
 import { TokenPage } from './pages/token.tsx'
 
@@ -32,7 +33,7 @@ function App ({ problem }: { problem: string }) {
   }, [])
 
   if (who === undefined) return null
-  if (!(who instanceof Error)) return <Shell who={who} onSignedOut={checkSession} />
+  if (!(who instanceof Error)) return <Caller.Provider value={who}><Shell who={who} onSignedOut={checkSession} /></Caller.Provider>
   return <TokenPage refusal={who} problem={problem} onSignedIn={checkSession} />
 }
 

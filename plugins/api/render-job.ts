@@ -97,7 +97,7 @@ export function renderShortJob (
 ): ShortJobView {
   const { mode, parameters: { prompt, width, height, steps } } = job.submission
   const expected = expectationOf(job, estimate)
-  const { eta_seconds: eta, estimated_start_time: startsAt } = renderEstimate(job, expected)
+  const { eta_seconds: eta, eta_seconds_p90: p90, estimated_start_time: startsAt } = renderEstimate(job, expected)
   return {
     id: job.id,
     status: job.status,
@@ -115,6 +115,7 @@ export function renderShortJob (
     priority: job.priority,
     position,
     eta,
+    eta_p90: p90,
     starts_at: startsAt,
     waiting_for: waitingFor,
     progress: progressOf(job),

@@ -13,6 +13,7 @@ import type {
 } from '../../schemas/job.ts'
 import type { DeletionAnswer, DuplicatesView, ScanView } from '../../schemas/model-files.ts'
 import type { ModelAnswer, ModelListView, ModelQuery, ModelType, ModelView } from '../../schemas/model.ts'
+import type { FailuresView, GroupCounts, QueueView } from '../../schemas/queue.ts'
 import type { ServerCheckOptions, ServerCheckReport, ServerCheckView } from '../../schemas/server-check.ts'
 import type {
   InventoryView, ServerChange, ServerChangeAnswer, ServerHistory, ServerInput, ServerSample, ServerTestAnswer,
@@ -54,12 +55,16 @@ export type ShortJob = ShortJobView
 export type JobPage = Static<typeof ShortJobListView>
 export type JobOverview = JobOverviewView
 export type JobQuery = JobListQuery
+export type WholeQueue = QueueView
+export type Group = GroupCounts
+export type Failures = FailuresView
+export type FailureCause = FailuresView['causes'][number]
 
 /** A job in a list, with the names of a whole one, so that both have the same parts. */
 export interface ListedJob extends Pick<JobView,
   'id' | 'status' | 'priority' | 'error' | 'waiting_for' | 'cancel_requested' | 'target_server_alias' | 'creation_timestamp' |
   'started_timestamp' | 'completion_timestamp' | 'queue_position' | 'progress_percentage' | 'step' | 'steps' | 'eta_seconds' |
-  'estimated_start_time'> {
+  'estimated_start_time'>, Partial<Pick<ShortJob, 'group' | 'channel' | 'api_key_id' | 'user_id' | 'eta_p90' | 'checkpoint'>> {
   readonly images: ReadonlyArray<ShortImage & Partial<Pick<JobImage, 'role'>>>
   readonly generation_params: Parameters
   readonly estimated_time_remaining?: number | null

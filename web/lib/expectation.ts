@@ -18,6 +18,31 @@ export function reasonText ({ status, waiting_for: reason, estimated_start_time:
   return reason.endsWith('.') ? reason.slice(0, -1) : `waits for ${reason}`
 }
 
+/** What a waiting job waits for beside the jobs ahead of it, which its position tells; empty if there is nothing. */
+export function obstacleText ({ status, waiting_for: reason }: Pick<ListedJob, 'status' | 'waiting_for'>) {
+  if (status !== 'pending' || !reason || reason.endsWith(' ahead of it')) return ''
+  return reason.endsWith('.') ? reason.slice(0, -1) : `waits for ${reason}`
+}
+
+/** When a waiting job is done, usually and at the latest, in words; empty if there is no estimate. */
+export function rangeText ({ status, eta_seconds: usual, eta_p90: latest }: Pick<ListedJob, 'status' | 'eta_seconds' | 'eta_p90'>) {
+  if (status !== 'pending' || usual === null || usual === undefined) return ''
+  const isWide = latest !== null && latest !== undefined && latest > usual * 1.1 + 1
+  return `done in ${secondsText(usual)}${isWide ? ` to ${secondsText(latest)}` : ''}`
+}
+
+/** Who asked for a job, in words. @param nameOfKey the name of an access key by its id */
+export function askerText (
+  { channel, user_id: user, api_key_id: key }: Pick<ListedJob, 'channel' | 'user_id' | 'api_key_id'>,
+  nameOfKey: (id: string) => string
+) {
+  const who = [key ? nameOfKey(key) : '', user ?? ''].filter(Boolean).join(', ')
+  const how = channel === undefined ? '' : channels[channel]
+  return who !== '' && how !== '' ? `${who} (${how})` : who || how
+}
+
+const channels = { ui: 'this web UI', api: 'API', sdapi: 'A1111 client', bot: 'bot' } as const
+
 /** The expected start of a waiting job, in words; empty if there is no estimate. */
 export function startText ({ status, estimated_start_time: moment }: Pick<ListedJob, 'status' | 'estimated_start_time'>) {
   if (status !== 'pending' || !moment) return ''

@@ -1,7 +1,8 @@
-import type { JobQuery, JobStatus, ListedJob } from './api-types.ts'
+import type { Group, JobQuery, JobStatus, ListedJob } from './api-types.ts'
 import { receivesEvents, onEvent } from './events.ts'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { aboutJobs, often } from './live.ts'
+import { readQueue } from './queue-service.ts'
 import { jobs } from './service.ts'
 
 export const pageSize = 50
@@ -30,6 +31,8 @@ export interface JobPages {
   /** Increases with every change. */
   readonly version: number
   readonly at: (index: number) => ListedJob | undefined
+  /** How far a group of these jobs is; known only in the order of the queue. */
+  readonly groupOf: (id: string | null | undefined) => Group | undefined
   readonly show: (from: number, to: number) => void
   readonly reload: () => void
   readonly idsBetween: (from: number, to: number) => Promise<string[]>
@@ -87,6 +90,7 @@ function openFeed (name: string, filter: JobFilter, onChange: () => void) {
   let asOf = ''
   let error: unknown = null
   let sight = { from: 0, to: pageSize - 1 }
+  const groups = new Map<string, Group>()
   const requested = new Set<number>()
 
   const query = (more: Partial<JobQuery>): Partial<JobQuery> => {
@@ -94,12 +98,20 @@ function openFeed (name: string, filter: JobFilter, onChange: () => void) {
     return { ...status !== '' && { status }, ...server !== '' && { server }, ...search !== '' && { search }, order, ...more }
   }
 
+  /** The queue has the counts of the groups of its jobs too. */
+  async function readPage (part: { limit: number, offset: number }) {
+    if (filter.order !== 'line') return await jobs.list(query(part), stop.signal)
+    const found = await readQueue({ server: filter.server, ...part }, stop.signal)
+    for (const [id, group] of found.groups) groups.set(id, group)
+    return { jobs: [...found.waiting], total: found.total_waiting, as_of: found.as_of }
+  }
+
   async function read (page: number) {
     if (requested.has(page)) return
     requested.add(page)
     try {
       const answer = search === ''
-        ? await jobs.list(query({ limit: pageSize, offset: page * pageSize }), stop.signal)
+        ? await readPage({ limit: pageSize, offset: page * pageSize })
         : await jobs.list(query({ limit: searchLimit }), stop.signal)
       total = answer.total
       asOf = answer.as_of
@@ -140,13 +152,14 @@ function openFeed (name: string, filter: JobFilter, onChange: () => void) {
       for (const page of wanted) read(page)
     },
     close () { stop.abort() },
-    view () {
+    view (): Omit<JobPages, 'version'> {
       return {
         total,
         shown: search === '' ? total ?? 0 : Math.min(total ?? 0, searchLimit),
         asOf,
         error,
         at,
+        groupOf: id => id ? groups.get(id) : undefined,
         show: this.show,
         reload: this.refresh,
         async idsBetween (from: number, to: number) {

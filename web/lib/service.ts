@@ -36,7 +36,7 @@ export interface QueueOverview {
 }
 
 /** A short job under the names of a whole one, so that both have the same parts. */
-function jobOfList (
+export function jobOfList (
   { alias, created_at: created, started_at: started, finished_at: finished, ...job }: ShortJob
 ): ListedJob {
   const { prompt, mode, size, steps, position, progress, eta, starts_at: startsAt } = job

@@ -93,9 +93,11 @@ export function CreatePage ({ route }: { route: Route }) {
   async function send (values: CreateForm) {
     if (combinations.length > mostJobs) throw new Error(`${combinations.length} jobs are too many at once.`)
     const base = sweeps.length > 0 ? { ...values, seed: sharedSeed(values) } : values
+    // Browsers offer crypto.randomUUID only to pages of HTTPS.
+    const group = combinations.length < 2 ? {} : { group: `sweep-${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}` }
     let last: JobAccepted | undefined
     for (const combination of combinations) {
-      last = await jobs.submit(await requestOf(applied(base, combination, sweeps)))
+      last = await jobs.submit({ ...await requestOf(applied(base, combination, sweeps)), ...group })
       const entry = { id: last.id, label: labelOf(combination) }
       sitting = [entry, ...sitting].slice(0, mostResults)
       setSubmitted(sitting)

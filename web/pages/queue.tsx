@@ -1,20 +1,25 @@
 import type { Route } from '../lib/router.ts'
-import type { ListedJob, Server } from '../lib/api-types.ts'
+import type { Group, ListedJob, Server } from '../lib/api-types.ts'
 import type { ComponentChildren } from 'preact'
 import { addressOf } from '../lib/api.ts'
+import { askerText } from '../lib/expectation.ts'
 import { numberText, plural } from '../lib/format.ts'
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { useLive } from '../lib/live.ts'
 import { useJobPages, type JobFilter } from '../lib/pages-of-jobs.ts'
+import { readQueue, type QueuePart } from '../lib/queue-service.ts'
+import { useKeyNames, useRights } from '../lib/caller.ts'
 import { setQuery } from '../lib/router.ts'
 import { useSelection } from '../lib/selection.ts'
 import { jobs, servers, type QueueOverview } from '../lib/service.ts'
 import { Icon } from '../parts/icon.tsx'
+import { CountedAction } from '../parts/counted-action.tsx'
+import { FailureCauses } from '../parts/failures.tsx'
 import { JobRow } from '../parts/job-row.tsx'
 import { ServerQueues } from '../parts/server-queues.tsx'
 import { Loading, PageHead } from '../parts/page-head.tsx'
-import { moveByKey, PlaceControls } from '../parts/place-controls.tsx'
-import { QueueSwitch } from '../parts/queue-switch.tsx'
+import { DragHandle, moveByKey, PlaceControls } from '../parts/place-controls.tsx'
+import { PauseAll, QueueSwitch } from '../parts/queue-switch.tsx'
 import { SelectionBar } from '../parts/selection-bar.tsx'
 import { Stale } from '../parts/stale.tsx'
 import { statusWord } from '../parts/status.tsx'
@@ -25,6 +30,9 @@ import { Welcome } from '../parts/welcome.tsx'
 const views = ['processing', 'pending', 'completed', 'failed', 'cancelled', 'all'] as const
 type View = typeof views[number] | ''
 
+/** Waiting jobs that the overview shows; the view of waiting jobs has all. */
+const shownWaiting = 20
+
 /** Jobs that wait, run and finished, kept up to date. */
 export function QueuePage ({ route }: { route: Route }) {
   const requestedView = views.find(each => each === route.query.get('status'))
@@ -33,20 +41,25 @@ export function QueuePage ({ route }: { route: Route }) {
   const view: View = requestedView ?? (search === '' ? '' : 'all')
   const known = useLive(signal => servers.list(signal), [])
   const { data, error, reload } = useLive(signal => jobs.overview(server, signal), [server])
+  const queue = useLive(signal => readQueue({ server, limit: shownWaiting + 1 }, signal), [server])
   const changed = () => {
     reload()
+    queue.reload()
     known.reload()
   }
+  const pausing = { enabled: queue.data?.enabled, onChanged: changed }
   const isEmpty = data !== undefined && server === '' && Object.values(data.totals).every(total => total === 0)
 
   return (
     <>
-      <PageHead title='Queue'><a class='button primary' href='#/create'><Icon name='create' />New job</a></PageHead>
-      <QueueSwitch />
+      <PageHead title='Queue'>
+        <div class='actions'><PauseAll {...pausing} /><a class='button primary' href='#/create'><Icon name='create' />New job</a></div>
+      </PageHead>
+      <QueueSwitch {...pausing} />
       {view === '' && <Welcome servers={known.data} isEmpty={isEmpty} />}
       {view === '' && known.data !== undefined && known.data.length > 0 && !isEmpty && <ServerQueues
         servers={known.data}
-        running={data?.groups.processing ?? []} onChanged={changed}
+        running={queue.data?.running ?? []} onChanged={changed}
                                                                                        />}
       <Filters
         route={route} view={view} server={server} search={search} servers={known.data ?? []}
@@ -59,9 +72,9 @@ export function QueuePage ({ route }: { route: Route }) {
             key={`${view} ${server}`} view={view}
             server={server || soleServer(known.data, view)} search={search} onChanged={changed}
           />
-        : data === undefined
-          ? <Loading error={error} />
-          : <Overview data={data} server={server} onChanged={changed} />}
+        : data === undefined || queue.data === undefined
+          ? <Loading error={error ?? queue.error} />
+          : <Overview data={data} queue={queue.data} server={server} onChanged={changed} />}
     </>
   )
 }
@@ -71,16 +84,22 @@ function soleServer (known: readonly Server[] | undefined, view: View) {
   return view === 'pending' && known?.length === 1 ? known[0]?.alias ?? '' : ''
 }
 
-const titles = { processing: 'Running', pending: 'Next in queue', ended: 'Recently finished' }
-
-function Overview ({ data: { groups, totals }, server, onChanged }: {
+/** What runs, what comes next over all servers, and what has ended. */
+function Overview ({ data: { groups: { ended }, totals }, queue, server, onChanged }: {
   data: QueueOverview
+  queue: QueuePart
   server: string
   onChanged: () => void
 }) {
-  const more = { pending: totals.pending - groups.pending.length, ended: 0, processing: 0 }
+  const { running, waiting, groups, total_waiting: total } = queue
+  const nameOfKey = useKeyNames([...running, ...waiting, ...ended].map(job => job.api_key_id))
   const suffix = server === '' ? '' : `&server=${encodeURIComponent(server)}`
-  if (Object.values(groups).every(found => found.length === 0)) {
+  const row = (job: ListedJob, more: Partial<Parameters<typeof JobRow>[0]> = {}) => (
+    <li key={job.id} class='job'>
+      <JobRow job={job} nameOfKey={nameOfKey} group={groupOf(groups, job)} onChanged={onChanged} {...more} />
+    </li>
+  )
+  if (running.length + waiting.length + ended.length === 0) {
     return (
       <div class='empty'>
         <p>No jobs yet.</p>
@@ -88,19 +107,45 @@ function Overview ({ data: { groups, totals }, server, onChanged }: {
       </div>
     )
   }
-  return (['processing', 'pending', 'ended'] as const).map(name => groups[name].length > 0 && (
-    <section key={name} aria-labelledby={`group-${name}`}>
-      <div class='group-head'>
-        <h2 class='group-title' id={`group-${name}`}>{titles[name]}</h2>
-        {more[name] > 0 && <a href={`#/queue?status=pending${suffix}`}>and {more[name]} more waiting</a>}
-        {name === 'ended' && <a href={`#/queue?status=all${suffix}`}>All jobs</a>}
-      </div>
-      <ul class='jobs'>
-        {groups[name].map(job => <li key={job.id} class='job'><JobRow job={job} onChanged={onChanged} /></li>)}
-      </ul>
-    </section>
-  ))
+  const shown = waiting.slice(0, shownWaiting)
+  return (
+    <>
+      {running.length > 0 && (
+        <section aria-labelledby='group-processing'>
+          <div class='group-head'><h2 class='group-title' id='group-processing'>Running</h2></div>
+          <ul class='jobs running'>{running.map(job => row(job))}</ul>
+        </section>
+      )}
+      {shown.length > 0 && (
+        <section aria-labelledby='group-pending'>
+          <div class='group-head'>
+            <h2 class='group-title' id='group-pending'>Next in queue</h2>
+            {total > shown.length && <a href={`#/queue?status=pending${suffix}`}>and {total - shown.length} more waiting</a>}
+            <CancelWaiting server={server} onDone={onChanged} />
+          </div>
+          <ul class='jobs' onKeyDown={moveByKey} aria-label='Waiting jobs, in the order in which they run'>
+            {shown.map((job, index) => row(job, {
+              handle: <DragHandle job={job} onChanged={onChanged} />,
+              place: <PlaceControls job={job} before={waiting[index - 1]} after={waiting[index + 1]} onChanged={onChanged} />
+            }))}
+          </ul>
+        </section>
+      )}
+      {ended.length > 0 && (
+        <section aria-labelledby='group-ended'>
+          <div class='group-head'>
+            <h2 class='group-title' id='group-ended'>Recently finished</h2>
+            {totals.failed > 0 && <a href={`#/queue?status=failed${suffix}`}>{plural(totals.failed, 'failed job')} by cause</a>}
+            <a href={`#/queue?status=all${suffix}`}>All jobs</a>
+          </div>
+          <ul class='jobs'>{ended.map(job => row(job))}</ul>
+        </section>
+      )}
+    </>
+  )
 }
+
+const groupOf = (groups: ReadonlyMap<string, Group>, { group }: ListedJob) => group ? groups.get(group) : undefined
 
 /** All jobs of one state. Reads and renders only the visible ones. */
 function JobList ({ view, server, search, onChanged }: {
@@ -115,8 +160,14 @@ function JobList ({ view, server, search, onChanged }: {
   const pages = useJobPages(filter)
   const selection = useSelection(pages.idsBetween)
   const { total, shown, asOf, at, show, reload, error } = pages
+  const [inSight, setInSight] = useState<readonly [number, number]>([0, 0])
+  const seen = Array.from({ length: inSight[1] - inSight[0] + 1 }, (_, index) => at(inSight[0] + index)?.api_key_id)
+  const nameOfKey = useKeyNames(seen)
   const drawn = useRef<Map<number, { about: unknown[], content: ComponentChildren }>>(new Map())
-  const onShow = useCallback((from: number, to: number) => { show(from, to) }, [show])
+  const onShow = useCallback((from: number, to: number) => {
+    show(from, to)
+    setInSight([from, to])
+  }, [show])
   const changed = () => {
     reload()
     onChanged()
@@ -129,7 +180,9 @@ function JobList ({ view, server, search, onChanged }: {
   function row (index: number) {
     const job = at(index)
     if (job === undefined) return <div class='job-unread' aria-label='Loading' />
-    const about = [job, at(index - 1)?.id, at(index + 1)?.id, selection.state]
+    const about = [
+      job, at(index - 1)?.id, at(index + 1)?.id, selection.state, pages.groupOf(job.group), askerText(job, nameOfKey)
+    ]
     const before = drawn.current.get(index)
     if (before?.about.every((part, place) => part === about[place])) return before.content
     const content = draw(index, job)
@@ -143,17 +196,41 @@ function JobList ({ view, server, search, onChanged }: {
       onToggle (withShift: boolean) { selection.toggle(index, job.id, withShift) }
     }
     const place = isLine && <PlaceControls job={job} before={at(index - 1)} after={at(index + 1)} onChanged={changed} />
-    return <JobRow key={job.id} job={job} check={check} place={place} onChanged={changed} />
+    const group = pages.groupOf(job.group)
+    return (
+      <JobRow
+        key={job.id} {...{ job, nameOfKey, group, check, place }} onChanged={changed}
+        handle={isLine && <DragHandle job={job} onChanged={changed} />}
+      />
+    )
   }
 
   return (
     <>
       <h2 class='out-of-sight'>Jobs</h2>
-      {isLine && <p class='hint'>In the order in which they run.</p>}
+      {isLine && (
+        <div class='group-head'>
+          <p class='hint'>In the order in which they run.</p>
+          <CancelWaiting server={server} onDone={changed} />
+        </div>
+      )}
+      {status === 'failed' && <FailureCauses server={server} onChanged={changed} />}
       {shown < total && <p class='hint' role='status'>The first {numberText(shown)} of {numberText(total)} jobs.</p>}
       <VirtualList total={shown} label='Jobs' onShow={onShow} row={row} onKeyDown={moveByKey} />
       <SelectionBar selection={selection} total={total} asOf={asOf} filter={filter} onDone={changed} />
     </>
+  )
+}
+
+/** Cancels what waits, after a look at how many these are. */
+function CancelWaiting ({ server, onDone }: { server: string, onDone: () => void }) {
+  const rights = useRights()
+  if (!rights.submit_jobs) return null
+  return (
+    <CountedAction
+      request={{ action: 'cancel', filter: { status: 'pending', ...server === '' ? {} : { server } } }} label='Cancel all waiting'
+      icon='stop' question={count => `Cancel ${count}?`} sentence='Running jobs go on.' onDone={onDone}
+    />
   )
 }
 

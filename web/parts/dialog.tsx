@@ -31,20 +31,21 @@ export function Dialog ({ title, onClose, wide, children }: {
 }
 
 /** Asks before an action that cannot be undone. @param props notice: a change since it opened */
-export function Confirm ({ title, sentence, notice = '', action, onConfirm, onClose }: {
+export function Confirm ({ title, sentence, notice = '', action, keep = 'Keep it', onConfirm, onClose }: {
   title: string
   sentence: string
   notice?: string
   action: string
+  keep?: string
   onConfirm: () => void
   onClose: () => void
 }) {
   return (
     <Dialog title={title} onClose={onClose}>
       {notice !== '' && <p class='notice problem-notice' role='alert'>{notice}</p>}
-      <p>{sentence}</p>
+      {sentence !== '' && <p>{sentence}</p>}
       <div class='dialog-actions'>
-        <button type='button' class='button' onClick={onClose}>Keep it</button>
+        <button type='button' class='button' onClick={onClose}>{keep}</button>
         <button type='button' class='button danger' onClick={onConfirm}>{action}</button>
       </div>
     </Dialog>

@@ -24,6 +24,8 @@ const strokes = {
   clock: 'M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 8v4l3 2',
   up: 'M12 19V5M6 11l6-6 6 6',
   down: 'M12 5v14M6 13l6 6 6-6',
+  toEnd: 'M12 4v12M6 10l6 6 6-6M5 20h14',
+  grip: 'M9 6h.01M15 6h.01M9 12h.01M15 12h.01M9 18h.01M15 18h.01',
   play: 'M7 4l13 8-13 8z',
   pause: 'M8 5v14M16 5v14',
   left: 'M15 5l-7 7 7 7',

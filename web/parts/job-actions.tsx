@@ -23,9 +23,12 @@ const actions: Readonly<Record<Action, { label: string, icon: IconName }>> = {
   remove: { label: 'Delete', icon: 'bin' }
 }
 
-/** @param props onDone is called after a successful action */
-export function JobActions ({ job, onDone }: {
+/**
+ * @param props isPlaced: other controls move the job in its queue; onDone is called after a successful action
+ */
+export function JobActions ({ job, isPlaced = false, onDone }: {
   job: Pick<ListedJob, 'id' | 'status' | 'generation_params' | 'cancel_requested'>
+  isPlaced?: boolean
   onDone: (action: Action) => void
 }) {
   const [confirming, setConfirming] = useState(false)
@@ -38,7 +41,7 @@ export function JobActions ({ job, onDone }: {
 
   return (
     <>
-      {actionsOf[job.status].map(action => (
+      {actionsOf[job.status].filter(action => !isPlaced || action !== 'runNow').map(action => (
         <button
           key={action} type='button' class='button quiet' disabled={job.cancel_requested}
           aria-label={`${actions[action].label}: ${prompt.slice(0, 80)}`} title={actions[action].label}

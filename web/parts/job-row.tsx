@@ -1,9 +1,10 @@
-import type { ListedJob } from '../lib/api-types.ts'
+import type { Group, ListedJob } from '../lib/api-types.ts'
 import type { ComponentChildren } from 'preact'
-import { placeText, serverText, startText } from '../lib/expectation.ts'
+import { askerText, obstacleText, placeText, rangeText, serverText, startText } from '../lib/expectation.ts'
 import { ago, duration, momentText, plural } from '../lib/format.ts'
 import { isEnlarging } from '../lib/inputs.ts'
 import { useProgress } from '../lib/live.ts'
+import { GroupChip } from './group-chip.tsx'
 import { JobActions } from './job-actions.tsx'
 import { JobPicture } from './job-picture.tsx'
 import { JobProgress } from './job-progress.tsx'
@@ -11,20 +12,26 @@ import { Status } from './status.tsx'
 
 /**
  * One job of a list.
- * @param props check makes the row selectable; place: controls that move the job in its queue
+ * @param props check makes the row selectable; handle and place: controls that move the job in its queue;
+ *   group: how far its group is, if that is known
  */
-export function JobRow ({ job: read, onChanged, check, place }: {
+export function JobRow ({ job: read, nameOfKey, onChanged, group, check, handle, place }: {
   job: ListedJob
+  nameOfKey: (id: string) => string
   onChanged: () => void
+  group?: Group | undefined
+  handle?: ComponentChildren
   check?: { isChosen: boolean, onToggle: (withShift: boolean) => void }
   place?: ComponentChildren
 }) {
   const job = useProgress(read)
   const { prompt, width, height, steps } = job.generation_params
   const name = prompt || (isEnlarging(job) ? 'Upscaling an image' : 'No prompt')
+  const asker = askerText(job, nameOfKey)
   const address = `#/job/${job.id}`
   return (
     <>
+      {handle}
       {check && (
         <label class='job-check'>
           <input
@@ -36,13 +43,16 @@ export function JobRow ({ job: read, onChanged, check, place }: {
       <a class='job-picture' href={address} tabindex={-1} aria-hidden='true'><JobPicture job={job} /></a>
       <div class='job-text'>
         <h3><a href={address}>{name}</a></h3>
+        {job.group && <GroupChip id={job.group} group={group} onChanged={onChanged} />}
         <p class='facts'>
           <span>{serverText(job)}</span>
-          {width !== undefined && <span class='numbers minor'>{width} × {height}</span>}
-          {steps !== undefined && <span class='numbers minor'>{plural(steps, 'step')}</span>}
+          {timesOf(job).map(([text, title]) => <span key={title} title={title}>{text}</span>)}
+          {obstacleText(job) && <span>{obstacleText(job)}</span>}
+          {asker && <span title='Asked for it'>{asker}</span>}
           {job.images.length > 1 && <span>{plural(job.images.length, 'image')}</span>}
           {job.status === 'pending' && job.priority !== 5 && <span>priority {job.priority}</span>}
-          {timesOf(job).map((text, index, all) => <span key={index} class={index < all.length - 1 ? 'minor' : undefined} title={momentText(job.creation_timestamp)}>{text}</span>)}
+          {width !== undefined && <span class='numbers minor'>{width} × {height}</span>}
+          {steps !== undefined && <span class='numbers minor'>{plural(steps, 'step')}</span>}
         </p>
         {job.status === 'processing' && <JobProgress job={job} />}
         {job.error !== null && <p class='problem' title={job.error.message}>{job.error.message}</p>}
@@ -51,7 +61,7 @@ export function JobRow ({ job: read, onChanged, check, place }: {
         {place ? <span class='status still'>{noteOf(job)}</span> : <Status status={job.status} note={noteOf(job)} />}
         <div class='actions'>
           {place}
-          <JobActions job={job} onDone={onChanged} />
+          <JobActions job={job} isPlaced={Boolean(place)} onDone={onChanged} />
         </div>
       </div>
     </>
@@ -63,12 +73,20 @@ function noteOf (job: ListedJob) {
   return placeText(job)
 }
 
-/** The times of a job, the most important last: a phone shows only that one. */
-function timesOf (job: ListedJob) {
-  if (job.status === 'processing' && job.started_timestamp !== null) return [`runs for ${duration(job.started_timestamp, null)}`]
-  if (job.status === 'completed' && job.started_timestamp !== null) {
-    return [`took ${duration(job.started_timestamp, job.completion_timestamp)}`, ago(job.completion_timestamp)]
-  }
-  if (job.status !== 'pending') return [ago(job.completion_timestamp)]
-  return [`waits for ${duration(job.creation_timestamp, null)}`, startText(job)].filter(Boolean)
+/** The times of a job with their explanations, the most important first. */
+function timesOf (job: ListedJob): Array<readonly [string, string]> {
+  const { creation_timestamp: created, started_timestamp: started, completion_timestamp: ended } = job
+  const all: Array<readonly [string, string]> = job.status === 'processing' && started !== null
+    ? [[`runs for ${duration(started, null)}`, `Started ${momentText(started)}`]]
+    : job.status === 'pending'
+      ? [
+          [startText(job), 'Expected start'],
+          [rangeText(job), 'Expected end; nine of ten such jobs take no longer than the second time'],
+          [`here for ${duration(created, null)}`, `Accepted ${momentText(created)}`]
+        ]
+      : [
+          [ago(ended), `Ended ${momentText(ended)}`],
+          [job.status === 'completed' && started !== null ? `took ${duration(started, ended)}` : '', `Accepted ${momentText(created)}`]
+        ]
+  return all.filter(([text]) => text !== '')
 }

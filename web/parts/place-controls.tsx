@@ -1,11 +1,12 @@
 import type { JobPatch, ListedJob } from '../lib/api-types.ts'
+import { dragRow, type Drop } from '../lib/drag.ts'
 import { attempt } from '../lib/messages.ts'
 import { jobs } from '../lib/service.ts'
 import { Icon } from './icon.tsx'
 
 const priorities = Array.from({ length: 10 }, (_, index) => 10 - index)
 
-type Place = 'priority' | 'up' | 'down'
+type Place = 'priority' | 'up' | 'down' | 'first' | 'last'
 
 /** How long the focus follows a moved job, in milliseconds. */
 const followed = 2000
@@ -28,12 +29,33 @@ function followJob (id: string, place: Place) {
   look()
 }
 
-/** Alt and an arrow key move the job of the row that has the focus. */
+/** Alt and an arrow key move the job of the row that has the focus; with Shift, to the top or the end. */
 export function moveByKey (event: KeyboardEvent) {
-  const place = event.key === 'ArrowUp' ? 'up' : event.key === 'ArrowDown' ? 'down' : undefined
-  if (!event.altKey || place === undefined || !(event.target instanceof Element)) return
+  const { key, altKey, shiftKey, target } = event
+  const place = key === 'ArrowUp' ? shiftKey ? 'first' : 'up' : key === 'ArrowDown' ? shiftKey ? 'last' : 'down' : undefined
+  if (!altKey || place === undefined || !(target instanceof Element)) return
   event.preventDefault()
-  event.target.closest('li')?.querySelector<HTMLElement>(`[data-place="${place}"]`)?.click()
+  target.closest('li')?.querySelector<HTMLElement>(`[data-place="${place}"]`)?.click()
+}
+
+const nameOf = ({ generation_params: { prompt } }: ListedJob) => (prompt || 'job without a prompt').slice(0, 80)
+
+/** A place for mouse and finger to move a waiting job; the keyboard has the buttons. */
+export function DragHandle ({ job, onChanged }: { job: ListedJob, onChanged: () => void }) {
+  async function drop ({ id, side }: Drop) {
+    const done = await attempt(async () => {
+      const answer = await jobs.change(job.id, { before: id })
+      return side === 'before' ? answer : await jobs.change(id, { before: job.id })
+    }, 'The job was moved.')
+    if (done) onChanged()
+  }
+  return (
+    <span
+      class='handle' aria-hidden='true' title='Drag to move' data-drag={job.id}
+      onPointerDown={event => dragRow(event, job.id, drop)}
+    ><Icon name='grip' />
+    </span>
+  )
 }
 
 /**
@@ -46,34 +68,38 @@ export function PlaceControls ({ job, before, after, onChanged }: {
   after: ListedJob | undefined
   onChanged: () => void
 }) {
-  const name = (job.generation_params.prompt || 'job without a prompt').slice(0, 80)
+  const name = nameOf(job)
 
   async function change (id: string, request: JobPatch, place: Place) {
     if (!await attempt(() => jobs.change(id, request))) return
     onChanged()
     followJob(job.id, place)
   }
-  const mark = (place: Place) => ({ 'data-of': job.id, 'data-place': place })
+
+  const button = (place: Place, label: string, keys: string, request: JobPatch | undefined, of = job.id) => (
+    <button
+      type='button' class='button quiet icon-only' disabled={request === undefined} title={`${label} (${keys})`}
+      data-of={job.id} data-place={place} aria-label={`${label}: ${name}`}
+      onClick={() => request && change(of, request, place)}
+    ><Icon name={iconOf[place]} />
+    </button>
+  )
 
   return (
     <>
       <select
         class='small' aria-label={`Priority: ${name}`} title='Priority, 10 first' value={String(job.priority)}
-        {...mark('priority')}
+        data-of={job.id} data-place='priority'
         onChange={event => change(job.id, { priority: Number(event.currentTarget.value) }, 'priority')}
       >
         {priorities.map(each => <option key={each} value={each} selected={each === job.priority}>{each}</option>)}
       </select>
-      <button
-        type='button' class='button quiet icon-only' disabled={before === undefined} title='Move up (Alt + ↑)' {...mark('up')}
-        aria-label={`Move up: ${name}`} onClick={() => before && change(job.id, { before: before.id }, 'up')}
-      ><Icon name='up' />
-      </button>
-      <button
-        type='button' class='button quiet icon-only' disabled={after === undefined} title='Move down (Alt + ↓)' {...mark('down')}
-        aria-label={`Move down: ${name}`} onClick={() => after && change(after.id, { before: job.id }, 'down')}
-      ><Icon name='down' />
-      </button>
+      {button('up', 'Move up', 'Alt + ↑', before && { before: before.id })}
+      {button('down', 'Move down', 'Alt + ↓', after && { before: job.id }, after?.id)}
+      {button('first', 'Run now', 'to the top, Alt + Shift + ↑', { place: 'first' })}
+      {button('last', 'Move to the end', 'Alt + Shift + ↓', { place: 'last' })}
     </>
   )
 }
+
+const iconOf = { priority: 'queue', up: 'up', down: 'down', first: 'bolt', last: 'toEnd' } as const

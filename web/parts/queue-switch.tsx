@@ -1,22 +1,41 @@
-import { aboutQueue, seldom, useLive } from '../lib/live.ts'
+import { useRights } from '../lib/caller.ts'
 import { attempt } from '../lib/messages.ts'
 import { settings } from '../lib/settings-service.ts'
 import { Icon } from './icon.tsx'
 
+interface Switch {
+  readonly enabled: boolean | undefined
+  readonly onChanged: () => void
+}
+
 /** Says that the whole queue is paused, and resumes it. */
-export function QueueSwitch () {
-  const { data, reload } = useLive(signal => settings.read(signal), [], { interval: seldom, about: aboutQueue })
-  if (data?.settings.queueProcessingEnabled !== false) return null
-
-  async function resumeQueue () {
-    await attempt(() => settings.change({ queueProcessingEnabled: true }), 'The queue is on.')
-    reload()
-  }
-
+export function QueueSwitch ({ enabled, onChanged }: Switch) {
+  const rights = useRights()
+  if (enabled !== false) return null
   return (
     <div class='notice warning-notice welcome' role='status'>
       <p>The queue is off: jobs are accepted and wait; no server starts any.</p>
-      <button type='button' class='button' onClick={resumeQueue}><Icon name='play' />Switch it on</button>
+      {rights.change_queue && (
+        <button type='button' class='button' onClick={() => switchQueue(true, onChanged)}><Icon name='play' />Resume all</button>
+      )}
     </div>
   )
+}
+
+/** Pauses all servers at once. */
+export function PauseAll ({ enabled, onChanged }: Switch) {
+  const rights = useRights()
+  if (enabled !== true || !rights.change_queue) return null
+  return (
+    <button
+      type='button' class='button' title='Running jobs finish, and no further one begins'
+      onClick={() => switchQueue(false, onChanged)}
+    ><Icon name='pause' />Pause all
+    </button>
+  )
+}
+
+async function switchQueue (enabled: boolean, onChanged: () => void) {
+  await attempt(() => settings.switchQueue(enabled))
+  onChanged()
 }

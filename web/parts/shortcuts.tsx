@@ -4,6 +4,7 @@ import { Dialog } from './dialog.tsx'
 const shortcuts: ReadonlyArray<readonly [string, string]> = [
   ['?', 'This list'],
   ['Alt + ↑ or ↓', 'Queue, waiting jobs: move the job of the row up or down'],
+  ['Alt + Shift + ↑ or ↓', 'Queue, waiting jobs: move it to the top or to the end'],
   ['Shift + click', 'Lists: choose all up to the one before'],
   ['Ctrl + Enter', 'Create: submit'],
   ['Arrow keys', 'Gallery: go from image to image'],

@@ -1,0 +1,30 @@
+import type { Failures, Group, ListedJob, WholeQueue } from './api-types.ts'
+import { ask } from './api.ts'
+import { queryOf } from './query.ts'
+import { jobOfList } from './service.ts'
+
+/** The routes of the queue of all servers. */
+
+/** A part of the queue, with its jobs in the form of all lists. */
+export interface QueuePart extends Pick<WholeQueue, 'as_of' | 'enabled' | 'total_waiting' | 'total_running'> {
+  readonly running: readonly ListedJob[]
+  readonly waiting: readonly ListedJob[]
+  readonly groups: ReadonlyMap<string, Group>
+}
+
+/** @param query server: empty for all; limit and offset count waiting jobs */
+export async function readQueue (
+  query: { server: string, limit: number, offset?: number }, signal: AbortSignal
+): Promise<QueuePart> {
+  const found = await ask<WholeQueue>('GET', `/api/v2/queue?${queryOf(query)}`, { signal })
+  return {
+    ...found,
+    running: found.running.map(jobOfList),
+    waiting: found.waiting.map(jobOfList),
+    groups: new Map(found.groups.map(group => [group.id, group]))
+  }
+}
+
+/** Failed jobs by cause. @param server empty: of all servers */
+export const readFailures = (server: string, signal: AbortSignal) =>
+  ask<Failures>('GET', `/api/v2/failures?${queryOf({ server })}`, { signal })

@@ -1,0 +1,61 @@
+import type { JobAction } from '../lib/api-types.ts'
+import { ApiError } from '../lib/api.ts'
+import { plural } from '../lib/format.ts'
+import { useState } from 'preact/hooks'
+import { complain, say } from '../lib/messages.ts'
+import { jobs } from '../lib/service.ts'
+import { Confirm } from './dialog.tsx'
+import { Icon, type IconName } from './icon.tsx'
+
+type Counted = Required<Pick<JobAction, 'expected' | 'created_before'>>
+
+/** A button for an action on many jobs: counts them, asks, and then acts on exactly those. */
+export function CountedAction ({ request, label, icon, question, sentence = '', onDone }: {
+  request: JobAction
+  label: string
+  icon: IconName
+  question: (count: string) => string
+  sentence?: string
+  onDone: () => void
+}) {
+  const [asking, setAsking] = useState<Counted & { notice: string } | null>(null)
+  const [busy, setBusy] = useState(false)
+
+  async function attempt (work: () => Promise<void>) {
+    setBusy(true)
+    await work().catch(complain)
+    setBusy(false)
+  }
+
+  async function ask (notice = '') {
+    const counted = await jobs.count(request)
+    if (counted.expected === 0) {
+      say('There are none any more.')
+      onDone()
+    } else setAsking({ ...counted, notice })
+  }
+
+  async function act ({ expected, created_before: before }: Counted) {
+    try {
+      say((await jobs.act({ ...request, expected, created_before: before })).message)
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.code !== 'more_than_expected') throw error
+      return await ask('More jobs match by now. Nothing was done yet.')
+    }
+    setAsking(null)
+    onDone()
+  }
+
+  const words = plural(asking?.expected ?? 0, 'job')
+  return (
+    <>
+      <button type='button' class='button' disabled={busy} onClick={() => attempt(ask)}><Icon name={icon} />{label}</button>
+      {asking !== null && (
+        <Confirm
+          title={question(words)} sentence={sentence} notice={asking.notice} action={question(words).replace(/\?$/, '')}
+          onConfirm={() => attempt(() => act(asking))} onClose={() => setAsking(null)}
+        />
+      )}
+    </>
+  )
+}
