@@ -3,16 +3,17 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ErrorBody, errorResponses } from '../../schemas/error.ts'
-import { Ref } from '../../schemas/kit.ts'
+import { Ref, StringEnum } from '../../schemas/kit.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { isOutputName, outputFormats } from '../../src/media/output-formats.ts'
+import type { FormFormat, OutputForm } from '../../src/media/output-forms.ts'
 import type { MediaStore, OpenOutput } from '../../src/media/store.ts'
 import type { ImageUrls } from '../../src/webhooks/event-body.ts'
 import { methodOf } from './request-log.ts'
 import { isUnchanged, requestedPart, versionOf } from './send-image.ts'
 
 export interface OutputsOptions {
-  readonly store: Pick<MediaStore, 'openOutput' | 'openThumbnail'>
+  readonly store: Pick<MediaStore, 'openOutput' | 'openThumbnail' | 'openForm'>
   /** Knows the links in events. */
   readonly links: Pick<ImageUrls, 'fits'>
   /** Whether this client can see the image; a key sees those of its own jobs. */
@@ -37,13 +38,23 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
       summary: 'Get a result image',
       description: 'The bytes of an image as the server generated it. Accepts Range, If-Range, If-None-Match and ' +
         'If-Modified-Since; HEAD returns the same headers without the bytes. Links in webhook events work without a key ' +
-        'until they expire.',
+        'until they expire. `format` converts it and keeps its generation parameters inside; so does an Accept header ' +
+        'that names one image type and nothing else.',
       params: Type.Object({
         name: Type.String({
           description: 'Name out of the job\'s result.', examples: ['1f0c2a9e_2026-11-21T09-30-00-000Z_0.png']
         })
       }),
       querystring: Type.Object({
+        format: Type.Optional(StringEnum(['png', 'jpeg', 'jpg', 'webp', 'avif'], {
+          description: 'Format of the answer; without it, the one in which the server generated the image.', examples: ['webp']
+        })),
+        quality: Type.Optional(Type.Integer({
+          minimum: 1,
+          maximum: 100,
+          description: 'With format jpeg, webp or avif: 1 to 100, in steps of 5. Usually 85, 80 and 50.',
+          examples: [80]
+        })),
         exp: Type.Optional(Type.String({ maxLength: 12, description: 'Of links in events: when they expire, in seconds since 1970.' })),
         sig: Type.Optional(Type.String({ maxLength: 64, description: 'Of links in events: their signature.' }))
       }),
@@ -53,13 +64,16 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
         304: { description: 'The image is the one that the caller has.', type: 'null' },
         307: { description: 'With MEDIA_REDIRECT: Location has a link to the image in the bucket, valid for some minutes.', type: 'null' },
         416: { ...Ref(ErrorBody), description: 'The part in Range does not exist.' },
-        ...errorResponses(403, 404)
+        ...errorResponses(400, 403, 404, 422)
       }
     }
   }, async (request, reply) => {
     const { name } = request.params
     if (!hasLink(request) && !await mayRead(request, name)) throw new ServiceError('image_not_found', 'There is no image of this name.')
-    return await sendImage(request, reply, name, await store.openOutput(name))
+    const form = formOf(request.query, request.headers.accept)
+    reply.header('vary', 'accept')
+    const image = form === null ? await store.openOutput(name) : await store.openForm(name, form)
+    return await sendImage(request, reply, namedAs(name, image.mime), image)
   })
 
   app.get('/outputs/thumbs/:name', {
@@ -104,11 +118,11 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
       if (link !== undefined) {
         await image.close()
         return await reply.code(307).headers({
-          location: link.url, 'cache-control': `private, max-age=${link.seconds}`, vary: 'sec-fetch-mode'
+          location: link.url, 'cache-control': `private, max-age=${link.seconds}`, vary: varying(reply, 'sec-fetch-mode')
         }).send()
       }
       const stream = answer.part === null ? null : await image.stream(answer.part)
-      reply.code(answer.code).headers({ ...headersOf(name, image), ...answer.headers })
+      reply.code(answer.code).headers({ ...headersOf(reply, name, image), ...answer.headers })
       if (stream !== null) return await reply.send(stream)
     } catch (error) {
       await image.close()
@@ -122,9 +136,37 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
 
 export default outputs
 
+/** An Accept header with one image type alone, such as `image/webp`; lists and wildcards leave the choice to us. */
+const onlyType = /^\s*image\/(png|jpeg|webp|avif)\s*(?:;\s*q=(?:1(?:\.0*)?|0?\.0*[1-9]\d*)\s*)?$/i
+
+/**
+ * The form in which the client asks for the image; null for the image as it is.
+ * @throws ServiceError `invalid_field_value`
+ */
+function formOf (
+  { format, quality }: { readonly format?: FormFormat | 'jpg', readonly quality?: number }, accept: string | undefined
+): OutputForm | null {
+  if (quality !== undefined && (format === undefined || format === 'png')) {
+    throw new ServiceError('invalid_field_value', 'quality needs format=jpeg, webp or avif.', { field: 'quality' })
+  }
+  if (format !== undefined) return { format: format === 'jpg' ? 'jpeg' : format, quality }
+  const [, only] = onlyType.exec(accept ?? '') ?? []
+  return only === undefined ? null : { format: only.toLowerCase() as FormFormat }
+}
+
 /** Scripts of web pages follow no redirect to a bucket that does not allow their origin. */
 function followsLinks ({ headers }: FastifyRequest): boolean {
   return headers['sec-fetch-site'] === undefined || headers['sec-fetch-mode'] !== 'cors'
+}
+
+/** The name that fits the content, if the image was converted. */
+function namedAs (name: string, mime: string): string {
+  const { extension } = Object.values(outputFormats).find(format => format.mime === mime) ?? {}
+  return extension === undefined || name.endsWith(`.${extension}`) ? name : `${name.slice(0, name.lastIndexOf('.'))}.${extension}`
+}
+
+function varying (reply: FastifyReply, header: string): string {
+  return [reply.getHeader('vary'), header].filter(part => part !== undefined).join(', ')
 }
 
 function dispositionOf (name: string): string {
@@ -160,7 +202,7 @@ function answerTo (request: FastifyRequest, image: OpenOutput): Answer | 'outsid
 }
 
 /** An image can be shown, but its content must not act in our name. */
-function headersOf (name: string, image: OpenOutput): Record<string, string> {
+function headersOf (reply: FastifyReply, name: string, image: OpenOutput): Record<string, string> {
   const { tag, modifiedAt } = versionOf(image)
   return {
     etag: tag,
@@ -172,6 +214,6 @@ function headersOf (name: string, image: OpenOutput): Record<string, string> {
     'content-security-policy': `default-src 'none'; ${image.mime.startsWith('video/') ? 'media-src \'self\'; ' : ''}sandbox`,
     'cross-origin-resource-policy': 'same-site',
     'content-disposition': dispositionOf(name),
-    ...(image.link === undefined ? {} : { vary: 'sec-fetch-mode' })
+    ...(image.link === undefined ? {} : { vary: varying(reply, 'sec-fetch-mode') })
   }
 }

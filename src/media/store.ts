@@ -7,6 +7,7 @@ import { type DraftFile, type FileSink, storing } from './file-sink.ts'
 import { createFolderFiles, type MediaFiles } from './files.ts'
 import { type ImageExtension, imageFormats } from './image-header.ts'
 import { createOutputFiles, createThumbnails, type OutputFiles, type Thumbnails } from './output-files.ts'
+import { createOutputForms, type OutputForms } from './output-forms.ts'
 import { inputName, isInputName } from './output-formats.ts'
 
 /** Bytes hashed and written at a time. */
@@ -103,7 +104,7 @@ export type { OpenFile as OpenOutput } from './files.ts'
 export type { OutputSink } from './output-files.ts'
 
 /** The store of image bytes. All code that reads or writes an image uses it. */
-export interface MediaStore extends InputFiles, OutputFiles, Pick<Thumbnails, 'openThumbnail'> {}
+export interface MediaStore extends InputFiles, OutputFiles, Pick<Thumbnails, 'openThumbnail'>, Pick<OutputForms, 'openForm'> {}
 
 /** The folders of a media store below its own. */
 export function mediaFolders (directory: string) {
@@ -117,7 +118,7 @@ export type MediaFolder = keyof ReturnType<typeof mediaFolders>
 
 /**
  * A media store in a folder: inputs under `media/inputs/<first 2 of hash>/`, outputs under `outputs/`, their thumbnails
- * under `thumbnails/`. Each may be a mount of its own. With a bucket, the folders hold only drafts.
+ * and other forms under `thumbnails/`. Each may be a mount of its own. With a bucket, the folders hold only drafts.
  */
 export async function createMediaStore (
   { directory, filesIn = createFolderFiles }: {
@@ -137,13 +138,16 @@ export async function createMediaStore (
   ])
   const outputs = createOutputFiles(outputFiles)
   const { openThumbnail, removeThumbnail } = createThumbnails(thumbnailFiles, outputs)
+  const { openForm, removeForms } = createOutputForms(thumbnailFiles, outputs)
   return {
     ...createInputFiles(inputFiles),
     ...outputs,
     openThumbnail,
+    openForm,
     async removeOutput (name) {
       await outputs.removeOutput(name)
       await removeThumbnail(name)
+      await removeForms(name)
     }
   }
 }

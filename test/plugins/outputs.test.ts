@@ -1,5 +1,5 @@
 import Fastify from 'fastify'
-import { symlink, writeFile } from 'node:fs/promises'
+import { readdir, symlink, writeFile } from 'node:fs/promises'
 import { request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -9,16 +9,21 @@ import t, { type Test } from 'tap'
 import errors from '../../plugins/core/errors.ts'
 import outputs from '../../plugins/core/outputs.ts'
 import { ErrorBody } from '../../schemas/error.ts'
+import { readGenerationText } from '../../src/media/generation-text.ts'
 import { createMediaStore } from '../../src/media/store.ts'
+import { pngWithTexts } from '../media/made-images.ts'
 
 const image = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#36a' } }).png().toBuffer()
 
+const parameters = 'ein Löwe 🦁 猫\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 40x24'
+const withText = pngWithTexts({ parameters })
+
 /** The route on a real socket, with one stored image that every client but `x-caller: stranger` can read. */
-async function serve (t: Test) {
+async function serve (t: Test, stored: Buffer = image) {
   const directory = t.testdir({ 'secret.png': image })
   const store = await createMediaStore({ directory })
   const sink = await store.createOutputSink('1f0c2a9e-4b77', 0, Date.UTC(2026, 10, 21, 9, 30))
-  await sink.write(image)
+  await sink.write(stored)
   await sink.end()
   const { name } = await sink.finished
   const app = Fastify()
@@ -37,7 +42,7 @@ async function serve (t: Test) {
         }, reject)
       }).on('error', reject).end()
     })
-  return { ask, name, path: `/outputs/${name}`, directory }
+  return { ask, name, store, path: `/outputs/${name}`, directory }
 }
 
 t.test('an image is served complete, cacheable and harmless', async t => {
@@ -69,6 +74,39 @@ t.test('the type follows the content, whatever the name says', async t => {
   const name = '1f0c2a9e_2026-11-21T09-30-00-000Z_7.png'
   await writeFile(join(directory, 'outputs', name), await sharp(image).webp().toBuffer())
   t.equal((await ask(`/outputs/${name}`)).headers['content-type'], 'image/webp')
+})
+
+t.test('an image comes in another format with its parameters inside, and goes with its original', async t => {
+  const { ask, path, store, name, directory } = await serve(t, withText)
+  for (const format of ['jpeg', 'jpg', 'webp', 'avif']) {
+    const { status, headers, body } = await ask(`${path}?format=${format}&quality=60`)
+    t.equal(status, 200, format)
+    t.equal(headers['content-type'], format === 'jpg' ? 'image/jpeg' : `image/${format}`)
+    t.equal(headers['content-disposition'], `inline; filename="${name.replace('png', format.replace('jpeg', 'jpg'))}"`)
+    t.equal(await readGenerationText(body), parameters, `parameters in ${format}`)
+    const { tag } = { tag: String(headers.etag) }
+    t.equal((await ask(`${path}?format=${format}&quality=60`, { 'if-none-match': tag })).status, 304)
+    t.equal((await ask(`${path}?format=${format}&quality=60`, { range: 'bytes=0-9' })).body.length, 10)
+  }
+  const [coarse, fine] = [await ask(`${path}?format=jpeg&quality=10`), await ask(`${path}?format=jpeg&quality=100`)]
+  t.ok(coarse.body.length < fine.body.length, 'by quality')
+  t.ok((await ask(`${path}?format=png`)).body.equals(withText), 'its own format is the image itself')
+  for (const [accept, type] of [
+    ['image/webp', 'image/webp'], ['image/avif;q=0.9', 'image/avif'], ['image/avif,image/webp,*/*', 'image/png'],
+    ['image/*', 'image/png'], ['image/webp;q=0', 'image/png'], ['image/png', 'image/png']
+  ] as const) {
+    const { headers } = await ask(path, { accept })
+    t.match(headers, { 'content-type': type, vary: /accept/ }, accept)
+  }
+  for (const [query, field] of [
+    ['format=gif', 'format'], ['format=webp&quality=0', 'quality'], ['format=webp&quality=101', 'quality'],
+    ['format=webp&quality=x', 'quality'], ['quality=50', 'quality'], ['format=png&quality=50', 'quality']
+  ]) t.match((await ask(`${path}?${query}`)), { status: 400 }, `${query} ${field}`)
+  t.equal((await ask(`${path}?format=webp`, { 'x-caller': 'stranger' })).status, 404)
+  t.ok((await readdir(join(directory, 'thumbnails'))).length > 5, 'forms are kept')
+  await store.removeOutput(name)
+  t.same((await readdir(join(directory, 'thumbnails'))).filter(file => file.startsWith(name)), [], 'until the image goes')
+  t.equal((await ask(`${path}?format=webp`)).status, 404)
 })
 
 t.test('a client that has the image already gets headers only', async t => {
