@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { quick, startService, type Service } from '../helper.ts'
 import { seriousFindings } from './axe.ts'
 import { openBrowser, skip, type Visit } from './browser.ts'
+import { overlapsIn } from './overlap.ts'
 
 /** The addresses of every page in the navigation and of their subpages. */
 async function everyPage (page: Page, jobs: readonly string[]): Promise<string[]> {
@@ -73,6 +74,7 @@ t.test('every page', { skip }, async t => {
     t.ok(hashes.length >= 12, String(hashes))
     for (const hash of hashes) {
       await enter(page, service, hash)
+      t.strictSame(await overlapsIn(page), [], `nothing overlaps: ${hash}`)
       t.strictSame(await seriousFindings(page), [], `axe: ${hash}`)
       await unharmed(t, visited, hash)
     }
@@ -87,8 +89,14 @@ t.test('every page', { skip }, async t => {
     for (const hash of await everyPage(page, jobs)) {
       await enter(page, service, hash)
       t.ok(await page.evaluate('document.documentElement.scrollWidth') as number <= 360, hash)
+      t.strictSame(await overlapsIn(page), [], `nothing overlaps: ${hash}`)
       t.strictSame(await seriousFindings(page), [], `axe: ${hash}`)
     }
+    await page.setViewportSize({ width: 390, height: 844 })
+    await enter(page, service, 'queue')
+    const first = await page.locator('.job').first().boundingBox()
+    const second = await page.locator('.job').nth(1).boundingBox()
+    t.ok(first !== null && second !== null && second.y + second.height < 844 - 70, 'the first screen shows jobs')
     t.match(await page.evaluate('getComputedStyle(document.documentElement).backgroundColor'), 'rgb(17, 20, 27)')
     await page.getByRole('button', { name: 'More' }).click()
     await page.getByRole('link', { name: 'API docs' }).waitFor()
