@@ -113,6 +113,8 @@ t.test('every page', { skip }, async t => {
     await page.keyboard.press('Enter')
     t.equal(await page.evaluate('document.activeElement.id'), 'main')
     await page.keyboard.press('Tab')
+    t.equal(await page.evaluate('document.activeElement.textContent'), 'Pause all')
+    await page.keyboard.press('Tab')
     t.equal(await page.evaluate('document.activeElement.textContent'), 'New job')
     await page.keyboard.press('Enter')
     await page.locator('textarea[name=prompt]').waitFor()
