@@ -301,7 +301,10 @@ export async function startServerWorker (
     lookAtPool: feed.look,
     given: feed.given,
     taken: feed.taken,
-    doubt: feed.doubt,
+    doubt () {
+      feed.doubt()
+      feed.look()
+    },
     forgetClasses () { settle(feed.forgetClasses(), 'could not ask again what the server can run') },
     lookAtChecks: checks.look,
     repair () {

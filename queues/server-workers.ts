@@ -362,10 +362,7 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
   }
 
   function onSubscriberReady (): void {
-    for (const worker of workers()) {
-      worker.doubt()
-      worker.lookAtPool()
-    }
+    for (const worker of workers()) worker.doubt()
   }
 
   connection.on('ready', onReady)
