@@ -38,6 +38,14 @@ const requestFields = {
     default: 'refuse',
     description: 'If the server lacks something named: reject the job, or drop the choice with a warning.'
   })),
+  output_format: Type.Optional(Nullable(StringEnum(['png', 'jpeg', 'jpg', 'webp', 'avif']), {
+    description: 'Format in which its images are stored and delivered, with their parameters inside; without it, that of the server.',
+    examples: ['webp']
+  })),
+  output_quality: Type.Optional(Nullable(Type.Integer({ minimum: 1, maximum: 100 }), {
+    description: 'With output_format jpeg, webp or avif: 1 to 100, in steps of 5. Usually 85, 80 and 50.',
+    examples: [80]
+  })),
   strict: Type.Optional(Type.Boolean({
     default: false,
     description: 'true: reject unknown fields, here and in generation_params, instead of warning about them.'

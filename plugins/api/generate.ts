@@ -22,6 +22,7 @@ import { readWebhookRequest } from '../../src/jobs/webhook-request.ts'
 import { ignoring, ServiceError } from '../../src/lib/errors.ts'
 import { seedText } from '../../src/lib/seeds.ts'
 import { iso } from '../../src/lib/text.ts'
+import { formAsked } from '../../src/media/encode-form.ts'
 import { parametersOf, readImage, readText } from '../../src/media/generation-text.ts'
 import { signingSecretOf } from '../../src/webhooks/signing-keys.ts'
 import { ownAddress } from '../core/prefix.ts'
@@ -294,6 +295,7 @@ function toSubmission (request: FastifyRequest, body: GenerateRequest, known: Kn
     throw new ServiceError('invalid_field_value', 'generation_params must say what to generate; it is empty.',
       { field: 'generation_params' })
   }
+  const output = formAsked(body.output_format, body.output_quality, ['output_format', 'output_quality'])
   return {
     target: body.target_server_alias ?? '',
     given,
@@ -303,6 +305,7 @@ function toSubmission (request: FastifyRequest, body: GenerateRequest, known: Kn
     priority: body.priority ?? 5,
     onMissing: body.on_missing ?? 'refuse',
     onDifference: body.on_difference ?? 'warn',
+    ...(output === null ? {} : { output }),
     keyId: request.principal.keyId,
     context: contextOf(request),
     bulkId: body.group === undefined ? null : `${request.principal.keyId ?? 'local'}~${body.group}`,

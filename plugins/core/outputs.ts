@@ -6,7 +6,7 @@ import { ErrorBody, errorResponses } from '../../schemas/error.ts'
 import { Ref, StringEnum } from '../../schemas/kit.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { isOutputName, outputFormats } from '../../src/media/output-formats.ts'
-import type { FormFormat, OutputForm } from '../../src/media/output-forms.ts'
+import { formAsked, type FormFormat, type OutputForm } from '../../src/media/encode-form.ts'
 import type { MediaStore, OpenOutput } from '../../src/media/store.ts'
 import type { ImageUrls } from '../../src/webhooks/event-body.ts'
 import { methodOf } from './request-log.ts'
@@ -146,10 +146,8 @@ const onlyType = /^\s*image\/(png|jpeg|webp|avif)\s*(?:;\s*q=(?:1(?:\.0*)?|0?\.0
 function formOf (
   { format, quality }: { readonly format?: FormFormat | 'jpg', readonly quality?: number }, accept: string | undefined
 ): OutputForm | null {
-  if (quality !== undefined && (format === undefined || format === 'png')) {
-    throw new ServiceError('invalid_field_value', 'quality needs format=jpeg, webp or avif.', { field: 'quality' })
-  }
-  if (format !== undefined) return { format: format === 'jpg' ? 'jpeg' : format, quality }
+  const asked = formAsked(format, quality, ['format', 'quality'])
+  if (asked !== null) return asked
   const [, only] = onlyType.exec(accept ?? '') ?? []
   return only === undefined ? null : { format: only.toLowerCase() as FormFormat }
 }

@@ -31,7 +31,7 @@ export interface CollectedImages {
   readonly warnings: readonly JobWarning[]
 }
 
-export type CollectImages = (job: Pick<Job, 'id'>, timestamp: number) => ImageCollector
+export type CollectImages = (job: Pick<Job, 'id' | 'submission'>, timestamp: number) => ImageCollector
 
 export interface ImageCollectorDependencies {
   readonly media: Pick<MediaStore, 'createOutputSink' | 'removeOutput'>
@@ -88,7 +88,8 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
     const images: Arriving[] = []
     /** Entries that are not images, by their index in the answer. */
     const lost = new Map<number, GenerationFailure>()
-    const openSink = async (index: number) => await media.createOutputSink(job.id, index, timestamp)
+    const { output } = job.submission
+    const openSink = async (index: number) => await media.createOutputSink(job.id, index, timestamp, output)
 
     function sinkOf (image: Arriving): ImageSink {
       return {

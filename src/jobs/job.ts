@@ -7,6 +7,7 @@ import { parseJsonText, stringifyKeepingFloats, withFloatsOf } from '../lib/exac
 import type { Keys } from '../lib/keys.ts'
 import type { StoredImage } from '../lib/media-types.ts'
 import type { Seed } from '../lib/seeds.ts'
+import type { OutputForm } from '../media/encode-form.ts'
 import type { Tags } from '../media/tagger.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { TraceParent } from '../telemetry/tracing.ts'
@@ -163,6 +164,8 @@ export interface JobSubmission {
   readonly onMissing: OnMissing
   /** How to treat an answer that differs from the request. */
   readonly onDifference: 'warn' | 'fail'
+  /** How its images are stored; without it, as the server sends them. */
+  readonly output?: OutputForm
   readonly warnings: readonly JobWarning[]
   /** Only jobs of the A1111-compatible API have one. */
   readonly dropIn?: DropInOrigin

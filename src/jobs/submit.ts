@@ -11,6 +11,7 @@ import { ServiceError } from '../lib/errors.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
 import type { Log } from '../lib/logging.ts'
 import { isSeed, type Seed } from '../lib/seeds.ts'
+import type { OutputForm } from '../media/encode-form.ts'
 import { type StorageCheck, storageError } from '../media/storage.ts'
 import { hintsAbout, readCandidates, serverNamed } from '../servers/choose.ts'
 import type { FreshLists } from '../servers/fresh-lists.ts'
@@ -55,6 +56,8 @@ export interface SubmissionRequest {
   readonly webhook?: WebhookRequest | null
   /** Address under which the client reached us, for links in events; PUBLIC_URL takes precedence. */
   readonly baseUrl?: string
+  /** How its images are stored; without it, as the server sends them. */
+  readonly output?: OutputForm
   /** The client's own JSON. */
   readonly metadata?: unknown
   /** The client's request, if the job reports it under the client's own names too. */
@@ -267,6 +270,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         source: request.source,
         onMissing: request.onMissing,
         onDifference: request.onDifference,
+        ...(request.output === undefined ? {} : { output: request.output }),
         ...(request.dropIn === undefined ? {} : { dropIn: request.dropIn }),
         ...(request.studio === undefined ? {} : { studio: request.studio }),
         ...(request.autoTag === true ? { autoTag: true } : {}),

@@ -1,12 +1,13 @@
 import { buffer } from 'node:stream/consumers'
 import { corruptImage } from '../a1111/failures.ts'
-import { ServiceError } from '../lib/errors.ts'
-import type { StoredImage } from '../lib/media-types.ts'
+import { ignoring, ServiceError } from '../lib/errors.ts'
+import { isMoving, type StoredImage } from '../lib/media-types.ts'
 import { createSemaphore } from '../lib/semaphore.ts'
 import sharp from '../lib/sharp.ts'
+import { encodeForm, exactForm, type ExactForm, type OutputForm } from './encode-form.ts'
 import { type DraftFile, type FileSink, storing } from './file-sink.ts'
 import { type MediaFiles, noSuchImage, type OpenFile } from './files.ts'
-import { isOutputName, outputFormats, outputName, readOutputHeader } from './output-formats.ts'
+import { isOutputName, outputFormatOf, outputFormats, outputName, readOutputHeader } from './output-formats.ts'
 
 export type OutputSink = FileSink<Omit<StoredImage, 'role'>>
 
@@ -16,8 +17,9 @@ export interface OutputFiles {
    * Stores one output image as it arrives.
    * @param index position in the server's answer, from 0
    * @param createdAt milliseconds since the epoch
+   * @param form to store it in, if it is an image that can be converted
    */
-  createOutputSink (jobId: string, index: number, createdAt: number): Promise<OutputSink>
+  createOutputSink (jobId: string, index: number, createdAt: number, form?: OutputForm): Promise<OutputSink>
   /** @throws ServiceError `image_not_found`, also for every name that no output can have */
   openOutput (name: string): Promise<OpenFile>
   /** Removes an output; a missing one is no error. */
@@ -50,9 +52,31 @@ export function createOutputFiles (files: MediaFiles): OutputFiles {
     }
   }
 
+  /** The same after a conversion; what cannot be converted stays as it is. */
+  async function placeAs (
+    form: ExactForm, draft: DraftFile, jobId: string, index: number, createdAt: number
+  ): Promise<Omit<StoredImage, 'role'>> {
+    const original = await draft.source.read(0, draft.source.size)
+    const format = outputFormatOf(original)
+    const isDone = format === null || isMoving(outputFormats[format].mime) || (format === form.format && format === 'png')
+    const bytes = isDone ? null : await encodeForm(original, form).catch(ignoring('invalid_image'))
+    if (!bytes) return await place(draft, jobId, index, createdAt)
+    const sink = await files.createSink(async converted => await place(converted, jobId, index, createdAt))
+    try {
+      await sink.write(bytes)
+      await sink.end()
+    } catch (error) {
+      await sink.abort()
+      throw error
+    }
+    return await sink.finished
+  }
+
   return {
-    createOutputSink: async (jobId, index, createdAt) =>
-      await files.createSink(async draft => await place(draft, jobId, index, createdAt)),
+    createOutputSink: async (jobId, index, createdAt, form) =>
+      await files.createSink(async draft => form === undefined
+        ? await place(draft, jobId, index, createdAt)
+        : await placeAs(exactForm(form), draft, jobId, index, createdAt)),
     async openOutput (name) {
       const file = isOutputName(name) ? await files.open(name) : null
       if (file === null) throw noSuchImage()

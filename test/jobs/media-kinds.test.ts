@@ -1,6 +1,7 @@
 import sharp from 'sharp'
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
+import { readGenerationText } from '../../src/media/generation-text.ts'
 import { zipEntries } from '../api/zip-entries.ts'
 
 const kinds = {
@@ -14,6 +15,26 @@ t.test('output of a server other than images', async t => {
   async function made (parameters: object = {}, more: object = {}) {
     return await service.until(await service.submit({ ...quick, ...parameters }, { ...more }), 'completed', 'failed')
   }
+
+  await t.test('is stored in the format of the request, with its parameters inside', async t => {
+    for (const [format, quality, mime] of [
+      ['webp', 60, 'image/webp'], ['jpg', undefined, 'image/jpeg'], ['avif', undefined, 'image/avif'], ['png', undefined, 'image/png']
+    ] as const) {
+      const more = { output_format: format, ...quality === undefined ? {} : { output_quality: quality } }
+      const [image, ...others] = (await made({}, more)).images
+      t.match({ ...image, others }, { mime, width: 64, height: 64, role: 'image', others: [] })
+      const bytes = Buffer.from(await (await fetch(service.url + String(image?.url))).arrayBuffer())
+      t.match(await readGenerationText(bytes), /Steps: \d+, Sampler/, format)
+    }
+    simulator.setFaults([{ kind: 'other-media', media: ['mp4'], beside: false }])
+    t.match(await made({}, { output_format: 'webp' }), { images: [{ mime: 'video/mp4' }] }, 'a video stays one')
+    for (const [more, field] of [
+      [{ output_format: 'gif' }, 'output_format'], [{ output_quality: 50 }, 'output_quality'],
+      [{ output_format: 'png', output_quality: 50 }, 'output_quality'], [{ output_format: 'webp', output_quality: 0 }, 'output_quality']
+    ] as const) {
+      t.match(await service.request('POST', '/api/v2/generate', { prompt: 'x', ...more }), { status: 400, body: { details: { field } } })
+    }
+  })
 
   await t.test('is kept with its type and size, alone and beside images', async t => {
     for (const [kind, mime] of Object.entries(kinds)) {
