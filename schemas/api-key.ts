@@ -119,7 +119,7 @@ const shown = {
   }, { description: 'Where to go from here.' })
 }
 
-export const ApiKey = Type.Object(shown, { $id: 'ApiKey', description: 'An access key without its secret.' })
+export const ApiKey = Type.Object(shown, { $id: 'ApiKeyView', description: 'An access key without its secret.' })
 export type ApiKey = Static<typeof ApiKey>
 
 const webhookSecret = Type.String({

@@ -18,7 +18,7 @@ export const DownloadView = Type.Object({
   error_message: Nullable(Type.String(), { description: 'What went wrong last.' }),
   created_at: Timestamp('Time of the request.'),
   completed_at: Nullable(Timestamp('When it finished.'))
-}, { $id: 'Download' })
+}, { $id: 'DownloadView' })
 export type DownloadView = Static<typeof DownloadView>
 
 const filename = (description: string) => Type.Optional(Type.String({ maxLength: 255, description }))

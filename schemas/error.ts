@@ -17,7 +17,7 @@ export const ErrorBody = Type.Object({
       message: Type.String({ description: 'What would be right.' })
     }), { description: 'Every wrong input, where there are several.' }))
   }, { additionalProperties: true, description: 'More about the error; fields depend on the code.' })
-}, { $id: 'Error', description: 'An error.' })
+}, { $id: 'ErrorAnswer', description: 'An error.' })
 export type ErrorBody = Static<typeof ErrorBody>
 
 const meanings = {

@@ -46,7 +46,7 @@ export const EventView = Type.Object({
   data: Type.Record(Type.String(), Type.Unknown(), {
     description: 'What belongs to the kind: position, progress, filename and url, code and message, and the like.'
   })
-}, { $id: 'Event', description: 'Something that happened to a job or a server.' })
+}, { $id: 'EventView', description: 'Something that happened to a job or a server.' })
 export type EventView = Static<typeof EventView>
 
 const eventId = '^\\d{1,19}(-\\d{1,19})?$'

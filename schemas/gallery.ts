@@ -47,7 +47,7 @@ export const GalleryView = Type.Object({
   count: Type.Integer({ description: 'Images on this page.' }),
   images: Type.Array(Ref(GalleryImageView), { description: 'The page, newest job first.' }),
   next_cursor: Nullable(Type.String(), { description: 'Leads to the next page; null at the end.' })
-}, { $id: 'Gallery' })
+}, { $id: 'GalleryPage' })
 
 const plainFields = {
   filename,

@@ -224,7 +224,7 @@ export const BulkView = Type.Object({
     queue_position: Nullable(Type.Integer(), { description: 'Position in the queue; null unless it waits.' }),
     preview_url: Nullable(Type.String(), { description: 'Its first image.' })
   }), { description: 'In their order.' })
-}, { $id: 'Bulk', description: 'How far a bulk is.' })
+}, { $id: 'BulkView', description: 'How far a bulk is.' })
 export type BulkView = Static<typeof BulkView>
 
 export const BulkIdParameters = Type.Object({ bulkId: Type.String({ description: 'Id of the bulk.', maxLength: 64 }) })

@@ -84,7 +84,7 @@ export const Warning = Type.Object({
   code: Type.String({ description: 'Stable word for programs.', examples: ['size_rounded'] }),
   message: Type.String({ description: 'The same as a sentence.' }),
   field: Type.Optional(Type.String({ description: 'The field it is about, in dotted form.' }))
-}, { $id: 'Warning', description: 'Something to know.' })
+}, { $id: 'WarningView', description: 'Something to know.' })
 export type Warning = Static<typeof Warning>
 
 export const ParametersToRead = Closed({

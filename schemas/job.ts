@@ -43,7 +43,7 @@ export const JobImageView = Type.Object({
   role: StringEnum(['image', 'grid', 'extra'], {
     description: 'image: a result. grid: a contact sheet. extra: a ControlNet map or a mask.'
   })
-}, { $id: 'JobImage', description: 'One image of a job.' })
+}, { $id: 'JobImageView', description: 'One image of a job.' })
 
 export const AttemptView = Type.Object({
   run: Type.Integer({ description: 'Counts the times that the job went to a server.' }),
@@ -52,7 +52,7 @@ export const AttemptView = Type.Object({
   ended_at: Timestamp('Its end.'),
   code: Type.String({ description: 'What went wrong, for programs.' }),
   message: Type.String({ description: 'What went wrong, for people.' })
-}, { $id: 'Attempt', description: 'A generation that did not end its job well.' })
+}, { $id: 'AttemptView', description: 'A generation that did not end its job well.' })
 
 /** A job, with the field names of every StableQueue client: ids, for one, come under three of them. */
 export const JobView = Type.Object({
@@ -111,14 +111,14 @@ export const JobView = Type.Object({
   metadata: Type.Unknown({ description: 'The caller\'s own JSON; null if it sent none.' }),
   model_availability: record('Whether the server has the checkpoint.'),
   links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })
-}, { $id: 'Job', description: 'A job, with the field names of every StableQueue client.' })
+}, { $id: 'JobView', description: 'A job, with the field names of every StableQueue client.' })
 export type JobView = Static<typeof JobView>
 
 /** Characters of a prompt or of an error in a short view. */
 export const shortText = 500
 
 export const ShortImageView = Type.Pick(JobImageView, ['filename', 'url', 'thumbnail_url', 'width', 'height'], {
-  $id: 'ShortJobImage', description: 'One image of a job in a list.'
+  $id: 'ShortJobImageView', description: 'One image of a job in a list.'
 })
 
 /** What a list of jobs shows; the whole job is six times as long. */
@@ -151,7 +151,7 @@ export const ShortJobView = Type.Object({
   api_key_id: Nullable(Type.String(), { description: 'Access key that owns it.' }),
   user_id: Nullable(Type.String(), { description: 'User of bots and phones who asked for it.' }),
   group: Nullable(Type.String(), { description: 'Bulk or group that it belongs to.' })
-}, { $id: 'ShortJob', description: 'A job in a list with `view=short`.' })
+}, { $id: 'ShortJobView', description: 'A job in a list with `view=short`.' })
 export type ShortJobView = Static<typeof ShortJobView>
 
 export const JobIdParameters = Type.Object({ jobId: Type.String({ description: 'Id of the job.', maxLength: 64 }) })
@@ -311,4 +311,4 @@ export type JobActionAnswer = Static<typeof JobActionAnswer>
 
 export const Done = Type.Object({
   success, message: Type.String({ description: 'What was done.' })
-}, { $id: 'Done', description: 'That something was done.' })
+}, { $id: 'DoneAnswer', description: 'That something was done.' })

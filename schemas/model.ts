@@ -12,14 +12,14 @@ export const ModelServer = Type.Object({
   alias: Type.String({ description: 'The server.' }),
   title: Type.String({ description: 'Its own name for the model, for use in a job.' }),
   hash: Nullable(Type.String(), { description: 'First ten digits of the SHA-256, if the server reports them.' })
-}, { $id: 'ModelServer' })
+}, { $id: 'ServerOfModel' })
 
 export const ModelImage = Type.Object({
   url: Type.String({ description: 'Where to get it from this service.' }),
   nsfw: Type.Boolean({ description: 'Whether Civitai marks it as not safe for work.' }),
   width: Nullable(Type.Integer(), { description: 'Pixels, where known.' }),
   height: Nullable(Type.Integer(), { description: 'Pixels, where known.' })
-}, { $id: 'ModelImage' })
+}, { $id: 'ExampleImage' })
 
 export const ModelCivitai = Type.Object({
   id: Nullable(Type.Integer(), { description: 'Version id at Civitai.' }),
@@ -35,7 +35,7 @@ export const ModelCivitai = Type.Object({
   downloadUrl: Nullable(Type.String(), { description: 'Where Civitai offers it.' }),
   images: Type.Array(Ref(ModelImage), { description: 'Examples, served from here.' }),
   fetched_at: Nullable(Timestamp('Time of the request to Civitai; null if the data come from a file.'))
-}, { $id: 'ModelCivitai', description: 'What Civitai says.' })
+}, { $id: 'CivitaiFacts', description: 'What Civitai says.' })
 
 const MetadataSource = StringEnum(['forge', 'civitai', 'embedded', 'none'], { description: 'Who is believed first about it.' })
 
@@ -90,7 +90,7 @@ export const ModelView = Type.Object({
   _metadata_source: { ...MetadataSource, description: 'Same as metadata_source.' },
   is_duplicate: Type.Boolean({ description: 'Whether this machine has the same content more than once.' }),
   duplicate_group_size: count('Equal files on this machine.')
-}, { $id: 'Model' })
+}, { $id: 'ModelView' })
 export type ModelView = Static<typeof ModelView>
 
 export const ModelQuery = Type.Object({
@@ -145,5 +145,5 @@ export const ChoiceView = Type.Object({
   label: Type.String({ description: 'For people.' }),
   aliases: texts('Other names that mean it.'),
   servers: texts('Aliases of the servers that offer it.')
-}, { $id: 'Choice' })
+}, { $id: 'ChoiceView' })
 export type ChoiceView = Static<typeof ChoiceView>

@@ -34,7 +34,7 @@ export const QueueView = Type.Object({
   total_running: count('Running jobs that fit the filters.'),
   total_waiting: count('Waiting jobs that fit the filters, on all pages.'),
   groups: Type.Array(Ref(GroupCounts), { description: 'Groups of the jobs of this page.' })
-}, { $id: 'Queue', description: 'What runs and what waits, over all servers.' })
+}, { $id: 'QueueView', description: 'What runs and what waits, over all servers.' })
 export type QueueView = Static<typeof QueueView>
 
 export const FailuresQuery = Type.Object({
@@ -62,5 +62,5 @@ export const FailuresView = Type.Object({
   as_of: Timestamp('The service\'s own clock: all of them were accepted before. Use it as created_before of an action.'),
   total: count('Failed jobs.'),
   causes: Type.Array(Ref(FailureGroup), { description: 'The most frequent cause first.' })
-}, { $id: 'Failures', description: 'Failed jobs by cause.' })
+}, { $id: 'FailureList', description: 'Failed jobs by cause.' })
 export type FailuresView = Static<typeof FailuresView>

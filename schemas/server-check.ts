@@ -148,5 +148,5 @@ export const ServerCheckView = Type.Object({
   }), { description: 'The check that runs now, or ran last; null where there was none.' }),
   report: Nullable(Ref(ServerCheckReport), { description: 'The last report; null where there is none.' }),
   text: Nullable(Type.String(), { description: 'The last report as text, for people.' })
-}, { $id: 'ServerCheck', description: 'A thorough check of a server and its last report.' })
+}, { $id: 'ServerCheckView', description: 'A thorough check of a server and its last report.' })
 export type ServerCheckView = Static<typeof ServerCheckView>

@@ -135,7 +135,7 @@ export const ServerView = Type.Object({
   waiting: Type.Integer({ minimum: 0, description: 'Jobs in its queue: those that the caller can see.' }),
   processing: Type.Integer({ minimum: 0, description: 'Jobs that it runs now: those that the caller can see.' }),
   learned: Nullable(Ref(LearnedView), { description: 'What a thorough check and the work with it have shown; null before it answered.' })
-}, { $id: 'Server', description: 'A server.' })
+}, { $id: 'ServerView', description: 'A server.' })
 export type ServerView = Static<typeof ServerView>
 
 /** Clients that give no reason send no body, or null. */
@@ -201,5 +201,5 @@ export const InventoryView = Type.Object({
   controlnet_models: names('What ControlNet units can name as model.'),
   controlnet_modules: names('What ControlNet units can name as module.'),
   not_offered: names('Lists that this kind of server does not offer.')
-}, { $id: 'Inventory', description: 'What a server has.' })
+}, { $id: 'InventoryView', description: 'What a server has.' })
 export type InventoryView = Static<typeof InventoryView>

@@ -49,5 +49,5 @@ export const SessionView = Type.Object({
     requests_left: Nullable(Type.Integer(), { description: 'Requests that it can make at once; null for no limit.' }),
     requests_full_at: Nullable(Timestamp('When requests_left is at requests_per_minute again; null for no limit.'))
   }, { description: 'What it used: a key\'s own jobs, for other callers those of all.' })
-}, { $id: 'Session', description: 'The caller, with its rights, limits and usage.' })
+}, { $id: 'SessionView', description: 'The caller, with its rights, limits and usage.' })
 export type SessionView = Static<typeof SessionView>

@@ -53,7 +53,7 @@ export const SettingView = Type.Object({
   }),
   allowed: Type.String({ description: 'What it accepts, in words.' }),
   description: Type.String({ description: 'What it is for.' })
-}, { $id: 'Setting' })
+}, { $id: 'SettingView' })
 export type SettingView = Static<typeof SettingView>
 
 export const SettingsView = Type.Object({
@@ -61,7 +61,7 @@ export const SettingsView = Type.Object({
   settings: Ref(ChangeableSettings),
   in_force: Type.Array(Ref(SettingView), { description: 'Every setting of this process.' }),
   version: Type.String({ description: 'Of the service.' })
-}, { $id: 'Settings' })
+}, { $id: 'SettingsView' })
 
 export const SettingsChanged = Type.Object({
   success,
@@ -93,7 +93,7 @@ export const RetentionView = Type.Object({
   last: Nullable(Type.Object({ ...removal, at: Timestamp('When that was.') }), {
     description: 'The last time that something was removed; null for never.'
   })
-}, { $id: 'Retention' })
+}, { $id: 'RetentionView' })
 
 /** Clients that expect nothing send no body, or null. */
 export const PurgeRequest = Type.Unsafe<{ expected?: number, created_before?: string } | null>({
@@ -114,4 +114,4 @@ export const PurgeAnswer = Type.Object({
   message: Type.String({ description: 'What was done.' }),
   removed: Type.Object(removal, { description: 'The deleted fields.' }),
   more: Type.Boolean({ description: 'Whether more is due: one call removes 1000 jobs. Call again.' })
-}, { $id: 'Purge' })
+}, { $id: 'PurgeView' })

@@ -83,7 +83,7 @@ export const WebhookView = Type.Object({
   endpoint: Type.String({ description: 'Id of the endpoint under /api/v1/webhooks/endpoints.' }),
   has_key: Type.Boolean({ description: 'Whether the job has a webhookKey of its own.' }),
   deliveries: Type.String({ description: 'Where its deliveries are listed.' })
-}, { $id: 'Webhook' })
+}, { $id: 'WebhookView' })
 export type WebhookView = Static<typeof WebhookView>
 
 export const deliveryStates = ['pending', 'delivered', 'failed', 'blocked', 'skipped'] as const
@@ -168,3 +168,18 @@ export const EndpointView = Type.Object({
   last_used_at: Timestamp('When it was last called.')
 }, { $id: 'WebhookEndpoint' })
 export type EndpointView = Static<typeof EndpointView>
+
+/** For the document; src/webhooks/event-body.ts writes it. */
+export const WebhookEventBody = Type.Object({
+  type: StringEnum(webhookEvents, { description: 'What happened.' }),
+  timestamp: Timestamp('When it happened.'),
+  apiVersion: Type.Optional(Type.String({ description: 'The version of this body.', examples: ['1'] })),
+  data: Type.Object({
+    id: Type.Optional(Type.String({ description: 'The job.' })),
+    sequence: Type.Optional(Type.Integer({ description: 'Rises with every change of the job.' }))
+  }, {
+    additionalProperties: true,
+    description: 'The whole job as it was then: id, status, sequence, createdAt, startedAt, finishedAt, attempts, progress, ' +
+      'parameters, metadata, result with images, error, links. Drop what has a lower sequence than one seen before.'
+  })
+}, { $id: 'WebhookEvent', description: 'The body of a request to a receiver.' })

@@ -104,7 +104,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     config,
     schema: {
       ...route,
-      operationId: 'list_api_keys',
+      operationId: 'apiKeys.list',
       summary: 'List access keys',
       description: 'All keys, newest first, without secrets.',
       response: {
@@ -125,7 +125,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     config,
     schema: {
       ...route,
-      operationId: 'create_api_key',
+      operationId: 'apiKeys.create',
       summary: 'Make an access key',
       description: 'Only this answer shows the secret. Callers can grant only rights that they have.',
       body: Ref(ApiKeyCreation),
@@ -145,7 +145,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     config: { access: 'public' },
     schema: {
       ...route,
-      operationId: 'get_api_key_setup',
+      operationId: 'apiKeys.getSetup',
       summary: 'Whether a first key is wanted',
       description: 'Tells whether this installation has any access key yet.',
       response: {
@@ -175,7 +175,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     config,
     schema: {
       ...route,
-      operationId: 'create_first_api_key',
+      operationId: 'apiKeys.createFirst',
       summary: 'Make the first access key',
       description: 'Creates a key only while there is none; of two simultaneous requests one gets a key. Needs the same rights as ' +
         'any other key: this machine, or the admin token.',
@@ -198,7 +198,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     config,
     schema: {
       ...route,
-      operationId: 'get_api_key',
+      operationId: 'apiKeys.get',
       summary: 'Read an access key',
       description: 'One key, without its secret.',
       params,
@@ -211,7 +211,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     config,
     schema: {
       ...route,
-      operationId: 'change_api_key',
+      operationId: 'apiKeys.change',
       summary: 'Change an access key',
       description: 'Changes the sent fields and keeps the rest. A disabled key stops working at once, everywhere.',
       params,
@@ -235,7 +235,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     config,
     schema: {
       ...route,
-      operationId: 'remove_api_key',
+      operationId: 'apiKeys.remove',
       summary: 'Remove an access key',
       description: 'The key stops working at once, everywhere. Its jobs stay.',
       params,
@@ -254,7 +254,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     config,
     schema: {
       ...route,
-      operationId: 'rotate_api_key',
+      operationId: 'apiKeys.rotate',
       summary: 'Replace the secret of an access key',
       description: 'Makes a new secret; the former one keeps working for the grace period, so that clients can be ' +
         'changed one after the other.',
@@ -276,7 +276,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     config,
     schema: {
       ...route,
-      operationId: 'rotate_webhook_secret',
+      operationId: 'apiKeys.rotateWebhookSecret',
       summary: 'Replace the secret that signs events',
       description: 'Events of the key\'s jobs are signed with the new secret at once and with the former one too for ' +
         'the overlap, so that receivers can be changed one after the other.',

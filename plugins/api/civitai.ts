@@ -18,7 +18,7 @@ const civitaiRoutes: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/civitai/user-info', {
     config: { access: { scope: 'models:write' } },
     schema: {
-      operationId: 'civitai_user_info',
+      operationId: 'civitai.getUser',
       tags: ['Models'],
       summary: 'Whose key of Civitai is set',
       response: { 200: { ...Ref(CivitaiUser), description: 'Theirs.' }, ...errorResponses(403, 502) }
@@ -58,7 +58,7 @@ const civitaiRoutes: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/civitai/image-info', {
     config: { access: { scope: 'models:read' } },
     schema: {
-      operationId: 'civitai_image_info',
+      operationId: 'civitai.getImage',
       tags: ['Models'],
       summary: 'How a picture at Civitai was made',
       querystring: Type.Object({
@@ -71,7 +71,7 @@ const civitaiRoutes: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/civitai/image-info', {
     config: { access: { scope: 'models:read' } },
     schema: {
-      operationId: 'civitai_image_info_by_body',
+      operationId: 'civitai.findImage',
       tags: ['Models'],
       summary: 'How a picture at Civitai was made',
       description: 'As older clients request it.',

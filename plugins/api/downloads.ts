@@ -24,7 +24,7 @@ const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
 
   app.post('/api/v1/civitai/download-model', {
     config: changing,
-    schema: { operationId: 'download_civitai_model', tags, summary: 'Download a model from Civitai', body: CivitaiDownloadRequest, response: started }
+    schema: { operationId: 'civitai.download', tags, summary: 'Download a model from Civitai', body: CivitaiDownloadRequest, response: started }
   }, async (request, reply) => {
     const { civitaiModelVersionId, targetType, filenameOverride } = request.body
     reply.code(202)
@@ -33,11 +33,10 @@ const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
   })
 
   for (const path of ['/api/v1/downloads', '/api/v1/downloads/queue']) {
-    const spelling = path.endsWith('queue') ? '_queue' : ''
     app.post(path, {
       config: changing,
       schema: {
-        operationId: `add_download${spelling}`,
+        operationId: 'downloads.add',
         tags,
         summary: 'Download a model',
         description: 'From Civitai by version, or from HuggingFace. Goes on where it broke off, and gets its name only ' +
@@ -60,7 +59,7 @@ const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
     app.get(path, {
       config: reading,
       schema: {
-        operationId: `list_downloads${spelling}`,
+        operationId: 'downloads.list',
         tags,
         summary: 'List downloads',
         response: { 200: { ...Ref(DownloadList), description: 'The newest thousand.' }, ...errorResponses(403) }
@@ -83,7 +82,7 @@ const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
     app.delete(`${path}/:id`, {
       config: changing,
       schema: {
-        operationId: `cancel_download${spelling}`,
+        operationId: 'downloads.cancel',
         tags,
         summary: 'Cancel a download',
         params: Reference,
@@ -97,7 +96,7 @@ const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
     app.post(`${path}/:id/retry`, {
       config: changing,
       schema: {
-        operationId: `retry_download${spelling}`,
+        operationId: 'downloads.retry',
         tags,
         summary: 'Begin a failed or cancelled download again',
         params: Reference,
@@ -112,7 +111,7 @@ const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/downloads/cleanup', {
     config: changing,
     schema: {
-      operationId: 'clean_up_downloads',
+      operationId: 'downloads.cleanUp',
       tags,
       summary: 'Forget old downloads',
       description: 'Finished ones; their files stay.',
@@ -136,7 +135,7 @@ const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/downloads/:id', {
     config: reading,
     schema: {
-      operationId: 'get_download',
+      operationId: 'downloads.get',
       tags,
       summary: 'One download',
       params: Reference,

@@ -65,7 +65,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/gallery', {
     config: reading,
     schema: {
-      operationId: 'list_gallery',
+      operationId: 'gallery.list',
       tags,
       summary: 'List and search images',
       description: 'Newest job first. With search or model a page can be short although there is a `next_cursor`.',
@@ -93,7 +93,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/gallery/images', {
     config: reading,
     schema: {
-      operationId: 'list_gallery_images',
+      operationId: 'gallery.listImages',
       tags,
       summary: 'List images, as StableQueue always did',
       querystring: Type.Object({
@@ -115,7 +115,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/gallery/images/:filename/info', {
     config: reading,
     schema: {
-      operationId: 'get_gallery_image',
+      operationId: 'gallery.getImage',
       tags,
       summary: 'One image, in StableQueue\'s older form',
       params: ImageName,
@@ -129,7 +129,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
   app.delete('/api/v1/gallery/images/:filename', {
     config: changing,
     schema: {
-      operationId: 'delete_gallery_image',
+      operationId: 'gallery.deleteImage',
       tags,
       summary: 'Delete an image',
       description: 'With its thumbnail. The job that made it stays.',
@@ -144,7 +144,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/gallery/delete', {
     config: changing,
     schema: {
-      operationId: 'delete_gallery_images',
+      operationId: 'gallery.deleteImages',
       tags,
       summary: 'Delete many images',
       description: 'With their thumbnails. The jobs that made them stay.',
@@ -167,7 +167,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/gallery/zips', {
     config: reading,
     schema: {
-      operationId: 'order_zip',
+      operationId: 'gallery.orderZip',
       tags,
       summary: 'Ask for many images as one zip',
       description: 'Answers with an address to fetch it from; the zip is made while it is fetched.',
@@ -196,7 +196,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/gallery/zips/:id', {
     config: reading,
     schema: {
-      operationId: 'get_zip',
+      operationId: 'gallery.getZip',
       tags,
       summary: 'Fetch many images as one zip',
       params: ZipId,

@@ -72,8 +72,8 @@ const generate: FastifyPluginAsyncTypebox = async app => {
     app.post(`/api/${version}/generate`, {
       config: submitting,
       schema: {
-        operationId: `generate_${version}`,
-        tags: ['Generate'],
+        operationId: 'jobs.submit',
+        tags: ['Jobs'],
         summary: 'Submit a job',
         description: 'Queues one generation and answers at once with its id. Accepts JSON, or multipart/form-data ' +
           'with the same fields, parameters beside them, and image files. `civitai_browser_plus` as source_info is ' +
@@ -108,8 +108,8 @@ const generate: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v2/generate/bulk', {
     config: submitting,
     schema: {
-      operationId: 'generate_bulk',
-      tags: ['Generate'],
+      operationId: 'bulks.submit',
+      tags: ['Jobs'],
       summary: 'Submit many jobs at once',
       description: 'The same generation several times with different seeds, as one bulk that can be watched and ' +
         'cancelled with one call.',
@@ -148,8 +148,8 @@ export const readParameters: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/read-parameters', {
     config: { access: { scope: 'images:read' } },
     schema: {
-      operationId: 'read_parameters',
-      tags: ['Generate'],
+      operationId: 'parameters.read',
+      tags: ['Jobs'],
       summary: 'Read the parameters inside a picture or a text',
       description: 'Nothing is kept. The fields go into generation_params of a job as they are.',
       body: Ref(ParametersToRead),
@@ -178,8 +178,8 @@ export const bulkRoutes: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v2/generate/bulk/:bulkId', {
     config: { access: { scope: 'jobs:read', bucket: 'status' } },
     schema: {
-      operationId: 'get_bulk',
-      tags: ['Generate'],
+      operationId: 'bulks.get',
+      tags: ['Jobs'],
       summary: 'How far a bulk is',
       description: 'All its jobs with their states, in one call.',
       params: BulkIdParameters,
@@ -196,8 +196,8 @@ export const bulkRoutes: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v2/generate/bulk/:bulkId/cancel', {
     config: { access: { scope: 'jobs:write' } },
     schema: {
-      operationId: 'cancel_bulk',
-      tags: ['Generate'],
+      operationId: 'bulks.cancel',
+      tags: ['Jobs'],
       summary: 'Cancel what is left of a bulk',
       description: 'Finished jobs stay unchanged.',
       params: BulkIdParameters,

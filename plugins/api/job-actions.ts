@@ -37,11 +37,11 @@ const jobActions: FastifyPluginAsyncTypebox = async app => {
     return { filter: readJobFilter(others, keyToActOn(principal, key, 'filter.key'), registry, 'filter.') }
   }
 
-  for (const { base, name } of jobBases) {
+  for (const { base } of jobBases) {
     app.post(`${base}/actions`, {
       config: { access: { scope: 'jobs:write' } },
       schema: {
-        operationId: `act_on_jobs_${name}`,
+        operationId: 'jobs.act',
         tags: ['Jobs'],
         summary: 'Do something with many jobs',
         description: 'With those of `ids`, with all that match `filter`, or with all if `all` is true. A failure with ' +

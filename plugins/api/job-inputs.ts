@@ -22,11 +22,11 @@ const InputParameters = Type.Object({
 const jobInputs: FastifyPluginAsyncTypebox = async app => {
   const { jobStore: store, inputs } = app
 
-  for (const { base, name: version } of jobBases) {
+  for (const { base } of jobBases) {
     app.get(`${base}/:jobId/inputs/:name`, {
       config: { access: { scope: 'images:read', bucket: 'status' } },
       schema: {
-        operationId: `get_job_input_${version}`,
+        operationId: 'jobs.getInput',
         tags: ['Images'],
         summary: 'Get an image that a job starts from',
         description: 'A start image, a mask or an image of a ControlNet unit, as it was sent.',

@@ -99,10 +99,10 @@ function targetOf (
 
 /** Every spelling of the routes of jobs in clients and documents; `flat` is v1's form of one job's status. */
 export const jobBases = [
-  { base: '/api/v2/jobs', name: 'v2', status: 'wrapped' },
-  { base: '/api/v2/queue/jobs', name: 'v2_queue', status: 'wrapped' },
-  { base: '/api/v1/jobs', name: 'v1', status: 'flat' },
-  { base: '/api/v1/queue/jobs', name: 'v1_queue', status: 'flat' }
+  { base: '/api/v2/jobs', status: 'wrapped' },
+  { base: '/api/v2/queue/jobs', status: 'wrapped' },
+  { base: '/api/v1/jobs', status: 'flat' },
+  { base: '/api/v1/queue/jobs', status: 'flat' }
 ] as const
 
 /**

@@ -47,9 +47,9 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
     }
   }
 
-  for (const { base, name, status } of jobBases) {
-    const described = (operation: string, summary: string, description = '') => ({
-      operationId: `${operation}_${name}`,
+  for (const { base, status } of jobBases) {
+    const described = (operationId: string, summary: string, description = '') => ({
+      operationId,
       tags: ['Jobs'],
       summary,
       ...(description === '' ? {} : { description })
@@ -58,7 +58,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
     app.get(base, {
       config: { access: { scope: 'jobs:read' } },
       schema: {
-        ...described('list_jobs', 'List jobs', 'Newest first. Page with `cursor`, which stays right while jobs come ' +
+        ...described('jobs.list', 'List jobs', 'Newest first. Page with `cursor`, which stays right while jobs come ' +
           'and go, or with `offset`.'),
         querystring: JobListQuery,
         response: {
@@ -87,7 +87,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
     app.get(`${base}/overview`, {
       config: { access: { scope: 'jobs:read' } },
       schema: {
-        ...described('get_job_overview', 'Overview of the queue', 'How many jobs there are in each state, the running ones, the next ' +
+        ...described('jobs.getOverview', 'Overview of the queue', 'How many jobs there are in each state, the running ones, the next ' +
           'in the queue and the last that finished, in one answer for what shows a queue.'),
         querystring: JobOverviewQuery,
         response: { 200: { ...Ref(JobOverviewView), description: 'The overview.' }, ...errorResponses(400, 403, 404) }
@@ -134,7 +134,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       return await views.one(await find(request, jobId, maySeeJob), request.base)
     }
     for (const path of [`${base}/:jobId`, `${base}/:jobId/status`]) {
-      const operation = path.endsWith('status') ? 'get_job_status' : 'get_job'
+      const operation = path.endsWith('status') ? 'jobs.getStatus' : 'jobs.get'
       if (status === 'flat') {
         app.get(path, {
           ...reading,
@@ -176,10 +176,10 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       })
     }
 
-    change('cancel', 'cancel_job', 'Cancel a job', async jobId => await store.cancel(jobId) === 'cancelled'
+    change('cancel', 'jobs.cancel', 'Cancel a job', async jobId => await store.cancel(jobId) === 'cancelled'
       ? 'The job was cancelled.'
       : 'The job is being cancelled; its server gets an interrupt.')
-    change('retry', 'retry_job', 'Queue a failed or cancelled job again', async jobId => {
+    change('retry', 'jobs.retry', 'Queue a failed or cancelled job again', async jobId => {
       await store.retry(jobId)
       return 'The job is back in the queue.'
     })
@@ -189,14 +189,14 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       await store.runNow(jobId, ahead)
       return ahead === 'own' ? 'The job is first among the jobs of its access key.' : 'The job is first in the queue.'
     }
-    change('run-now', 'run_job_now',
+    change('run-now', 'jobs.runNow',
       'Move a waiting or failed job ahead of the others of its access key; with queue:admin, ahead of everybody\'s', runNow)
-    change('dispatch', 'dispatch_job', 'Same as run-now, by its old name', runNow)
+    change('dispatch', 'jobs.dispatch', 'Same as run-now, by its old name', runNow)
 
     app.patch(`${base}/:jobId`, {
       config: { access: { scope: 'jobs:write' } },
       schema: {
-        ...described('change_job', 'Change a waiting job', 'Other parameters, checked as at submission: those that are left out ' +
+        ...described('jobs.change', 'Change a waiting job', 'Other parameters, checked as at submission: those that are left out ' +
           'stay, and the job keeps its place. Another server, another priority, or right ' +
           'ahead of another job, in this order if several are sent. A server that lacks something that the job needs ' +
           'is rejected with 422.'),
@@ -232,7 +232,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
     app.delete(`${base}/:jobId`, {
       config: { access: { scope: 'jobs:write' } },
       schema: {
-        ...described('delete_job', 'Delete a job with its files', 'A waiting job is cancelled first; a running one has ' +
+        ...described('jobs.delete', 'Delete a job with its files', 'A waiting job is cancelled first; a running one has ' +
           'to be cancelled before.'),
         params: JobIdParameters,
         response: { 200: { ...Ref(Done), description: 'Deleted.' }, ...errorResponses(400, 403, 404) }

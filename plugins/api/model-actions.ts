@@ -19,7 +19,7 @@ const modelActions: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/models/:id/calculate-hash', {
     config: writing,
     schema: {
-      operationId: 'calculate_model_hash',
+      operationId: 'models.calculateHash',
       tags: ['Models'],
       summary: 'Hash a model\'s file now',
       description: 'Answers when it has finished, after some seconds for each gigabyte.',
@@ -46,7 +46,7 @@ const modelActions: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/models/:id/hash-info', {
     config: { access: { scope: 'models:read' } },
     schema: {
-      operationId: 'get_model_hash_info',
+      operationId: 'models.getHash',
       tags: ['Models'],
       summary: 'Whether a model is hashed, and the effort to hash it',
       params: ModelReference,
@@ -74,7 +74,7 @@ const modelActions: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/models/:id/rescan', {
     config: writing,
     schema: {
-      operationId: 'rescan_model',
+      operationId: 'models.rescan',
       tags: ['Models'],
       summary: 'Read a model\'s header, sidecars and previews again',
       params: ModelReference,
@@ -112,7 +112,7 @@ const modelActions: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/models/:id/availability', {
     config: { access: { scope: 'models:read' } },
     schema: {
-      operationId: 'get_model_availability',
+      operationId: 'models.getAvailability',
       tags: ['Models'],
       summary: 'Which servers have a model',
       description: 'As the servers report it.',

@@ -49,7 +49,7 @@ const modelDebug: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/checkpoint-verify', {
     config: reading,
     schema: {
-      operationId: 'verify_checkpoint',
+      operationId: 'checkpoints.verify',
       tags: ['Models'],
       summary: 'Whether a checkpoint is there',
       description: 'By hash or by any name that a job can use. civitai_version_id is a hash too, as clients send it.',
@@ -70,7 +70,7 @@ const modelDebug: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/debug/verify-checkpoint', {
     config: reading,
     schema: {
-      operationId: 'debug_verify_checkpoint',
+      operationId: 'debug.verifyCheckpoint',
       tags: ['Models'],
       summary: 'What each server would make of a checkpoint\'s name',
       querystring: Type.Object({
@@ -95,7 +95,7 @@ const modelDebug: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/debug/models-cache', {
     config: reading,
     schema: {
-      operationId: 'debug_models_cache',
+      operationId: 'debug.getModelsCache',
       tags: ['Models'],
       summary: 'What the catalogue is made of',
       response: { 200: { ...Ref(ModelsCacheView), description: 'Figures.' }, ...errorResponses(403) }

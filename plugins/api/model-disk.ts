@@ -21,7 +21,7 @@ const modelDisk: FastifyPluginAsyncTypebox = async app => {
   app.delete('/api/v1/models/delete-from-disk', {
     config: changing,
     schema: {
-      operationId: 'delete_model_from_disk',
+      operationId: 'models.deleteFromDisk',
       tags: ['Models'],
       summary: 'Delete a model file named by folder and file name',
       description: 'With its previews and sidecars. Servers that had it keep it in their lists until they refresh.',
@@ -41,7 +41,7 @@ const modelDisk: FastifyPluginAsyncTypebox = async app => {
   app.delete('/api/v1/models/:id', {
     config: changing,
     schema: {
-      operationId: 'delete_model',
+      operationId: 'models.delete',
       tags: ['Models'],
       summary: 'Delete a model\'s file',
       description: 'With its previews and sidecars. Of several equal files only the first is deleted, and people\'s notes beside ' +
@@ -54,7 +54,7 @@ const modelDisk: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/models/duplicates', {
     config: { access: { scope: 'models:read' } },
     schema: {
-      operationId: 'list_duplicates',
+      operationId: 'models.listDuplicates',
       tags: ['Models'],
       summary: 'List files of equal content',
       description: 'By their whole SHA-256; files without one are not compared.',
@@ -83,7 +83,7 @@ const modelDisk: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/models/cleanup-duplicates', {
     config: changing,
     schema: {
-      operationId: 'cleanup_duplicates',
+      operationId: 'models.cleanUpDuplicates',
       tags: ['Models'],
       summary: 'Delete all but one file of each group',
       description: 'Only in the groups with the sent hashes, and only after hashing each of their files again. ' +

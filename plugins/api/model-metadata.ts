@@ -34,7 +34,7 @@ const modelMetadata: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/models/:id/info', {
     config: { access: { scope: 'models:read' } },
     schema: {
-      operationId: 'get_model_info',
+      operationId: 'models.getInfo',
       tags: ['Models'],
       summary: 'Everything about one model',
       description: 'In `model`, and the same at the top. With fetchFromCivitai=true the service asks Civitai if it has no stored answer; if Civitai does not answer, ' +
@@ -62,7 +62,7 @@ const modelMetadata: FastifyPluginAsyncTypebox = async app => {
     app.post(`/api/v1/models/:id/${name}`, {
       config: { access: { scope: 'models:write' } },
       schema: {
-        operationId: name.replaceAll('-', '_'),
+        operationId: name === 'refresh-metadata' ? 'models.refreshMetadata' : 'models.fetchFromCivitai',
         tags: ['Models'],
         summary: 'Ask Civitai about a model',
         description: 'By its hash, computed first if needed, or by the sent ids. The answer of Civitai is stored, also ' +

@@ -21,7 +21,7 @@ const modelScan: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/models/scan', {
     config: { access: { scope: 'models:write' } },
     schema: {
-      operationId: 'scan_models',
+      operationId: 'models.scan',
       tags: ['Models'],
       summary: 'Scan the model folders',
       description: 'Runs in the background; GET returns its status. Unchanged files are skipped, so ' +
@@ -44,7 +44,7 @@ const modelScan: FastifyPluginAsyncTypebox = async app => {
     app.get(path, {
       config: { access: { scope: 'models:read' } },
       schema: {
-        operationId: `get_scan${path.endsWith('status') ? '_status' : ''}`,
+        operationId: `models.getScan${path.endsWith('status') ? 'Status' : ''}`,
         tags: ['Models'],
         summary: 'State of the last scan',
         response: { 200: { ...Ref(ScanView), description: 'Its status.' }, ...errorResponses(403) }
@@ -55,7 +55,7 @@ const modelScan: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/models/scan/stop', {
     config: { access: { scope: 'models:write' } },
     schema: {
-      operationId: 'stop_scan',
+      operationId: 'models.stopScan',
       tags: ['Models'],
       summary: 'Stop a scan',
       description: 'What it found until then stays.',

@@ -24,7 +24,7 @@ const models: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/models', {
     config: reading,
     schema: {
-      operationId: 'list_models',
+      operationId: 'models.list',
       tags: ['Models'],
       summary: 'List models',
       description: 'Models of the servers and of the model folders, joined by hash and path. The route ' +
@@ -45,7 +45,7 @@ const models: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/models/:id', {
     config: reading,
     schema: {
-      operationId: 'get_model',
+      operationId: 'models.get',
       tags: ['Models'],
       summary: 'One model',
       params: ModelReference,
@@ -65,7 +65,7 @@ const models: FastifyPluginAsyncTypebox = async app => {
     app.get(`/api/v1/${path}`, {
       config: reading,
       schema: {
-        operationId: `list_${path}`,
+        operationId: `${path}.list`,
         tags: ['Models'],
         summary: `List the ${what}`,
         description: 'A bare array, as its clients expect; the same entries as in /api/v1/models.',
@@ -95,7 +95,7 @@ export const choices: FastifyPluginAsyncTypebox = async app => {
     app.get(`/api/v1/${kind}`, {
       config: { access: { scope: 'models:read' } },
       schema: {
-        operationId: `list_${kind}`,
+        operationId: `${kind}.list`,
         tags: ['Models'],
         summary: `List the ${kind} of all servers`,
         description: 'A bare array; each with the servers that offer it.',
@@ -113,7 +113,7 @@ export const modelPreviews: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/models/:id/preview', {
     config: { access: { scope: 'models:read', bucket: 'status' } },
     schema: {
-      operationId: 'get_model_preview',
+      operationId: 'models.getPreview',
       tags: ['Models'],
       summary: 'A picture of a model',
       description: 'Those of Civitai are fetched once and then kept here.',
@@ -147,7 +147,7 @@ export const modelOwner: FastifyPluginAsyncTypebox = async app => {
   app.put('/api/v1/models/update-field', {
     config: writing,
     schema: {
-      operationId: 'update_model_field',
+      operationId: 'models.updateField',
       tags: ['Models'],
       summary: 'Save your notes of a model',
       description: 'Beside its file: in Forge\'s own .json if Forge knows the field, otherwise in .civitai.json. It overrides ' +
@@ -170,7 +170,7 @@ export const modelOwner: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/models/reset-database', {
     config: writing,
     schema: {
-      operationId: 'reset_models',
+      operationId: 'models.reset',
       tags: ['Models'],
       summary: 'Forget all data of model files, and scan again',
       description: 'Hashes and what Civitai said go; files, sidecars and what servers report stay.',

@@ -18,7 +18,7 @@ const queue: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v2/queue', {
     config: { access: { scope: 'jobs:read' } },
     schema: {
-      operationId: 'get_queue',
+      operationId: 'queue.get',
       tags: ['Jobs'],
       summary: 'The queue of all servers',
       description: 'Running jobs, and the waiting ones in the order in which they are expected to begin, each with position, ' +
@@ -61,7 +61,7 @@ const queue: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v2/failures', {
     config: { access: { scope: 'jobs:read' } },
     schema: {
-      operationId: 'list_failures',
+      operationId: 'queue.listFailures',
       tags: ['Jobs'],
       summary: 'Failed jobs by cause',
       description: 'Counts the failed jobs with the same error code. `filter` of each retries or deletes exactly those, by ' +

@@ -8,20 +8,17 @@ import { ServiceError } from '../../src/lib/errors.ts'
 
 const Alias = Type.Object({ alias: Type.String({ description: 'Name of the server.', maxLength: 64 }) })
 const admins = { access: { scope: 'servers:admin' } } as const
-const bases = [
-  { base: '/api/v2/servers', spelling: '' },
-  { base: '/api/v1/servers', spelling: '_v1' }
-] as const
+const bases = ['/api/v2/servers', '/api/v1/servers'] as const
 
 /** Thorough checks of servers. The worker that serves the server runs them, in whatever process it is. */
 const serverChecks: FastifyPluginAsyncTypebox = async app => {
   const { checkService: service, registry } = app
 
-  for (const { base, spelling } of bases) {
+  for (const base of bases) {
     app.post(`${base}/:alias/check`, {
       config: admins,
       schema: {
-        operationId: `check_server${spelling}`,
+        operationId: 'servers.check',
         tags: ['Servers'],
         summary: 'Check a server thoroughly',
         description: 'About a dozen small generations find out how it behaves: whether it restores settings, distinguishes ' +
@@ -42,7 +39,7 @@ const serverChecks: FastifyPluginAsyncTypebox = async app => {
     app.get(`${base}/:alias/check`, {
       config: admins,
       schema: {
-        operationId: `get_server_check${spelling}`,
+        operationId: 'servers.getCheck',
         tags: ['Servers'],
         summary: 'How far a check is, and the last report',
         description: 'The report has no prompts, names of checkpoints, host names or credentials in it.',
@@ -54,7 +51,7 @@ const serverChecks: FastifyPluginAsyncTypebox = async app => {
     app.delete(`${base}/:alias/check`, {
       config: admins,
       schema: {
-        operationId: `cancel_server_check${spelling}`,
+        operationId: 'servers.cancelCheck',
         tags: ['Servers'],
         summary: 'Cancel a check',
         description: 'What runs is stopped and everything is put back; GET shows when that is done.',

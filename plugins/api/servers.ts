@@ -21,7 +21,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/servers', {
     config: reading,
     schema: {
-      operationId: 'list_servers',
+      operationId: 'servers.list',
       tags: ['Servers'],
       summary: 'List the servers',
       description: 'A bare array, as its clients expect. Returns the result of the last checks; it asks no server.',
@@ -32,7 +32,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/servers', {
     config: changing,
     schema: {
-      operationId: 'add_server',
+      operationId: 'servers.add',
       tags: ['Servers'],
       summary: 'Add a server',
       description: 'The service checks it in the background; `health` has the result.',
@@ -59,7 +59,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/servers/:alias', {
     config: reading,
     schema: {
-      operationId: 'get_server',
+      operationId: 'servers.get',
       tags: ['Servers'],
       summary: 'One server',
       description: 'Result of its last check, and its number of waiting jobs.',
@@ -69,7 +69,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   }, async request => await views.one(registry.require(request.params.alias), request.principal))
 
   for (const [method, operationId, summary] of [
-    ['PUT', 'change_server', 'Change a server'], ['PATCH', 'patch_server', 'Change a server, the same as PUT']
+    ['PUT', 'servers.replace', 'Change a server'], ['PATCH', 'servers.change', 'Change a server, the same as PUT']
   ] as const) {
     app.route({
       method,
@@ -108,7 +108,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   app.delete('/api/v1/servers/:alias', {
     config: changing,
     schema: {
-      operationId: 'remove_server',
+      operationId: 'servers.remove',
       tags: ['Servers'],
       summary: 'Remove a server',
       description: 'Rejected while jobs wait for it, unless `jobs` says what happens to them.',
@@ -132,7 +132,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/servers/:alias/test', {
     config: changing,
     schema: {
-      operationId: 'test_server',
+      operationId: 'servers.test',
       tags: ['Servers'],
       summary: 'Look at a server now',
       description: 'Asks it what it is and what it has; always answers 200, with what was found or what went wrong.',
@@ -154,7 +154,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/servers/:alias/pause', {
     config: changing,
     schema: {
-      operationId: 'pause_server',
+      operationId: 'servers.pause',
       tags: ['Servers'],
       summary: 'Pause a server; its running job continues',
       description: 'It stays paused across restarts. A body is optional.',
@@ -171,7 +171,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/servers/:alias/drain', {
     config: changing,
     schema: {
-      operationId: 'drain_server',
+      operationId: 'servers.drain',
       tags: ['Servers'],
       summary: 'Take a server out; its running job continues',
       description: 'Takes no fields. The same as a change with `draining` true: the server begins nothing more, and ' +
@@ -189,7 +189,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/servers/:alias/resume', {
     config: changing,
     schema: {
-      operationId: 'resume_server',
+      operationId: 'servers.resume',
       tags: ['Servers'],
       summary: 'Resume a paused or draining server',
       description: 'Takes no fields.',
@@ -205,7 +205,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/servers/:alias/history', {
     config: reading,
     schema: {
-      operationId: 'get_server_history',
+      operationId: 'servers.getHistory',
       tags: ['Servers'],
       summary: 'How a server was over the last day',
       description: 'The result of each check, and the time to answer.',
@@ -217,7 +217,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/servers/:alias/inventory', {
     config: { access: { scope: 'models:read' } },
     schema: {
-      operationId: 'get_server_inventory',
+      operationId: 'servers.getInventory',
       tags: ['Servers'],
       summary: 'What a server has',
       description: 'Checkpoints, samplers, LoRAs and the like, as they were last read.',

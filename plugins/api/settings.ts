@@ -35,7 +35,7 @@ const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
   app.get(path, {
     config: administering,
     schema: {
-      operationId: 'get_settings',
+      operationId: 'settings.get',
       tags,
       summary: 'What is in force, and from where',
       description: 'Secrets are never shown.',
@@ -55,7 +55,7 @@ const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
     config: administering,
     preValidation: async request => { await refuseOthers(request.body) },
     schema: {
-      operationId: 'change_settings',
+      operationId: 'settings.change',
       tags,
       summary: 'Change what can be changed while the service runs',
       description: 'Kept over restarts; every process obeys at once.',
@@ -76,7 +76,7 @@ const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
   app.delete(`${path}/kept/:name`, {
     config: administering,
     schema: {
-      operationId: 'remove_kept_setting',
+      operationId: 'settings.removeKept',
       tags,
       summary: 'Remove a value that an earlier version kept for a client',
       description: 'Earlier versions stored unknown fields. They are returned until they are removed.',
@@ -108,7 +108,7 @@ const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
   app.put(`${path}/queue-processing`, {
     config: administering,
     schema: {
-      operationId: 'set_queue_processing',
+      operationId: 'settings.setQueueProcessing',
       tags,
       summary: 'Resume or pause all queues',
       description: 'In a pause, running generations finish; jobs are accepted and wait. Pause a single server with ' +
@@ -134,7 +134,7 @@ const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
   app.get(`${path}/retention`, {
     config: administering,
     schema: {
-      operationId: 'get_retention',
+      operationId: 'settings.getRetention',
       tags,
       summary: 'Which jobs are removed, and what is due now',
       description: 'With days or jobs: what would be due under them.',
@@ -165,7 +165,7 @@ const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
   app.post(`${path}/retention/purge`, {
     config: administering,
     schema: {
-      operationId: 'purge_jobs',
+      operationId: 'settings.purgeJobs',
       tags,
       summary: 'Remove now what is due',
       description: 'Jobs with their images, thumbnails and input images, by the rules in force, which see before what ' +

@@ -123,7 +123,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
   app.get(deliveriesPath, {
     config: reading,
     schema: {
-      operationId: 'list_webhook_deliveries',
+      operationId: 'webhooks.listDeliveries',
       tags,
       summary: 'List and search deliveries',
       description: 'Newest first. With filters a page can be short although there is a `next_cursor`.',
@@ -145,7 +145,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
   app.get(`${deliveriesPath}/:id`, {
     config: reading,
     schema: {
-      operationId: 'get_webhook_delivery',
+      operationId: 'webhooks.getDelivery',
       tags,
       summary: 'One delivery with all its attempts',
       params: EventId,
@@ -169,7 +169,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
     app.post(`${deliveriesPath}/:id/${path}`, {
       config: changing,
       schema: {
-        operationId: `${path}_webhook_delivery`,
+        operationId: `webhooks.${path}Delivery`,
         tags,
         summary,
         description,
@@ -185,7 +185,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
   app.post(`${base}/redeliver`, {
     config: changing,
     schema: {
-      operationId: 'redeliver_webhooks',
+      operationId: 'webhooks.redeliver',
       tags,
       summary: 'Send again what failed in a time span',
       description: 'Oldest first, each under its own id. Without state, what failed.',
@@ -221,7 +221,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
   app.post(`${base}/test`, {
     config: changing,
     schema: {
-      operationId: 'test_webhook',
+      operationId: 'webhooks.test',
       tags,
       summary: 'Send a test event now',
       description: 'Checked and signed like events of jobs, with one attempt. Answers 200 for any answer of the receiver; ' +
@@ -247,7 +247,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
   app.get(`${base}/endpoints`, {
     config: reading,
     schema: {
-      operationId: 'list_webhook_endpoints',
+      operationId: 'webhooks.listEndpoints',
       tags,
       summary: 'List endpoints and their states',
       response: {
@@ -265,7 +265,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
   app.post(`${base}/endpoints/:id/enable`, {
     config: changing,
     schema: {
-      operationId: 'enable_webhook_endpoint',
+      operationId: 'webhooks.enableEndpoint',
       tags,
       summary: 'Send to an endpoint again',
       description: 'Enables an endpoint that was gone, disabled or in a break.',
@@ -280,7 +280,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
   app.get(`${base}/secret`, {
     config: { access: { scope: 'keys:admin' } },
     schema: {
-      operationId: 'get_webhook_secret',
+      operationId: 'webhooks.getSecret',
       tags,
       summary: 'The secret of jobs without an access key',
       description: 'Signs the events of jobs that the web UI or an admin token submitted. It follows from the master ' +
@@ -298,7 +298,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
     app.get(`/api/${version}/jobs/:jobId/webhooks`, {
       config: reading,
       schema: {
-        operationId: `list_job_webhooks_${version}`,
+        operationId: 'jobs.listWebhooks',
         tags,
         summary: 'Deliveries of one job',
         params: JobIdParameters,

@@ -14,8 +14,6 @@ import { logFailure, retryAfter, toServiceError } from '../core/errors.ts'
 import { ownAddress } from '../core/prefix.ts'
 import { contextOf } from '../core/request-log.ts'
 
-const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
-
 /**
  * Makes a scope behave as FastAPI does, for which the clients of these routes were written: its errors, its way of
  * reading bodies. Schemas of requests only document them; `readFields` does the reading.
@@ -34,8 +32,9 @@ export function behaveLikeFastApi (app: FastifyInstance): void {
   })
   app.setNotFoundHandler(async (request, reply) => {
     const path = request.url.split('?')[0] ?? ''
-    const known = methods.some(method => app.findRoute({ method, url: path }) !== null)
-    return send(reply.code(known ? 405 : 404), { detail: known ? 'Method Not Allowed' : 'Not Found' })
+    const allowed = app.methodsAt(path)
+    if (allowed.length === 0) return send(reply.code(404), { detail: 'Not Found' })
+    return send(reply.code(405).header('allow', allowed.join(', ')), { detail: 'Method Not Allowed' })
   })
 }
 

@@ -192,7 +192,13 @@ export default fp(async app => {
     await send(toServiceError(error), request, reply)
   })
   app.setNotFoundHandler(async (request, reply) => {
-    await send(new ServiceError('route_not_found', `There is no ${methodOf(request)} ${request.url.split('?')[0]} here.`),
-      request, reply)
+    const path = request.url.split('?')[0] ?? ''
+    const allowed = app.methodsAt(path)
+    if (allowed.length === 0) {
+      return await send(new ServiceError('route_not_found', `There is no ${methodOf(request)} ${path} here.`), request, reply)
+    }
+    reply.header('allow', allowed.join(', '))
+    await send(new ServiceError('method_not_allowed',
+      `${methodOf(request)} is not possible at ${path}. It takes ${allowed.join(', ')}.`, { allowed }), request, reply)
   })
 }, { name: 'errors' })

@@ -27,7 +27,7 @@ const health: FastifyPluginAsyncTypebox = async app => {
   app.get('/health', {
     config: open,
     schema: {
-      operationId: 'health',
+      operationId: 'health.get',
       tags: ['Health'],
       summary: 'Whether this process is alive',
       description: 'Depends on nothing else: a server that is down does not make the service unhealthy.',
@@ -78,7 +78,7 @@ const health: FastifyPluginAsyncTypebox = async app => {
   app.get('/ready', {
     config: open,
     schema: {
-      operationId: 'ready',
+      operationId: 'health.getReadiness',
       tags: ['Health'],
       summary: 'Whether requests can be taken',
       description: 'Redis and DATA_DIR can be written to and a worker process lives. 503 otherwise, and while the process stops.',
@@ -135,7 +135,7 @@ const health: FastifyPluginAsyncTypebox = async app => {
   app.get('/status', {
     config: open,
     schema: {
-      operationId: 'status',
+      operationId: 'health.getStatus',
       tags: ['Health'],
       summary: 'A sentence for old clients',
       description: 'Clients test their connection with it and look at the status code only.',

@@ -15,6 +15,7 @@ import errors from './errors.ts'
 import health from './health.ts'
 import heldRequests from './held-requests.ts'
 import knownInput from './known-input.ts'
+import knownPaths from './known-paths.ts'
 import metrics from './metrics.ts'
 import openapi from './openapi.ts'
 import outputs from './outputs.ts'
@@ -45,6 +46,7 @@ const webSocket = fp(async app => {
 export default fp(async app => {
   const { config, redis, keys, accessKeys, sessions, keySessions, failedLogins, tickets, media: store, storage } = app
 
+  await app.register(knownPaths)
   await app.register(webSocket)
   await app.register(requestLog)
   await app.register(requestTrace, { tracing: app.tracing })

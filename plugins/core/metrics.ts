@@ -26,7 +26,7 @@ const metricsPlugin: FastifyPluginAsync<MetricsOptions> = async (app, { metrics,
   app.get('/metrics', {
     config: { access: { scope: 'metrics:read', bucket: 'status' } },
     schema: {
-      operationId: 'metrics',
+      operationId: 'health.getMetrics',
       tags: ['Health'],
       summary: 'Everything that is counted, for Prometheus',
       description: 'Jobs, servers, queues and Redis as all processes see them, and what this process did itself. ' +

@@ -4,8 +4,9 @@ import type { TSchema } from '@sinclair/typebox'
 import fp from 'fastify-plugin'
 import { namedSchemas } from '../../schemas/index.ts'
 import { Ref } from '../../schemas/kit.ts'
-import { webhookEvents } from '../../schemas/webhook.ts'
+import { WebhookEventBody, webhookEvents } from '../../schemas/webhook.ts'
 import { version } from '../../src/lib/version.ts'
+import { clientDocument } from './client-document.ts'
 
 const header = (name: string, description: string) => ({
   name, in: 'header' as const, required: true, description, schema: { type: 'string' as const }
@@ -24,7 +25,7 @@ const meanings: Readonly<Record<typeof webhookEvents[number], string>> = {
 const eventsOfJobs = Object.fromEntries(webhookEvents.map(event => [event, {
   post: {
     operationId: `on_${event.replace('.', '_')}`,
-    tags: ['Webhooks'],
+    tags: ['Webhook events'],
     summary: meanings[event],
     description: 'Signed by Standard Webhooks 1.0.0. Any 2xx within the time limit is success; 410 means never again.',
     security: [],
@@ -36,24 +37,8 @@ const eventsOfJobs = Object.fromEntries(webhookEvents.map(event => [event, {
     requestBody: {
       required: true,
       content: {
-        'application/json': {
-          schema: {
-            type: 'object' as const,
-            required: ['type', 'timestamp', 'data'],
-            properties: {
-              type: { type: 'string' as const, const: event },
-              timestamp: { type: 'string' as const, format: 'date-time' },
-              apiVersion: { type: 'string' as const, const: '1' },
-              data: {
-                type: 'object' as const,
-                description: 'The whole job as it was then: id, status, sequence, createdAt, startedAt, finishedAt, ' +
-                  'attempts, progress, parameters, metadata, result with images, error, links. Drop what has a lower ' +
-                  'sequence than one seen before.',
-                properties: { id: { type: 'string' as const }, sequence: { type: 'integer' as const } }
-              }
-            }
-          }
-        }
+        // No reference: openapi-generator does not import the types that only webhooks have.
+        'application/json': { schema: { type: 'object' as const, description: `A ${WebhookEventBody.$id}, see its schema.` } }
       }
     },
     responses: { '2XX': { description: 'Got it.' }, 410: { description: 'Send no more here.' } }
@@ -123,13 +108,17 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
       },
       servers: [{ url: publicUrl === '' ? '/' : publicUrl, description: 'This service' }],
       tags: [
-        { name: 'Generate', description: 'Submitting jobs' },
-        { name: 'Jobs', description: 'Seeing jobs and acting on them' },
-        { name: 'Events', description: 'What happens, as it happens' },
+        { name: 'Jobs', description: 'Submitting jobs, seeing them and acting on them' },
+        {
+          name: 'Events',
+          description: 'What happens, as it happens: as server-sent events, and over WebSockets (`/ws`, and for bots ' +
+            '`/ws/jobs/{job_id}` and `/ws/users/{user_id}`), which generated clients cannot open'
+        },
         { name: 'Images', description: 'Results' },
         { name: 'Servers', description: 'The Stable Diffusion servers behind the queue' },
         { name: 'Models', description: 'What the servers and the model folders have' },
         { name: 'Webhooks', description: 'Events of jobs, delivered to receivers' },
+        { name: 'Webhook events', description: 'Requests of this service to receivers' },
         { name: 'API keys', description: 'Access keys and their rights' },
         { name: 'Settings', description: 'What is in force, and what can be changed while the service runs' },
         { name: 'Web UI', description: 'Sessions of the web UI' },
@@ -151,6 +140,7 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
     refResolver: {
       buildLocalReference: (json, _base, _fragment, index) => typeof json.$id === 'string' ? json.$id : `Schema${index}`
     },
+    transformObject: document => clientDocument('openapiObject' in document ? document.openapiObject : {}),
     transform: ({ schema, url, route }) => {
       const { access, documentedBody, documentedAnswers } = route.config ?? {}
       const open = access === 'public' ? { security: [] } : {}

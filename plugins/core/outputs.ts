@@ -33,7 +33,7 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
   app.get('/outputs/:name', {
     config: { access: { scope: 'images:read', bucket: 'status', unless: hasLink } },
     schema: {
-      operationId: 'get_output',
+      operationId: 'images.get',
       tags: ['Images'],
       summary: 'Get a result image',
       description: 'The bytes of an image as the server generated it. Accepts Range, If-Range, If-None-Match and ' +
@@ -79,7 +79,7 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
   app.get('/outputs/thumbs/:name', {
     config: { access: { scope: 'images:read', bucket: 'status' } },
     schema: {
-      operationId: 'get_thumbnail',
+      operationId: 'images.getThumbnail',
       tags: ['Images'],
       summary: 'Get a small picture of a result image',
       description: 'A WebP of at most 320 by 320 pixels, created at the first request and then kept.',

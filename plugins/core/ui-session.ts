@@ -51,7 +51,7 @@ const uiSession: FastifyPluginAsyncTypebox<UiSessionOptions> = async (app, optio
   app.get('/ui/session', {
     config: { access: 'known' },
     schema: {
-      operationId: 'get_ui_session',
+      operationId: 'uiSession.get',
       summary: 'Who the web UI acts as',
       description: 'With its rights, limits and usage. Answers 401 where the admin token or an access key is needed, and ' +
         'after the end of a session of an access key.',
@@ -75,7 +75,7 @@ const uiSession: FastifyPluginAsyncTypebox<UiSessionOptions> = async (app, optio
   app.post('/ui/session', {
     config: { access: 'public' },
     schema: {
-      operationId: 'open_ui_session',
+      operationId: 'uiSession.open',
       summary: 'Open a session of the web UI',
       description: 'Exchanges the admin token or an access key for a cookie that lasts 7 days, or 12 hours without use. The ' +
         'session of an access key ends at once when the key is revoked, switched off or given another secret.',
@@ -106,7 +106,7 @@ const uiSession: FastifyPluginAsyncTypebox<UiSessionOptions> = async (app, optio
   app.delete('/ui/session', {
     config: { access: 'public' },
     schema: {
-      operationId: 'end_ui_session',
+      operationId: 'uiSession.end',
       summary: 'End the session of the web UI',
       description: 'Forgets the session and removes its cookie.',
       tags: ['Web UI'],

@@ -208,7 +208,7 @@ const events: FastifyPluginAsyncTypebox = async app => {
   app.get('/api/v1/events', {
     config: { access: { scope: 'jobs:read', bucket: 'status', ticket: true }, noHead: true },
     schema: {
-      operationId: 'listen',
+      operationId: 'events.listen',
       tags: ['Events'],
       summary: 'Listen to all events',
       description: 'Server-sent events about jobs and, with servers:read, about servers. A key gets the events of its own jobs ' +
@@ -237,7 +237,7 @@ const events: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/events/ticket', {
     config: { access: { scope: 'jobs:read' } },
     schema: {
-      operationId: 'create_event_ticket',
+      operationId: 'events.createTicket',
       tags: ['Events'],
       summary: 'Get a ticket for one connection',
       description: 'For browsers, which cannot set headers for EventSource and WebSocket: `?ticket=` replaces the ' +
@@ -257,11 +257,11 @@ export default events
 export const jobEvents: FastifyPluginAsyncTypebox = async app => {
   const { connections, eventViews: views, previews, jobEventSender } = app
 
-  for (const { base, name } of jobBases) {
+  for (const { base } of jobBases) {
     app.get(`${base}/:jobId/events`, {
       config: { access: { scope: 'jobs:read', bucket: 'status', ticket: true }, noHead: true },
       schema: {
-        operationId: `listen_to_job_${name}`,
+        operationId: 'jobs.listen',
         tags: ['Events'],
         summary: 'Listen to one job until its end',
         description: 'Server-sent events: first `snapshot`, the present job, then its events, last its end, which ' +
@@ -303,11 +303,11 @@ const patience = 5000
 export const preview: FastifyPluginAsyncTypebox = async app => {
   const { previews, jobStore: store } = app
 
-  for (const { base, name } of jobBases) {
+  for (const { base } of jobBases) {
     app.get(`${base}/:jobId/preview`, {
       config: { access: { scope: 'jobs:read', bucket: 'status' }, noHead: true },
       schema: {
-        operationId: `get_preview_${name}`,
+        operationId: 'jobs.getPreview',
         tags: ['Events'],
         summary: 'See a running job',
         description: 'The unfinished picture of its server, as a JPEG of up to 512 pixels; 404 unless the job runs and its ' +

@@ -71,7 +71,7 @@ const socketRoute: FastifyPluginAsyncTypebox = async app => {
     config: { access: { scope: 'jobs:read', bucket: 'status', ticket: true } },
     exposeHeadRoute: false,
     schema: {
-      operationId: 'open_socket',
+      operationId: 'events.openSocket',
       tags: ['Events'],
       summary: 'Listen over a WebSocket',
       description: 'Messages are JSON. Send `{"type":"subscribe","id":"mine"}`, with `server`, `key`, `status`, `kinds`, ' +

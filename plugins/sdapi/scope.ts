@@ -39,7 +39,6 @@ function parseLikeA1111 (body: PartedJson): unknown {
 }
 
 const describedErrors = [HttpException, PythonError, ServerAnswer, ValidationFailure, GenerationFailure]
-const methods = ['GET', 'POST', 'DELETE'] as const
 
 /** Makes a scope behave like A1111: its authentication, its bodies, its errors. */
 export function behaveLikeA1111 (app: FastifyInstance): void {
@@ -53,9 +52,9 @@ export function behaveLikeA1111 (app: FastifyInstance): void {
 
   app.setNotFoundHandler(async (request, reply) => {
     const path = request.url.split('?')[0] ?? ''
-    const known = methods.some(method => app.hasRoute({ method, url: path }))
-    reply.code(known ? 405 : 404)
-    return sendJson(reply, { detail: known ? 'Method Not Allowed' : 'Not Found' })
+    const allowed = app.methodsAt(path)
+    if (allowed.length === 0) return sendJson(reply.code(404), { detail: 'Not Found' })
+    return sendJson(reply.code(405).header('allow', allowed.join(', ')), { detail: 'Method Not Allowed' })
   })
 }
 

@@ -29,7 +29,7 @@ t.test('every error has the one shape', async t => {
   ]> = [
     [404, 'GET', '/api/v1/samplers-of-none'],
     [404, 'POST', '/api/v2/nothing', '{}'],
-    [404, 'DELETE', '/api/v1/servers'],
+    [405, 'DELETE', '/api/v1/servers'],
     [404, 'GET', '/api'],
     [404, 'GET', '/nowhere'],
     [404, 'GET', '/api/v2/jobs/none/status'],

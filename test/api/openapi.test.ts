@@ -114,7 +114,7 @@ t.test('the drop-in\'s generations list all of A1111\'s fields, and the examples
     const path = `/sdapi/v1/${mode}`
     const schema = resolve(operations.find(operation => operation.path === path)?.bodies['application/json'] ?? {})
     const documented = Object.keys(schema.properties ?? {})
-    const known = [...Object.keys(generationModel(mode, 'forge')), ...Object.keys(webhookFields), 'meta']
+    const known = [...Object.keys(generationModel(mode, 'forge')), ...Object.keys(webhookFields).filter(name => !/[A-Z]/.test(name)), 'meta']
     t.strictSame(known.filter(name => !documented.includes(name)), [], 'accepted fields are documented')
     t.strictSame(documented.filter(name => !known.includes(name)), [], 'and nothing else')
     t.strictSame([schema.required, schema.additionalProperties], [undefined, true])

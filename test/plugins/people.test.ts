@@ -232,22 +232,22 @@ type Decision = 'public' | 'forbidden' | 'own' | 'shared'
 
 /** Operations by the beginning of their name; the longest fitting one counts. */
 const decisions: Readonly<Record<Decision, string>> = {
-  public: 'health ready status open_ui_session end_ui_session get_api_key_setup',
-  own: 'get_queue list_failures get_ui_session generate get_bulk cancel_bulk read_parameters list_jobs get_job change_job delete_job ' +
-    'cancel_job retry_job run_job_now dispatch_job act_on_jobs get_job_input get_preview list_job_webhooks ' +
-    'get_output get_thumbnail list_gallery get_gallery delete_gallery order_zip get_zip listen ' +
-    'create_event_ticket open_socket list_webhook get_webhook_delivery redeliver_webhook stop_webhook ' +
-    'test_webhook enable_webhook a1111 studio',
-  shared: 'list_servers get_server get_scan list_models list_checkpoints list_loras list_vaes list_embeddings ' +
-    'list_duplicates list_downloads list_samplers list_schedulers list_upscalers get_model verify_checkpoint ' +
-    'debug civitai get_download',
-  forbidden: 'metrics add_server change_server patch_server remove_server test_server pause_server drain_server ' +
-    'resume_server check_server get_server_check cancel_server_check list_api_keys create_api_key ' +
-    'create_first_api_key get_api_key change_api_key remove_api_key rotate_api_key rotate_webhook_secret ' +
-    'get_webhook_secret scan_models stop_scan delete_model calculate_model_hash rescan_model update_model_field ' +
-    'reset_models cleanup_duplicates refresh_metadata fetch_from_civitai civitai_user_info download_civitai_model ' +
-    'add_download cancel_download retry_download clean_up_downloads get_settings change_settings ' +
-    'remove_kept_setting set_queue_processing get_retention purge_jobs a1111_jobs_purge a1111_assets_download ' +
+  public: 'health.getReadiness health.getStatus health.get uiSession.open uiSession.end apiKeys.getSetup',
+  own: 'queue.get queue.listFailures uiSession.get jobs.submit bulks.submit bulks.get bulks.cancel parameters.read jobs.list jobs.get jobs.change jobs.delete ' +
+    'jobs.cancel jobs.retry jobs.runNow jobs.dispatch jobs.act jobs.getInput jobs.getPreview jobs.listWebhooks ' +
+    'images.get images.getThumbnail gallery.list gallery.getImage gallery.delete gallery.orderZip gallery.getZip events.listen jobs.listen ' +
+    'events.createTicket webhooks.list webhooks.getDelivery webhooks.redeliver webhooks.stopDelivery ' +
+    'webhooks.test webhooks.enableEndpoint a1111 studio',
+  shared: 'servers.list servers.get models.getScan models.list checkpoints.list loras.list vaes.list embeddings.list ' +
+    'models.listDuplicates downloads.list samplers.list schedulers.list upscalers.list models.get checkpoints.verify ' +
+    'debug. civitai.getImage civitai.findImage downloads.get',
+  forbidden: 'health.getMetrics servers.add servers.replace servers.change servers.remove servers.test servers.pause servers.drain ' +
+    'servers.resume servers.check servers.getCheck servers.cancelCheck apiKeys.list apiKeys.create ' +
+    'apiKeys.createFirst apiKeys.get apiKeys.change apiKeys.remove apiKeys.rotate apiKeys.rotateWebhookSecret ' +
+    'webhooks.getSecret models.scan models.stopScan models.delete models.calculateHash models.rescan models.updateField ' +
+    'models.reset models.cleanUpDuplicates models.refreshMetadata models.fetchFromCivitai civitai.getUser civitai.download ' +
+    'downloads.add downloads.cancel downloads.retry downloads.cleanUp settings.get settings.change ' +
+    'settings.removeKept settings.setQueueProcessing settings.getRetention settings.purgeJobs a1111_jobs_purge a1111_assets_download ' +
     'studio_scan_loras studio_edit_lora studio_enrich_lora'
 }
 const beginnings = Object.entries(decisions).flatMap(([decision, names]) =>
