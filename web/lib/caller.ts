@@ -1,8 +1,9 @@
-import type { Key } from './api-types.ts'
+import type { Key, ListedJob, Server } from './api-types.ts'
 import type { Who } from './service.ts'
 import { createContext } from 'preact'
 import { useContext, useEffect, useState } from 'preact/hooks'
-import { apiKeys } from './service.ts'
+import { useLive } from './live.ts'
+import { apiKeys, servers } from './service.ts'
 
 /** The person in front of these pages, as `GET /ui/session` describes it. */
 export const Caller = createContext<Who | null>(null)
@@ -14,9 +15,24 @@ export function useCaller (): Who {
   return who
 }
 
-/** Whether this person can change, cancel and retry jobs; of others only where it sees them. */
+export type Right = keyof Who['rights']
+
+/** What this person can do, so that pages offer no more. */
 export function useRights () {
   return useCaller().rights
+}
+
+/** Whether this person can change a job: those of others need a right of their own. */
+export function useMayChange () {
+  const { key_id: own, rights } = useCaller()
+  return ({ api_key_id: key = null }: Pick<ListedJob, 'api_key_id'>) =>
+    rights.change_all_jobs || (rights.submit_jobs && key === own)
+}
+
+/** The servers, for a person who may see them; none for others. */
+export function useServers (options?: Parameters<typeof useLive>[2]) {
+  const { see_servers: sees } = useRights()
+  return useLive<Server[]>(async signal => sees ? await servers.list(signal) : [], [sees], options)
 }
 
 let names: ReadonlyMap<string, string> | undefined

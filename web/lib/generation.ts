@@ -95,6 +95,12 @@ function given (form: CreateForm, names: readonly Input[]) {
     .map(([name, value]) => [name, !isText(name) && numeric(value) ? numberOf(value) : value]))
 }
 
+/** The parameters of text and numbers that a user changed, in the API's form; null for emptied ones. */
+export function changedParameters (before: CreateForm, after: CreateForm): Record<string, unknown> {
+  const changed = [...texts, ...numbers].filter(name => before[name] !== after[name])
+  return { ...Object.fromEntries(changed.map(name => [name, null])), ...given(after, changed) }
+}
+
 /** @returns the body of POST /api/v2/generate */
 export async function requestOf (form: CreateForm): Promise<JobRequest> {
   const { init_images: furtherImages = [], ...further }: { init_images?: unknown[] } = form.further === null

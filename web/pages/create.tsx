@@ -9,12 +9,13 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { keepDraft, readDraft, readDraftImages, removeDraftImages, type Draft } from '../lib/draft.ts'
 import { fileOfOutput, sizeOf } from '../lib/images.ts'
 import { isEnlarging } from '../lib/inputs.ts'
+import { useServers } from '../lib/caller.ts'
 import { readChoices } from '../lib/inventory.ts'
 import { aboutServers, seldom, useLive } from '../lib/live.ts'
 import { complain, say } from '../lib/messages.ts'
 import { withOtherLora } from '../lib/prompt-loras.ts'
 import { setQuery } from '../lib/router.ts'
-import { jobs, servers } from '../lib/service.ts'
+import { jobs } from '../lib/service.ts'
 import { applied, combinationsOf, labelOf, mostJobs, sharedSeed } from '../lib/sweep.ts'
 import { formOf, formWith, imagesOf } from '../lib/taken-over.ts'
 import { FormProblem, TextArea } from '../parts/field.tsx'
@@ -41,7 +42,7 @@ export function CreatePage ({ route }: { route: Route }) {
   const [discarded, setDiscarded] = useState<Draft | null>(null)
   const [submitted, setSubmitted] = useState(sitting)
   const result = useRef<HTMLElement>(null)
-  const known = useLive(signal => servers.list(signal), [], { interval: seldom, about: aboutServers })
+  const known = useServers({ interval: seldom, about: aboutServers })
   const alias = form.values.target_server_alias
   const isThere = known.data !== undefined
   const choices = useLive(signal => readChoices(known.data ?? [], alias, signal), [alias, isThere],

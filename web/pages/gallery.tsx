@@ -4,12 +4,12 @@ import { plural } from '../lib/format.ts'
 import { useGallery } from '../lib/gallery-feed.ts'
 import { gallery } from '../lib/gallery-service.ts'
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks'
+import { useRights, useServers } from '../lib/caller.ts'
 import { useLive } from '../lib/live.ts'
 import { attempt, complain, say } from '../lib/messages.ts'
 import { models } from '../lib/model-service.ts'
 import { queryValues, setQuery } from '../lib/router.ts'
 import { useViewer } from '../lib/viewer.ts'
-import { servers } from '../lib/service.ts'
 import { Confirm } from '../parts/dialog.tsx'
 import { Icon } from '../parts/icon.tsx'
 import { ImageViewer } from '../parts/image-viewer.tsx'
@@ -141,7 +141,7 @@ function Filters ({ route, search, model, server, day }: {
   server: string
   day: string
 }) {
-  const { data: known } = useLive(signal => servers.list(signal), [], { interval: null })
+  const { data: known } = useServers({ interval: null })
   const { data: found } = useLive(signal => models.list({ limit: 1000 }, signal), [], { interval: null })
   const names = [...new Set(found?.models.filter(({ type }) => ['checkpoint', 'lora'].includes(type)).map(bareName))]
   const aliases = [...new Set([...known?.map(({ alias }) => alias) ?? [], server].filter(Boolean))]
@@ -199,6 +199,7 @@ function ChosenBar ({ selection, images, onDelete }: {
   images: readonly GalleryImage[]
   onDelete: () => void
 }) {
+  const { submit_jobs: deletes } = useRights()
   const [withParameters, setWithParameters] = useState(true)
   const [busy, setBusy] = useState(false)
   const count = selection.names.size
@@ -230,7 +231,7 @@ function ChosenBar ({ selection, images, onDelete }: {
                                     />with parameters
         </label>
         <button type='button' class='button primary' disabled={busy} onClick={download}><Icon name='download' />Download zip</button>
-        <button type='button' class='button' onClick={onDelete}><Icon name='bin' />Delete</button>
+        {deletes && <button type='button' class='button' onClick={onDelete}><Icon name='bin' />Delete</button>}
         <button
           type='button' class='button quiet icon-only' aria-label='Choose none'
           title='Choose none' onClick={selection.clear}

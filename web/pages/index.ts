@@ -1,5 +1,6 @@
 import type { FunctionComponent } from 'preact'
 import type { Route } from '../lib/router.ts'
+import type { Right } from '../lib/caller.ts'
 import type { IconName } from '../parts/icon.tsx'
 import { QueuePage } from './queue.tsx'
 
@@ -8,6 +9,8 @@ type PageView = FunctionComponent<{ route: Route }>
 export interface PageEntry {
   readonly title: string
   readonly icon?: IconName
+  /** What a person needs to be able to do for it. */
+  readonly right?: Right
   readonly load: () => Promise<PageView>
 }
 
@@ -16,15 +19,16 @@ export interface PageEntry {
  * first visit, except for the first one. Pages without an icon are linked from other pages only.
  */
 export const pages: Readonly<Record<string, PageEntry>> = {
-  queue: { title: 'Queue', icon: 'queue', load: async () => QueuePage },
-  create: { title: 'Create', icon: 'create', load: async () => (await import('./create.tsx')).CreatePage },
-  gallery: { title: 'Gallery', icon: 'gallery', load: async () => (await import('./gallery.tsx')).GalleryPage },
-  models: { title: 'Models', icon: 'models', load: async () => (await import('./models.tsx')).ModelsPage },
-  servers: { title: 'Servers', icon: 'server', load: async () => (await import('./servers.tsx')).ServersPage },
-  keys: { title: 'API keys', icon: 'key', load: async () => (await import('./keys.tsx')).KeysPage },
-  webhooks: { title: 'Webhooks', icon: 'webhook', load: async () => (await import('./webhooks.tsx')).WebhooksPage },
-  settings: { title: 'Settings', icon: 'settings', load: async () => (await import('./settings.tsx')).SettingsPage },
-  job: { title: 'Job', load: async () => (await import('./job.tsx')).JobPage }
+  queue: { title: 'Queue', icon: 'queue', right: 'see_jobs', load: async () => QueuePage },
+  create: { title: 'Create', icon: 'create', right: 'submit_jobs', load: async () => (await import('./create.tsx')).CreatePage },
+  gallery: { title: 'Gallery', icon: 'gallery', right: 'see_images', load: async () => (await import('./gallery.tsx')).GalleryPage },
+  models: { title: 'Models', icon: 'models', right: 'see_models', load: async () => (await import('./models.tsx')).ModelsPage },
+  servers: { title: 'Servers', icon: 'server', right: 'see_servers', load: async () => (await import('./servers.tsx')).ServersPage },
+  keys: { title: 'API keys', icon: 'key', right: 'manage_keys', load: async () => (await import('./keys.tsx')).KeysPage },
+  webhooks: { title: 'Webhooks', icon: 'webhook', right: 'see_jobs', load: async () => (await import('./webhooks.tsx')).WebhooksPage },
+  settings: { title: 'Settings', icon: 'settings', right: 'change_queue', load: async () => (await import('./settings.tsx')).SettingsPage },
+  access: { title: 'Your access', load: async () => (await import('./access.tsx')).AccessPage },
+  job: { title: 'Job', right: 'see_jobs', load: async () => (await import('./job.tsx')).JobPage }
 }
 
 /** Entries in a phone's bar; the others are behind "More". */

@@ -7,6 +7,7 @@ import { endText, placeText, reasonText, serverText, startText } from '../lib/ex
 import { bytesText, duration, momentText } from '../lib/format.ts'
 import { isEnlarging } from '../lib/inputs.ts'
 import { useViewer } from '../lib/viewer.ts'
+import { useRights } from '../lib/caller.ts'
 import { aboutJob, useLive, useProgress } from '../lib/live.ts'
 import { groupsOf } from '../lib/parameters.ts'
 import { backTo } from '../lib/place.ts'
@@ -29,6 +30,7 @@ const active = ['pending', 'processing']
 export function JobPage ({ route }: { route: Route }) {
   const { id } = route
   const { data, error, reload } = useLive(signal => jobs.read(id, signal), [id], { about: aboutJob(id) })
+  const rights = useRights()
   const job = useProgress(data)
   const viewer = useViewer(route)
   if (job === undefined) {
@@ -48,7 +50,7 @@ export function JobPage ({ route }: { route: Route }) {
       <PageHead title={prompt || (isEnlarging(job) ? 'Upscaling an image' : 'Job without a prompt')}>
         <div class='actions'>
           <JobActions job={job} onDone={action => action === 'remove' ? goTo('/queue') : reload()} />
-          {!isEnlarging(job) && <a class='button' href={`#/create?from=${job.id}`}><Icon name='pen' />Submit again with changes</a>}
+          {rights.submit_jobs && !isEnlarging(job) && <a class='button' href={`#/create?from=${job.id}`}><Icon name='pen' />Submit again with changes</a>}
         </div>
       </PageHead>
       <Stale error={error} />

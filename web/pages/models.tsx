@@ -2,11 +2,11 @@ import type { Model, ServiceEvent, ModelType } from '../lib/api-types.ts'
 import type { Route } from '../lib/router.ts'
 import { plural } from '../lib/format.ts'
 import { useEffect, useState } from 'preact/hooks'
+import { useRights, useServers } from '../lib/caller.ts'
 import { aboutScanned, aboutServers, seldom, useLive } from '../lib/live.ts'
 import { models } from '../lib/model-service.ts'
 import { usePreference } from '../lib/preference.ts'
 import { goTo, queryValues, setQuery } from '../lib/router.ts'
-import { servers } from '../lib/service.ts'
 import { Downloads } from '../parts/downloads.tsx'
 import { Duplicates } from '../parts/duplicates.tsx'
 import { Icon } from '../parts/icon.tsx'
@@ -30,17 +30,18 @@ export function ModelsPage ({ route }: { route: Route }) {
     signal => models.list({ search, type: type as ModelType, baseModel: base, server, limit: size }, signal),
     [search, type, base, server, size], { interval: seldom, about: aboutModels })
   const isFiltered = [search, type, base, server].some(value => value !== '')
+  const { change_models: changes } = useRights()
   const close = () => setDialog('')
 
   return (
     <>
       <PageHead title='Models'>
         <div class='actions'>
-          <button type='button' class='button' onClick={() => setDialog('duplicates')}><Icon name='copy' />Duplicates</button>
-          <button type='button' class='button primary' onClick={() => setDialog('download')}><Icon name='download' />Download</button>
+          {changes && <button type='button' class='button' onClick={() => setDialog('duplicates')}><Icon name='copy' />Duplicates</button>}
+          {changes && <button type='button' class='button primary' onClick={() => setDialog('download')}><Icon name='download' />Download</button>}
         </div>
       </PageHead>
-      <ModelScan onChanged={reload} />
+      {changes && <ModelScan onChanged={reload} />}
       <Downloads isAsking={dialog === 'download'} onAsked={close} onChanged={reload} />
       <Filters route={route} search={search} type={type} base={base} server={server} blurs={blurs} onBlur={setBlurs} />
       {data === undefined
@@ -105,7 +106,7 @@ function Filters ({ route, search, type, base, server, blurs, onBlur }: {
   onBlur: (blurs: boolean) => void
 }) {
   const [typed, setTyped] = useState(search)
-  const { data: known } = useLive(signal => servers.list(signal), [], { interval: null })
+  const { data: known } = useServers({ interval: null })
   const { data: all } = useLive(signal => models.list({ limit: 10_000 }, signal), [], { interval: null })
   const families = familiesOf(all?.models ?? [], base)
   const aliases = [...new Set([...known?.map(({ alias }) => alias) ?? [], server].filter(Boolean))]

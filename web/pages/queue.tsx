@@ -8,10 +8,10 @@ import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { useLive } from '../lib/live.ts'
 import { useJobPages, type JobFilter } from '../lib/pages-of-jobs.ts'
 import { readQueue, type QueuePart } from '../lib/queue-service.ts'
-import { useKeyNames, useRights } from '../lib/caller.ts'
+import { useKeyNames, useMayChange, useRights, useServers } from '../lib/caller.ts'
 import { setQuery } from '../lib/router.ts'
 import { useSelection } from '../lib/selection.ts'
-import { jobs, servers, type QueueOverview } from '../lib/service.ts'
+import { jobs, type QueueOverview } from '../lib/service.ts'
 import { Icon } from '../parts/icon.tsx'
 import { CountedAction } from '../parts/counted-action.tsx'
 import { FailureCauses } from '../parts/failures.tsx'
@@ -39,7 +39,8 @@ export function QueuePage ({ route }: { route: Route }) {
   const server = route.query.get('server') ?? ''
   const search = route.query.get('search') ?? ''
   const view: View = requestedView ?? (search === '' ? '' : 'all')
-  const known = useLive(signal => servers.list(signal), [])
+  const known = useServers()
+  const rights = useRights()
   const { data, error, reload } = useLive(signal => jobs.overview(server, signal), [server])
   const queue = useLive(signal => readQueue({ server, limit: shownWaiting + 1 }, signal), [server])
   const changed = () => {
@@ -53,7 +54,7 @@ export function QueuePage ({ route }: { route: Route }) {
   return (
     <>
       <PageHead title='Queue'>
-        <div class='actions'><PauseAll {...pausing} /><a class='button primary' href='#/create'><Icon name='create' />New job</a></div>
+        <div class='actions'><PauseAll {...pausing} />{rights.submit_jobs && <a class='button primary' href='#/create'><Icon name='create' />New job</a>}</div>
       </PageHead>
       <QueueSwitch {...pausing} />
       {view === '' && <Welcome servers={known.data} isEmpty={isEmpty} />}
@@ -92,9 +93,11 @@ function Overview ({ data: { groups: { ended }, totals }, queue, server, onChang
   onChanged: () => void
 }) {
   const { running, waiting, groups, total_waiting: total } = queue
+  const mayChange = useMayChange()
+  const { submit_jobs: submits } = useRights()
   const nameOfKey = useKeyNames([...running, ...waiting, ...ended].map(job => job.api_key_id))
   const suffix = server === '' ? '' : `&server=${encodeURIComponent(server)}`
-  const row = (job: ListedJob, more: Partial<Parameters<typeof JobRow>[0]> = {}) => (
+  const row = (job: ListedJob, more: Partial<Parameters<typeof JobRow>[0]> | false = {}) => (
     <li key={job.id} class='job'>
       <JobRow job={job} nameOfKey={nameOfKey} group={groupOf(groups, job)} onChanged={onChanged} {...more} />
     </li>
@@ -103,7 +106,7 @@ function Overview ({ data: { groups: { ended }, totals }, queue, server, onChang
     return (
       <div class='empty'>
         <p>No jobs yet.</p>
-        <p><a href='#/create'>Create your first image</a>, or send a job with the <a href={addressOf('/docs')}>API</a>.</p>
+        {submits && <p><a href='#/create'>Create your first image</a>, or send a job with the <a href={addressOf('/docs')}>API</a>.</p>}
       </div>
     )
   }
@@ -124,7 +127,7 @@ function Overview ({ data: { groups: { ended }, totals }, queue, server, onChang
             <CancelWaiting server={server} onDone={onChanged} />
           </div>
           <ul class='jobs' onKeyDown={moveByKey} aria-label='Waiting jobs, in the order in which they run'>
-            {shown.map((job, index) => row(job, {
+            {shown.map((job, index) => row(job, mayChange(job) && {
               handle: <DragHandle job={job} onChanged={onChanged} />,
               place: <PlaceControls job={job} before={waiting[index - 1]} after={waiting[index + 1]} onChanged={onChanged} />
             }))}
@@ -160,6 +163,7 @@ function JobList ({ view, server, search, onChanged }: {
   const pages = useJobPages(filter)
   const selection = useSelection(pages.idsBetween)
   const { total, shown, asOf, at, show, reload, error } = pages
+  const mayChange = useMayChange()
   const [inSight, setInSight] = useState<readonly [number, number]>([0, 0])
   const seen = Array.from({ length: inSight[1] - inSight[0] + 1 }, (_, index) => at(inSight[0] + index)?.api_key_id)
   const nameOfKey = useKeyNames(seen)
@@ -191,16 +195,19 @@ function JobList ({ view, server, search, onChanged }: {
   }
 
   function draw (index: number, job: ListedJob) {
-    const check = {
-      isChosen: selection.has(job.id),
-      onToggle (withShift: boolean) { selection.toggle(index, job.id, withShift) }
-    }
-    const place = isLine && <PlaceControls job={job} before={at(index - 1)} after={at(index + 1)} onChanged={changed} />
+    const check = !mayChange(job)
+      ? undefined
+      : {
+          isChosen: selection.has(job.id),
+          onToggle (withShift: boolean) { selection.toggle(index, job.id, withShift) }
+        }
+    const isMovable = isLine && mayChange(job)
+    const place = isMovable && <PlaceControls job={job} before={at(index - 1)} after={at(index + 1)} onChanged={changed} />
     const group = pages.groupOf(job.group)
     return (
       <JobRow
         key={job.id} {...{ job, nameOfKey, group, check, place }} onChanged={changed}
-        handle={isLine && <DragHandle job={job} onChanged={changed} />}
+        handle={isMovable && <DragHandle job={job} onChanged={changed} />}
       />
     )
   }

@@ -2,6 +2,7 @@ import type { Route } from '../lib/router.ts'
 import type { Server } from '../lib/api-types.ts'
 import { ago, momentText, plural } from '../lib/format.ts'
 import { useState } from 'preact/hooks'
+import { useRights } from '../lib/caller.ts'
 import { useLive } from '../lib/live.ts'
 import { setQuery } from '../lib/router.ts'
 import { servers } from '../lib/service.ts'
@@ -22,6 +23,7 @@ import { healthWord, pauseWord, Status } from '../parts/status.tsx'
 export function ServersPage ({ route }: { route: Route }) {
   const { data, error, reload } = useLive(signal => servers.list(signal), [])
   const [open, setOpen] = useState<{ dialog: string, server: Server | null }>({ dialog: '', server: null })
+  const rights = useRights()
   const close = () => setOpen({ dialog: '', server: null })
   const done = () => {
     close()
@@ -31,7 +33,7 @@ export function ServersPage ({ route }: { route: Route }) {
   return (
     <>
       <PageHead title='Servers'>
-        <button type='button' class='button primary' onClick={() => setQuery(route, { add: '1' })}><Icon name='create' />Add a server</button>
+        {rights.change_servers && <button type='button' class='button primary' onClick={() => setQuery(route, { add: '1' })}><Icon name='create' />Add a server</button>}
       </PageHead>
       {data === undefined
         ? <Loading error={error} />

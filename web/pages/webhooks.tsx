@@ -4,6 +4,7 @@ import { ago, plural } from '../lib/format.ts'
 import { useEffect, useState } from 'preact/hooks'
 import { aboutDeliveries, often, useLive } from '../lib/live.ts'
 import { queryValues, setQuery } from '../lib/router.ts'
+import { useCaller } from '../lib/caller.ts'
 import { apiKeys } from '../lib/service.ts'
 import { webhooks } from '../lib/webhook-service.ts'
 import { Deliveries } from '../parts/deliveries.tsx'
@@ -19,9 +20,11 @@ const tabs: Readonly<Record<string, string>> = { '': 'Deliveries', endpoints: 'E
 /** Events that receivers got, and the state of the receivers. */
 export function WebhooksPage ({ route }: { route: Route }) {
   const tab = tabs[route.id] === undefined ? '' : route.id
+  const { name: own, key_id: ownId, rights } = useCaller()
   const [dialog, setDialog] = useState<{ name: string, url?: string }>({ name: '' })
-  const { data: keys } = useLive(signal => apiKeys.list(signal), [], { interval: null })
-  const nameOf = (id: string | null) => id === null ? 'no key' : keys?.find(key => key.id === id)?.name ?? 'a removed key'
+  const { data: keys } = useLive(
+    async signal => rights.manage_keys ? await apiKeys.list(signal) : [], [], { interval: null })
+  const nameOf = (id: string | null) => id === null ? 'no key' : id === ownId ? own : keys?.find(key => key.id === id)?.name ?? 'a removed key'
   const [changes, setChanges] = useState(0)
   const close = () => {
     setDialog({ name: '' })
@@ -32,20 +35,20 @@ export function WebhooksPage ({ route }: { route: Route }) {
     <>
       <PageHead title='Webhooks'>
         <div class='actions'>
-          <button type='button' class='button' onClick={() => setDialog({ name: 'again' })}><Icon name='again' />Send failed again</button>
-          <button type='button' class='button primary' onClick={() => setDialog({ name: 'test', url: '' })}><Icon name='plug' />Test an address</button>
+          {rights.submit_jobs && <button type='button' class='button' onClick={() => setDialog({ name: 'again' })}><Icon name='again' />Send failed again</button>}
+          {rights.submit_jobs && <button type='button' class='button primary' onClick={() => setDialog({ name: 'test', url: '' })}><Icon name='plug' />Test an address</button>}
         </div>
       </PageHead>
       <p class='lead'>Jobs with a <code>webhookUrl</code> send an event there when they finish. Each event is retried for more than a day.</p>
       <nav class='tabs' aria-label='Webhooks'>
-        {Object.entries(tabs).map(([id, label]) => <a key={id} class='tab' href={id === '' ? '#/webhooks' : `#/webhooks/${id}`} aria-current={tab === id ? 'page' : undefined}>{label}</a>)}
+        {Object.entries(tabs).filter(([id]) => id !== 'secrets' || rights.manage_keys).map(([id, label]) => <a key={id} class='tab' href={id === '' ? '#/webhooks' : `#/webhooks/${id}`} aria-current={tab === id ? 'page' : undefined}>{label}</a>)}
       </nav>
       {tab === '' && <DeliveryList route={route} nameOf={nameOf} changes={changes} />}
       {tab === 'endpoints' && <EndpointList
         nameOf={nameOf} changes={changes}
         onTest={url => setDialog({ name: 'test', url })}
                               />}
-      {tab === 'secrets' && <WebhookSecrets keys={keys} />}
+      {tab === 'secrets' && rights.manage_keys && <WebhookSecrets keys={keys} />}
       {dialog.name === 'test' && <TestEndpoint url={dialog.url ?? ''} onClose={close} />}
       {dialog.name === 'again' && <RedeliverAll onClose={close} />}
     </>

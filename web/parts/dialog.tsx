@@ -1,4 +1,5 @@
-import type { ComponentChildren } from 'preact'
+import { render, type ComponentChildren } from 'preact'
+import { Caller, useCaller } from '../lib/caller.ts'
 import { useId, useLayoutEffect, useRef } from 'preact/hooks'
 import { Icon } from './icon.tsx'
 
@@ -28,6 +29,21 @@ export function Dialog ({ title, onClose, wide, children }: {
       {children}
     </dialog>
   )
+}
+
+/** Shows a dialog that stays open while the row of a list that opened it moves or goes. */
+export function useOpenDialog () {
+  const who = useCaller()
+  return (content: (close: () => void) => ComponentChildren) => {
+    const host = document.body.appendChild(document.createElement('div'))
+    function close () {
+      window.removeEventListener('hashchange', close)
+      render(null, host)
+      host.remove()
+    }
+    window.addEventListener('hashchange', close)
+    render(<Caller.Provider value={who}>{content(close)}</Caller.Provider>, host)
+  }
 }
 
 /** Asks before an action that cannot be undone. @param props notice: a change since it opened */

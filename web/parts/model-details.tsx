@@ -4,6 +4,7 @@ import type { IconName } from './icon.tsx'
 import type { Model } from '../lib/api-types.ts'
 import { ApiError } from '../lib/api.ts'
 import { bytesText, momentText } from '../lib/format.ts'
+import { useRights } from '../lib/caller.ts'
 import { useState } from 'preact/hooks'
 import { useLive } from '../lib/live.ts'
 import { attempt } from '../lib/messages.ts'
@@ -37,6 +38,8 @@ export function ModelDetails ({ id, blurs, onClose, onChanged }: {
     onChanged()
     return true
   }
+
+  const { change_models: changes, submit_jobs: submits } = useRights()
 
   async function remove () {
     setConfirming(false)
@@ -77,12 +80,12 @@ export function ModelDetails ({ id, blurs, onClose, onChanged }: {
         </div>
         <div class='model-text'>
           <div class='actions'>
-            {createAddress && <a class='button primary' href={createAddress}><Icon name='create' />Use in Create</a>}
-            {action('refresh', 'Ask Civitai', 'again', () => models.refresh(id))}
-            {model.on_disk && model.hash_sha256 === null && action('hash', 'Hash', 'key', () => models.hash(id))}
-            {model.on_disk && action('rescan', 'Read again', 'search', () => models.rescan(id), 'Its file and the files beside it were read again.')}
+            {submits && createAddress && <a class='button primary' href={createAddress}><Icon name='create' />Use in Create</a>}
+            {changes && action('refresh', 'Ask Civitai', 'again', () => models.refresh(id))}
+            {changes && model.on_disk && model.hash_sha256 === null && action('hash', 'Hash', 'key', () => models.hash(id))}
+            {changes && model.on_disk && action('rescan', 'Read again', 'search', () => models.rescan(id), 'Its file and the files beside it were read again.')}
             {model.civitai_url && <a class='button quiet' href={model.civitai_url} target='_blank' rel='noopener noreferrer'>At Civitai</a>}
-            {model.on_disk && <button type='button' class='button quiet' disabled={busy !== ''} onClick={() => setConfirming(true)}><Icon name='bin' />Delete file</button>}
+            {changes && model.on_disk && <button type='button' class='button quiet' disabled={busy !== ''} onClick={() => setConfirming(true)}><Icon name='bin' />Delete file</button>}
           </div>
           {model.trigger_words.length > 0 && (
             <section aria-label='Trigger words'>

@@ -1,7 +1,5 @@
 import { useForm } from '../lib/form.ts'
-
-import { useLive } from '../lib/live.ts'
-import { servers } from '../lib/service.ts'
+import { useServers } from '../lib/caller.ts'
 import { Dialog } from './dialog.tsx'
 import { FormProblem, SelectField } from './field.tsx'
 
@@ -17,7 +15,7 @@ export function MoveJobs ({ words, notice = '', from, move, onClose }: {
   move: (alias: string) => Promise<void>
   onClose: () => void
 }) {
-  const { data: known } = useLive(signal => servers.list(signal), [], { interval: null })
+  const { data: known } = useServers({ interval: null })
   const others = known?.filter(({ alias }) => alias !== from).map(({ alias }) => ({ value: alias, label: alias })) ?? []
   const form = useForm({ server: '' })
 

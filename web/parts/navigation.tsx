@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import { entriesOnPhone, pages, type PageEntry } from '../pages/index.ts'
 import { Icon } from './icon.tsx'
 
-const entries = Object.entries(pages).filter(([, { icon }]) => icon !== undefined)
+const allEntries = Object.entries(pages).filter(([, { icon }]) => icon !== undefined)
 
 /** Pages with subpages. */
 const parents: Readonly<Record<string, string>> = { job: 'queue' }
@@ -14,6 +14,7 @@ const parents: Readonly<Record<string, string>> = { job: 'queue' }
 export function Navigation ({ route, who, onSignOut }: { route: Route, who: Who, onSignOut: () => void }) {
   const [open, setOpen] = useState(false)
   const element = useRef<HTMLElement>(null)
+  const entries = allEntries.filter(([, { right }]) => right === undefined || who.rights[right])
   const current = parents[route.name] ?? route.name
 
   useEffect(() => { setOpen(false) }, [route.name])
@@ -53,7 +54,8 @@ export function Navigation ({ route, who, onSignOut }: { route: Route, who: Who,
         <ul>{entries.slice(entriesOnPhone).map(link)}</ul>
         <ul class='outside'>
           <li><a href={addressOf('/docs')}><Icon name='docs' /><span>API docs</span></a></li>
-          <li><a href={addressOf('/dashboard')}><Icon name='chart' /><span>Dashboard</span></a></li>
+          {who.role === 'admin' && <li><a href={addressOf('/dashboard')}><Icon name='chart' /><span>Dashboard</span></a></li>}
+          {who.key_id !== null && <li><a href='#/access' aria-current={current === 'access' ? 'page' : undefined}><Icon name='key' /><span>{who.name}</span></a></li>}
           {who.kind === 'session' && <li><button type='button' onClick={onSignOut}><Icon name='leave' /><span>Sign out</span></button></li>}
         </ul>
       </div>

@@ -2,6 +2,7 @@ import type { Server } from '../lib/api-types.ts'
 import type { Outcome } from '../lib/messages.ts'
 import type { IconName } from './icon.tsx'
 import { useState } from 'preact/hooks'
+import { useRights } from '../lib/caller.ts'
 import { attempt, complain, say } from '../lib/messages.ts'
 import { servers } from '../lib/service.ts'
 import { Icon } from './icon.tsx'
@@ -12,6 +13,7 @@ export function ServerActions ({ server, onChanged, onOpen }: {
   onChanged: () => void
   onOpen: (dialog: string) => void
 }) {
+  const rights = useRights()
   const [busy, setBusy] = useState(false)
   const { alias, enabled, paused } = server
 
@@ -36,6 +38,8 @@ export function ServerActions ({ server, onChanged, onOpen }: {
   }
 
   const button = (label: string, icon: IconName, onClick: () => void) => <button type='button' class='button' disabled={busy} aria-label={`${label} ${alias}`} onClick={onClick}><Icon name={icon} />{label}</button>
+  const inventory = button('Inventory', 'models', () => onOpen('inventory'))
+  if (!rights.change_servers) return <div class='actions'>{inventory}</div>
   return (
     <div class='actions'>
       {button('Test', 'plug', test)}
@@ -44,7 +48,7 @@ export function ServerActions ({ server, onChanged, onOpen }: {
         ? button('Resume', 'play', () => act(() => servers.resume(alias)))
         : button('Pause', 'pause', () => onOpen('pause'))}
       {!server.draining && button('Drain', 'stop', () => act(async () => say((await servers.drain(alias)).message)))}
-      {button('Inventory', 'models', () => onOpen('inventory'))}
+      {inventory}
       {button('Change', 'pen', () => onOpen('edit'))}
       {button(enabled ? 'Disable' : 'Enable', enabled ? 'stop' : 'again', () => act(() => servers.change(alias, { enabled: !enabled })))}
       <button

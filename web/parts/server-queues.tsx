@@ -1,6 +1,7 @@
 import type { ListedJob, Server } from '../lib/api-types.ts'
 import { ago, plural, secondsText } from '../lib/format.ts'
 import { useState } from 'preact/hooks'
+import { useRights } from '../lib/caller.ts'
 import { useProgress, useQueueSeconds } from '../lib/live.ts'
 import { attempt } from '../lib/messages.ts'
 import { servers } from '../lib/service.ts'
@@ -40,6 +41,7 @@ function ServerQueue ({ server, job: read, onPause, onChanged }: {
   onPause: () => void
   onChanged: () => void
 }) {
+  const rights = useRights()
   const job = useProgress(read)
   const { alias, paused } = server
   const seconds = useQueueSeconds(alias) ?? 0
@@ -54,12 +56,12 @@ function ServerQueue ({ server, job: read, onPause, onChanged }: {
       <div class='lane-head'>
         <h2><a href={`#/queue?status=pending&server=${encodeURIComponent(alias)}`}>{alias}</a>{server.is_simulator && <span class='hint'>simulator</span>}</h2>
         <Status status={paused ? pauseWord(server) : healthWord(server)} />
-        <button
+        {rights.change_servers && <button
           type='button' class='button quiet icon-only' title={paused ? 'Resume' : 'Pause'}
           aria-label={`${paused ? 'Resume' : 'Pause'} ${alias}`} onClick={paused ? resume : onPause}
-        >
+                                  >
           <Icon name={paused ? 'play' : 'pause'} />
-        </button>
+                                  </button>}
       </div>
       <div class='lane-job'>
         {job === undefined

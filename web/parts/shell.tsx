@@ -19,7 +19,8 @@ export function Shell ({ who, onSignedOut }: { who: Who, onSignedOut: () => void
   const entered = useRef(false)
   const { page, view, error, retry } = usePage(route.name)
   const place = `${route.name}/${route.id}`
-  const View = page === undefined ? NotFound : view
+  const isAllowed = page?.right === undefined || who.rights[page.right]
+  const View = page === undefined ? NotFound : isAllowed ? view : NotAllowed
   const isThere = View !== undefined
 
   useEffect(() => {
@@ -68,6 +69,15 @@ function PageNotLoaded ({ error, retry }: { error: unknown, retry: () => void })
     <>
       <Loading error={error} sentence='This page could not be fetched. The service may be restarting.' />
       <p><button type='button' class='button' onClick={retry}>Try again</button></p>
+    </>
+  )
+}
+
+function NotAllowed () {
+  return (
+    <>
+      <PageHead title='This page is not for your access key' />
+      <p>Its rights do not include it. <a href='#/access'>See what you can do</a>, or ask the administrator.</p>
     </>
   )
 }

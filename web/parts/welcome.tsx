@@ -2,6 +2,7 @@ import type { Server } from '../lib/api-types.ts'
 import { plural } from '../lib/format.ts'
 import { firstRequest } from '../lib/generation.ts'
 import { useState } from 'preact/hooks'
+import { useRights } from '../lib/caller.ts'
 import { complain } from '../lib/messages.ts'
 import { goTo } from '../lib/router.ts'
 import { jobs } from '../lib/service.ts'
@@ -9,10 +10,11 @@ import { Icon } from './icon.tsx'
 
 /** For new users: what the service found, and a first job in one click. */
 export function Welcome ({ servers, isEmpty }: { servers?: readonly Server[], isEmpty: boolean }) {
+  const rights = useRights()
   const [busy, setBusy] = useState(false)
   if (servers === undefined) return null
   const real = servers.filter(server => !server.is_simulator)
-  if (real.length > 0 && !isEmpty) return null
+  if ((real.length > 0 && !isEmpty) || !rights.see_servers) return null
 
   async function paint () {
     setBusy(true)
@@ -28,12 +30,12 @@ export function Welcome ({ servers, isEmpty }: { servers?: readonly Server[], is
     <aside class='notice welcome' aria-label='Getting started'>
       <p>{real.length > 0 ? sentenceAbout(real) : sentenceWithout(servers)}</p>
       <div class='actions'>
-        {servers.length > 0 && isEmpty && (
+        {rights.submit_jobs && servers.length > 0 && isEmpty && (
           <button type='button' class='button primary' disabled={busy} onClick={paint}>
             <Icon name='image' />Paint a first picture
           </button>
         )}
-        {real.length === 0 && <a class='button' href='#/servers?add=1'><Icon name='server' />Add a server</a>}
+        {real.length === 0 && rights.change_servers && <a class='button' href='#/servers?add=1'><Icon name='server' />Add a server</a>}
       </div>
     </aside>
   )

@@ -1,0 +1,69 @@
+import t from 'tap'
+import { quick, startService } from '../helper.ts'
+import { keyHeaders } from '../api/access-key.ts'
+import { seriousFindings } from './axe.ts'
+import { openBrowser, skip } from './browser.ts'
+
+t.test('people at the pages', { skip }, async t => {
+  const visit = await openBrowser(t)
+  const service = await startService(t, { worker: 'none', settings: { UI_AUTH: 'token', AUTH_TOKEN: 'a token of this test', QUEUE_LIMIT_PER_KEY: '7' } })
+  const admin = { authorization: 'Bearer a token of this test' }
+  const words = ({ headers }: Awaited<ReturnType<typeof keyHeaders>>) => `${headers['X-API-Key']}:${headers['X-API-Secret']}`
+  const submit = async (prompt: string, headers: Readonly<Record<string, string>>) => String((await service.request('POST', '/api/v2/generate', {
+    target_server_alias: 'default', generation_params: { ...quick, prompt }
+  }, headers)).body.job_id)
+
+  t.test('a person signs in with an access key, and sees and is offered no more than its rights', async t => {
+    const ada = await keyHeaders(service, {
+      name: 'Ada', scopes: ['jobs:read', 'jobs:write', 'images:read', 'servers:read']
+    })
+    await submit('a boat of Ada', ada.headers)
+    await submit('a boat of the administrator', admin)
+    const { page, violations } = await visit(service.url)
+    t.strictSame(await seriousFindings(page), [])
+    await page.getByLabel('Admin token or access key').fill(words(ada))
+    await page.keyboard.press('Enter')
+    await page.locator('.job', { hasText: 'a boat of Ada' }).getByText('you (API)').waitFor()
+    t.equal(await page.getByText('a boat of the administrator').count(), 0)
+    const links = await page.getByRole('navigation', { name: 'Pages' }).getByRole('link').allTextContents()
+    t.strictSame(links, ['Queue', 'Create', 'Gallery', 'Servers', 'Webhooks', 'API docs', 'Ada'])
+    t.equal(await page.getByRole('button', { name: /^Pause/ }).count(), 0, 'neither a server nor all')
+    t.equal(await page.getByRole('button', { name: 'Cancel: a boat of Ada' }).count(), 1)
+
+    await page.getByRole('link', { name: 'Ada', exact: true }).click()
+    await page.getByText('1 of 7; 6 more can wait').waitFor()
+    await page.getByText('See your own jobs').waitFor()
+    t.strictSame(await seriousFindings(page), [])
+    await page.getByRole('link', { name: 'Servers' }).click()
+    await page.getByRole('button', { name: 'Inventory Main' }).waitFor()
+    t.equal(await page.getByRole('button', { name: /^(Add|Pause|Change|Delete|Disable)/ }).count(), 0)
+    await page.goto(`${service.url}/#/keys`)
+    await page.getByRole('heading', { name: 'This page is not for your access key' }).waitFor()
+    await page.goto(`${service.url}/#/create`)
+    await page.getByLabel('Prompt', { exact: true }).fill('a second boat')
+    await page.getByRole('button', { name: 'Submit job' }).click()
+    await page.getByText(/The job is #/).waitFor()
+    await page.goto(`${service.url}/#/queue`)
+    await page.locator('.job', { hasText: 'a second boat' }).getByText('you (this web UI)').waitFor()
+
+    await service.services.accessKeys.remove(ada.id)
+    await page.getByText('Your session has ended').waitFor()
+    t.equal(await page.getByText('a second boat').count(), 0)
+    await page.getByRole('button', { name: 'Continue without a key' }).click()
+    await page.getByText('Sign in with an access key').waitFor()
+    t.strictSame(violations, [])
+  })
+
+  t.test('a person who may see all but change only its own is offered that', async t => {
+    const ben = await keyHeaders(service, { name: 'Ben', scopes: ['jobs:read', 'jobs:read:all', 'jobs:write'] })
+    await submit('a mill of Ben', ben.headers)
+    const { page, violations } = await visit(service.url)
+    await page.getByLabel('Admin token or access key').fill(words(ben))
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.locator('.job', { hasText: 'a boat of the administrator' }).waitFor()
+    t.equal(await page.getByRole('button', { name: 'Cancel: a boat of the administrator' }).count(), 0)
+    t.equal(await page.getByRole('button', { name: 'Cancel: a mill of Ben' }).count(), 1)
+    t.equal(await page.getByRole('list', { name: 'Servers' }).count(), 0, 'and nothing asks for servers')
+    t.strictSame(violations, [])
+  })
+})
