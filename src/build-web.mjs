@@ -57,9 +57,14 @@ async function bundle () {
     style: nameOf(outputOf('style/index.css')[0]),
     icon: nameOf(Object.keys(metafile.outputs).find(path => path.endsWith('.svg')))
   }
-  const page = readFileSync(join(web, 'index.html'), 'utf8').replace(/\{(\w+)\}/g, (_, name) => addresses[name])
+  const filled = file => readFileSync(join(web, file), 'utf8').replace(/\{(\w+)\}/g, (_, name) => addresses[name])
+  const manifest = Buffer.from(filled('manifest.webmanifest'))
+  addresses.manifest = `manifest-${hashOf(manifest).slice(0, 8)}.webmanifest`
   const served = outputFiles.filter(({ path }) => nameOf(path) !== nameOf(entry))
-  return [['index.html', Buffer.from(page)], ...served.map(({ path, contents }) => [nameOf(path), Buffer.from(contents)])]
+  return [
+    ['index.html', Buffer.from(filled('index.html'))], [addresses.manifest, manifest],
+    ...served.map(({ path, contents }) => [nameOf(path), Buffer.from(contents)])
+  ]
 }
 
 /**

@@ -11,7 +11,7 @@ import { hasTag } from './send-image.ts'
 /** Scripts and styles from our own files only, and no sink that takes HTML as text. */
 const contentSecurityPolicy = [
   "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' blob: data:", "media-src 'self'", "connect-src 'self'",
-  "font-src 'self'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"
+  "font-src 'self'", "manifest-src 'self'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"
 ].join('; ')
 
 export interface UiOptions {

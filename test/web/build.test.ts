@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { inRepository } from '../root.ts'
 
-const page = '<h1>1</h1><link href="ui/{icon}"><link href="ui/{style}"><script src="ui/{main}"></script></head>'
+const page = '<h1>1</h1><link href="ui/{icon}"><link href="ui/{manifest}"><link href="ui/{style}"><script src="ui/{main}"></script></head>'
 
 /** A checkout with a small web UI. */
 function makeCheckout (t: Test) {
@@ -15,6 +15,7 @@ function makeCheckout (t: Test) {
     web: {
       'index.html': page,
       'icon.svg': '<svg/>',
+      'manifest.webmanifest': '{ "icons": [{ "src": "{icon}" }] }',
       'main.tsx': "import { shared } from './shared.ts'\n" +
         "export const Main = () => <p>{shared('main')}</p>\nimport('./one.tsx')\nimport('./two.tsx')\nimport('./three.tsx')",
       'shared.ts': "import { h } from 'preact'\nimport { inMain } from './in-main.ts'\n" +
@@ -47,15 +48,15 @@ t.test('the build of the web UI contains few files, named by their content, and 
   const { folder, hashes } = await build()
   const read = (name: string) => readFileSync(path(folder, name), 'utf8')
   const names = Object.keys(hashes)
-  t.same(names.map(name => name.replace(/-[A-Z0-9]{8}\./, '.')).toSorted(),
-    ['chunk.js', 'icon.svg', 'index.html', 'one.js', 'style.css', 'three.js', 'two.js'],
+  t.same(names.map(name => name.replace(/-[\w-]{8}\./, '.')).toSorted(),
+    ['chunk.js', 'icon.svg', 'index.html', 'manifest.webmanifest', 'one.js', 'style.css', 'three.js', 'two.js'],
     'all that the first page needs is one file, whatever the other pages share with it')
   for (const name of names) {
     t.same(gunzipSync(readFileSync(path(folder, `${name}.gz`))), readFileSync(path(folder, name)), name)
     t.same(brotliDecompressSync(readFileSync(path(folder, `${name}.br`))), readFileSync(path(folder, name)), name)
   }
   const html = read('index.html')
-  for (const name of names.filter(name => /^(?:chunk|style|icon)/.test(name))) t.match(html, `"ui/${name}"`)
+  for (const name of names.filter(name => /^(?:chunk|style|icon|manifest)/.test(name))) t.match(html, `"ui/${name}"`)
   t.match(read(names.find(name => name.startsWith('chunk')) ?? ''), 'in main')
   t.notMatch(names.filter(name => name.endsWith('.js')).map(read).join(), 'sourceMappingURL')
   t.notOk(existsSync(path(folder, 'screenshots')))

@@ -34,6 +34,7 @@ let timer: ReturnType<typeof setTimeout> | undefined
 let isOpen = false
 let wasOpen = false
 let whenDecided = () => {}
+let isNeededInBackground = () => false
 
 /**
  * Connects before anything listens, and resolves once events arrive, or nearly at once if they do not: what the page
@@ -79,9 +80,19 @@ export function changesJobs ({ kind }: ServiceEvent) {
 
 document.addEventListener('visibilitychange', () => {
   clearTimeout(timer)
-  if (document.hidden) timer = setTimeout(disconnect, inBackground)
+  if (document.hidden) timer = setTimeout(rest, inBackground)
   else if (source === null && listeners.size > 0) connect()
 })
+
+/** Keeps the connection in a background tab while isNeeded says so. */
+export function needInBackground (isNeeded: () => boolean) {
+  isNeededInBackground = isNeeded
+}
+
+function rest () {
+  if (isNeededInBackground()) timer = setTimeout(rest, inBackground)
+  else disconnect()
+}
 
 function connect () {
   const opened = new window.EventSource(address)

@@ -6,6 +6,7 @@ import type {
   ServerUpdate, ShortJob
 } from './api-types.ts'
 import { ask, pathOf } from './api.ts'
+import { follow } from './followed.ts'
 import { queryOf } from './query.ts'
 
 /** Routes that the pages use, one function each; larger areas have files of their own. */
@@ -75,7 +76,11 @@ export const jobs = {
     }
   },
   read: async (id: string, signal?: AbortSignal) => (await ask<{ job: Job }>('GET', pathOf(jobsPath, id), { signal })).job,
-  submit: (request: JobRequest) => ask<JobAccepted>('POST', '/api/v2/generate', { body: request }),
+  async submit (request: JobRequest) {
+    const accepted = await ask<JobAccepted>('POST', '/api/v2/generate', { body: request })
+    follow(accepted.id)
+    return accepted
+  },
   cancel: (id: string) => ask<JobDone>('POST', `${pathOf(jobsPath, id)}/cancel`),
   retry: (id: string) => ask<JobDone>('POST', `${pathOf(jobsPath, id)}/retry`),
   runNow: (id: string) => ask<JobDone>('POST', `${pathOf(jobsPath, id)}/run-now`),

@@ -10,6 +10,7 @@ import { Icon } from '../parts/icon.tsx'
 import { Loading, PageHead } from '../parts/page-head.tsx'
 import { RetentionCard } from '../parts/retention.tsx'
 import { Stale } from '../parts/stale.tsx'
+import { TellingCard } from '../parts/telling.tsx'
 
 /** Current values and their sources, and the values that operators can change while the service runs. */
 export function SettingsPage () {
@@ -27,6 +28,7 @@ export function SettingsPage () {
         <QueueCard changeable={data.settings} onChanged={reload} />
         <RetentionCard changeable={data.settings} onChanged={reload} />
         <AccessCard />
+        <TellingCard />
         <section class='card' aria-labelledby='more-settings'>
           <h2 id='more-settings'>For operators</h2>
           <ul class='links'>

@@ -5,6 +5,7 @@ import { jobs } from '../lib/service.ts'
 import { ResultImages } from './job-images.tsx'
 import { JobProgress } from './job-progress.tsx'
 import { Status } from './status.tsx'
+import { AskToTell } from './telling.tsx'
 
 /** A job that the user submitted; label: what differs from the others, can be empty. */
 export interface Submitted {
@@ -18,9 +19,12 @@ export interface Submitted {
 export function Results ({ submitted }: { submitted: readonly Submitted[] }) {
   if (submitted.length === 0) return <p class='empty'>The images of your jobs will appear here.</p>
   return (
-    <ul class={submitted.length > 1 ? 'results many' : 'results'}>
-      {submitted.map(({ id, label }) => <li key={id}><Result id={id} label={label} /></li>)}
-    </ul>
+    <>
+      <AskToTell />
+      <ul class={submitted.length > 1 ? 'results many' : 'results'}>
+        {submitted.map(({ id, label }) => <li key={id}><Result id={id} label={label} /></li>)}
+      </ul>
+    </>
   )
 }
 

@@ -10,6 +10,7 @@ import { Messages } from './messages.tsx'
 import { Navigation } from './navigation.tsx'
 import { Loading, PageHead } from './page-head.tsx'
 import { Shortcuts } from './shortcuts.tsx'
+import { useJobsInTitle } from './telling.tsx'
 import { Unreachable } from './unreachable.tsx'
 
 /** The frame around all pages. */
@@ -22,6 +23,7 @@ export function Shell ({ who, onSignedOut }: { who: Who, onSignedOut: () => void
   const isAllowed = page?.right === undefined || who.rights[page.right]
   const View = page === undefined ? NotFound : isAllowed ? view : NotAllowed
   const isThere = View !== undefined
+  const mark = useJobsInTitle()
 
   useEffect(() => {
     if (entered.current) dismissProblems()
@@ -29,7 +31,11 @@ export function Shell ({ who, onSignedOut }: { who: Who, onSignedOut: () => void
 
   useEffect(() => {
     if (!isThere) return
-    document.title = `${page?.title ?? 'Not found'} – StableQueue`
+    document.title = `${mark}${page?.title ?? 'Not found'} – StableQueue`
+  }, [place, isThere, mark])
+
+  useEffect(() => {
+    if (!isThere) return
     // Screen readers read the first page from its beginning anyway.
     if (entered.current) main.current?.querySelector('h1')?.focus({ preventScroll: true })
     entered.current = true

@@ -1,0 +1,86 @@
+import t from 'tap'
+import { startService } from '../helper.ts'
+import { seriousFindings } from './axe.ts'
+import { openBrowser, skip } from './browser.ts'
+
+/** Records what the page tells, in place of the browser's own means. */
+const record = `{
+  window.told = { titles: [], notifications: [], tones: 0, badges: [] }
+  window.Notification = class {
+    static permission = 'granted'
+    static async requestPermission () { return 'granted' }
+    constructor (title) { told.notifications.push(title) }
+  }
+  window.AudioContext = class extends AudioContext {
+    createOscillator () { told.tones++; return super.createOscillator() }
+  }
+  navigator.setAppBadge = async count => { told.badges.push(count) }
+  navigator.clearAppBadge = async () => { told.badges.push(0) }
+  document.hasFocus = () => false
+  new MutationObserver(() => told.titles.push(document.title)).observe(document.querySelector('title'), { childList: true })
+}`
+interface Told { titles: string[], notifications: string[], tones: number, badges: number[] }
+
+t.test('people know when their jobs are done', { skip }, async t => {
+  const visit = await openBrowser(t)
+  const service = await startService(t, { settings: { PUBLIC_URL: 'http://127.0.0.1:1/tools/queue/' } })
+  const url = `${service.url}/tools/queue`
+  const newest = async () =>
+    ((await service.request('GET', '/api/v2/jobs?limit=1')).body.jobs as Array<{ id: string }>)[0]?.id ?? ''
+
+  t.test('by the title of the tab, and as they asked for, once', async t => {
+    const { page, violations } = await visit(`${url}/#/create`)
+    await page.evaluate(record)
+    const told = async () => await page.evaluate('told') as Told
+    const submit = async (prompt: string) => {
+      await page.getByLabel('Prompt', { exact: true }).fill(prompt)
+      await page.getByLabel('Steps', { exact: true }).fill('40')
+      await page.getByRole('button', { name: 'Submit job' }).click()
+      await page.locator('.results > li', { hasText: 'Done' }).first().waitFor()
+      await service.until(await newest(), 'completed')
+      while (await page.title() !== 'Create – StableQueue') await page.evaluate('new Promise(requestAnimationFrame)')
+    }
+    t.equal(await page.getByRole('group', { name: 'When the jobs are done' }).count(), 0, 'nobody is asked before a job')
+    await submit('a first boat')
+    const first = await told()
+    t.ok(first.titles.some(title => /^\d+ % · Create – StableQueue$/.test(title)), String(first.titles))
+    t.match(first, { notifications: [], tones: 0 }, 'off by default')
+    t.match(first.badges.at(0), 1)
+    t.equal(first.badges.at(-1), 0)
+
+    const question = page.getByRole('group', { name: 'When the jobs are done' })
+    t.strictSame(await seriousFindings(page), [])
+    await question.getByRole('button', { name: 'Notify me' }).click()
+    await question.waitFor({ state: 'detached' })
+    await page.getByRole('button', { name: 'Start over' }).click()
+    await submit('a second boat')
+    t.match(await told(), { notifications: ['1 job is done'], tones: 0 })
+
+    await page.getByRole('link', { name: 'Settings' }).click()
+    t.equal(await page.getByLabel('Notification').isChecked(), true)
+    await page.getByLabel('Notification').uncheck()
+    await page.getByLabel('Sound').check()
+    const { tones } = await told()
+    await page.getByRole('link', { name: 'Create' }).click()
+    await submit('a third boat')
+    const last = await told()
+    t.strictSame(last.notifications, ['1 job is done'])
+    t.ok(last.tones > tones, 'it plays')
+    t.strictSame(violations, [])
+  })
+
+  t.test('and can install the UI as an app, below the path of a proxy too', async t => {
+    const { page, violations } = await visit(`${url}/`)
+    await page.getByRole('heading', { name: 'Queue' }).waitFor()
+    const devtools = await page.context().newCDPSession(page)
+    const { url: address, errors, data = '' } = await devtools.send('Page.getAppManifest')
+    t.strictSame(errors, [])
+    t.match(address, `${url}/ui/manifest-`)
+    const manifest = JSON.parse(data) as { start_url: string, icons: Array<{ src: string }> }
+    t.equal(new URL(manifest.start_url, address).href, `${url}/`)
+    const icon = await fetch(new URL(manifest.icons[0]?.src ?? '', address))
+    t.match(icon.headers.get('content-type'), 'image/svg+xml')
+    t.match((await fetch(address)).headers.get('content-type'), 'application/manifest+json')
+    t.strictSame(violations, [])
+  })
+})
