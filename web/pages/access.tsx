@@ -47,7 +47,7 @@ export function AccessPage () {
       <div class='job-details'>
         <section class='card' aria-labelledby='usage'>
           <h2 id='usage'>Limits and usage</h2>
-          <dl class='facts-list'>{facts.map(([label, value]) => <div key={label}><dt>{label}</dt><dd>{value}</dd></div>)}</dl>
+          <dl class='facts-list usage'>{facts.map(([label, value]) => <div key={label}><dt>{label}</dt><dd>{value}</dd></div>)}</dl>
         </section>
         <section class='card' aria-labelledby='rights'>
           <h2 id='rights'>What you can do</h2>

@@ -56,12 +56,14 @@ function ServerQueue ({ server, job: read, onPause, onChanged }: {
       <div class='lane-head'>
         <h2><a href={`#/queue?status=pending&server=${encodeURIComponent(alias)}`}>{alias}</a>{server.is_simulator && <span class='hint'>simulator</span>}</h2>
         <Status status={paused ? pauseWord(server) : healthWord(server)} />
-        {rights.change_servers && <button
-          type='button' class='button quiet icon-only' title={paused ? 'Resume' : 'Pause'}
-          aria-label={`${paused ? 'Resume' : 'Pause'} ${alias}`} onClick={paused ? resume : onPause}
-                                  >
-          <Icon name={paused ? 'play' : 'pause'} />
-                                  </button>}
+        {rights.change_servers && (
+          <button
+            type='button' class='button quiet icon-only' title={paused ? 'Resume' : 'Pause'}
+            aria-label={`${paused ? 'Resume' : 'Pause'} ${alias}`} onClick={paused ? resume : onPause}
+          >
+            <Icon name={paused ? 'play' : 'pause'} />
+          </button>
+        )}
       </div>
       <div class='lane-job'>
         {job === undefined
