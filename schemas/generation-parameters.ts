@@ -1,6 +1,6 @@
 import { type Static, type TProperties, type TSchema, Type } from '@sinclair/typebox'
 import {
-  choice, commonFields, denoisingFields, hiresFields, img2imgFields, record, scriptFields, text, whole
+  choice, commonFields, denoisingFields, factsOf, hiresFields, img2imgFields, record, scriptFields, text, whole
 } from './a1111-fields.ts'
 import { Closed, success } from './kit.ts'
 
@@ -10,6 +10,16 @@ export const A1111Parameters = Type.Object({
 })
 export type A1111Parameters = Static<typeof A1111Parameters>
 export type A1111ParameterName = keyof A1111Parameters
+
+/** An image can be named instead: by an output, a job or an address. */
+function imageAsSent (field: TSchema): TSchema {
+  const { items, type, ...facts } = field
+  const one = ['string', 'object', 'null']
+  const own = type === 'array'
+    ? { type: ['array', ...one], items: { ...items as object, type: one.slice(0, 2) } }
+    : { type: one }
+  return Type.Optional(Type.Unsafe<unknown>({ ...facts, ...own }))
+}
 
 /** The same field as clients send it: numbers and flags may be text, everything may be null. */
 function asSent (field: TSchema): TSchema {
@@ -22,6 +32,7 @@ function asSent (field: TSchema): TSchema {
     object: ['object', 'null']
   }
   const types = accepted[String(field.type)]
+  if (factsOf(field).isImage === true) return imageAsSent(field)
   return types === undefined ? field : Type.Optional(Type.Unsafe<unknown>({ ...field, type: types }))
 }
 

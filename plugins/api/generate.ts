@@ -55,13 +55,13 @@ const generate: FastifyPluginAsyncTypebox = async app => {
     const body = request.body as GenerateRequest
     return await namingFields(body, async () =>
       // Jobs of a group come one by one, unlike those of a bulk.
-      await submitter.accept(await submitter.check(toSubmission(request, body, single)), id, undefined, id))
+      await submitter.accept(await submitter.check(await toSubmission(request, body, single)), id, undefined, id))
   }
 
   async function answerDryRun (request: FastifyRequest, known: KnownFields, jobs: number): Promise<DryRunAnswer> {
     const body = request.body as GenerateRequest
     return await namingFields(body, async () => {
-      const checked = await submitter.check(toSubmission(request, body, known), jobs)
+      const checked = await submitter.check(await toSubmission(request, body, known), jobs)
       return renderDryRun(await dryRun(checked, { registry, estimates, work: workPrediction }), body, jobs)
     })
   }
@@ -134,7 +134,7 @@ const generate: FastifyPluginAsyncTypebox = async app => {
         baseSeed: body.base_seed ?? -1
       } as const
       return renderBulk(id, await namingFields(body, async () =>
-        await bulks.submit(id, toSubmission(request, body, many), order)), body, request.base)
+        await bulks.submit(id, await toSubmission(request, body, many), order)), body, request.base)
     })
     reply.code(202).headers({ location: `/api/v2/generate/bulk/${answer.bulk_job_id}`, ...replayed(repeated) })
     return answer
@@ -281,10 +281,14 @@ function besideFields (request: FastifyRequest, body: GenerateRequest, { names, 
 }
 
 /** @throws ServiceError `missing_required_field` if there is nothing to generate from */
-function toSubmission (request: FastifyRequest, body: GenerateRequest, known: KnownFields): SubmissionRequest {
+async function toSubmission (
+  request: FastifyRequest, body: GenerateRequest, known: KnownFields
+): Promise<SubmissionRequest> {
   const { parameters: beside, warnings } = besideFields(request, body, known)
   const raw = body.generation_info_raw?.trim() ?? ''
-  const parameters = mergedParameters(body.generation_params, beside)
+  const { principal, server: { imageSources } } = request
+  const sent = mergedParameters(body.generation_params, beside)
+  const parameters = sent === undefined ? undefined : await imageSources.resolve(sent, principal)
   const given = raw === '' ? parameters : { ...parameters, generation_info_raw: raw }
   if (given === undefined) {
     throw new ServiceError('missing_required_field',

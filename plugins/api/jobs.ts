@@ -23,7 +23,8 @@ const waiting = 'With `?wait=` the service answers when the job has finished or 
 /** Views of jobs and actions on them, the same under every spelling. */
 const jobs: FastifyPluginAsyncTypebox = async app => {
   const {
-    jobStore: store, jobList: list, jobMoves: moves, jobEdits: edits, registry, waitForJob: wait, jobViews: views,
+    jobStore: store, jobList: list, jobMoves: moves, jobEdits: edits, imageSources, registry,
+    waitForJob: wait, jobViews: views,
     shortIds, removeJob: remove
   } = app
   const keepAnswer = keepLastAnswers(app)
@@ -217,7 +218,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       const ahead = before === undefined ? undefined : await find(request, before, maySeeJob)
       if (changes !== null) {
         await namingFields(request.body,
-          async () => { await edits.edit(found, changes, target) })
+          async () => { await edits.edit(found, await imageSources.resolve(changes, request.principal), target) })
       } else if (target !== undefined) await moves.move(jobId, target)
       if (priority !== undefined) await store.prioritise(jobId, priority)
       if (ahead !== undefined) await store.moveAhead(jobId, ahead.id, aheadOf(request.principal))

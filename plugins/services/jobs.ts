@@ -1,12 +1,15 @@
 import fp from 'fastify-plugin'
 import { createGallery, createZipService, type Gallery, type ZipService } from '../../src/jobs/gallery.ts'
+import { guardedGet } from '../../src/egress/requests.ts'
 import { createJobEdits, type JobEdits } from '../../src/jobs/edit.ts'
+import { createImageSources, type ImageSources } from '../../src/jobs/image-sources.ts'
 import { createIdempotency, type Idempotency } from '../../src/jobs/idempotency.ts'
 import { type Bulks, createBulks, createManyJobs, type ManyJobs } from '../../src/jobs/many.ts'
 import { createJobNotices, createJobWait, type JobNotices, type JobWait } from '../../src/jobs/notices.ts'
 import { removeJob } from '../../src/jobs/retention.ts'
 import { createWorkPrediction, type WorkPrediction } from '../../src/jobs/workload.ts'
 import { createSubmitter, type Submitter } from '../../src/jobs/submit.ts'
+import { imageLimits } from '../../src/media/images.ts'
 import { createShortIds, type ShortIds } from '../../src/sdapi/clients.ts'
 import { createJobViews, type JobViews } from '../api/job-views.ts'
 import { createModelViews, type ModelViews } from '../api/model-views.ts'
@@ -17,6 +20,8 @@ interface JobServices {
   /** Fires when the service begins to stop. */
   readonly stopping: AbortSignal
   readonly submitter: Submitter
+  /** Images that requests name instead of sending them. */
+  readonly imageSources: ImageSources
   readonly jobEdits: JobEdits
   readonly bulks: Bulks
   readonly idempotency: Idempotency
@@ -61,6 +66,19 @@ export default fp(async app => {
   const jobEdits = createJobEdits({
     submitter, store, inputs, uploadTexts: app.uploadTexts, registry, work: workPrediction
   })
+  const imageSources = createImageSources({
+    store,
+    media,
+    texts: app.uploadTexts,
+    limits: imageLimits(config),
+    async fetch (url, keyId, timeoutMs) {
+      // Administrators can reach the addresses that the settings open, keys those of their own reach.
+      const reach = keyId === null ? 'private' : (await app.signingKeys.read(keyId)).reach
+      return await guardedGet(app.guard, {
+        url, reach, deadline: timeoutMs, maxBytes: imageLimits(config).bytes, signal: stopping.signal
+      })
+    }
+  })
   const notices = await createJobNotices({ subscriber, keys, store })
   app.addHook('onClose', async () => { notices.close() })
   const remove = async (jobId: string) => { await removeJob(jobId, { store, media, inputs }) }
@@ -69,6 +87,7 @@ export default fp(async app => {
   decorateAll<JobServices>(app, {
     stopping: stopping.signal,
     submitter,
+    imageSources,
     jobEdits,
     workPrediction,
     bulks: createBulks(redis, keys, store, list, submitter),

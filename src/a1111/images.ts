@@ -86,7 +86,7 @@ export function refuseImageAddresses (parameters: Parameters): void {
     if (isUploadedImage(image)) return
     const start = typeof image === 'string' ? image.slice(0, 300).replace(/\s+/g, '') : ''
     if (/^data:image\//i.test(start) || onlyBase64.test(start)) return
-    throw invalidField(field, name => `${name} must be base64 or a data URL of an image; addresses and paths are not fetched.`)
+    throw invalidField(field, name => `${name} must be base64 or a data URL of an image; this address or path is not fetched.`)
   })
 }
 
