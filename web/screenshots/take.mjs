@@ -128,10 +128,12 @@ async function main () {
       await page.getByLabel('Server', { exact: true }).selectOption('Studio')
       await page.getByRole('button', { name: 'Submit job' }).click()
       await page.locator('.result .images img').waitFor()
+      await page.getByRole('button', { name: 'No, thanks' }).click()
     }
-    await take('queue', 'queue', 'light')
-    await take('queue-dark', 'queue', 'dark')
-    await take('queue-phone', 'queue', 'phone')
+    const listed = async page => { await page.locator('.jobs.running .job').waitFor() }
+    await take('queue', 'queue', 'light', listed)
+    await take('queue-dark', 'queue', 'dark', listed)
+    await take('queue-phone', 'queue', 'phone', listed)
     await take('job', `job/${four}`, 'light')
     await take('create', 'create', 'light', write)
     await take('create-phone', 'create', 'phone')
