@@ -194,7 +194,8 @@ export default fp(async app => {
   app.setNotFoundHandler(async (request, reply) => {
     const path = request.url.split('?')[0] ?? ''
     const allowed = app.methodsAt(path)
-    if (allowed.length === 0) {
+    // A route can find out itself that there is nothing under a name.
+    if (allowed.length === 0 || allowed.includes(request.method)) {
       return await send(new ServiceError('route_not_found', `There is no ${methodOf(request)} ${path} here.`), request, reply)
     }
     reply.header('allow', allowed.join(', '))
