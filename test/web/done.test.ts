@@ -45,7 +45,7 @@ t.test('people know when their jobs are done', { skip }, async t => {
     const first = await told()
     t.ok(first.titles.some(title => /^\d+ % · Create – StableQueue$/.test(title)), String(first.titles))
     t.match(first, { notifications: [], tones: 0 }, 'off by default')
-    t.match(first.badges.at(0), 1)
+    t.ok(first.badges.includes(1), String(first.badges))
     t.equal(first.badges.at(-1), 0)
 
     const question = page.getByRole('group', { name: 'When the jobs are done' })
