@@ -32,7 +32,7 @@ export function behaveLikeFastApi (app: FastifyInstance): void {
   })
   app.setNotFoundHandler(async (request, reply) => {
     const path = request.url.split('?')[0] ?? ''
-    const allowed = app.methodsAt(path)
+    const allowed = app.methodsInstead(request.method, path)
     if (allowed.length === 0) return send(reply.code(404), { detail: 'Not Found' })
     return send(reply.code(405).header('allow', allowed.join(', ')), { detail: 'Method Not Allowed' })
   })

@@ -193,9 +193,8 @@ export default fp(async app => {
   })
   app.setNotFoundHandler(async (request, reply) => {
     const path = request.url.split('?')[0] ?? ''
-    const allowed = app.methodsAt(path)
-    // A route can find out itself that there is nothing under a name.
-    if (allowed.length === 0 || allowed.includes(request.method)) {
+    const allowed = app.methodsInstead(request.method, path)
+    if (allowed.length === 0) {
       return await send(new ServiceError('route_not_found', `There is no ${methodOf(request)} ${path} here.`), request, reply)
     }
     reply.header('allow', allowed.join(', '))

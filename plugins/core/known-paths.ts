@@ -3,10 +3,10 @@ import fp from 'fastify-plugin'
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * The methods that routes have at a path, for a request with another one; empty if there is no such path. GET
+     * The methods that routes have at a path if none has this one; empty if there is no such path, or one has it. GET
      * comes first.
      */
-    methodsAt (path: string): readonly string[]
+    methodsInstead (method: string, path: string): readonly string[]
   }
 }
 
@@ -23,9 +23,11 @@ export default fp(async app => {
     methodsByUrl.set(url, methods)
   })
 
-  app.decorate('methodsAt', path => {
+  app.decorate('methodsInstead', (method, path) => {
     matchers ??= [...methodsByUrl].map(([url, methods]) => ({ pattern: patternOf(url), methods }))
     const found = new Set(matchers.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => [...methods]))
+    // Then its route found out itself that there is nothing, or takes only some of the requests.
+    if (found.has(method)) return []
     return [...found].toSorted((one, other) => rankOf(one) - rankOf(other))
   })
 }, { name: 'known-paths' })

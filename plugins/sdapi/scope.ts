@@ -52,7 +52,7 @@ export function behaveLikeA1111 (app: FastifyInstance): void {
 
   app.setNotFoundHandler(async (request, reply) => {
     const path = request.url.split('?')[0] ?? ''
-    const allowed = app.methodsAt(path)
+    const allowed = app.methodsInstead(request.method, path)
     if (allowed.length === 0) return sendJson(reply.code(404), { detail: 'Not Found' })
     return sendJson(reply.code(405).header('allow', allowed.join(', ')), { detail: 'Method Not Allowed' })
   })
