@@ -201,4 +201,4 @@ export default fp(async app => {
     await send(new ServiceError('method_not_allowed',
       `${methodOf(request)} is not possible at ${path}. It takes ${allowed.join(', ')}.`, { allowed }), request, reply)
   })
-}, { name: 'errors' })
+}, { name: 'errors', dependencies: ['known-paths'] })

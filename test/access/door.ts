@@ -5,6 +5,7 @@ import apiKeys from '../../plugins/api/api-keys.ts'
 import access, { hostCheck } from '../../plugins/core/access.ts'
 import cors from '../../plugins/core/cors.ts'
 import errors from '../../plugins/core/errors.ts'
+import knownPaths from '../../plugins/core/known-paths.ts'
 import requestPrefix, { createRequestPrefix } from '../../plugins/core/prefix.ts'
 import rateLimit from '../../plugins/core/rate-limit.ts'
 import uiSession from '../../plugins/core/ui-session.ts'
@@ -82,6 +83,7 @@ export async function openDoor (
   const app = Fastify({ trustProxy: config.TRUSTED_PROXIES, schemaController })
   for (const schema of namedSchemas) app.addSchema(schema)
   await app.register(requestPrefix, { requestPrefix: createRequestPrefix(config) })
+  await app.register(knownPaths)
   await app.register(errors)
   await app.register(hostCheck, {
     rules: createHostRules({

@@ -8,6 +8,7 @@ import sharp from 'sharp'
 import t, { type Test } from 'tap'
 import body from '../../plugins/core/body.ts'
 import errors from '../../plugins/core/errors.ts'
+import knownPaths from '../../plugins/core/known-paths.ts'
 import { findJsonFault } from '../../src/lib/json.ts'
 import { createMediaStore } from '../../src/media/store.ts'
 import { createUploadTexts } from '../../src/media/uploads.ts'
@@ -24,6 +25,7 @@ async function serve (t: Test) {
   const store = await createMediaStore({ directory })
   const texts = createUploadTexts(randomBytes(32))
   const app = Fastify({ bodyLimit: config.BODY_LIMIT_MIB * 1_048_576 })
+  await app.register(knownPaths)
   await app.register(errors)
   await app.register(body, { config, store, texts })
   const echo = async (request: { body: unknown }) => ({ body: request.body === undefined ? 'none' : request.body })

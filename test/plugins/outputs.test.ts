@@ -7,6 +7,7 @@ import { buffer } from 'node:stream/consumers'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
 import errors from '../../plugins/core/errors.ts'
+import knownPaths from '../../plugins/core/known-paths.ts'
 import outputs from '../../plugins/core/outputs.ts'
 import { ErrorBody } from '../../schemas/error.ts'
 import { readGenerationText } from '../../src/media/generation-text.ts'
@@ -28,6 +29,7 @@ async function serve (t: Test, stored: Buffer = image) {
   const { name } = await sink.finished
   const app = Fastify()
   app.addSchema(ErrorBody)
+  await app.register(knownPaths)
   await app.register(errors)
   await app.register(outputs, { store, links: { fits: () => false }, mayRead: async request => request.headers['x-caller'] !== 'stranger' })
   await app.listen({ host: '127.0.0.1', port: 0 })
