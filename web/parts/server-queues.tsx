@@ -82,7 +82,10 @@ function ServerQueue ({ server, job: read, onPause, onChanged }: {
             )}
       </div>
       <p class='facts'>
-        <a href={`#/queue?status=pending&server=${encodeURIComponent(alias)}`}>{plural(server.waiting, 'job')} waiting</a>
+        {/* Jobs that any server can take wait in the one queue below, and are not counted here. */}
+        {server.waiting > 0 && (
+          <a href={`#/queue?status=pending&server=${encodeURIComponent(alias)}`}>{plural(server.waiting, 'job')} waiting for it</a>
+        )}
         {server.waiting > 0 && seconds > 0 && <span>about {secondsText(seconds)} of work</span>}
         {server.loaded_checkpoint && answers(server) && <span class='one-line' title={server.loaded_checkpoint}>{server.loaded_checkpoint}</span>}
       </p>
