@@ -98,8 +98,12 @@ function readText (path: string): string | null {
 
 /** Whether options, environment or file name a service, rather than the settings of this folder. */
 export function namesService (options: ServiceOptions, surroundings: Surroundings): boolean {
-  const sources = [options, fromEnvironment(surroundings), readConfigFile(surroundings)]
-  return sources.some(({ service }) => service !== undefined)
+  return sourcesOf(options, surroundings).some(({ service }) => service !== undefined)
+}
+
+/** What people say of a service, the most particular first. */
+function sourcesOf (options: ServiceOptions, surroundings: Surroundings): ServiceOptions[] {
+  return [options, fromEnvironment(surroundings), readConfigFile(surroundings)]
 }
 
 function fromEnvironment ({ environment }: Surroundings): ServiceOptions {
@@ -116,7 +120,7 @@ function fromEnvironment ({ environment }: Surroundings): ServiceOptions {
  * @throws UsageError
  */
 export function findService (options: ServiceOptions, surroundings: Surroundings): ServiceAddress {
-  const sources = [options, fromEnvironment(surroundings), readConfigFile(surroundings), localService(surroundings)]
+  const sources = [...sourcesOf(options, surroundings), localService(surroundings)]
   for (const { key, token } of sources) {
     if (key !== undefined && token !== undefined) throw new UsageError('Give a key or a token, not both.')
     if (key !== undefined && !/^[^:]+:.+$/.test(key)) {
@@ -126,9 +130,13 @@ export function findService (options: ServiceOptions, surroundings: Surroundings
   const url = parseUrl(sources.find(({ service }) => service !== undefined)?.service ?? '')
   const source = sources.find(({ service, key, token }) =>
     (key ?? token) !== undefined && (service === undefined || parseUrl(service) === url))
-  const { key, token } = source ?? {}
+  return { url, authorization: authorizationOf(source ?? {}) }
+}
+
+/** The header Authorization for an access key with its secret, or else for a token; null for none. */
+export function authorizationOf ({ key, token }: Omit<ServiceOptions, 'service'>): string | null {
   const credential = key === undefined ? token : Buffer.from(key).toString('base64')
-  return { url, authorization: credential === undefined ? null : `Bearer ${credential}` }
+  return credential === undefined ? null : `Bearer ${credential}`
 }
 
 function parseUrl (text: string): string {

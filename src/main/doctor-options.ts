@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DoctorOptions } from '../commands/program.ts'
+import { authorizationOf } from '../commands/service.ts'
 import type { Config } from '../config/settings.ts'
 import type { ThoroughOptions } from './doctor-thorough.ts'
 import { UsageError } from '../lib/errors.ts'
@@ -25,18 +26,19 @@ export function readDoctorOptions (values: DoctorOptions, config: Config): Promi
   if (wanted !== null && !(wanted > 0 && wanted <= maxMinutes)) {
     throw new UsageError(`--minutes must be a number above 0 and at most ${maxMinutes}.`)
   }
-  return authorizationOf({ key, token, service }, config).then(authorization =>
-    ({ server, checkpoint: checkpoint ?? null, minutes: wanted, service, authorization }))
+  return credentialOf({ key, token, service }, config).then(credential => ({
+    server, checkpoint: checkpoint ?? null, minutes: wanted, service, authorization: authorizationOf(credential)
+  }))
 }
 
 /** The token of the settings is for the service of the settings; another one gets only an explicit token. */
-async function authorizationOf (
+async function credentialOf (
   { key, token, service }: Pick<DoctorOptions, 'key' | 'token' | 'service'>, config: Config
-): Promise<string | null> {
-  if (key !== undefined) return `Bearer ${Buffer.from(key).toString('base64')}`
+): Promise<Pick<DoctorOptions, 'key' | 'token'>> {
+  if (key !== undefined) return { key }
   const own = service === '' ? config.ADMIN_TOKEN || config.AUTH_TOKEN || await storedToken(config) : ''
   const known = token ?? own
-  return known === '' ? null : `Bearer ${known}`
+  return { token: known === '' ? undefined : known }
 }
 
 async function storedToken ({ DATA_DIR: folder }: Config): Promise<string> {
