@@ -2,7 +2,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer as createHttpServer, request as sendOn } from 'node:http'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
@@ -12,6 +11,7 @@ import { openBucket } from '../../src/media/bucket.ts'
 import { tryBucket } from '../../src/media/bucket-check.ts'
 import { type ApiProcess, type ServiceProcess, startFleet } from '../faults/processes.ts'
 import { quick } from '../helper.ts'
+import { freePort } from '../support/free-port.ts'
 import { listen } from '../webhooks/receiver.ts'
 import { tool } from './tool.ts'
 
@@ -21,11 +21,7 @@ const image = (await sharp({ create: { width: 64, height: 64, channels: 3, backg
 
 /** Moto's S3 with an empty bucket; its memory ends with its process, so it pauses by a signal. */
 async function startMoto (t: Test) {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as AddressInfo
-  probe.close()
-  await once(probe, 'close')
+  const port = await freePort()
   const child = spawn(python, ['-m', 'moto.server', '-H', '127.0.0.1', '-p', String(port)], { stdio: 'ignore' })
   t.teardown(async () => {
     child.kill('SIGKILL')

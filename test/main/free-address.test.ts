@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { requireFreeAddress } from '../../src/main/serve.ts'
-import { findFreePort } from '../../src/redis/private/server.ts'
 import { startFleet } from '../faults/processes.ts'
+import { freePort } from '../support/free-port.ts'
 
 const settings = { host: 'HOST', port: 'PORT' }
 const command = 'npm start'
@@ -22,7 +22,7 @@ t.test('the error for an unavailable address names the setting', async t => {
   await t.rejects(requireFreeAddress({ host: '192.0.2.1', port, settings, command }),
     { message: /HOST is 192\.0\.2\.1, which is no address of this machine.* HOST=127\.0\.0\.1 npm start$/ })
   await requireFreeAddress({ host: '127.0.0.1', port: 0, settings, command })
-  await requireFreeAddress({ host: '127.0.0.1', port: await findFreePort(), settings, command })
+  await requireFreeAddress({ host: '127.0.0.1', port: await freePort(), settings, command })
 })
 
 t.test('a port in use ends the start before Redis and the simulator start', async t => {

@@ -54,7 +54,7 @@ t.test('the doctor and the start name a replica, a node of a cluster and a user 
     const nodes = []
     for (let count = 0; count < 3; count++) {
       // Nodes talk to each other on the port 10,000 further up.
-      const port = String(await freePort(55_000))
+      const port = String(await freePort(10_000))
       const { redis, admin } = await open(t, ['--cluster-enabled', 'yes', '--bind', '127.0.0.1', '--port', port])
       await admin.call('CLUSTER', 'ADDSLOTSRANGE', ...[['0', '5460'], ['5461', '10922'], ['10923', '16383']][count] ?? [])
       await admin.call('CLUSTER', 'SET-CONFIG-EPOCH', String(count + 1))

@@ -1,7 +1,7 @@
 import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
 import { createServer as createHttpServer, type RequestListener } from 'node:http'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
@@ -23,6 +23,7 @@ import { testDelivery } from '../../src/webhooks/outbox.ts'
 import { createSigningKeys } from '../../src/webhooks/signing-keys.ts'
 import { newMasterKey, openRedis } from '../access/door.ts'
 import { silentLogger } from '../helper.ts'
+import { freePort } from '../support/free-port.ts'
 import { listen } from './receiver.ts'
 
 /**
@@ -150,12 +151,7 @@ const isGenuine = ({ id, timestamp, signature, body }: Taken) =>
   new Webhook(signingKeys.ownSecret).sign(id, new Date(timestamp * 1000), body) === signature
 
 t.test('a receiver that is down for ten minutes gets its event at the next attempt', async t => {
-  const placeholder = createServer().listen(0, '127.0.0.1')
-  await once(placeholder, 'listening')
-  const { port } = placeholder.address() as AddressInfo
-  placeholder.close()
-  await once(placeholder, 'close')
-
+  const port = await freePort()
   const began = clockTime
   const id = await send(`http://127.0.0.1:${port}/`)
   for (let attempts = 1; clockTime < began + 600_000; attempts++) {

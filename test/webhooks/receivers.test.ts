@@ -1,7 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,6 +8,7 @@ import t, { type Test } from 'tap'
 import { Webhook } from 'standardwebhooks'
 import { quick, startService } from '../helper.ts'
 import { inRepository } from '../root.ts'
+import { freePort } from '../support/free-port.ts'
 
 /** Runs the programs of the page for authors of receivers as they would run them. */
 const root = inRepository('')
@@ -36,15 +36,6 @@ const languages: Readonly<Record<string, Language>> = {
 
 const environment = {
   PATH: process.env.PATH, HOME: process.env.HOME, GOCACHE: process.env.GOCACHE, GOTOOLCHAIN: 'local', WEBHOOK_SECRET: secret
-}
-
-async function freePort (): Promise<number> {
-  const server = createServer().listen(0)
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** Runs the program of the page; `lines` are its output. */
