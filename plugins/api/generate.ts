@@ -268,13 +268,17 @@ interface BesideFields {
 function besideFields (request: FastifyRequest, body: GenerateRequest, { names, synonyms }: KnownFields): BesideFields {
   const beside = Object.keys(body).filter(name => name === 'prompt' || !names.includes(name))
   const isUnknown = (name: string) => !request.isMultipart() && !isParameterName(name)
-  const parameters = Object.fromEntries(beside.filter(name => !isUnknown(name))
-    .map(name => [name, Reflect.get(body, name) as unknown]))
+  const parameters: Record<string, unknown> = {}
+  const unknownNames: string[] = []
+  for (const name of beside) {
+    if (isUnknown(name)) unknownNames.push(name)
+    else parameters[name] = Reflect.get(body, name)
+  }
+  if (unknownNames.length === 0) return { parameters, warnings: [] }
   // Suggestions name the place that the client uses.
   const place = body.generation_params == null ? '' : 'generation_params.'
   const meant = Object.fromEntries(Object.entries(parameterNames).map(([name, own]) => [name, `${place}${own}`]))
-  const unknown = beside.filter(isUnknown)
-    .map(name => describeUnknownField(name, names, '', { ...meant, ...synonyms }))
+  const unknown = unknownNames.map(name => describeUnknownField(name, names, '', { ...meant, ...synonyms }))
   const [first, ...others] = unknown
   if (first !== undefined && body.strict === true) throw unknownFieldsError([first, ...others])
   return { parameters, warnings: warningsOfUnknown(unknown) }

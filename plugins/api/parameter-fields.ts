@@ -24,6 +24,7 @@ export function fieldName (field: string): string {
 export function mergedParameters (
   inside: GenerationParameters | null | undefined, beside: GenerationParameters
 ): GenerationParameters | undefined {
+  if (Object.keys(beside).length === 0) return inside ?? undefined
   const set = Object.entries(beside).filter(([, value]) => !isUnset(value))
   const own = Object.entries(inside ?? {}).filter(([, value]) => !isUnset(value))
   for (const [name, value] of set) {
@@ -32,7 +33,6 @@ export function mergedParameters (
     throw new ServiceError('invalid_field_value',
       `${name} and ${home}.${other[0]} have two values; send one of them.`, { field: name })
   }
-  if (Object.keys(beside).length === 0) return inside ?? undefined
   return { ...inside, ...beside, ...Object.fromEntries(own) }
 }
 
