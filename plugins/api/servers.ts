@@ -115,12 +115,12 @@ const servers: FastifyPluginAsyncTypebox = async app => {
       params: Alias,
       querystring: Type.Object({
         jobs: Type.Optional(StringEnum(['cancel', 'move'], { description: 'What happens to its waiting and running jobs.' })),
-        to: Type.Optional(Type.String({ description: 'With jobs=move: alias of the new server.' })),
+        to: Type.Optional(Type.String({ description: 'With jobs=move: alias of the new server, or auto for any.' })),
         expected: Type.Optional(Type.Integer({
           minimum: 0, description: 'How many jobs the caller expects it to have: where there are more, the answer is 409 and nothing is done.'
         }))
       }),
-      response: { 200: { ...Ref(Done), description: 'Removed.' }, ...errorResponses(400, 403, 404, 409) }
+      response: { 200: { ...Ref(Done), description: 'Removed.' }, ...errorResponses(400, 403, 404, 409, 422) }
     }
   }, async request => {
     const { jobs, to, expected } = request.query

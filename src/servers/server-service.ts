@@ -4,6 +4,7 @@ import { readLists } from '../a1111/inventory.ts'
 import { probeServer } from '../a1111/probe.ts'
 import { GenerationFailure, type ServerTraits } from '../a1111/types.ts'
 import { ignoring, messageOf, refuseMore, ServiceError } from '../lib/errors.ts'
+import { serverNamed } from './choose.ts'
 import { inWords, lostLists, missingAtStart, withListsOf } from './fresh-lists.ts'
 import { answersLooks, lastAnswerOf, type Server, type ServerRegistry } from './registry.ts'
 import type { ServerStateStore } from './state-store.ts'
@@ -18,6 +19,7 @@ export interface ServerService {
   test (server: Server): Promise<{ reachable: boolean, message: string, milliseconds: number }>
   /**
    * Removes a server; returns what happened to its jobs, in words.
+   * @param to the server that gets the jobs, or `auto` for any
    * @param expected the most jobs that the client expects it to have
    * @throws ServiceError `server_has_jobs` with their number, `more_than_expected`, or about `to`
    */
@@ -46,6 +48,15 @@ export interface ServerServiceDependencies {
   readonly forget: (serverId: string) => Promise<void>
 }
 
+/** Where the jobs of a removed server go. */
+interface Takers {
+  /** The id of the only server that can run them afterwards; '' for any. */
+  readonly target: string
+  /** Those of which each job needs one that can run it. */
+  readonly servers: readonly Server[]
+  readonly inWords: string
+}
+
 /** How long a worker can take to stop its running job, and how often to check it, in milliseconds. */
 const settleMs = 20_000
 const settleInterval = 50
@@ -55,11 +66,11 @@ const longestStart = 10_000
 export function createServerService (dependencies: ServerServiceDependencies): ServerService {
   const { registry, states, store, checkMove, connect, forget } = dependencies
 
-  /** Cancels the waiting jobs, or moves them to another server; returns their number. */
-  async function clearQueue (server: Server, taker: Server | null): Promise<number> {
+  /** Cancels the waiting jobs, or moves them; returns their number. */
+  async function clearQueue (server: Server, takers: Takers | null): Promise<number> {
     const waiting = await store.waitingIds(server.id)
     for (const id of waiting) {
-      const done = taker === null ? store.cancel(id) : store.move(id, taker.id)
+      const done = takers === null ? store.cancel(id) : store.move(id, takers.target)
       await done.catch(ignoring('job_operation_invalid'))
     }
     return waiting.length
@@ -69,26 +80,47 @@ export function createServerService (dependencies: ServerServiceDependencies): S
     for (const { id } of await store.running(server.id)) await store.cancel(id).catch(ignoring('job_operation_invalid'))
   }
 
-  /** @throws ServiceError unless `to` names another server */
-  function takerOf (server: Server, to: string | undefined): Server {
+  /** @throws ServiceError unless `to` names another server, or any while there is one */
+  function takersOf (server: Server, to: string | undefined): Takers {
     if (to === undefined) {
-      throw new ServiceError('missing_required_field', 'to must name the server that gets the jobs.', { field: 'to' })
+      throw new ServiceError('missing_required_field',
+        'to must name the server that gets the jobs, or be auto for any.', { field: 'to' })
     }
-    const taker = registry.require(to, 'to')
-    if (taker.id !== server.id) return taker
-    throw new ServiceError('invalid_field_value', 'to must name another server than the one to be removed.',
+    const taker = serverNamed(registry, to, 'to')
+    if (taker?.id === server.id) {
+      throw new ServiceError('invalid_field_value', 'to must name another server than the one to be removed.',
+        { field: 'to' })
+    }
+    if (taker !== null) return { target: taker.id, servers: [taker], inWords: taker.alias }
+    const servers = registry.list().filter(({ id, enabled }) => id !== server.id && enabled)
+    if (servers.length > 0) return { target: '', servers, inWords: 'any server' }
+    throw new ServiceError('no_server_available', `There is no enabled server besides ${server.alias} for its jobs.`,
       { field: 'to' })
   }
 
-  /** @throws ServiceError with the reason of the first job that the taker cannot run, and their number */
-  async function requireFit (server: Server, taker: Server): Promise<void> {
+  /** The reason why none of the servers can run a job; null if one can. */
+  async function refusalOf (id: string, servers: readonly Server[]): Promise<ServiceError | null> {
+    let first: ServiceError | null = null
+    for (const server of servers) {
+      try {
+        await checkMove(id, server)
+        return null
+      } catch (error) {
+        if (!(error instanceof ServiceError)) throw error
+        if (error.code === 'job_not_found') return null
+        first ??= error
+      }
+    }
+    return first
+  }
+
+  /** @throws ServiceError with the reason of the first job that no taker can run, and their number */
+  async function requireFit (server: Server, { servers }: Takers): Promise<void> {
     const running = await store.running(server.id)
     const refusals: ServiceError[] = []
     for (const id of [...await store.waitingIds(server.id), ...running.map(job => job.id)]) {
-      await checkMove(id, taker).catch((error: unknown) => {
-        if (!(error instanceof ServiceError)) throw error
-        if (error.code !== 'job_not_found') refusals.push(error)
-      })
+      const refusal = await refusalOf(id, servers)
+      if (refusal !== null) refusals.push(refusal)
     }
     const [first] = refusals
     if (first === undefined) return
@@ -168,7 +200,7 @@ export function createServerService (dependencies: ServerServiceDependencies): S
       const running = (await store.running(server.id)).length
       if (jobs === 'refuse' && waiting + running > 0) {
         throw new ServiceError('server_has_jobs', `${server.alias} has ${counted(waiting, running)}. ` +
-          'Add ?jobs=cancel, or ?jobs=move&to=<alias>, to choose what happens to them.', { waiting, running })
+          'Add ?jobs=cancel, or ?jobs=move&to=<alias or auto>, to choose what happens to them.', { waiting, running })
       }
       if (jobs !== 'move' && to !== undefined) {
         throw new ServiceError('invalid_field_value', 'to needs jobs=move.', { field: 'to' })
@@ -178,21 +210,21 @@ export function createServerService (dependencies: ServerServiceDependencies): S
         throw new ServiceError('server_from_settings', `${server.alias} comes from the settings SERVERS or A1111_URL; ` +
           'remove it there, or disable it here.')
       }
-      const taker = jobs === 'move' ? takerOf(server, to) : null
-      if (taker !== null) await requireFit(server, taker)
+      const takers = jobs === 'move' ? takersOf(server, to) : null
+      if (takers !== null) await requireFit(server, takers)
       // Its worker stops the running job, and no further job enters its queue.
       await registry.update(server.id, { enabled: false })
       await store.unclaim(server.id)
-      const cancelled = taker === null ? await clearQueue(server, null) : 0
-      if (taker === null) await cancelRunning(server)
+      const cancelled = takers === null ? await clearQueue(server, null) : 0
+      if (takers === null) await cancelRunning(server)
       await untilIdle(server)
-      const moved = taker === null ? 0 : await clearQueue(server, taker)
+      const moved = takers === null ? 0 : await clearQueue(server, takers)
       await registry.remove(server.id)
       // A request that was under way can have added one more.
-      await clearQueue(server, taker)
+      await clearQueue(server, takers)
       await states.forget(server.id)
       await forget(server.id)
-      if (taker !== null) return `${jobsInWords(moved)} moved to ${taker.alias}`
+      if (takers !== null) return `${jobsInWords(moved)} moved to ${takers.inWords}`
       return cancelled + running === 0 ? '' : `${counted(cancelled, running)} cancelled`
     }
   }

@@ -188,7 +188,15 @@ t.test('a server with jobs can be removed only with a decision about them', asyn
   t.match(moved.map(({ status, target_server_alias: alias, queue_position: place }) => [status, alias, place]),
     [['pending', 'Other', 3], ['pending', 'Other', 2], ['pending', 'Other', 1]])
 
-  t.match(await remove('Other', '?jobs=cancel'), { status: 200, body: { message: /3 waiting jobs and 0 running jobs cancelled/ } })
+  for (const alias of ['Third', 'Fourth']) await add({ alias, apiUrl: 'http://127.0.0.1:9' })
+  t.match(await remove('Other', '?jobs=move&to=auto'), { status: 200, body: { message: /3 jobs moved to any server/ } })
+  t.match(await service.job(ids[0] ?? ''), { status: 'pending', target_server_alias: 'default' })
+  t.equal((await remove('Fourth')).status, 200)
+  for (const id of ids) await service.request('PATCH', `/api/v2/jobs/${id}`, { server: 'Third' })
+  t.match(await remove('Third', '?jobs=move&to=auto'),
+    { status: 422, body: { error: 'no_server_available', details: { field: 'to' } } })
+
+  t.match(await remove('Third', '?jobs=cancel'), { status: 200, body: { message: /3 waiting jobs and 0 running jobs cancelled/ } })
   const cancelled = await Promise.all(ids.map(async id => await service.job(id)))
   t.same(cancelled.map(({ status }) => status), ['cancelled', 'cancelled', 'cancelled'])
   t.match(cancelled[0] as JsonBody, { target_server_alias: '(removed)' })

@@ -52,6 +52,10 @@ t.test('a job moves only to a server that can run it', async t => {
       }
     })
     t.match((await request('GET', '/api/v1/servers/Main')).body, { enabled: true, waiting: 2 })
+    await request('PUT', '/api/v1/servers/Away', { enabled: false })
+    t.match(await request('DELETE', '/api/v1/servers/Main?jobs=move&to=auto'), {
+      status: 422, body: { message: /1 job of Main cannot move/, details: { field: 'to', refused_count: 1 } }
+    }, 'nor to any server if none can')
     await request('POST', '/api/v2/jobs/actions', { action: 'delete', all: true })
   })
 
