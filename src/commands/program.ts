@@ -221,6 +221,8 @@ export function createProgram ({ local, output, surroundings, end }: ProgramPart
       await changeServer(service, action, alias, values, output)))
   }
   serviceCommand(servers, 'remove <alias>', 'removes a server')
+    .addOption(new Option('--cancel-jobs', 'cancel the jobs that it has').conflicts('moveTo'))
+    .option('--move-to <alias>', 'give its jobs to this server, or to any with auto')
     .action(withService<Parameters<typeof removeServer>[2]>(async (service, values, [alias = '']) => await removeServer(service, alias, values, output)))
 
   serviceCommand(program, 'models', 'lists models').helpGroup(groups.admin)

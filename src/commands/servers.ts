@@ -1,6 +1,6 @@
 import type { ServerView } from '../../schemas/server.ts'
 import { type Output, printJson, tableOf } from './output.ts'
-import type { Service } from './service.ts'
+import { type Service, ServiceFailure } from './service.ts'
 
 interface JsonOption { readonly json?: boolean }
 
@@ -63,12 +63,25 @@ export async function changeServer (
   return 0
 }
 
+export interface RemovedServer extends JsonOption {
+  readonly cancelJobs?: boolean
+  /** Alias of the server that gets its jobs, or `auto`. */
+  readonly moveTo?: string
+}
+
+/** Removes a server; one that has jobs only with a decision about them. */
 export async function removeServer (
-  service: Service, alias: string, { json = false }: JsonOption, output: Output
+  service: Service, alias: string, { json = false, cancelJobs = false, moveTo }: RemovedServer, output: Output
 ): Promise<number> {
-  const answer = await service.ask('DELETE', pathOf(alias))
+  const query = moveTo !== undefined ? `?jobs=move&to=${encodeURIComponent(moveTo)}` : cancelJobs ? '?jobs=cancel' : ''
+  const answer = await service.ask('DELETE', pathOf(alias) + query).catch((error: unknown) => {
+    if (query === '' && error instanceof ServiceFailure && error.status === 409) {
+      output.note('Say what happens to its jobs: --cancel-jobs, --move-to <alias>, or --move-to auto for any server.\n')
+    }
+    throw error
+  }) as { readonly message: string }
   if (json) printJson(output, answer)
-  else output.out(`Removed ${alias}.\n`)
+  else output.out(`${answer.message}\n`)
   return 0
 }
 

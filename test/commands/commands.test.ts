@@ -107,7 +107,11 @@ t.test('servers are added, listed, paused, drained and removed', async t => {
   t.match(JSON.parse((await run(['servers', 'list', '--json'])).out)[1], { alias: 'Away', paused: true, pause_reason: 'Driver update' })
   t.match(await run(['servers', 'resume', 'Away']), { code: 0, out: 'Away takes jobs.\n' })
   t.match(await run(['servers', 'drain', 'Away']), { code: 0 })
-  t.match(await run(['servers', 'remove', 'Away']), { code: 0, out: 'Removed Away.\n' })
+  await run(['submit', 'a lighthouse', '--server', 'Away', '--no-wait'])
+  t.match(await run(['servers', 'remove', 'Away']), { code: 1, notes: /Away has 1 waiting job/ })
+  t.match(await run(['servers', 'remove', 'Away', '--move-to', 'auto', '--cancel-jobs']), { code: 2, notes: /--cancel-jobs.*--move-to/ })
+  t.match(await run(['servers', 'remove', 'Away', '--move-to', 'auto']),
+    { code: 0, out: 'Server Away was removed; 1 job moved to any server.\n' })
   t.match(await run(['servers', 'pause', 'Away']), { code: 1, notes: /no server named Away/ })
   t.match(await run(['servers', 'add', 'Bad', 'ftp://x']), { code: 1, notes: /http or https address/ })
 })
