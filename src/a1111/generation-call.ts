@@ -285,7 +285,10 @@ export async function callGeneration (
     }).catch(error => { throw toFailure(error) })
     phase = 'answering'
     if (!isSuccess(answer.statusCode)) throw await failureOfAnswer(answer, toFailure)
-    if (answer.statusCode === 204) throw unexpectedStatus(answer.statusCode)
+    if (answer.statusCode === 204) {
+      answer.body.destroy()
+      throw unexpectedStatus(answer.statusCode)
+    }
     if (Number(answer.headers['content-length'] ?? 0) > options.maxAnswerBytes) {
       answer.body.destroy()
       throw answerTooLarge(options.maxAnswerBytes)

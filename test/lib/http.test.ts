@@ -189,8 +189,8 @@ t.test('a request on a connection of its own is sent once, whatever happens to i
   const client = createHttpClient({ connectTimeoutMs: 2000 })
   const connected: string[] = []
   const post = () => client.request({ url, method: 'POST', body: '{}', signal: never }, address => { connected.push(address) })
-  await t.rejects(post(), { code: 'UND_ERR_SOCKET' })
-  await t.rejects(client.request({ url, signal: never }), { code: 'UND_ERR_SOCKET' }, 'a GET neither')
+  await t.rejects(post(), { code: 'ECONNRESET' })
+  await t.rejects(client.request({ url, signal: never }), { code: 'ECONNRESET' }, 'a GET neither')
   await settled()
   t.equal(requests, 2)
   t.same(connected, ['127.0.0.1'], 'reported when the connection is there')
@@ -293,8 +293,6 @@ t.test('a certificate must match the requested name, which TLS gets', async t =>
   }), { code: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' })
 })
 
-t.end()
-
 t.test('a prepared connection carries the request; without one that is open, the request opens its own', async t => {
   let connections: Socket[] = []
   let requests = 0
@@ -368,4 +366,82 @@ t.test('a connection that cannot be prepared costs a request nothing', async t =
   await settled()
   admitted = false
   await t.rejects(guarded.request({ url, signal: never, over: before }), { message: 'it is starting' })
+})
+
+t.test('an answer without a length whose connection is reset is not whole', async t => {
+  const server = createTcpServer(socket => {
+    socket.once('data', () => { socket.write(`${head('connection: close')}begun`) })
+    server.once('reset', () => { socket.resetAndDestroy() })
+  })
+  const url = await listen(t, server)
+  const client = createHttpClient({ connectTimeoutMs: 2000 })
+  const { body } = await client.request({ url, signal: never })
+  await settled()
+  server.emit('reset')
+  await t.rejects(readBytes(body, 100), { code: 'ECONNRESET' })
+})
+
+t.test('a server that is silent for too long is given up, but not if its reader is behind', async t => {
+  const silent = await listen(t, createTcpServer(() => {}))
+  const halfway = await http(t, (_request, response) => { response.writeHead(200).write('begun') })
+  const text = 'x'.repeat(600_000)
+  const whole = await http(t, (_request, response) => { response.end(text) })
+  for (const [connections, create] of clients) {
+    const client = create()
+    await t.rejects(client.request({ url: silent, idleMs: 30, signal: never }), { message: /sent nothing for 0.03 s/ }, `no headers: ${connections}`)
+    const { body } = await client.request({ url: halfway, idleMs: 30, signal: never })
+    await t.rejects(readBytes(body, 100), { message: /sent nothing/ }, `half a body: ${connections}`)
+    await client.close()
+  }
+  const client = createHttpClient({ connectTimeoutMs: 2000 })
+  const answer = await client.request({ url: whole, idleMs: 20, signal: never })
+  const beyond = performance.now() + 100
+  while (performance.now() < beyond) await nextTurn()
+  t.equal((await readBytes(answer.body, 1e6)).length, text.length)
+})
+
+t.test('a request has its body with its length, whatever its method, and its headers as they are', async t => {
+  const url = await http(t, async (request, response) => {
+    let text = ''
+    for await (const piece of request) text += String(piece)
+    const { host, 'content-length': length = 'none', 'transfer-encoding': coding = 'none', 'x-name': name } = request.headers
+    response.end([request.method, host, length, coding, name, text].join(' '))
+  })
+  for (const [connections, create] of clients) {
+    const client = create()
+    const send = async (method: 'GET' | 'POST' | 'PUT' | 'DELETE', body?: string | Readable, headers = {}) =>
+      (await requestBytes(client, { url, method, headers, timeoutMs: 5000, maxBytes: 1000, ...(body === undefined ? {} : { body }) }))
+        .body.toString()
+    t.equal(await send('GET'), `GET ${url.host} none none  `, connections)
+    t.equal(await send('POST'), `POST ${url.host} 0 none  `, connections)
+    t.equal(await send('DELETE', 'ä'), `DELETE ${url.host} 2 none  ä`, connections)
+    t.equal(await send('POST', 'ä', { 'x-name': 'Zoë' }), `POST ${url.host} 2 none Zoë ä`, connections)
+    t.equal(await send('PUT', Readable.from([Buffer.from('one'), Buffer.from('two')])), `PUT ${url.host} none chunked  onetwo`)
+    t.equal(await send('PUT', Readable.from([Buffer.from('one')]), { 'content-length': '3' }), `PUT ${url.host} 3 none  one`)
+    t.equal(await send('GET', undefined, { Host: 'other.test' }), 'GET other.test none none  ')
+    await client.close()
+  }
+})
+
+t.test('an answer that comes before the body is sent counts, and a body that breaks ends the request', async t => {
+  const early = await http(t, (_request, response) => { response.writeHead(413).end('too much') })
+  const client = createHttpClient({ connectTimeoutMs: 2000 })
+  const endless = new Readable({ read () { setImmediate(() => this.push(Buffer.alloc(1000))) } })
+  const answer = await requestBytes(client, { url: early, method: 'POST', body: endless, timeoutMs: 5000, maxBytes: 100 })
+  t.match(answer, { statusCode: 413, body: Buffer.from('too much') })
+  await settled()
+  t.ok(endless.destroyed)
+
+  const waiting = await http(t, request => { request.resume() })
+  let pieces = 0
+  const broken = new Readable({
+    read () {
+      if (pieces++ === 0) this.push('begun')
+      else this.destroy(new Error('the file is gone'))
+    }
+  })
+  await t.rejects(client.request({ url: waiting, method: 'POST', body: broken, signal: never }), { message: 'the file is gone' })
+  const unsent = new Readable({ read () {} })
+  await t.rejects(client.request({ url: new URL('http://127.0.0.1:1/'), method: 'POST', body: unsent, signal: never }))
+  t.ok(unsent.destroyed)
 })

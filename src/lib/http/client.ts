@@ -1,35 +1,24 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { Readable } from 'node:stream'
-import { Agent, Client, type Dispatcher, errors } from 'undici'
-import {
-  type Connect, type ConnectPolicy, createConnect, destinationOf, prepareConnection, type PreparedConnection
-} from './connect.ts'
+import { Agent, type Dispatcher, errors } from 'undici'
+import { type ConnectPolicy, createConnect } from './connect.ts'
+import { type HttpAnswer, type HttpClient, type HttpRequest, Silence } from './exchange.ts'
+import { createSingleUseClient } from './single-use.ts'
 
-/** How a connection ended, if it did. */
-export interface ConnectionEnd {
-  readonly closed: boolean
-  readonly reset: boolean
-}
+export { type HttpAnswer, type HttpClient, type HttpRequest, Silence } from './exchange.ts'
 
 /**
  * Sends a request through undici. Not with its `request`: that loses the unread part of a whole answer when its
  * connection ends, and takes an answer without its last chunk for whole.
- *
- * @param endOf of the connection that it goes over, if known
  */
-async function dispatch (
-  dispatcher: Dispatcher, request: HttpRequest, options: Pick<Dispatcher.DispatchOptions, 'reset'>,
-  endOf: () => ConnectionEnd = () => ({ closed: false, reset: false })
-): Promise<HttpAnswer> {
+async function dispatch (dispatcher: Dispatcher, request: HttpRequest): Promise<HttpAnswer> {
   const { url, method = 'GET', headers = {}, body = null, signal, idleMs = 0 } = request
   signal.throwIfAborted()
   let controller: Dispatcher.DispatchController | undefined
   let answer: Readable | undefined
   let received = 0
   let length: number | null = null
-  let chunked = false
   let abort = () => {}
   const release = () => { signal.removeEventListener('abort', abort) }
 
@@ -50,7 +39,6 @@ async function dispatch (
     }
     signal.addEventListener('abort', abort, { once: true })
     dispatcher.dispatch({
-      ...options,
       origin: url.origin,
       path: `${url.pathname}${url.search}`,
       method,
@@ -70,23 +58,16 @@ async function dispatch (
         if (statusCode < 200) return
         answer = bodyOf(started, release)
         length = headers['content-length'] === undefined ? null : Number(headers['content-length'])
-        chunked = /chunked/i.test(String(headers['transfer-encoding'] ?? ''))
         resolve({ statusCode, headers: joined(headers), body: answer })
       },
       onResponseData (started, chunk) {
         received += chunk.length
         if (answer?.push(chunk) !== true) started.pause()
       },
-      onResponseEnd () {
-        // With `connection: close` the end of the connection counts as that of the answer. The end after a whole answer
-        // goes unnoticed, as undici closes the connection before.
-        const { closed, reset } = endOf()
-        if (reset || (closed && chunked)) fail(new errors.SocketError('the answer broke off'))
-        else finish()
-      },
+      onResponseEnd: finish,
       onResponseError (_controller, error) {
         if (answer !== undefined && received === length) finish()
-        else fail(isSilence(error) ? new Silence(`${url.host} sent nothing for ${idleMs / 1000} s`, { cause: error }) : error)
+        else fail(isSilence(error) ? new Silence(url, idleMs, { cause: error }) : error)
       }
     })
   })
@@ -106,9 +87,6 @@ function bodyOf (controller: Dispatcher.DispatchController, release: () => void)
   body.on('error', () => {})
   return body
 }
-
-/** A server sent nothing for longer than `idleMs`. */
-export class Silence extends Error {}
 
 function isSilence (error: Error): boolean {
   return error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError
@@ -134,45 +112,6 @@ export interface HttpPolicy extends ConnectPolicy {
   readonly keep?: { readonly connections: number, readonly idleMs: number }
 }
 
-export interface HttpRequest {
-  readonly url: URL
-  /** GET by default. */
-  readonly method?: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE'
-  readonly headers?: Readonly<Record<string, string>>
-  /** A stream is sent as fast as the server takes it. */
-  readonly body?: string | Buffer | Readable
-  /** Ends the request and its answer, whenever it fires, with its reason. */
-  readonly signal: AbortSignal
-  /** Milliseconds that the server can be silent, unless our reader is behind; absent: any time. */
-  readonly idleMs?: number
-  /** From `prepare` for the same server; only for a client whose requests have connections of their own. */
-  readonly over?: PreparedConnection
-}
-
-/** An answer after its headers. Its body must be read once, with backpressure, or destroyed. */
-export interface HttpAnswer {
-  readonly statusCode: number
-  readonly headers: IncomingHttpHeaders
-  readonly body: AsyncIterable<Buffer> & {
-    destroy (reason?: Error): unknown
-    once (event: 'error', listener: (error: Error) => void): unknown
-  }
-}
-
-export interface HttpClient {
-  /**
-   * Resolves with the answer's headers, whatever its status; follows no redirect.
-   * @param onConnected called with the server's address when the connection is open and the request is being written;
-   * not for a kept connection
-   * @throws the signal's reason, the error of `resolve`, or the error of the connection
-   */
-  request (request: HttpRequest, onConnected?: (address: string) => void): Promise<HttpAnswer>
-  /** Opens a connection for a request that will follow. Close it if none does. */
-  prepare (url: URL, headers: Readonly<Record<string, string>>): PreparedConnection
-  /** Ends all requests and every kept connection. */
-  close (): Promise<void>
-}
-
 export function createHttpClient (policy: HttpPolicy): HttpClient {
   return policy.keep === undefined ? createSingleUseClient(policy) : createKeepingClient(policy, policy.keep)
 }
@@ -188,86 +127,9 @@ function createKeepingClient (
     connect: createConnect(policy)
   })
   return {
-    request: request => dispatch(agent, request, {}),
+    request: request => dispatch(agent, request),
     prepare: () => ({ take: () => null, close () {} }),
     close: () => agent.destroy()
-  }
-}
-
-function createSingleUseClient (policy: ConnectPolicy): HttpClient {
-  const running = new Set<Client>()
-  const prepared = new Set<PreparedConnection>()
-
-  /** Uses the prepared connection, if it is still open. */
-  function connectOver (request: HttpRequest, onConnected: (socket: Socket) => void): Connect {
-    const connect = createConnect(policy, request.signal, onConnected)
-    return (target, callback) => {
-      const taken = request.over?.take() ?? null
-      if (taken === null) {
-        connect(target, callback)
-        return
-      }
-      taken.then(socket => {
-        try {
-          policy.admit?.(destinationOf(request.url))
-          if (socket.destroyed) throw new Error('the connection was closed')
-        } catch (error) {
-          socket.destroy()
-          throw error
-        }
-        onConnected(socket)
-        callback(null, socket)
-      }).catch((error: unknown) => { callback(error instanceof Error ? error : new Error(String(error)), null) })
-    }
-  }
-
-  return {
-    prepare (url, headers) {
-      const secure = url.protocol === 'https:'
-      const destination = destinationOf(url)
-      // As undici: the name of the certificate is that of the header.
-      const named = Object.entries(headers).find(([name]) => name.toLowerCase() === 'host')?.[1]
-      const servername = named === undefined ? destination.host : named.replace(/:\d+$/, '')
-      const connection = prepareConnection(policy, { destination, secure, servername })
-      const one: PreparedConnection = {
-        take () {
-          prepared.delete(one)
-          return connection.take()
-        },
-        close () {
-          prepared.delete(one)
-          connection.close()
-        }
-      }
-      prepared.add(one)
-      return one
-    },
-    async request (request, onConnected = () => {}) {
-      const end = { closed: false, reset: false }
-      const client = new Client(request.url.origin, {
-        pipelining: 1,
-        connect: connectOver(request, socket => {
-          // heard before undici's own listeners make the end of the answer of it
-          socket.once('end', () => { end.closed = true })
-          socket.on('error', (error: NodeJS.ErrnoException) => { end.reset ||= error.code === 'ECONNRESET' })
-          onConnected(socket.remoteAddress ?? '')
-        })
-      })
-      running.add(client)
-      try {
-        const answer = dispatch(client, request, { reset: true }, () => end)
-        // Nothing more is sent: once the answer is in, the connection is closed.
-        client.close(() => { running.delete(client) })
-        return await answer
-      } catch (error) {
-        client.destroy().catch(() => {})
-        throw error
-      }
-    },
-    async close () {
-      for (const connection of prepared) connection.close()
-      await Promise.all([...running].map(async client => { await client.destroy() }))
-    }
   }
 }
 
