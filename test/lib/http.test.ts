@@ -9,7 +9,7 @@ import t, { type Test } from 'tap'
 import { createA1111Client } from '../../src/a1111/client.ts'
 import type { ImageSink } from '../../src/a1111/types.ts'
 import { readBytes, requestBytes } from '../../src/lib/http/bytes.ts'
-import { createHttpClient, type HttpClient } from '../../src/lib/http/client.ts'
+import { createHttpClient, type HttpClient, type HttpRequest } from '../../src/lib/http/client.ts'
 import { pem } from '../servers/token-gate.ts'
 
 const never = new AbortController().signal
@@ -409,9 +409,11 @@ t.test('a request has its body with its length, whatever its method, and its hea
   })
   for (const [connections, create] of clients) {
     const client = create()
-    const send = async (method: 'GET' | 'POST' | 'PUT' | 'DELETE', body?: string | Readable, headers = {}) =>
-      (await requestBytes(client, { url, method, headers, timeoutMs: 5000, maxBytes: 1000, ...(body === undefined ? {} : { body }) }))
-        .body.toString()
+    const send = async (method: HttpRequest['method'] & string, body?: string | Readable, headers = {}) => {
+      const given = body === undefined ? {} : { body }
+      const answer = await requestBytes(client, { url, method, headers, ...given, timeoutMs: 5000, maxBytes: 1000 })
+      return answer.body.toString()
+    }
     t.equal(await send('GET'), `GET ${url.host} none none  `, connections)
     t.equal(await send('POST'), `POST ${url.host} 0 none  `, connections)
     t.equal(await send('DELETE', 'ä'), `DELETE ${url.host} 2 none  ä`, connections)
