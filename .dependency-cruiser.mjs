@@ -23,6 +23,7 @@ export const layers = [
   { folder: 'src/florence', holds: 'questions to Florence-2' },
   { folder: 'src/sdapi', holds: "A1111's own API in front of the queue" },
   { folder: 'src/bots', holds: 'bots and phones: users, sessions, presets, and what their requests become' },
+  { folder: 'src/openai', holds: "OpenAI's images API in front of the queue" },
   { folder: 'src/simulator', holds: 'a server that behaves like A1111; only its command and tests import it' },
   { folder: 'queues', holds: 'when it runs: BullMQ queues and workers' },
   { folder: 'src/services', holds: 'the parts of a process, put together once' },

@@ -15,6 +15,7 @@ import * as job from './job.ts'
 import * as modelCivitai from './model-civitai.ts'
 import * as modelFiles from './model-files.ts'
 import * as model from './model.ts'
+import * as openai from './openai.ts'
 import * as queue from './queue.ts'
 import * as serverCheck from './server-check.ts'
 import * as server from './server.ts'
@@ -24,7 +25,8 @@ import * as webhook from './webhook.ts'
 
 const files: readonly object[] = [
   a1111, apiKey, botsExtensions, botsGeneration, botsJob, botsSettings, download, error, event, gallery, generate,
-  generationParameters, job, modelCivitai, modelFiles, model, queue, serverCheck, server, session, settings, webhook
+  generationParameters, job, modelCivitai, modelFiles, model, openai, queue, serverCheck, server, session, settings,
+  webhook
 ]
 
 /** Every exported schema with an `$id`: routes refer to it by that name, and the documentation has it once. */

@@ -21,8 +21,8 @@ const jobId = (description: string) => Type.String({ description, examples: ['3f
 const record = (description: string) => Type.Record(Type.String(), Type.Unknown(), { description })
 
 /** How a job came. */
-export const JobChannel = StringEnum(['ui', 'api', 'sdapi', 'bot'], {
-  description: 'ui: the web UI. sdapi: A1111\'s own API. bot: the interface for bots and phones. api: anything else.'
+export const JobChannel = StringEnum(['ui', 'api', 'sdapi', 'openai', 'bot'], {
+  description: 'ui: the web UI. sdapi: A1111\'s own API. openai: OpenAI\'s API. bot: the interface for bots and phones. api: anything else.'
 })
 
 const checkpointUsed = Nullable(Type.String(), {
@@ -103,7 +103,7 @@ export const JobView = Type.Object({
   api_key_id: Nullable(Type.String(), { description: 'Access key that owns it.' }),
   bulk_job_id: Nullable(Type.String(), { description: 'Bulk or group that it belongs to.' }),
   channel: JobChannel,
-  user_id: Nullable(Type.String(), { description: 'User of bots and phones who asked for it.' }),
+  user_id: Nullable(Type.String(), { description: 'User of bots and phones, or of a client of OpenAI\'s API, who asked for it.' }),
   checkpoint_used: checkpointUsed,
   forge_session_hash: Type.Null({ description: 'Of a time when jobs went through Gradio; always null.' }),
   forge_internal_task_id: Type.String({ description: 'The task\'s id at the server, the same as the job\'s.' }),
@@ -149,7 +149,7 @@ export const ShortJobView = Type.Object({
   checkpoint_used: checkpointUsed,
   channel: JobChannel,
   api_key_id: Nullable(Type.String(), { description: 'Access key that owns it.' }),
-  user_id: Nullable(Type.String(), { description: 'User of bots and phones who asked for it.' }),
+  user_id: Nullable(Type.String(), { description: 'User of bots and phones, or of a client of OpenAI\'s API, who asked for it.' }),
   group: Nullable(Type.String(), { description: 'Bulk or group that it belongs to.' })
 }, { $id: 'ShortJobView', description: 'A job in a list with `view=short`.' })
 export type ShortJobView = Static<typeof ShortJobView>

@@ -130,6 +130,7 @@ export function renderShortJob (
 }
 
 function channelOf ({ submission: { dropIn, studio, source } }: Job): JobView['channel'] {
+  if (source === 'openai') return 'openai'
   if (studio !== undefined) return 'bot'
   if (dropIn !== undefined || source === 'sdapi') return 'sdapi'
   return source === 'web ui' ? 'ui' : 'api'

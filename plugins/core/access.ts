@@ -3,8 +3,8 @@ import bearerAuth from '@fastify/bearer-auth'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import {
-  type A1111Credentials, mayBeOurs, parseA1111Bearer, parseA1111Credentials, parseBearer, parseCredentials,
-  parseUnaskedCredentials, type RequestHeaders
+  type A1111Credentials, mayBeOurs, parseA1111Bearer, parseA1111Credentials, parseBearer, parseBearerAlone,
+  parseCredentials, parseUnaskedCredentials, type PresentCredentials, type RequestHeaders
 } from '../../src/access/credentials.ts'
 import type { AccessKeys } from '../../src/access/keys.ts'
 import { administrator, anonymous, mayDo, type Principal, type Scope } from '../../src/access/principal.ts'
@@ -39,8 +39,11 @@ interface ScopedAccess {
 declare module 'fastify' {
   interface FastifyContextConfig {
     access?: RouteAccess
-    /** Accepted ways of sending credentials; those of this service by default. */
-    credentials?: 'a1111'
+    /**
+     * Accepted ways of sending credentials; those of this service by default. `bearer` needs Authorization: Bearer,
+     * also where no credentials are needed otherwise, and refuses pages of other origins even so.
+     */
+    credentials?: 'a1111' | 'bearer'
   }
   interface FastifyRequest {
     /** The sender of the request; `anonymous` on public routes. */
@@ -67,8 +70,6 @@ export interface AccessOptions {
 
 const undeclared: RouteAccess = { scope: '*' }
 
-type PresentCredentials = Exclude<A1111Credentials, { kind: 'none' }>
-
 /**
  * Finds the sender of a request and checks its access to the route: by credentials if there are any, else by the
  * address of the request and the page that made a browser send it.
@@ -88,7 +89,7 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     specCompliance: 'rfc6749',
     verifyErrorLogLevel: 'debug',
     async auth (value, request) {
-      const principal = await holderOf(isDropIn(request) ? parseA1111Bearer(value) : parseBearer(value))
+      const principal = await holderOf(takesLoneSecrets(request) ? parseA1111Bearer(value) : parseBearer(value))
       if (principal === null) return false
       bearers.set(request, principal)
       return true
@@ -125,9 +126,7 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     try {
       const ticket = ticketOf(request)
       if (ticket !== null) return await identifyByTicket(request, ticket)
-      const credentials = isDropIn(request)
-        ? await dropInCredentials(request)
-        : parseCredentials(request.headers)
+      const credentials = await credentialsOf(request)
       return credentials.kind === 'none'
         ? await identifyByPlace(request, wanted)
         : await identifyByCredentials(credentials, request, reply)
@@ -135,6 +134,12 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
       if (error instanceof ServiceError && error.status === 401) challenge(request, reply)
       throw error
     }
+  }
+
+  async function credentialsOf (request: FastifyRequest): Promise<A1111Credentials> {
+    const { credentials } = request.routeOptions.config
+    if (credentials === 'a1111') return await dropInCredentials(request)
+    return credentials === 'bearer' ? parseBearerAlone(request.headers) : parseCredentials(request.headers)
   }
 
   /**
@@ -162,7 +167,9 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     credentials: PresentCredentials, request: FastifyRequest, reply: FastifyReply
   ): Promise<Principal> {
     // Unlike the other forms, browsers add Basic to requests of any page.
-    if (credentials.kind !== 'token' && credentials.via === 'basic') refuseForeignPage(pageOf(request), corsOrigins)
+    const isByItself = credentials.kind !== 'token' && credentials.via === 'basic'
+    const isStrict = request.routeOptions.config.credentials === 'bearer'
+    if (isByItself || isStrict) refuseForeignPage(pageOf(request), corsOrigins)
     const isBearer = credentials.kind === 'token' || credentials.via === 'bearer'
     const principal = isBearer ? await identifyByBearer(request, reply) : await holderOf(credentials)
     if (principal !== null) return principal
@@ -229,8 +236,9 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
   }
 }
 
-function isDropIn ({ routeOptions }: FastifyRequest): boolean {
-  return routeOptions.config.credentials === 'a1111'
+/** Whether a bearer token can be the secret of an access key without the key. */
+function takesLoneSecrets ({ routeOptions }: FastifyRequest): boolean {
+  return routeOptions.config.credentials !== undefined
 }
 
 function originOf (request: FastifyRequest): RequestOrigin {

@@ -13,6 +13,15 @@ const exposedHeaders = [
   'Retry-After', 'Idempotency-Replayed', 'X-Request-Id', 'Location', 'Content-Disposition', 'X-Job-ID', 'Preference-Applied'
 ]
 
+const allowedHeaders = [
+  'Origin', 'Accept', 'Content-Type', 'Authorization', 'X-API-Key', 'X-API-Secret', 'X-Requested-With',
+  'Idempotency-Key', 'Last-Event-ID', 'Prefer', 'X-StableQueue-Server',
+  // OpenAI's own package sends these from a page too.
+  'OpenAI-Organization', 'OpenAI-Project', 'OpenAI-Beta',
+  ...['OS', 'Arch', 'Lang', 'Package-Version', 'Retry-Count', 'Runtime', 'Runtime-Version', 'Timeout', 'Helper-Method']
+    .map(name => `X-Stainless-${name}`)
+]
+
 /**
  * Lets pages of the given origins call us with a key. It comes before the access checks, so that preflights, which
  * carry no key, are answered, and the page can read every later refusal. Cookies never cross origins.
@@ -31,10 +40,7 @@ const cors: FastifyPluginAsync<CorsOptions> = async (app, { origins }) => {
   await app.register(fastifyCors, {
     origin: [...origins],
     methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
-    allowedHeaders: [
-      'Origin', 'Accept', 'Content-Type', 'Authorization', 'X-API-Key', 'X-API-Secret', 'X-Requested-With',
-      'Idempotency-Key', 'Last-Event-ID', 'Prefer', 'X-StableQueue-Server'
-    ],
+    allowedHeaders,
     // One text, as the plugin would join them for each answer.
     exposedHeaders: exposedHeaders.join(', '),
     maxAge: 600,

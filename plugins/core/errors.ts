@@ -7,6 +7,7 @@ import { describeUnknownField } from '../../src/a1111/unknown-fields.ts'
 import { messageOf, ServiceError, type ErrorCode } from '../../src/lib/errors.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { machineFaultOf, storageError } from '../../src/media/storage.ts'
+import { toOpenAiFailure } from '../../src/openai/errors.ts'
 import { redisProblemOf, type RedisProblem } from '../../src/redis/errors.ts'
 import { hasHungUp } from './held-requests.ts'
 import { methodOf } from './request-log.ts'
@@ -128,7 +129,9 @@ export function renderApiError (error: ServiceError, request: Pick<FastifyReques
 export function answerFrameworkError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const known = toServiceError(error)
   reply.code(known.status).headers({ ...retryAfter(known), 'x-content-type-options': 'nosniff' })
-    .type('application/json; charset=utf-8').send(stringifyJson(renderApiError(known, request)))
+    .type('application/json; charset=utf-8').send(stringifyJson(/^\/v1\//.test(request.url)
+      ? toOpenAiFailure(known).body
+      : renderApiError(known, request)))
 }
 
 /** Answers bytes that are no request, come too slowly or have endless headers, and ends the connection. */

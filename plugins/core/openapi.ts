@@ -123,6 +123,7 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
         { name: 'Settings', description: 'What is in force, and what can be changed while the service runs' },
         { name: 'Web UI', description: 'Sessions of the web UI' },
         { name: 'A1111', description: 'The same queue for programs written for A1111' },
+        { name: 'OpenAI', description: 'Images for programs written for OpenAI\'s API; always with a bearer token' },
         { name: 'Studio', description: 'For bots and phones: users with sessions and presets, and few fields' },
         { name: 'Health', description: 'For balancers and operators' }
       ],
@@ -130,7 +131,7 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
         securitySchemes: {
           apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'An access key, together with its secret.' },
           apiSecret: { type: 'apiKey', in: 'header', name: 'X-API-Secret', description: 'The secret of the access key.' },
-          bearer: { type: 'http', scheme: 'bearer', description: 'base64 of key:secret, or AUTH_TOKEN, or the admin token.' },
+          bearer: { type: 'http', scheme: 'bearer', description: 'base64 of key:secret, or AUTH_TOKEN, or the admin token; under /v1 and /sdapi/v1 also the secret alone.' },
           basic: { type: 'http', scheme: 'basic', description: 'Key as user name, secret as password.' }
         }
       },

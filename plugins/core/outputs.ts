@@ -73,7 +73,7 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
     const form = formOf(request.query, request.headers.accept)
     reply.header('vary', 'accept')
     const image = form === null ? await store.openOutput(name) : await store.openForm(name, form)
-    return await sendImage(request, reply, namedAs(name, image.mime), image)
+    return await sendOutput(request, reply, namedAs(name, image.mime), image)
   })
 
   app.get('/outputs/thumbs/:name', {
@@ -101,40 +101,40 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
     const { name } = request.params
     // No thumbnail is generated for clients that cannot see it.
     if (!isOutputName(name) || !await mayRead(request, name)) throw new ServiceError('image_not_found', 'There is no image of this name.')
-    return await sendImage(request, reply, `${name}.webp`, await store.openThumbnail(name))
+    return await sendOutput(request, reply, `${name}.webp`, await store.openThumbnail(name))
   })
-
-  /** Sends the requested part of an image, and closes it. */
-  async function sendImage (
-    request: FastifyRequest, reply: FastifyReply, name: string, image: OpenOutput
-  ): Promise<FastifyReply> {
-    try {
-      const answer = answerTo(request, image)
-      if (answer === 'outside') {
-        reply.header('content-range', `bytes */${image.bytes}`)
-        throw new ServiceError('range_not_satisfiable', `The image has ${image.bytes} bytes; Range must begin before its end.`)
-      }
-      const link = answer.part === null || !followsLinks(request) ? undefined : image.link?.(dispositionOf(name))
-      if (link !== undefined) {
-        await image.close()
-        return await reply.code(307).headers({
-          location: link.url, 'cache-control': `private, max-age=${link.seconds}`, vary: varying(reply, 'sec-fetch-mode')
-        }).send()
-      }
-      const stream = answer.part === null ? null : await image.stream(answer.part)
-      reply.code(answer.code).headers({ ...headersOf(reply, name, image), ...answer.headers })
-      if (stream !== null) return await reply.send(stream)
-    } catch (error) {
-      await image.close()
-      throw error
-    }
-    await image.close()
-    // Fastify takes the length of a HEAD answer from its payload, but not from a stream.
-    return await reply.send(methodOf(request) === 'HEAD' ? Readable.from([]) : undefined)
-  }
 }
 
 export default outputs
+
+/** Sends the requested part of an image, and closes it. */
+export async function sendOutput (
+  request: FastifyRequest, reply: FastifyReply, name: string, image: OpenOutput
+): Promise<FastifyReply> {
+  try {
+    const answer = answerTo(request, image)
+    if (answer === 'outside') {
+      reply.header('content-range', `bytes */${image.bytes}`)
+      throw new ServiceError('range_not_satisfiable', `The image has ${image.bytes} bytes; Range must begin before its end.`)
+    }
+    const link = answer.part === null || !followsLinks(request) ? undefined : image.link?.(dispositionOf(name))
+    if (link !== undefined) {
+      await image.close()
+      return await reply.code(307).headers({
+        location: link.url, 'cache-control': `private, max-age=${link.seconds}`, vary: varying(reply, 'sec-fetch-mode')
+      }).send()
+    }
+    const stream = answer.part === null ? null : await image.stream(answer.part)
+    reply.code(answer.code).headers({ ...headersOf(reply, name, image), ...answer.headers })
+    if (stream !== null) return await reply.send(stream)
+  } catch (error) {
+    await image.close()
+    throw error
+  }
+  await image.close()
+  // Fastify takes the length of a HEAD answer from its payload, but not from a stream.
+  return await reply.send(methodOf(request) === 'HEAD' ? Readable.from([]) : undefined)
+}
 
 /** An Accept header with one image type alone, such as `image/webp`; lists and wildcards leave the choice to us. */
 const onlyType = /^\s*image\/(png|jpeg|webp|avif)\s*(?:;\s*q=(?:1(?:\.0*)?|0?\.0*[1-9]\d*)\s*)?$/i

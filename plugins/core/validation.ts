@@ -150,13 +150,25 @@ function withSeedsOfAnySize (schema: unknown): unknown {
 const uploaded = { keyword: 'uploaded', validate: (_schema: true, value: unknown) => isUploadedImage(value) }
 const imageNames = new Set<string>(namesOf(A1111Parameters.properties, ({ isImage }) => isImage === true))
 
-/** The schemas with generation parameters that also take images that were uploaded: inside, these are no text. */
-function withUploads ({ GenerationParameters: parameters, ...others }: NamedSchemas): NamedSchemas {
-  if (parameters === undefined) return others
-  const { properties, ...rest } = parameters as TObject
-  const fields = Object.entries(properties)
-    .map(([name, field]) => [name, imageNames.has(name) ? orUploaded(field) : field])
-  return { ...others, GenerationParameters: { ...rest, properties: Object.fromEntries(fields) as object } }
+/** Fields that hold images, by the schema that has them. */
+const imageFields: Readonly<Record<string, ReadonlySet<string>>> = {
+  GenerationParameters: imageNames,
+  OpenAiEdit: new Set(['image', 'mask']),
+  OpenAiEditForm: new Set(['image', 'mask']),
+  OpenAiVariationForm: new Set(['image']),
+  OpenAiImageSource: new Set(['image_url'])
+}
+
+/** The schemas that also take images that were uploaded: inside, these are no text. */
+function withUploads (schemas: NamedSchemas): NamedSchemas {
+  return Object.fromEntries(Object.entries(schemas).map(([schemaName, schema]) => {
+    const names = imageFields[schemaName]
+    if (names === undefined) return [schemaName, schema]
+    const { properties, ...rest } = schema as TObject
+    const fields = Object.entries(properties)
+      .map(([name, field]) => [name, names.has(name) ? orUploaded(field) : field])
+    return [schemaName, { ...rest, properties: Object.fromEntries(fields) as object }]
+  }))
 }
 
 function orUploaded ({ items, ...field }: TSchema): object {

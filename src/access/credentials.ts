@@ -93,6 +93,8 @@ function invalid (sentence: string): ServiceError {
 /** Credentials of A1111's clients: also a secret without its key, since many have one field only. */
 export type A1111Credentials = Credentials | { readonly kind: 'secret', readonly via: 'basic' | 'bearer', readonly secret: string }
 
+export type PresentCredentials = Exclude<A1111Credentials, { kind: 'none' }>
+
 /** A secret in this service's form; any other lone text is a token. */
 const loneSecret = /^[0-9a-f]{64}$/
 
@@ -112,6 +114,17 @@ export function parseA1111Credentials (headers: RequestHeaders): A1111Credential
     return { kind: 'secret', via: 'basic', secret: credentials.secret }
   }
   return credentials
+}
+
+/**
+ * The credentials of a client that has nothing but a bearer token: the secret of an access key, a token, or base64 of
+ * key:secret.
+ * @throws ServiceError as `parseCredentials`; `authentication_required` without a bearer token
+ */
+export function parseBearerAlone (headers: RequestHeaders): PresentCredentials {
+  const credentials = parseA1111Credentials(headers)
+  if (credentials.kind === 'token' || (credentials.kind !== 'none' && credentials.via === 'bearer')) return credentials
+  throw missing('Send Authorization: Bearer with the secret of an access key')
 }
 
 /** The kind of such a client's bearer token. */

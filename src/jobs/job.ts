@@ -23,11 +23,11 @@ export interface DropInOrigin {
   readonly ip: string
 }
 
-/** The user of the bot interface who requested a job; stored with the job. */
+/** The user of the interface for bots, or of a client of OpenAI's API, who requested a job; stored with the job. */
 export interface BotOrigin {
   /** The application's own name for its user. */
   readonly user: string
-  /** The route that created it, such as `txt2img`. */
+  /** The route that created it, such as `txt2img`; `openai` for OpenAI's. */
   readonly kind: string
 }
 
@@ -169,7 +169,7 @@ export interface JobSubmission {
   readonly warnings: readonly JobWarning[]
   /** Only jobs of the A1111-compatible API have one. */
   readonly dropIn?: DropInOrigin
-  /** Only jobs of the interface for bots and phones have one. */
+  /** Only jobs of the interface for bots and phones, and of OpenAI's API, have one. */
   readonly studio?: BotOrigin
   /** Id of the request that submitted it, as in its log line. */
   readonly requestId?: string

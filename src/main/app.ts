@@ -7,6 +7,7 @@ import requestPrefix, { createRequestPrefix } from '../../plugins/core/prefix.ts
 import { newRequestId, takeHeadAsGet } from '../../plugins/core/request-log.ts'
 import { schemaController } from '../../plugins/core/validation.ts'
 import events from '../../plugins/events/index.ts'
+import openai from '../../plugins/openai/index.ts'
 import sdapi from '../../plugins/sdapi/index.ts'
 import services, { type ServicesOptions } from '../../plugins/services/index.ts'
 import bots from '../../plugins/bots/index.ts'
@@ -53,6 +54,7 @@ export async function createApp ({ logger, ...options }: AppOptions): Promise<Fa
   await app.register(api)
   await app.register(events)
   await app.register(sdapi)
+  await app.register(openai)
   await app.register(bots)
   return app
 }

@@ -237,7 +237,7 @@ const decisions: Readonly<Record<Decision, string>> = {
     'jobs.cancel jobs.retry jobs.runNow jobs.dispatch jobs.act jobs.getInput jobs.getPreview jobs.listWebhooks ' +
     'images.get images.getThumbnail gallery.list gallery.getImage gallery.delete gallery.orderZip gallery.getZip events.listen jobs.listen ' +
     'events.createTicket webhooks.list webhooks.getDelivery webhooks.redeliver webhooks.stopDelivery ' +
-    'webhooks.test webhooks.enableEndpoint a1111 studio',
+    'webhooks.test webhooks.enableEndpoint a1111 studio openai',
   shared: 'servers.list servers.get models.getScan models.list checkpoints.list loras.list vaes.list embeddings.list ' +
     'models.listDuplicates downloads.list samplers.list schedulers.list upscalers.list models.get checkpoints.verify ' +
     'debug. civitai.getImage civitai.findImage downloads.get',

@@ -41,7 +41,7 @@ export function askerText (
   return who !== '' && how !== '' ? `${who} (${how})` : who || how
 }
 
-const channels = { ui: 'this web UI', api: 'API', sdapi: 'A1111 client', bot: 'bot' } as const
+const channels = { ui: 'this web UI', api: 'API', sdapi: 'A1111 client', openai: 'OpenAI client', bot: 'bot' } as const
 
 /** The expected start of a waiting job, in words; empty if there is no estimate. */
 export function startText ({ status, estimated_start_time: moment }: Pick<ListedJob, 'status' | 'estimated_start_time'>) {

@@ -140,7 +140,7 @@ function factsOf (job: Job): Array<readonly [string, string]> {
 
 /** The interfaces by which jobs arrive. */
 const channels: Readonly<Record<Job['channel'], string>> = {
-  ui: 'The web UI', api: 'The API', sdapi: 'The API of A1111', bot: 'The API for bots and phones'
+  ui: 'The web UI', api: 'The API', sdapi: 'The API of A1111', openai: 'The API of OpenAI', bot: 'The API for bots and phones'
 }
 
 const ends: Readonly<Partial<Record<JobStatus, string>>> = { completed: 'Completed', failed: 'Failed', cancelled: 'Cancelled' }
