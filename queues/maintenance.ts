@@ -1,7 +1,7 @@
 import { type Job, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { SweepReport } from '../src/jobs/media-sweep.ts'
-import { fillSearch, sealSearch } from '../src/jobs/list.ts'
+import { fillSearch, sealSearch } from '../src/jobs/search-text.ts'
 import { purgeInterval, type Retention } from '../src/jobs/retention.ts'
 import { anySignal } from '../src/lib/deadline.ts'
 import { messageOf } from '../src/lib/errors.ts'

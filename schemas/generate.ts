@@ -30,6 +30,11 @@ const requestFields = {
     default: 5,
     description: 'A weight: 10 gets twice as many turns as 5, and 1 a quarter; jobs of equal priority run in order of arrival.'
   })),
+  background: Type.Optional(Type.Boolean({
+    default: false,
+    description: 'true: the job always yields: it begins only when no job that is not in the background waits for the server.',
+    examples: [true]
+  })),
   on_difference: Type.Optional(StringEnum(['warn', 'fail'], {
     default: 'warn',
     description: 'If the server used another model, sampler or seed, or made fewer images: warn, or fail.'

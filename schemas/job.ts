@@ -25,6 +25,10 @@ export const JobChannel = StringEnum(['ui', 'api', 'sdapi', 'openai', 'bot'], {
   description: 'ui: the web UI. sdapi: A1111\'s own API. openai: OpenAI\'s API. bot: the interface for bots and phones. api: anything else.'
 })
 
+const inBackground = Type.Boolean({
+  description: 'Whether it is in the background: it begins only when no other job waits for the server.'
+})
+
 const checkpointUsed = Nullable(Type.String(), {
   description: 'The checkpoint that made its images, as the server wrote it into them; null until then.'
 })
@@ -67,6 +71,7 @@ export const JobView = Type.Object({
   completion_timestamp: Nullable(Timestamp('When it finished.')),
   target_server_alias: Type.String({ description: 'Server that runs it, has claimed it, or that it needs; `default` while any of several can take it.' }),
   priority: Type.Integer({ minimum: 1, maximum: 10, description: 'Its weight: 10 gets twice as many turns as 5, and 1 a quarter.' }),
+  background: inBackground,
   queue_position: Nullable(Type.Integer({ minimum: 1 }), { description: 'Rank among the waiting jobs by the time at which they are expected to begin; null unless it waits.' }),
   progress: Type.Number({ minimum: 0, maximum: 1, description: '0 to 1.' }),
   progress_percentage: Type.Number({ minimum: 0, maximum: 100, description: '0 to 100.' }),
@@ -138,6 +143,7 @@ export const ShortJobView = Type.Object({
     code: Type.String({ description: 'For programs.' }), message: Type.String({ description: `For people; the first ${shortText} characters.` })
   }), { description: 'Why it failed.' }),
   priority: Type.Integer({ minimum: 1, maximum: 10, description: 'Its weight.' }),
+  background: inBackground,
   position: Nullable(Type.Integer({ minimum: 1 }), { description: 'As queue_position of the whole job; null unless it waits.' }),
   eta: Nullable(Type.Number({ minimum: 0 }), { description: 'Seconds until it ends, as eta_seconds of the whole job.' }),
   eta_p90: Nullable(Type.Number({ minimum: 0 }), { description: 'As eta_seconds_p90 of the whole job.' }),
@@ -182,7 +188,8 @@ const jobFilterFields = {
   group: Type.Optional(Type.String({ maxLength: 120, pattern: '\\S', description: 'Only jobs of this bulk or group.' })),
   error: Type.Optional(Type.String({
     maxLength: 64, pattern: '\\S', description: 'Only failed jobs with this error code, as GET /api/v2/failures lists them.'
-  }))
+  })),
+  background: Type.Optional(Type.Boolean({ description: 'true: only jobs in the background; false: only others.' }))
 }
 export type JobFilterFields = Static<TObject<typeof jobFilterFields>>
 
@@ -252,9 +259,13 @@ export const JobPatch = Closed({
     minimum: 1, maximum: 10, description: 'Its new priority, 10 first; the job follows those that already wait with it.', examples: [8]
   })),
   server: Type.Optional(Type.String({ maxLength: 64, description: 'Alias of the new server; `auto`: any.' })),
-  before: Type.Optional(jobId('Job of the same queue; this one moves right before it.')),
+  background: Type.Optional(Type.Boolean({
+    description: 'true: it yields to all jobs that are not in the background; false: it no longer does. It waits there as if it had just arrived.'
+  })),
+  before: Type.Optional(jobId('Job of the same queue, both or neither in the background; this one moves right before it.')),
   place: Type.Optional(StringEnum(['first', 'last'], {
-    description: 'Ahead of or behind the other jobs of its access key; first goes ahead of everybody\'s with queue:admin.'
+    description: 'Ahead of or behind the other jobs of its access key; first goes ahead of everybody\'s with queue:admin. ' +
+      'A job in the background stays there.'
   })),
   prompt: Type.Optional(Type.String({ maxLength: 100_000, description: 'Its new prompt; short for generation_params.prompt.' })),
   generation_params: Type.Optional(Ref(GenerationParameters))
@@ -267,9 +278,9 @@ const moreThanBlank = { minLength: 1, pattern: '\\S' }
 
 /** Something to be done with many jobs. */
 export const JobAction = Closed({
-  action: StringEnum(['cancel', 'retry', 'run-now', 'move', 'delete'], {
+  action: StringEnum(['cancel', 'retry', 'run-now', 'move', 'delete', 'background', 'foreground'], {
     description: 'As the routes of one job do it. move puts waiting ones into the queue of another server; delete cancels ' +
-      'waiting ones first.'
+      'waiting ones first; background lets waiting ones yield to all others, and foreground ends that.'
   }),
   server: Type.Optional(Type.String({ maxLength: 64, description: 'With move: alias of the new server; `auto`: any.' })),
   ids: Type.Optional(Type.Array(jobId('A job.'), { minItems: 1, maxItems: 20_000, description: 'The jobs.' })),

@@ -7,6 +7,7 @@ export const QueueQuery = Type.Object({
   key: Type.Optional(Type.String({
     maxLength: 64, pattern: '^[^*:]*$', description: 'Only jobs of the access key with this id; any but its own needs jobs:read:all.'
   })),
+  background: Type.Optional(Type.Boolean({ description: 'true: only jobs in the background; false: only others.' })),
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 200, description: 'Waiting jobs a page.' })),
   offset: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000_000, default: 0, description: 'Waiting jobs to pass over.' }))
 })

@@ -66,6 +66,7 @@ async function addJob (
     user: '',
     keyId: keyIds[index % keyIds.length] ?? null,
     priority: like.priority,
+    background: false,
     bulkId: null,
     submission
   })

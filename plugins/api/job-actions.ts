@@ -72,7 +72,13 @@ export default jobActions
 const maxRefused = 100
 
 const words: Readonly<Record<ManyAction, string>> = {
-  cancel: 'cancelled', retry: 'put back into the queue', 'run-now': 'moved to the front', move: 'moved to the other server', delete: 'deleted'
+  cancel: 'cancelled',
+  retry: 'put back into the queue',
+  'run-now': 'moved to the front',
+  move: 'moved to the other server',
+  delete: 'deleted',
+  background: 'moved into the background',
+  foreground: 'moved out of the background'
 }
 
 function renderCount (action: ManyAction, { count, before }: ManyCount): JobActionAnswer {

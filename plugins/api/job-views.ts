@@ -125,7 +125,7 @@ export function momentOf (field: string, text: string): number {
 export function readJobFilter (
   fields: JobFilterFields, key: string | undefined, registry: Pick<ServerRegistry, 'byAlias' | 'require' | 'list'>, place = ''
 ): JobFilter {
-  const { status, user, app_type: appType, since, before, search, group, error } = fields
+  const { status, user, app_type: appType, since, before, search, group, error, background } = fields
   const server = serverOf(fields, registry, place)
   return {
     ...(key === undefined ? {} : { keyId: key }),
@@ -137,7 +137,8 @@ export function readJobFilter (
     ...(before === undefined ? {} : { before: momentOf(`${place}before`, before) }),
     ...(search === undefined ? {} : { text: search }),
     ...(group === undefined ? {} : { group }),
-    ...(error === undefined ? {} : { errorCode: error })
+    ...(error === undefined ? {} : { errorCode: error }),
+    ...(background === undefined ? {} : { background })
   }
 }
 

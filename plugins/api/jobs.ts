@@ -191,14 +191,14 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       return ahead === 'own' ? 'The job is first among the jobs of its access key.' : 'The job is first in the queue.'
     }
     change('run-now', 'jobs.runNow',
-      'Move a waiting or failed job ahead of the others of its access key; with queue:admin, ahead of everybody\'s', runNow)
+      'Move a waiting or failed job ahead of the others of its access key; with queue:admin, ahead of everybody\'s. It leaves the background.', runNow)
     change('dispatch', 'jobs.dispatch', 'Same as run-now, by its old name', runNow)
 
     app.patch(`${base}/:jobId`, {
       config: { access: { scope: 'jobs:write' } },
       schema: {
         ...described('jobs.change', 'Change a waiting job', 'Other parameters, checked as at submission: those that are left out ' +
-          'stay, and the job keeps its place. Another server, another priority, or right ' +
+          'stay, and the job keeps its place. Another server, into or out of the background, another priority, or right ' +
           'ahead of another job, in this order if several are sent. A server that lacks something that the job needs ' +
           'is rejected with 422.'),
         params: JobIdParameters,
@@ -206,7 +206,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
         response: { 200: { ...Ref(JobChange), description: 'Done.' }, ...errorResponses(400, 403, 404, 422) }
       }
     }, async request => {
-      const { params, body: { server, priority, before, place } } = request
+      const { params, body: { server, priority, background, before, place } } = request
       const found = await find(request, params.jobId, mayCancelJob)
       const { id: jobId } = found
       if (before !== undefined && place !== undefined) {
@@ -220,9 +220,13 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
         await namingFields(request.body,
           async () => { await edits.edit(found, await imageSources.resolve(changes, request.principal), target) })
       } else if (target !== undefined) await moves.move(jobId, target)
+      if (background !== undefined) await store.setBackground(jobId, background)
       if (priority !== undefined) await store.prioritise(jobId, priority)
       if (ahead !== undefined) await store.moveAhead(jobId, ahead.id, aheadOf(request.principal))
-      if (place === 'first') await store.runNow(jobId, aheadOf(request.principal))
+      if (place === 'first') {
+        if (background ?? found.background) await store.runFirst(jobId)
+        else await store.runNow(jobId, aheadOf(request.principal))
+      }
       if (place === 'last') await store.runLast(jobId)
       const job = await views.one(await store.get(jobId), request.base)
       return {

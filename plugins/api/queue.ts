@@ -27,9 +27,9 @@ const queue: FastifyPluginAsyncTypebox = async app => {
       response: { 200: { ...Ref(QueueView), description: 'The queue.' }, ...errorResponses(400, 403, 404) }
     }
   }, async request => {
-    const { server, key, limit = 200, offset = 0 } = request.query
-    const filter = readJobFilter(server === undefined ? {} : { server }, keyToShow(request.principal, key), registry)
-    const ofWaiting = readJobFilter({ ...(server === undefined ? {} : { server }), status: 'pending' }, filter.keyId, registry)
+    const { key, limit = 200, offset = 0, ...given } = request.query
+    const filter = readJobFilter(given, keyToShow(request.principal, key), registry)
+    const ofWaiting = readJobFilter({ ...given, status: 'pending' }, filter.keyId, registry)
     const [timestamp, state, running, waiting] = await Promise.all([
       list.now(),
       runtime.read(),

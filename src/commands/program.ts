@@ -173,6 +173,7 @@ export function createProgram ({ local, output, surroundings, end }: ProgramPart
     .option('--model <name>', 'checkpoint')
     .option('--count <number>', 'images, one after another', wholeNumber(1))
     .option('--priority <number>', 'weight in the queue, 1 to 10', wholeNumber(1, 10))
+    .option('--background', 'run it only when no other job waits for the server')
     .option('--image <file>', 'picture to start from')
     .option('--mask <file>', 'its white part is generated again')
     .option('--denoising <number>', 'how much changes, 0 to 1', anyNumber)

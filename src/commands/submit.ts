@@ -23,6 +23,7 @@ export interface SubmitOptions {
   readonly model?: string
   readonly count?: number
   readonly priority?: number
+  readonly background?: boolean
   readonly image?: string
   readonly mask?: string
   readonly denoising?: number
@@ -84,7 +85,7 @@ function dryText ({ target_server_alias: server, queue_position: position }: Pic
 }
 
 function requestOf (prompt: string, options: SubmitOptions) {
-  const { server = 'default', priority, dryRun, image, mask, set = {} } = options
+  const { server = 'default', priority, background, dryRun, image, mask, set = {} } = options
   if (prompt === '' && image === undefined) throw new UsageError('The prompt is empty.')
   if (mask !== undefined && image === undefined) throw new UsageError('--mask needs --image.')
   const parameters = {
@@ -109,6 +110,7 @@ function requestOf (prompt: string, options: SubmitOptions) {
     source_info: 'stablequeue submit',
     generation_params: parameters,
     ...priority === undefined ? {} : { priority },
+    ...background === true ? { background } : {},
     ...dryRun === true ? { dry_run: true } : {}
   }
 }

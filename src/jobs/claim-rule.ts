@@ -4,16 +4,19 @@
  *
  * Each share (an access key, or '' for all callers without one) has a list of its waiting jobs. Start-time fair
  * queueing decides between the shares: each has a tag, the virtual time at which its next job begins. Jobs of the
- * express list go before all shares.
+ * express list go before all shares, and those of the background lane behind all of them: the lane has shares and a
+ * virtual time of its own.
  */
 
 /** The list of jobs that an operator put before everybody's. */
 export const expressList = '!'
+/** In front of the name of a share: that of the same key in the background lane. */
+export const laneMark = '~'
 
 export interface WaitingJob {
   readonly id: string
   /** The share that the job is charged to. */
-  readonly share: string
+  share: string
   /** The list that it waits in: that of its share, or the express list. */
   list: string
   /** A user of the share, who has a part of it; empty for the share itself. */
@@ -45,13 +48,18 @@ export interface Share {
   readonly flows: Map<string, number>
 }
 
-export interface Pool {
-  readonly express: WaitingJob[]
-  readonly shares: Map<string, Share>
+export interface Lane {
   /** The shares with waiting jobs, by tag. */
   readonly waiting: Share[]
   /** The virtual time: the tag of the share that was next when a server last claimed a job. */
   now: number
+}
+
+export interface Pool extends Lane {
+  readonly express: WaitingJob[]
+  readonly shares: Map<string, Share>
+  /** Its jobs yield to all others that a server can run. */
+  readonly background: Lane
 }
 
 export interface FreeServer {
@@ -89,7 +97,16 @@ export interface Choice {
 }
 
 export function createPool (): Pool {
-  return { express: [], shares: new Map(), waiting: [], now: 0 }
+  return { express: [], shares: new Map(), waiting: [], now: 0, background: { waiting: [], now: 0 } }
+}
+
+/** Whether a share or list is of the background lane. */
+export function isBackground (share: string): boolean {
+  return share.startsWith(laneMark)
+}
+
+function laneOf (pool: Pool, { name }: Share): Lane {
+  return isBackground(name) ? pool.background : pool
 }
 
 /** Jobs of the same order stand by class, work and id, as members of one sorted set do. */
@@ -111,7 +128,7 @@ function costOf (job: WaitingJob, share: Share): number {
  * different speeds, and newcomers would otherwise wait until the slowest has caught up.
  */
 function tagOf (pool: Pool, share: Share): number {
-  return Math.max(share.tag, pool.now)
+  return Math.max(share.tag, laneOf(pool, share).now)
 }
 
 function isAhead (one: Share, other: Share): boolean {
@@ -144,8 +161,9 @@ export function charge (pool: Pool, share: Share, amount: number): void {
 }
 
 function sortAgain (pool: Pool, share: Share): void {
-  remove(pool.waiting, share)
-  insertSorted(pool.waiting, share, isAhead)
+  const { waiting } = laneOf(pool, share)
+  remove(waiting, share)
+  insertSorted(waiting, share, isAhead)
 }
 
 function remove<Item> (items: Item[], item: Item): void {
@@ -189,7 +207,7 @@ export function leave (pool: Pool, job: WaitingJob): void {
   const share = shareOf(pool, job.list)
   remove(share.jobs, job)
   if (share.jobs.length > 0) return
-  remove(pool.waiting, share)
+  remove(laneOf(pool, share).waiting, share)
   share.flows.clear()
   // A job that is given back later keeps its order; newcomers must not all go ahead of it.
   share.now = Math.max(share.now, job.order)
@@ -199,19 +217,19 @@ export function leave (pool: Pool, job: WaitingJob): void {
 interface OpenShare { readonly share: Share, tag: number, at: number, readonly patience: number }
 
 /**
- * The jobs among which a server can choose, in the fair order, as far as the patience of those ahead reaches; no
- * further than the first that is wanted.
+ * The jobs of a lane among which a server can choose, in the fair order, as far as the patience of those ahead reaches;
+ * no further than the first that is wanted.
  */
 function windowOf (
-  pool: Pool, server: FreeServer, settings: Patience, isWanted: (job: WaitingJob) => boolean
+  pool: Pool, lane: Lane, server: FreeServer, settings: Patience, isWanted: (job: WaitingJob) => boolean
 ): WaitingJob[] {
   const window: WaitingJob[] = []
   // The first is next. Shares are opened when their tag is the least, as most windows need few.
   const open: OpenShare[] = []
   let unopened = 0
   for (let reach = 0; window.length <= reach;) {
-    while (unopened < pool.waiting.length) {
-      const share = pool.waiting[unopened] as Share
+    while (unopened < lane.waiting.length) {
+      const share = lane.waiting[unopened] as Share
       const tag = tagOf(pool, share)
       const first = open[0]
       if (first !== undefined && comesFirst(first.tag, first.share, tag, share)) break
@@ -264,7 +282,9 @@ function nextOf ({ jobs }: Share, from: number, server: FreeServer): number {
 export function choose (pool: Pool, server: FreeServer, settings: Patience = usualPatience): Choice | null {
   const express = pool.express.find(job => server.canRun(job))
   if (express !== undefined) return { job: express, passed: [], tag: null, order: 0 }
-  const window = windowOf(pool, server, settings, job => checkpointOn(job, server) === server.loaded)
+  const isLoaded = (job: WaitingJob) => checkpointOn(job, server) === server.loaded
+  const outside = windowOf(pool, pool, server, settings, isLoaded)
+  const window = outside.length > 0 ? outside : windowOf(pool, pool.background, server, settings, isLoaded)
   const last = window.at(-1)
   if (last === undefined) return null
   if (checkpointOn(last, server) === server.loaded) return choiceOf(pool, window, window.length - 1)
@@ -301,7 +321,8 @@ export function claim (pool: Pool, { job, passed, tag, order }: Choice): number 
     // An admin can put a job into the list of another share.
     const list = shareOf(pool, job.list)
     list.now = Math.max(list.now, order)
-    pool.now = Math.max(pool.now, tag)
+    const lane = laneOf(pool, list)
+    lane.now = Math.max(lane.now, tag)
   }
   const amount = costOf(job, share)
   charge(pool, share, amount)

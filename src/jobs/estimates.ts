@@ -4,6 +4,7 @@ import type { Keys } from '../lib/keys.ts'
 import { type CostModel, parseCosts } from '../servers/cost-model.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
+import { isBackground } from './claim-rule.ts'
 import { loadsWorth, type PoolDial } from './claims.ts'
 import {
   createLateness, type Expectation, type Forecast, type ForecastServer, type JobEstimate, type Prediction, runForward,
@@ -13,7 +14,7 @@ import type { Job, Needs } from './job.ts'
 import { needsOfJob, parseNeeds } from './needs.ts'
 import {
   after, claimedJob, conditionOf, expectNewcomers, pairsOf, type PreviewedJob, previewedJob, previewId, poolJob,
-  secondsLeft, sharesOf
+  secondsLeft, shareOfPreview, sharesOf
 } from './read-pool.ts'
 import { type JobFacts, readPosition, type QueueScripts } from './scripts/index.ts'
 import { unpackWorkload } from './workload.ts'
@@ -44,7 +45,8 @@ export interface Outlook {
 export const noOutlook: Outlook = { position: null, estimate: null, waitingFor: null }
 
 /** The part of a job that an estimate needs. */
-export type EstimatedJob = Pick<Job, 'id' | 'serverId' | 'status' | 'submission' | 'needs' | 'jobClass' | 'target'>
+export type EstimatedJob =
+  Pick<Job, 'id' | 'serverId' | 'status' | 'submission' | 'needs' | 'jobClass' | 'target' | 'background'>
 
 export interface Estimates {
   /** In the order given; all of one answer come from the same forecast. */
@@ -95,6 +97,9 @@ interface Known {
   /** What waits for each server, claimed jobs included. */
   readonly work: ReadonlyMap<string, { readonly jobs: number, readonly endsIn: number }>
   readonly waiting: number
+  /** How many jobs outside the background lane are ahead of each job in it; of one that was not read, `outside`. */
+  readonly yields: ReadonlyMap<string, number>
+  readonly outside: number
   readonly made: number
 }
 
@@ -141,9 +146,9 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     const servers = registry.list()
     const ids = servers.map(({ id }) => id)
     const [reading, known] = await Promise.all([
-      readPool(redis, prefix, [forecastJobs, more?.share ?? '', ...ids]), states.readMany(ids)
+      readPool(redis, prefix, [forecastJobs, more === null ? '' : shareOfPreview(more), ...ids]), states.readMany(ids)
     ])
-    const [virtual, waiting, shares, jobs, found, classes, arrivals] = reading
+    const [virtual, virtualOfLane, waiting, shares, jobs, found, classes, arrivals] = reading
     const timestamp = now()
     const needs = new Map(pairsOf(classes).map(([id, text]) => [id, parseNeeds(text)]))
     const outlooks = new Map<string, ServerOutlook>()
@@ -192,6 +197,7 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     const expectation = newcomers.count > 0 ? 'newcomers' : 'quiet'
     const forecast = await inPieces(runForward({
       now: Number(virtual),
+      laneNow: Number(virtualOfLane),
       shares: sharesOf(shares),
       jobs: all,
       preview,
@@ -210,7 +216,16 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
       // Without the newcomers in between.
       ahead.set(serverId, { jobs: before.jobs + 1, endsIn: before.endsIn + endsIn - startsIn })
     }
-    return { forecast, expectation, running, keyIds, servers: outlooks, work: ahead, waiting, made: performance.now() }
+    const inLane = new Set([...all, ...preview === null ? [] : [preview]]
+      .filter(({ share }) => isBackground(share)).map(({ id }) => id))
+    const yields = new Map<string, number>()
+    let outside = 0
+    for (const id of forecast.jobs.keys()) {
+      if (inLane.has(id)) yields.set(id, outside)
+      else outside++
+    }
+    const made = performance.now()
+    return { forecast, expectation, running, keyIds, servers: outlooks, work: ahead, waiting, yields, outside, made }
   }
 
   /** A forecast that began after the question; all who ask while one is made share the next. */
@@ -255,7 +270,7 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     if (holder !== undefined) return `${holder.server.alias}, which is about to be free`
     if (reason !== null) return reason
     if (position === null) return 'its next attempt'
-    return turnOf(position)
+    return turnOf(position, known.yields.get(job.id) ?? (job.background ? known.outside : 0))
   }
 
   /** Why no server runs such a job now; null if one can. @param isKnownAble what the pool knows of a server */
@@ -313,11 +328,12 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
       if (found !== undefined) {
         const { position, startsIn, endsIn, endsInP90, serverId } = found
         const estimate = isLearned(serverId, known) ? { startsIn, endsIn, endsInP90 } : null
-        return { position, estimate, serverId, waitingFor: turnOf(position) }
+        return { position, estimate, serverId, waitingFor: turnOf(position, known.yields.get(previewId) ?? 0) }
       }
       const reason = reasonFor(job.needs, known, () => true)
       const position = known.waiting + 1
-      return { position, estimate: null, serverId: null, waitingFor: reason ?? turnOf(position) }
+      const waitingFor = reason ?? turnOf(position, job.background ? known.outside : 0)
+      return { position, estimate: null, serverId: null, waitingFor }
     },
     async queue (serverId) {
       const { servers, work, forecast, waiting } = await current()
@@ -345,7 +361,9 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
   }
 }
 
-function turnOf (position: number): string {
+/** @param yields jobs outside the background lane that are ahead of a job in it */
+function turnOf (position: number, yields: number): string {
+  if (yields > 0) return `background: yields to ${yields} other ${yields === 1 ? 'job' : 'jobs'}`
   return position === 1 ? 'a server to be free' : `${position - 1} ${position === 2 ? 'job' : 'jobs'} ahead of it`
 }
 

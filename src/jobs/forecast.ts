@@ -41,8 +41,9 @@ export interface ForecastServer {
 }
 
 export interface PoolSnapshot {
-  /** The virtual time of the pool. */
+  /** The virtual times of the pool and of its background lane. */
   readonly now: number
+  readonly laneNow: number
   readonly shares: ReadonlyArray<{
     readonly name: string
     readonly weight: number
@@ -204,9 +205,10 @@ function rank (
   }
 }
 
-function poolOf ({ now, shares, jobs, preview }: PoolSnapshot): Pool {
+function poolOf ({ now, laneNow, shares, jobs, preview }: PoolSnapshot): Pool {
   const pool = createPool()
   pool.now = now
+  pool.background.now = laneNow
   for (const { name, ...facts } of shares) Object.assign(shareOf(pool, name), facts)
   for (const job of jobs) {
     enter(pool, job)

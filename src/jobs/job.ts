@@ -136,9 +136,7 @@ export interface JobResult {
 /** Replaces the alias of a removed server. */
 export const removedAlias = '(removed)'
 
-/**
- * The alias of a job's server, for clients; `default`, as they name it, while any of several servers can take it.
- */
+/** The alias of a job's server, for clients; `default`, as they name it, while any of several servers can take it. */
 export function aliasOf (registry: Pick<ServerRegistry, 'byId' | 'list'>, serverId: string): string {
   if (serverId !== '') return registry.byId(serverId)?.alias ?? removedAlias
   const [only, ...others] = registry.list().filter(({ enabled }) => enabled)
@@ -215,6 +213,8 @@ export interface Job {
   readonly keyId: string | null
   /** 1 to 10, 10 first. */
   readonly priority: number
+  /** Whether it yields to all jobs that are not in the background. */
+  readonly background: boolean
   /** Raised whenever the job enters a queue again; part of its queue entry's name. */
   readonly run: number
   /** The worker process that runs it and its lease; null while none does. */
@@ -225,10 +225,7 @@ export interface Job {
   readonly usedAttempts: number
   /** Number of times that its server went away while it ran. */
   readonly crashes: number
-  /**
-   * Generations that were, or could have been, sent since the job was accepted or retried. `maxSends` bounds them
-   * together with `deaths`.
-   */
+  /** Generations that were, or could have been, sent since it was accepted or retried; see `maxSends`. */
   readonly sends: number
   /** Number of those that lost their server, which did not answer its probes either. */
   readonly deaths: number
@@ -356,6 +353,7 @@ export function parseJob (id: string, fields: Readonly<Record<string, string>>):
     fixedCheckpoint: fields.fixed || null,
     keyId: fields.key || null,
     priority: Number(fields.priority),
+    background: fields.background === '1',
     run: Number(fields.run),
     owner: status === 'processing' ? fields.owner || null : null,
     starts: Number(fields.starts ?? 0),
@@ -384,11 +382,13 @@ export interface IndexFilter {
   readonly keyId?: string
   readonly serverId?: string
   readonly status?: JobStatus
+  /** True: only jobs of the background lane. The indexes cannot leave them out. */
+  readonly background?: boolean
 }
 
 /** The sorted set of all jobs that match a filter, scored by arrival. The scripts write under the same names. */
-export function indexKey (keys: Keys, { keyId = '*', serverId = '*', status }: IndexFilter): string {
-  return keys.key('jobs', keyId, serverId, status ?? '*')
+export function indexKey (keys: Keys, { keyId = '*', serverId = '*', status, background }: IndexFilter): string {
+  return keys.key('jobs', background === true ? `~${keyId}` : keyId, serverId, status ?? '*')
 }
 
 /**

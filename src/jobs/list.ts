@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { JobStatus } from '../../schemas/job.ts'
 import type { Keys } from '../lib/keys.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { indexKey, type Job } from './job.ts'
-import { enterSearchText, matchText, readPage, readStamps, sealBlock, searchJobs } from './scripts/index.ts'
+import { matchText, readPage, readStamps, searchJobs } from './scripts/index.ts'
+import { sealSearch } from './search-text.ts'
 import type { JobStore } from './store.ts'
 
 /** Selects jobs, for lists, counts and actions. */
@@ -25,6 +25,8 @@ export interface JobFilter {
   readonly group?: string
   /** Only failed jobs with this error code. */
   readonly errorCode?: string
+  /** Only jobs in the background; false: only others. */
+  readonly background?: boolean
 }
 
 export interface JobQuery extends JobFilter {
@@ -67,11 +69,6 @@ const orderedAtMost = 2000
 const examinedAtOnce = 500
 /** Bytes of the search text that one script looks through: a few milliseconds. */
 const bytesAtOnce = 600_000
-/** Jobs that one script enters into the search text, and milliseconds until the next: a tenth of Redis' time. */
-const [filledAtOnce, fillPause] = [50, 20]
-
-/** Characters of the list of all words, which each search looks through first. */
-const mostWords = 2_000_000
 
 interface Slice {
   readonly skip: number
@@ -103,14 +100,23 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     const { text = '', appType = '', user = '' } = query
     for (let after = from, found: Arrived[] = []; ; after = found.at(-1)?.arrival) {
       found = (await range(query, after, 0, examinedAtOnce)).found
-      if (!isSearched(query)) yield found
-      else if (found.length > 0) {
-        const ids = new Set(await matchText(redis, [keys.key('')],
-          [inLowerCase(text), appType, user, ...found.map(({ id }) => id)]))
-        yield found.filter(({ id }) => ids.has(id))
+      if (found.length > 0) {
+        const ids = found.map(({ id }) => id)
+        const matching = hasText(query)
+          ? await matchText(redis, [keys.key('')], [inLowerCase(text), appType, user, ...ids])
+          : ids
+        const fit = new Set(query.background === false ? await outside(matching) : matching)
+        yield found.filter(({ id }) => fit.has(id))
       }
       if (found.length < examinedAtOnce) return
     }
+  }
+
+  /** Those that are not in the background. */
+  async function outside (ids: string[]): Promise<string[]> {
+    if (ids.length === 0) return ids
+    const inLane = await redis.zmscore(indexKey(keys, { background: true }), ...ids)
+    return ids.filter((_id, at) => inLane[at] === null)
   }
 
   /**
@@ -122,6 +128,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     query: JobFilter & Pick<JobQuery, 'order'>, after: string | undefined, { skip, take }: Slice, need: 'page' | 'total'
   ): Promise<{ found: Arrived[], total: number } | null> {
     const { text = '', appType = '', user = '' } = query
+    if (query.background === false) return null
     // The search text separates the parts of its entries by these.
     if (['\0', '\x01', '\x02', '\x03'].some(sign => text.includes(sign))) return null
     const order = query.order === 'newest' ? 'newest' : 'oldest'
@@ -190,6 +197,10 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
 
   async function count (filter: JobFilter): Promise<number> {
     if (isExamined(filter)) return (await examined(filter)).length
+    const { background, ...others } = filter
+    if (background === false && !hasText(filter)) {
+      return await count(others) - await count({ ...others, background: true })
+    }
     const query = { ...filter, order: 'oldest' } as const
     if (!isSearched(filter)) return (await range(query, undefined, 0, 0)).total
     const searched = await search(query, undefined, { skip: 0, take: 0 }, 'total')
@@ -213,12 +224,13 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     }
     const found: Arrived[] = []
     let total = 0
+    const isCounted = cursor === undefined && hasText(query)
     for await (const some of fitting(query, cursor)) {
       total += some.length
       if (found.length <= skip + limit) found.push(...some)
-      else if (cursor !== undefined) break
+      else if (!isCounted) break
     }
-    return pageOf(found, query, skip, cursor === undefined ? total : await count(query))
+    return pageOf(found, query, skip, isCounted ? total : await count(query))
   }
 
   /** @param found one more than the page takes, if there are more */
@@ -229,25 +241,44 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
   }
 
   /** Ids of waiting jobs in their order, as far as it is read. */
-  async function idsInQueue ({ serverId, keyId, offset, limit }: JobQuery): Promise<string[]> {
+  async function idsInQueue (query: JobQuery): Promise<string[]> {
+    const { serverId, keyId, background, offset, limit } = query
     const ids = await store.inOrder(serverId ?? '', orderedAtMost)
-    if (ids.length === 0 || (keyId === undefined && serverId === undefined && ids.length < orderedAtMost)) return ids
-    const filter = { ...keyId === undefined ? {} : { keyId }, ...serverId === undefined ? {} : { serverId } }
-    const index = indexKey(keys, { ...filter, status: 'pending' })
+    const isWhole = keyId === undefined && serverId === undefined && background === undefined
+    if (ids.length === 0 || (isWhole && ids.length < orderedAtMost)) return ids
+    const index = indexKey(keys, { ...query, status: 'pending' })
     const fitting = await redis.zmscore(index, ...ids)
-    const found = ids.filter((_id, at) => fitting[at] !== null)
+    const all = ids.filter((_id, at) => fitting[at] !== null)
+    const found = background === false ? await outside(all) : all
     if (ids.length < orderedAtMost) return found
-    // Further back they follow in the order of their arrival.
     const known = new Set(found)
-    const others = await redis.zrange(index, '0', String(offset + limit + found.length))
-    return [...found, ...others.filter(id => !known.has(id))]
+    return [...found, ...(await inOrderOfArrival(query, offset + limit + found.length)).filter(id => !known.has(id))]
+  }
+
+  /** Further back they follow in the order of their arrival, the background last. */
+  async function inOrderOfArrival (query: JobQuery, most: number): Promise<string[]> {
+    const lanes = query.background === undefined ? [false, true] : [query.background]
+    const ids: string[] = []
+    for (const background of lanes) {
+      const wanted = { ...query, status: 'pending', order: 'oldest', background } as const
+      for await (const some of fitting(wanted)) {
+        ids.push(...some.map(({ id }) => id))
+        if (ids.length > most) return ids
+      }
+    }
+    return ids
   }
 
   async function idPage (query: JobQuery): Promise<IdPage> {
     if (query.order === 'line') {
-      const [ids, total] = await Promise.all([
-        idsInQueue(query), redis.zcard(indexKey(keys, { ...query, status: 'pending' }))
-      ])
+      const { keyId, serverId, background } = query
+      const waiting: JobFilter = {
+        status: 'pending',
+        ...keyId === undefined ? {} : { keyId },
+        ...serverId === undefined ? {} : { serverId },
+        ...background === undefined ? {} : { background }
+      }
+      const [ids, total] = await Promise.all([idsInQueue(query), count(waiting)])
       return { ids: ids.slice(query.offset, query.offset + query.limit), total, nextCursor: null }
     }
     if (isExamined(query)) return await examinedPage(query)
@@ -285,68 +316,6 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
   }
 }
 
-/**
- * Enters the jobs of an earlier version into the search text, a few at a time, so that other work goes on; until then
- * searches read the records.
- * @throws Error if it ends before all are entered; the next call continues
- */
-export async function fillSearch ({ redis, keys }: { redis: Redis, keys: Keys }, closing: AbortSignal): Promise<void> {
-  while (await enterSearchText(redis, [keys.key('')], [filledAtOnce]) === 1) {
-    await sleep(fillPause, undefined, { signal: closing })
-  }
-}
-
-/**
- * Shortens the full blocks of the search text and lists their words. Blocks that are not sealed yet are searched as
- * well, only not as fast.
- * @throws Error if it ends before all are sealed; the next call continues
- */
-export async function sealSearch (
-  { redis, keys }: { redis: Redis, keys: Keys }, closing?: AbortSignal
-): Promise<void> {
-  const [, open] = (await redis.get(keys.key('search-last')) ?? '').split(':')
-  const all = await redis.get(keys.key('search-words')) ?? ''
-  const known = new Set(all.split(' '))
-  let size = all.startsWith('*') ? Infinity : all.length
-  for (const block of await redis.zrange(keys.key('search'), '0', '-1')) {
-    if (block === open || await redis.exists(keys.key('search', block, 'words')) === 1) continue
-    const before = await redis.get(keys.key('search', block)) ?? ''
-    const { text, lists, words } = shortenBlock(before)
-    const fresh = [...words].filter(word => !known.has(word)).map(word => `${word} `).join('')
-    const added = size + fresh.length > mostWords ? '*' : fresh
-    if (await sealBlock(redis, [keys.key('')], [block, before, text, lists, added]) === 1) {
-      size = added === '*' ? Infinity : size + added.length
-      for (const word of words) known.add(word)
-    }
-    await sleep(fillPause, undefined, closing === undefined ? {} : { signal: closing })
-  }
-}
-
-/** One entry for all jobs with equal prompts, application and user. */
-function shortenBlock (text: string): { text: string, lists: string, words: ReadonlySet<string> } {
-  const entries = new Map<string, string>()
-  const facets = new Set<string>()
-  const words = new Set<string>()
-  for (const entry of text.split('\x03').slice(1)) {
-    const [head = '', ids = ''] = entry.split('\x02,')
-    const known = entries.get(head)
-    entries.set(head, (known ?? '') + ids)
-    if (known !== undefined) continue
-    const [prompt = '', facet = ''] = head.split('\0')
-    facets.add(`\x01${facet.replace('\x01', '\x02')}\x03`)
-    for (const word of prompt.split(betweenWords)) words.add(word)
-  }
-  const short = [...entries].map(([head, ids]) => `\x03${head}\x02,${ids}`).join('')
-  const listed = (all: ReadonlySet<string>, between: string) => {
-    const list = [...all].join(between)
-    return list.length * 3 < short.length ? list : '*'
-  }
-  return { text: short, lists: `${listed(facets, '')}\0${listed(words, ' ')}`, words }
-}
-
-/** The same signs as `[%s%p]` in Lua: white space and punctuation of ASCII. */
-const betweenWords = /[\t-\r !-/:-@[-`{-~]+/
-
 /** `id, arrival, …` of a script. */
 function arrivedOf (pairs: readonly string[]): Arrived[] {
   const found: Arrived[] = []
@@ -359,9 +328,11 @@ export function groupKey (keys: Keys, id: string): string {
   return keys.key('bulk', id, 'jobs')
 }
 
-function isWithin ({ keyId, serverId, status, since = 0, before = Infinity }: JobFilter, job: Job): boolean {
+function isWithin (filter: JobFilter, job: Job): boolean {
+  const { keyId, serverId, status, background, since = 0, before = Infinity } = filter
   return (keyId === undefined || job.keyId === keyId) && (serverId === undefined || job.serverId === serverId) &&
-    (status === undefined || job.status === status) && job.createdAt >= since && job.createdAt < before
+    (status === undefined || job.status === status) && (background === undefined || job.background === background) &&
+    job.createdAt >= since && job.createdAt < before
 }
 
 /** Whether records must be read. */
@@ -370,7 +341,11 @@ function isExamined ({ group, errorCode }: JobFilter): boolean {
 }
 
 /** Whether the indexes alone cannot answer the filter. */
-function isSearched ({ text = '', appType = '', user = '' }: JobFilter): boolean {
+function isSearched (filter: JobFilter): boolean {
+  return hasText(filter) || filter.background === false
+}
+
+function hasText ({ text = '', appType = '', user = '' }: JobFilter): boolean {
   return text !== '' || appType !== '' || user !== ''
 }
 

@@ -17,7 +17,7 @@ import type { AheadOf, JobStore } from './store.ts'
 import type { Accepted, SubmissionRequest, Submitter } from './submit.ts'
 
 /** Actions on many jobs at once. */
-export type ManyAction = 'cancel' | 'retry' | 'run-now' | 'move' | 'delete'
+export type ManyAction = 'cancel' | 'retry' | 'run-now' | 'move' | 'delete' | 'background' | 'foreground'
 
 /** The action; for a move the new server, null for any; for run-now whose jobs are overtaken. */
 export type ManyOrder =
@@ -115,6 +115,8 @@ export function createManyJobs ({ store, list, moves, remove }: ManyJobsDependen
   const acts: Readonly<Record<Exclude<ManyAction, 'move' | 'run-now'>, (id: string) => Promise<unknown>>> = {
     cancel: store.cancel,
     retry: store.retry,
+    background: async id => { await store.setBackground(id, true) },
+    foreground: async id => { await store.setBackground(id, false) },
     async delete (id) {
       if ((await store.get(id)).status === 'pending') await store.cancel(id).catch(ignoring('job_operation_invalid'))
       await remove(id)

@@ -1,5 +1,6 @@
 import { type CostModel, loadedAfter, predictSeconds, type Workload } from '../servers/cost-model.ts'
 import type { Server } from '../servers/registry.ts'
+import { laneMark } from './claim-rule.ts'
 import { type ForecastJob, type Newcomers, noNewcomers, type PoolSnapshot, type ServerCondition } from './forecast.ts'
 import { type JobProgress, type Needs, weightOf } from './job.ts'
 import type { JobFacts, PoolReading } from './scripts/index.ts'
@@ -8,6 +9,7 @@ import { unpackWorkload } from './workload.ts'
 /** A job that does not exist. */
 export interface PreviewedJob {
   readonly share: string
+  readonly background: boolean
   /** Within the share, '' if none is named. */
   readonly user: string
   readonly priority: number
@@ -30,7 +32,7 @@ export function conditionOf (server: Server, reachable: string): ServerCondition
 }
 
 /** A job of the pool from a reading. */
-export function poolJob ([id, , workload, list, order, member, skips, user]: PoolReading[3][number]): ForecastJob {
+export function poolJob ([id, , workload, list, order, member, skips, user]: PoolReading[4][number]): ForecastJob {
   const [jobClass = '', ms = '1', weight = '1'] = member.split(':')
   return {
     id,
@@ -49,7 +51,9 @@ export function poolJob ([id, , workload, list, order, member, skips, user]: Poo
 }
 
 /** Its order comes with its arrival. */
-export function previewedJob ({ share, user, priority, needs, workload, workMs }: PreviewedJob): ForecastJob {
+export function previewedJob (job: PreviewedJob): ForecastJob {
+  const { user, priority, needs, workload, workMs } = job
+  const share = shareOfPreview(job)
   return {
     id: previewId,
     share,
@@ -64,6 +68,11 @@ export function previewedJob ({ share, user, priority, needs, workload, workMs }
     skips: 0,
     workload
   }
+}
+
+/** The share that it would be charged to. */
+export function shareOfPreview ({ share, background }: Pick<PreviewedJob, 'share' | 'background'>): string {
+  return background ? laneMark + share : share
 }
 
 /** The time whose arrivals are expected to repeat: so many times the waiting work, within these limits in seconds. */
@@ -130,7 +139,7 @@ export function pairsOf (list: readonly string[]): Array<[string, string]> {
 }
 
 /** The shares of a reading. */
-export function sharesOf (list: PoolReading[2]): PoolSnapshot['shares'] {
+export function sharesOf (list: PoolReading[3]): PoolSnapshot['shares'] {
   return Array.from({ length: Math.floor(list.length / 4) }, (_, at) => {
     const [name = '', weight, tag, reached] = list.slice(at * 4, at * 4 + 4)
     return { name, weight: Number(weight), tag: Number(tag), now: Number(reached) }

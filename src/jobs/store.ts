@@ -31,6 +31,8 @@ export interface NewJob {
   readonly keyId: string | null
   /** 1 to 10, 10 first. */
   readonly priority: number
+  /** Whether it yields to all jobs that are not in the background. */
+  readonly background: boolean
   readonly bulkId: string | null
   readonly submission: JobSubmission
   /** Jobs that are submitted together, all or none: the first reserves space for all. Only this job if omitted. */
@@ -85,9 +87,14 @@ export interface JobStore {
    */
   retry (id: string): Promise<void>
   /**
-   * Moves it ahead of the other jobs of its share, or of everybody's. @throws ServiceError as `move`
+   * Moves it ahead of the other jobs of its share, or of everybody's, and out of the background.
+   * @throws ServiceError as `move`
    */
   runNow (id: string, ahead: AheadOf): Promise<void>
+  /** Moves it ahead of the other jobs of its share in its lane. @throws ServiceError as `move` */
+  runFirst (id: string): Promise<void>
+  /** Moves it into the background, or out of it, as if it had just arrived. @throws ServiceError as `move` */
+  setBackground (id: string, background: boolean): Promise<void>
   /** Moves it behind the other jobs of its share. @throws ServiceError as `move` */
   runLast (id: string): Promise<void>
   /** Gives it another priority, 1 to 10; it waits as if it had just arrived. @throws ServiceError as `move` */
@@ -193,7 +200,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
   /** @throws ServiceError `job_not_found`, or `job_operation_invalid` unless it waits */
   async function change (
     id: string, how: Parameters<typeof moveJob>[2][1], value: string | number = '', detail: string | number = '', needs = ''
-  ): Promise<'moved' | 'there' | 'not_waiting'> {
+  ): Promise<'moved' | 'there' | 'not_waiting' | 'other_lane'> {
     const answer = await moveJob(redis, prefix, [id, how, value, detail, needs, dial])
     if (answer[0] === 'gone') throw notFound(id)
     if (answer[0] === 'not_pending') {
@@ -222,16 +229,17 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
   }
 
   async function createOnce (
-    { id, target, jobClass, workMs, user, keyId, priority, bulkId, submission, group, webhook = null }: NewJob,
+    { id, target, jobClass, workMs, user, keyId, priority, background, bulkId, submission, ...others }: NewJob,
     last: number
   ) {
+    const { group, webhook = null } = others
     const packed = packSubmission(submission)
     try {
       return await createJob(redis, prefix, [id, target, keyId ?? '', priority, bulkId ?? '', packed.submission,
         packed.prompt, webhook === null ? '' : JSON.stringify(webhook),
         webhook === null ? '' : `,${webhook.events.join(',')},`, packWorkload(workloadOf(submission)), last,
         waitingPerKey ?? '', group?.id ?? id, group?.size ?? 1, jobClass.id, jobClass.needs, workMs, weightOf(priority),
-        user, dial, submission.appType])
+        user, dial, submission.appType, background ? '1' : ''])
     } catch (error) {
       // A fault of Redis itself is temporary and reported as such.
       if (redisProblemOf(error) !== null) throw error
@@ -342,14 +350,21 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
       }
     },
     async runNow (id, ahead) {
-      await change(id, ahead === 'own' ? 'first' : 'express')
+      await change(id, ahead === 'own' ? 'next' : 'express')
     },
+    runFirst: async id => { await change(id, 'first') },
+    setBackground: async (id, background) => { await change(id, 'lane', background ? '1' : '') },
     runLast: async id => { await change(id, 'last') },
     async prioritise (id, priority) {
       await change(id, 'priority', priority, weightOf(priority))
     },
     async moveAhead (id, otherId, ahead) {
       const answer = await change(id, 'before', otherId, ahead === 'own' ? 'own' : 'any')
+      if (answer === 'other_lane') {
+        const [own, other] = (await get(id)).background ? ['in', 'not'] : ['not in', 'in']
+        throw new ServiceError('invalid_field_value', `before must be a job of the same lane; job ${id} waits ${own} the ` +
+          `background and ${otherId} does ${other === 'in' ? 'so' : 'not'}. Send background too.`, { field: 'before' })
+      }
       if (answer !== 'not_waiting') return
       const whose = ahead === 'own' ? ' of the same access key' : ''
       throw new ServiceError('invalid_field_value', `before must be another waiting job${whose}; ${otherId} is not.`,

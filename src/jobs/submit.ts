@@ -38,6 +38,8 @@ export interface SubmissionRequest {
   readonly source: string
   /** 1 to 10, 10 first. */
   readonly priority: number
+  /** Whether it yields to all jobs that are not in the background; false if omitted. */
+  readonly background?: boolean
   /** What to do if the server lacks something that the request names. */
   readonly onMissing: OnMissing
   /** How to treat an answer whose model, sampler, seed or number of images differ from the request. */
@@ -288,6 +290,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         user: submission.studio?.user ?? '',
         keyId: request.keyId,
         priority: request.priority,
+        background: request.background ?? false,
         bulkId: request.bulkId,
         group: { id: group, size: jobs },
         webhook: webhook === null ? null : webhooks.subscribe(webhook, `job:${id}`, request.baseUrl ?? ownUrl),
@@ -377,6 +380,7 @@ export async function dryRun (
   const workload = workloadOf({ mode, parameters, checkpoint, checkpointTitle })
   const { serverId, ...outlook } = await estimates.preview({
     share: request.keyId ?? '',
+    background: request.background ?? false,
     user: request.studio?.user ?? '',
     priority: request.priority,
     needs: needsOf({ checkpoint, onMissing: request.onMissing }, target?.id ?? '', { lacking }),

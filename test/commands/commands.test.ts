@@ -48,6 +48,12 @@ t.test('a picture and any parameter go along', async t => {
   t.match(await run(['submit', 'x', '--image', join(folder, 'missing.png')]), { code: 2, notes: /--image.*missing\.png/ })
 })
 
+t.test('a job can be submitted to the background', async t => {
+  const { code, out } = await run(['submit', 'later', ...small, '--background', '--no-wait'])
+  t.equal(code, 0)
+  t.match(await service.job(idIn(out)), { background: true })
+})
+
 t.test('what the service rejects is said in its words, with exit code 1', async t => {
   t.match(await run(['submit', 'x', '--model', 'dreamscpe']), { code: 1, notes: /no checkpoint "dreamscpe".*Nearest/ })
   t.match(await run(['logs', '00000000-0000-4000-8000-000000000000']), { code: 1, notes: /no job/i })

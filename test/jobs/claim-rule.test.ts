@@ -1,7 +1,7 @@
 import t from 'tap'
 import {
-  arrive, choose, claim, createPool, enter, expressList, type FreeServer, leave, type Pool, shareOf, usualPatience,
-  type WaitingJob
+  arrive, choose, claim, createPool, enter, expressList, type FreeServer, laneMark, leave, type Pool, shareOf,
+  usualPatience, type WaitingJob
 } from '../../src/jobs/claim-rule.ts'
 import { weightOf } from '../../src/jobs/job.ts'
 import { createRandom } from '../../src/simulator/random.ts'
@@ -252,4 +252,48 @@ t.test('a cancelled job leaves the others as they are', async t => {
   const jobs = fill(pool, 3, {})
   leave(pool, jobs[1] as WaitingJob)
   t.same([take(pool)?.id, take(pool)?.id, take(pool)], [jobs[0]?.id, jobs[2]?.id, null])
+})
+
+const inBackground = (share: string) => ({ share: laneMark + share, list: laneMark + share })
+
+t.test('the background waits behind every job that a server can run, whatever is loaded', async t => {
+  const pool = createPool()
+  const [small] = fill(pool, 200, { ...inBackground('key'), checkpoint: 'a' })
+  fill(pool, 1, { share: 'key', list: 'key', checkpoint: 'b' })
+  fill(pool, 1, { share: 'other', list: 'other', checkpoint: 'c', class: 'elsewhere', priority: 1 })
+  const canRun = (job: WaitingJob) => job.class !== 'elsewhere'
+  t.equal(take(pool, { canRun, loaded: 'a' })?.checkpoint, 'b', 'although that must be loaded')
+  t.equal(take(pool, { canRun, loaded: 'a' }), small, 'one that it cannot run does not count')
+  t.equal(take(pool, { loaded: 'a' })?.checkpoint, 'c')
+})
+
+t.test('work in the background costs the other jobs of its key nothing', async t => {
+  const pool = createPool()
+  fill(pool, 200, inBackground('busy'))
+  for (let count = 0; count < 100; count++) take(pool)
+  fill(pool, 5, { share: 'other', list: 'other' })
+  fill(pool, 5, { share: 'busy', list: 'busy' })
+  const shares = Array.from({ length: 10 }, () => take(pool)?.share)
+  t.equal(shares.slice(0, 4).filter(share => share === 'busy').length, 2, 'they take turns from the beginning')
+})
+
+t.test('keys, weights and priorities divide the time in the background as elsewhere', async t => {
+  const pool = createPool()
+  shareOf(pool, `${laneMark}double`).weight = 2
+  fill(pool, 60, inBackground('double'))
+  fill(pool, 60, inBackground('single'))
+  const urgent = fill(pool, 3, { ...inBackground('single'), priority: 10, user: 'urgent' })
+  const first = Array.from({ length: 30 }, () => take(pool))
+  const count = first.filter(job => job?.share === `${laneMark}double`).length
+  t.ok(Math.abs(count - 20) <= 1, `${count} of 30`)
+  t.ok(urgent.every(job => first.includes(job)))
+})
+
+t.test('jobs outside take no notice of what the background has reached', async t => {
+  const pool = createPool()
+  fill(pool, 50, inBackground('key'))
+  for (let count = 0; count < 50; count++) take(pool)
+  t.equal(pool.now, 0)
+  t.equal(shareOf(pool, 'key').now, 0)
+  t.ok(pool.background.now > 0)
 })

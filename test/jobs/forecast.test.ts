@@ -34,6 +34,7 @@ function forecast (
 ) {
   const snapshot = {
     now: 0,
+    laneNow: 0,
     shares: [],
     jobs,
     preview: null,

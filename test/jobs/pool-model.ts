@@ -1,5 +1,5 @@
 import {
-  arrive, charge, enter, expressList, leave, type Pool, shareOf, type WaitingJob
+  arrive, charge, enter, expressList, isBackground, laneMark, leave, type Pool, shareOf, type WaitingJob
 } from '../../src/jobs/claim-rule.ts'
 import { weightOf } from '../../src/jobs/job.ts'
 
@@ -37,10 +37,22 @@ export function moveBefore (pool: Pool, job: WaitingJob, other: WaitingJob): voi
   enter(pool, job)
 }
 
+/** Gives a job that has left its list another priority. */
 export function changePriority (pool: Pool, job: WaitingJob, priority: number): void {
-  leave(pool, job)
   Object.assign(job, { priority, weight: weightOf(priority), list: job.share })
   arrive(pool, job)
+}
+
+/** Puts a job that has left its list into the background, or out of it, as if it arrived now. */
+export function changeLane (pool: Pool, job: WaitingJob): void {
+  job.share = otherLane(job)
+  job.list = job.share
+  arrive(pool, job)
+}
+
+/** The share of the same key in the other lane. */
+export function otherLane ({ share }: Pick<WaitingJob, 'share'>): string {
+  return isBackground(share) ? share.slice(laneMark.length) : laneMark + share
 }
 
 export function listOf (pool: Pool, list: string): readonly WaitingJob[] {

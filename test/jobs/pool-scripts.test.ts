@@ -455,3 +455,45 @@ t.test('read-order', async t => {
     ['resting', 'a resting job is not', read(), []]
   ])
 })
+
+t.test('a job in the background', async t => {
+  const inLane: NewJob = { lane: '1' }
+  await check(t, [
+    ['none', 'has lists, tags and indexes of its own', create(inLane), ['created', 1, Number, ''], {
+      record: { share: '~k', list: '~k', background: '1', key: 'k' }, events: ['accepted'], lists: { '~k': [id] }, fair: {}
+    }],
+    ['pending', 'stands behind all others', async world => [
+      await create({ id: 'later', ...inLane, priority: 10, weight: 2 })(world), await create({ id: 'other' })(world)
+    ], [['created', 2], ['created', 2]], { events: ['accepted', 'accepted'], pool: [id, 'other'], lists: { '~k': ['later'] } }],
+    ['none', 'makes way for another job at the server that claimed it first', async world => {
+      await create({ id: 'first', ...inLane })(world)
+      await claim()(world)
+      await redis.zincrby(world.keys.key('line', 'one'), -1000, 'first')
+      await create({ id: 'second', ...inLane })(world)
+      await claim({ server: 'two' })(world)
+      await create()(world)
+      return await claim()(world)
+    }, ['claimed', 0, id, Array], {
+      record: { server: 'one' },
+      claimed: [id],
+      pool: [],
+      lists: { '~k': ['first'] },
+      skips: { first: 3 },
+      events: ['accepted', 'accepted', 'accepted', 'moved']
+    }],
+    ['none', 'keeps its server if the other job cannot run there', async world => {
+      await create({ id: 'first', ...inLane })(world)
+      await claim()(world)
+      await noteClasses(redis, world.prefix, ['one', fence, otherClass, '0'])
+      await create({ jobClass: otherClass })(world)
+    }, undefined, { claimed: ['first'], pool: [id], events: ['accepted', 'accepted'], record: { status: 'pending' } }],
+    ['resting', 'makes way for a job that has rested', async world => {
+      await create({ id: 'first', ...inLane })(world)
+      await claim({ server: 'two' })(world)
+      await redis.zadd(world.keys.key('resting'), 1, id)
+      return await claim()(world)
+    }, ['claimed', 0, id, Array], {
+      record: { server: 'one' }, events: ['accepted', 'moved'], claimed: [id], pool: [], lists: { '~k': ['first'] }
+    }]
+  ])
+})

@@ -53,6 +53,7 @@ export interface NewJob {
   readonly priority?: number
   readonly weight?: number
   readonly user?: string
+  readonly lane?: '1' | ''
 }
 
 export interface GiveBack {
@@ -85,12 +86,12 @@ async function openWorld (name: string) {
   async function create (job: NewJob = {}) {
     const {
       id: name = id, target = '', key = 'k', bulk = '', events = '', last = never, most = '', group = name, size = 1,
-      jobClass = ownClass, ms = 1000, priority = 5, weight = 1, user = ''
+      jobClass = ownClass, ms = 1000, priority = 5, weight = 1, user = '', lane = ''
     } = job
     const prompt = 'A Lighthouse <lora:Storm:1>'
     return await scripts.createJob(redis, prefix, [name, target, key, priority, bulk, submission, prompt,
       events === '' ? '' : '{"url":"u"}', events, '[1]', last, most, group, size, jobClass, needsOf(jobClass), ms, weight,
-      user, dial, 'bot'])
+      user, dial, 'bot', lane])
   }
 
   /** As BullMQ's worker does, it takes the entry. */

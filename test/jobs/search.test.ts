@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
-import { fillSearch, createJobList, sealSearch, type JobQuery } from '../../src/jobs/list.ts'
+import { createJobList, type JobQuery } from '../../src/jobs/list.ts'
+import { fillSearch, sealSearch } from '../../src/jobs/search-text.ts'
 import { createJobStore } from '../../src/jobs/store.ts'
 import { entriesLua } from '../../queues/generation-queue.ts'
 import { createKeys, type Keys } from '../../src/lib/keys.ts'
@@ -38,7 +39,7 @@ async function create ({ prefix }: ReturnType<typeof scope>, id: string, chance:
   const own = chance(2) === 0 ? `${prompt} ${id} ${'x'.repeat(2000)}` : prompt
   const submission = JSON.stringify({ appType: application, ...user === '' ? {} : { studio: { user } }, parameters: {} })
   const [answer] = await scripts.createJob(redis, prefix, [id, '', key, 5, '', submission, own, '', '', '[1]', never, '', id, 1,
-    '-0', '{}', 1000, 1, user, JSON.stringify({ ...dial, longest: 64, share: 4 }), application])
+    '-0', '{}', 1000, 1, user, JSON.stringify({ ...dial, longest: 64, share: 4 }), application, ''])
   if (answer !== 'created') throw new Error(`${id} was not created`)
   await scripts.cancelJob(redis, prefix, [id])
 }
@@ -174,7 +175,7 @@ t.test('equal prompts take the space of one, and any text can be a prompt', asyn
   const { keys, prefix, list } = here
   const one = async (id: string, prompt: string) => {
     await scripts.createJob(redis, prefix, [id, '', '', 5, '', '{"appType":"forge","parameters":{}}', prompt, '', '', '[1]', never,
-      '', id, 1, '-0', '{}', 1000, 1, '', JSON.stringify({ ...dial, longest: 64, share: 4 }), 'forge'])
+      '', id, 1, '-0', '{}', 1000, 1, '', JSON.stringify({ ...dial, longest: 64, share: 4 }), 'forge', ''])
   }
   const ids = Array.from({ length: 100 }, (_, index) => `same-${index}`)
   for (const id of ids) await one(id, 'Lighthouse '.repeat(200))

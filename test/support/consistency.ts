@@ -86,8 +86,9 @@ export async function findIndexProblems (
   const { look, keys } = traces
   const jobs = known ?? await readJobs(traces)
   const wanted = new Map<string, Set<string>>()
-  for (const { id, keyId, serverId, status } of jobs.values()) {
-    for (const key of keyId === null ? ['*'] : ['*', keyId]) {
+  for (const { id, keyId, serverId, status, background } of jobs.values()) {
+    const owners = keyId === null ? ['*'] : ['*', keyId]
+    for (const key of background ? [...owners, ...owners.map(owner => `~${owner}`)] : owners) {
       for (const server of ['*', serverId]) {
         for (const state of ['*', status]) {
           const name = keys.key('jobs', key, server, state)

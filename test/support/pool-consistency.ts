@@ -17,7 +17,7 @@ interface Places {
   readonly claimed: ReadonlyMap<string, string>
 }
 
-const express = '!'
+const [express, lane] = ['!', '~']
 
 /** Every key that begins like this, without that beginning. */
 async function namesBehind ({ look, keys }: Pool, ...parts: string[]): Promise<string[]> {
@@ -53,6 +53,9 @@ export async function findPoolProblems (pool: Pool): Promise<string[]> {
   }
   for (const [id, fields] of records) {
     const server = claimed.get(id)
+    if (fields.share !== undefined && fields.share.startsWith(lane) !== (fields.background === '1')) {
+      problems.push(`${id} is charged to ${fields.share}, and its background is ${fields.background ?? 'unset'}`)
+    }
     if (fields.status !== 'pending') {
       if (server !== undefined) problems.push(`${id} is ${fields.status}, and ${server} has claimed it`)
       if (resting.has(id)) problems.push(`${id} is ${fields.status}, and rests`)
@@ -81,8 +84,13 @@ export async function findPoolProblems (pool: Pool): Promise<string[]> {
     problems.push(...differences(`the list ${name}`, pairs(expected), pairs(found)))
   }
   const shares = [...lists.keys()].filter(name => [...lists.keys()].some(other => other.startsWith(`${name}:`)) && name !== express)
-  const fair = await look.zrange(keys.key('fair'), '0', '-1')
-  problems.push(...differences('fair', shares, fair))
+  const tagged = await Promise.all(['fair', `fair${lane}`].map(async name => await look.zrange(keys.key(name), '0', '-1')))
+  const [outside = [], inLane = []] = tagged
+  problems.push(
+    ...differences('fair', shares.filter(name => !name.startsWith(lane)), outside),
+    ...differences('fair of the lane', shares.filter(name => name.startsWith(lane)), inLane)
+  )
+  const fair = [...outside, ...inLane]
   const finish = await look.hkeys(keys.key('finish'))
   problems.push(...finish.filter(name => fair.includes(name)).map(name => `finish has ${name}, which waits`))
   const [needs, counts, ms] = await Promise.all(['classes', 'class-counts', 'class-ms'].map(async name =>

@@ -16,7 +16,7 @@ type Counted = Required<Pick<JobAction, 'expected' | 'created_before'>>
 /** Actions for several jobs, by the state that they share; an empty state means any. */
 const actionsOf: Readonly<Record<JobStatus | '', readonly Action[]>> = {
   '': ['cancel', 'retry', 'delete'],
-  pending: ['run-now', 'move', 'cancel', 'delete'],
+  pending: ['run-now', 'background', 'foreground', 'move', 'cancel', 'delete'],
   processing: ['cancel'],
   completed: ['delete'],
   failed: ['retry', 'delete'],
@@ -30,6 +30,8 @@ const actions: Readonly<Record<Action, {
   sentence?: string
 }>> = {
   'run-now': { label: 'Run now', icon: 'bolt' },
+  background: { label: 'To background', icon: 'toEnd' },
+  foreground: { label: 'Out of background', icon: 'up' },
   move: { label: 'Move', icon: 'server' },
   cancel: { label: 'Cancel', icon: 'stop', question: (count: string) => `Cancel ${count}?`, sentence: 'Running jobs are stopped at their server.' },
   retry: { label: 'Retry', icon: 'again' },

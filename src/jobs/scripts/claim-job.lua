@@ -20,7 +20,8 @@
 local serverId, fence, facts, dialText, idle = unpack(ARGV)
 if not servesUnder(serverId, fence) then return { 'lease_lost' } end
 if redis.call('ZCARD', queueKey(serverId)) > 0 then return { 'ready' } end
-wakeRested()
+local dial = cjson.decode(dialText)
+wakeRested(dial.patience)
 local can, unknown = classesOf(serverId)
 if #unknown > 0 then
   local answer = { 'unknown' }
@@ -33,7 +34,7 @@ end
 local server = cjson.decode(facts)
 server.id = serverId
 redis.call('HSET', KEYS[1] .. 'own-checkpoints', serverId, server.default)
-local claimed = claimFor(server, can, cjson.decode(dialText))
+local claimed = claimFor(server, can, dial)
 if claimed then
   return { 'claimed', claimed[2], claimed[1], redis.call('HGETALL', jobKey(claimed[1])) }
 end

@@ -24,6 +24,7 @@
   ARGV[19]  user within the access key, or ''
   ARGV[20]  the dial, JSON
   ARGV[21]  application that it is for, for searches
+  ARGV[22]  `1` for the background lane, or ''
 
   Answers { 'created', position, timestamp, server or '' } | { 'exists' } | { 'late' } | { 'full', waiting jobs }
 ]]
@@ -34,22 +35,27 @@
 --- @include "includes/search"
 --- @include "includes/waiting-limit"
 local id, target, key, priority, bulk, submission, prompt, webhook, events, workload, last = unpack(ARGV)
-local most, group, size, class, needs, ms, weight, user, dial, application = unpack(ARGV, 12)
+local most, group, size, class, needs, ms, weight, user, dial, application, lane = unpack(ARGV, 12)
 if redis.call('EXISTS', jobKey(id)) == 1 then return { 'exists' } end
 local created = milliseconds()
 if created > tonumber(last) then return { 'late' } end
 local waiting = waitingBeyond(key, most, group, tonumber(size))
 if waiting then return { 'full', waiting } end
 local arrival = arrive(id, created, prompt, application, user)
+local share = lane == '1' and background .. key or key
 local job = {
-  id = id, share = key, list = key, class = class, needs = needs, ms = ms, weight = weight, user = user,
+  id = id, share = share, list = share, class = class, needs = needs, ms = ms, weight = weight, user = user,
   priority = priority, target = target
 }
 job.order = orderOfArrival(job)
 newJob(id, 'status', 'pending', 'server', target, 'priority', priority, 'run', 1,
   'arrival', arrival, 'created', created, 'updated', created, 'submission', submission, 'prompt', prompt,
-  'cost', workload, 'share', key, 'user', user, 'target', target, pooledFields(job))
+  'cost', workload, 'share', share, 'user', user, 'target', target, pooledFields(job))
 if key ~= '' then writeJob(id, 'key', key) end
+if lane == '1' then
+  inBackground[id] = true
+  writeJob(id, 'background', 1)
+end
 if webhook ~= '' then writeJob(id, 'webhook', webhook, 'webhookEvents', events) end
 if bulk ~= '' then
   writeJob(id, 'bulk', bulk)
@@ -61,5 +67,5 @@ enterIndexes(id, arrival, key, target, 'pending')
 addEntry('waiting', id .. '_1', id, '1', priority, 0)
 local position = positionInPool(job)
 publish('accepted', id, target, key, 'pending', { position = position, priority = tonumber(priority) })
-local server = offer(class, dial)
+local server = offer(job, dial)
 return { 'created', position, created, server or target }

@@ -37,5 +37,5 @@ if leaveSearch(id, record.arrival) then enterSearch(id, record.arrival, prompt, 
 local new = enterWaiting(id, record, job, 'pending')
 local position = positionInPool(job)
 publish('changed', id, job.target, record.key, 'pending', { position = position, from = record.server })
-offer(job.class, dial)
+offer(job, dial)
 return { 'edited', new, position }

@@ -22,7 +22,8 @@ export function loadQueueScripts (queueEntries: string) {
     createJob: load<[
       id: string, target: string, key: string, priority: number, bulk: string, submission: string, prompt: string,
       webhook: string, events: string, workload: string, last: number, most: number | '', group: string, size: number,
-      jobClass: string, needs: string, ms: number, weight: number, user: string, dial: string, application: string
+      jobClass: string, needs: string, ms: number, weight: number, user: string, dial: string, application: string,
+      lane: '1' | ''
     ], ['created', position: number, createdAt: number, server: string] | ['exists'] | ['late'] |
       ['full', waiting: number]>('create-job', externals),
 
@@ -67,16 +68,16 @@ export function loadQueueScripts (queueEntries: string) {
       'edit-job', externals),
 
     moveJob: load<[
-      id: string, how: 'first' | 'last' | 'express' | 'before' | 'priority' | 'target' | 'renew', value: string | number,
-      detail: string | number, needs: string, dial: string
+      id: string, how: 'first' | 'next' | 'last' | 'express' | 'before' | 'lane' | 'priority' | 'target' | 'renew',
+      value: string | number, detail: string | number, needs: string, dial: string
     ], ['moved', run: string, position: number] | ['not_pending', JobStatus] |
-      ['there'] | ['not_waiting'] | ['superseded'] | ['earlier'] | ['gone']>('move-job', externals)
+      ['there'] | ['not_waiting'] | ['other_lane'] | ['superseded'] | ['earlier'] | ['gone']>('move-job', externals)
   }
 }
 
 /** What the forecast reads of the pool and the servers. */
 export type PoolReading = [
-  virtual: string, waiting: number, shares: string[],
+  virtual: string, virtualOfLane: string, waiting: number, shares: string[],
   jobs: Array<[
     id: string, key: string, workload: string, list: string, order: string, member: string, skips: string, user: string
   ]>,

@@ -1,18 +1,20 @@
 --[[
-  Changes where a waiting job waits: its place among the jobs of its share, the express list, the server that it needs,
-  its priority, or only its run, which makes its former queue entry void.
+  Changes where a waiting job waits: its place among the jobs of its share, the express list, the background lane, the
+  server that it needs, its priority, or only its run, which makes its former queue entry void.
 
   KEYS[1]  common beginning of every key
   ARGV[1]  id of the job
-  ARGV[2]  `first` of its share | `last` of it | `express` | `before` another job | `priority` | `target` | `renew`
+  ARGV[2]  `first` of its share | `next` of its share, outside the lane | `last` of its share | `express` | `before`
+           another job | `lane` | `priority` | `target` | `renew`
   ARGV[3]  for `before` the other job; for `priority` the priority; for `target` the id of the server, or '' for any;
-           for `renew` the run that must wait
+           for `renew` the run that must wait; for `lane` `1` for the background, or ''
   ARGV[4]  for `priority` the weight; for `before` `own` if the other job must be of the same share, else `any`;
            for `target` the class
   ARGV[5]  for `target` the needs of the class, JSON; else ''
   ARGV[6]  the dial, JSON
 
   Answers { 'moved', new run, position } | { 'there' } | { 'not_pending', status } | { 'not_waiting' } (the other job) |
+    { 'other_lane' } (that of the other job) |
     { 'superseded' } | { 'gone' } | { 'earlier' }: a job of an earlier version, which gets a class by `target` first
 ]]
 --- @include "../../events/scripts/publish"
@@ -52,6 +54,16 @@ local function orderBefore (list, other)
   return start + step
 end
 
+-- Its server and status stay.
+local function changeLane (lane)
+  leaveIndexes(id, record.key, record.server, 'pending')
+  inBackground[id] = lane ~= ''
+  enterIndexes(id, record.arrival, record.key, record.server, 'pending')
+  if lane ~= '' then writeJob(id, 'background', 1) else clearJob(id, 'background') end
+  job.share = lane .. keyOf(job.share)
+  writeJob(id, 'share', job.share)
+end
+
 if how == 'renew' then
   local run = nextRun(record)
   writeJob(id, 'run', run, 'updated', milliseconds())
@@ -61,12 +73,20 @@ if how == 'renew' then
   addEntry(queue, id .. '_' .. run, id, run, job.priority, 0)
   return { 'moved', run, 1 }
 end
-if isClaimed and (how == 'first' or how == 'express' or how == 'before') then return { 'there' } end
-if how == 'first' or how == 'express' then
+local lane, goesFirst = laneOf(job.share), how == 'first' or how == 'next' or how == 'express'
+local comesOut = lane ~= '' and (how == 'next' or how == 'express')
+if isClaimed and (goesFirst or how == 'before') and not comesOut then return { 'there' } end
+if goesFirst then
+  if comesOut then
+    leaveWaiting(id, record, job)
+    changeLane('')
+  end
   local list = how == 'express' and express or job.share
   local head = redis.call('ZRANGE', listKey(list), 0, 0, 'WITHSCORES')
-  if head[1] == memberOf(job) and job.list == list then return { 'there' } end
-  leaveWaiting(id, record, job)
+  if not comesOut then
+    if head[1] == memberOf(job) and job.list == list then return { 'there' } end
+    leaveWaiting(id, record, job)
+  end
   job.list, job.order = list, head[2] and tonumber(head[2]) - 1 or job.order
 elseif how == 'last' then
   local tail = redis.call('ZRANGE', listKey(job.share), -1, -1, 'WITHSCORES')
@@ -79,7 +99,10 @@ elseif how == 'last' then
   keepFlows(job.share, job.user .. '|' .. job.priority, exact(job.order))
 elseif how == 'before' then
   local other = redis.call('EXISTS', jobKey(value)) == 1 and readPooled(value)
-  if not other or value == id or (detail == 'own' and other.list ~= job.share) then return { 'not_waiting' } end
+  if not other or value == id or (detail == 'own' and keyOf(other.list) ~= keyOf(job.share)) then
+    return { 'not_waiting' }
+  end
+  if laneOf(other.list) ~= lane then return { 'other_lane' } end
   leaveWaiting(id, record, job)
   local order = orderBefore(other.list, other)
   if order then
@@ -88,6 +111,12 @@ elseif how == 'before' then
     enterWaiting(id, record, job, 'pending')
     return { 'not_waiting' }
   end
+elseif how == 'lane' then
+  if (value == '1') == (lane ~= '') then return { 'there' } end
+  leaveWaiting(id, record, job)
+  changeLane(value == '1' and background or '')
+  job.list = job.share
+  job.order = orderOfArrival(job)
 elseif how == 'priority' then
   leaveWaiting(id, record, job)
   writeJob(id, 'priority', value)
@@ -104,5 +133,5 @@ end
 local run = enterWaiting(id, record, job, 'pending')
 local position = positionInPool(job)
 publish('moved', id, job.target, record.key, 'pending', { position = position, from = record.server })
-offer(job.class, dial)
+offer(job, dial)
 return { 'moved', run, position }

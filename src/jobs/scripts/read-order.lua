@@ -1,6 +1,6 @@
 --[[
   Reads the first waiting jobs in the order in which they would run if each checkpoint were loaded: claimed ones, then
-  the express list, then the fair order.
+  the express list, then the fair order, then that of the background lane.
 
   KEYS[1]  common beginning of every key
   ARGV[1]  id of a server, for the jobs that it can run; '' for all
@@ -22,10 +22,12 @@ while entry and #ids < most do
   table.insert(ids, entry.id)
   entry = read()
 end
-local dial = { patience = 1e9, lightPatience = 1e9, lightJobs = 0, longest = most - #ids, sharesOnly = true }
-if dial.longest > 0 then
-  for _, entry in ipairs(windowOf({ id = server, loaded = '', default = '' }, can, dial)) do
-    table.insert(ids, entry.id)
+for _, lane in ipairs({ '', background }) do
+  local dial = { patience = 1e9, lightPatience = 1e9, lightJobs = 0, longest = most - #ids, sharesOnly = true }
+  if dial.longest > 0 then
+    for _, entry in ipairs(windowIn(lane, { id = server, loaded = '', default = '' }, can, dial)) do
+      table.insert(ids, entry.id)
+    end
   end
 end
 return ids

@@ -1,5 +1,6 @@
 --[[
-  Reads what the forecast runs forward: the first jobs of the pool in the fair order, the shares, and for each server
+  Reads what the forecast runs forward: the first jobs of the pool in the fair order, those of the background lane last,
+  the shares, and for each server
   what it runs, has claimed and can run.
 
   KEYS[1]     common beginning of every key
@@ -7,10 +8,10 @@
   ARGV[2]     share that is read although none of its jobs waits, or ''
   ARGV[3...]  ids of the servers
 
-  Answers { virtual time, number of jobs in the pool, shares: name, weight, tag, order that it has reached, ..., jobs,
-    servers, classes: class, needs, ..., latest arrivals }; each job is { id, access key, workload, list, order, member,
-    skips, user }; each server is { costs, JSON, or '', running jobs, claimed jobs, can run: class, answer, ..., its own
-    checkpoint or '' }, whose jobs are { id, access key, workload, start, progress }
+  Answers { virtual time, that of the lane, number of jobs in the pool, shares: name, weight, tag, order that it has
+    reached, ..., jobs, servers, classes: class, needs, ..., latest arrivals }; each job is { id, access key, workload,
+    list, order, member, skips, user }; each server is { costs, JSON, or '', running jobs, claimed jobs, can run: class,
+    answer, ..., its own checkpoint or '' }, whose jobs are { id, access key, workload, start, progress }
 ]]
 --- @include "includes/pool"
 --- @include "includes/queue"
@@ -35,31 +36,36 @@ end
 
 read(express, most)
 -- Shares take turns in the fair order, so each has about as many jobs among the first ones, as far as it has them.
-local shares, counts, tags = {}, {}, redis.call('ZRANGE', fairKey, 0, most - 1, 'WITHSCORES')
+local shares = {}
 local function readShare (name, tag)
   table.insert(shares, name)
   table.insert(shares, exact(weightOf(name)))
   table.insert(shares, tag)
   table.insert(shares, redis.call('HGET', KEYS[1] .. 'flows:' .. name, 'now') or '0')
 end
-if asked ~= '' and not redis.call('ZSCORE', fairKey, asked) then
+if asked ~= '' and not redis.call('ZSCORE', fairKey(laneOf(asked)), asked) then
   readShare(asked, redis.call('HGET', finishKey, asked) or '0')
 end
-for i = 1, #tags, 2 do
-  readShare(tags[i], tags[i + 1])
-  table.insert(counts, { share = tags[i], jobs = redis.call('ZCARD', listKey(tags[i])) })
+local function readLane (lane)
+  local counts, tags = {}, redis.call('ZRANGE', fairKey(lane), 0, most - 1, 'WITHSCORES')
+  for i = 1, #tags, 2 do
+    readShare(tags[i], tags[i + 1])
+    table.insert(counts, { share = tags[i], jobs = redis.call('ZCARD', listKey(tags[i])) })
+  end
+  table.sort(counts, function (one, other)
+    if one.jobs ~= other.jobs then return one.jobs < other.jobs end
+    return one.share < other.share
+  end)
+  local left = most - #jobs
+  for index, count in ipairs(counts) do
+    local turns = math.ceil(left / (#counts - index + 1))
+    if turns <= 0 then break end
+    read(count.share, math.min(count.jobs, turns))
+    left = most - #jobs
+  end
 end
-table.sort(counts, function (one, other)
-  if one.jobs ~= other.jobs then return one.jobs < other.jobs end
-  return one.share < other.share
-end)
-local left = most - #jobs
-for index, count in ipairs(counts) do
-  local turns = math.ceil(left / (#counts - index + 1))
-  if turns <= 0 then break end
-  read(count.share, math.min(count.jobs, turns))
-  left = most - #jobs
-end
+readLane('')
+readLane(background)
 
 local function facts (ids)
   local found = {}
@@ -82,6 +88,7 @@ for i = 3, #ARGV do
   })
 end
 return {
-  exact(virtualNow()), total, shares, jobs, servers, redis.call('HGETALL', KEYS[1] .. 'classes'),
+  exact(virtualNow('')), exact(virtualNow(background)), total, shares, jobs, servers,
+  redis.call('HGETALL', KEYS[1] .. 'classes'),
   redis.call('LRANGE', KEYS[1] .. 'arrivals', 0, keptArrivals - 1)
 }

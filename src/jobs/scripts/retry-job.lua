@@ -30,5 +30,5 @@ job.order = orderOfArrival(job)
 enterWaiting(id, record, job, record.status)
 local position = positionInPool(job)
 publish('accepted', id, job.target, record.key, 'pending', { position = position })
-offer(class, dial)
+offer(job, dial)
 return { 'entered', run, position }

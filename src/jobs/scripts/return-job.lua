@@ -68,5 +68,5 @@ if string.sub(class, 1, 1) == '-' then clearJob(id, 'fixed') end
 local due = tonumber(delay) > 0 and moment + tonumber(delay) or nil
 enterWaiting(id, record, job, 'processing', due)
 publish('returned', id, record.server, record.key, 'pending', { position = positionInPool(job) })
-if not due then offer(class, dial) end
+if not due then offer(job, dial) end
 return { 'returned', following }

@@ -32,15 +32,10 @@ for _, id in ipairs(ids) do
     local job = readPooled(id)
     takeFromServer(id, record, job)
     if class ~= '' then job.class, job.needs = class, needs end
-    -- A job that has not begun leaves the choice of its checkpoint to its next server.
-    if string.sub(job.class, 1, 1) == '-' then clearJob(id, 'fixed') end
     local due = tonumber(delay) > 0 and milliseconds() + tonumber(delay) or nil
-    enterWaiting(id, record, job, 'pending', due)
-    -- Nothing passes it any more.
-    redis.call('HSET', KEYS[1] .. 'skips', id, dial.patience)
-    publish('moved', id, job.target, record.key, 'pending', { position = positionInPool(job), from = server })
+    returnToOrder(id, record, job, dial.patience, due)
     table.insert(given, id)
-    if not due then offer(job.class, dialText) end
+    if not due then offer(job, dialText) end
   end
 end
 return given

@@ -98,9 +98,21 @@ local function runnable (can)
   return count
 end
 
--- The jobs among which the server can choose: the fair order, as far as the patience of those ahead reaches. Jobs of
--- the express list are in it only by themselves.
-local function windowOf (server, can, dial)
+-- How many of them are in the background lane; 0 also if that takes too long to count.
+local function runnableLater (can)
+  local shares, count, counts = redis.call('ZRANGE', fairKey(background), 0, page), 0, countsOfClasses()
+  if #shares > page then return 0 end
+  for _, share in ipairs(shares) do
+    for i = 1, #counts, 2 do
+      if can[counts[i]] == '1' then count = count + redis.call('ZCARD', listKey(share) .. ':' .. counts[i]) end
+    end
+  end
+  return count
+end
+
+-- The jobs of a lane among which the server can choose: the fair order, as far as the patience of those ahead reaches.
+-- `dial.sharesOnly`: as far as there are any.
+local function windowIn (lane, server, can, dial)
   local window, reach, most = {}, math.huge, math.min(dial.longest, runnable(can))
   -- Thousands of shares can have nothing for this server.
   if most == 0 then return window end
@@ -111,17 +123,12 @@ local function windowOf (server, can, dial)
     reach = math.min(reach, #window - 1 + math.max(0, patience - entry.skips))
   end
 
-  local first = not dial.sharesOnly and openList(express, can)()
-  if first then
-    append(first, 0)
-    return window
-  end
-
-  local open, seen, unread, virtual = {}, 0, {}, virtualNow()
+  local open, seen, unread, virtual = {}, 0, {}, virtualNow(lane)
   -- The share with the least tag that is not open yet.
   local function nextShare ()
     if #unread == 0 and seen then
-      local shares = redis.call('ZRANGE', fairKey, seen, seen + page - 1, 'WITHSCORES')
+      if seen == page and lane == '' then most = math.min(most, runnable(can) - runnableLater(can)) end
+      local shares = redis.call('ZRANGE', fairKey(lane), seen, seen + page - 1, 'WITHSCORES')
       seen = #shares == 2 * page and seen + page or nil
       for i = #shares - 1, 1, -2 do
         local tag = tonumber(shares[i + 1])
@@ -170,6 +177,19 @@ local function windowOf (server, can, dial)
     end
   end
   return window
+end
+
+-- The jobs among which the server can choose. One of the express list is there by itself, and those of the background
+-- lane only if it can run no other.
+local function windowOf (server, can, dial)
+  if runnable(can) == 0 then return {} end
+  local first = openList(express, can)()
+  if first then
+    first.checkpoint = checkpointOf(first.class, server)
+    return { first }
+  end
+  local window = windowIn('', server, can, dial)
+  return #window > 0 and window or windowIn(background, server, can, dial)
 end
 
 -- The rank of the job to take, from 1.
@@ -253,7 +273,7 @@ local function claimFor (server, can, dial)
         break
       end
     end
-    advanceTo(window[1].tag)
+    advanceTo(laneOf(chosen.share), window[1].tag)
   end
   local amount = costOf(job)
   charge(job.share, amount)
@@ -269,6 +289,7 @@ local function claimFor (server, can, dial)
   redis.call('ZADD', KEYS[1] .. 'claimed', now, id)
   redis.call('HSET', KEYS[1] .. 'holds', server.id, chosen.checkpoint)
   redis.call('HDEL', KEYS[1] .. 'idle', server.id)
+  if laneOf(job.share) ~= '' then redis.call('HSET', KEYS[1] .. 'yielding', server.id, id) end
   local name = id .. '_' .. record.run
   removeEntry('waiting', name)
   addEntry('generation-' .. server.id, name, id, record.run, job.priority, 0)

@@ -1,6 +1,7 @@
 --[[
   A waiting job that a server claimed goes back into the pool, with a new run, at its old position.
 ]]
+--- @include "../../../events/scripts/publish"
 --- @include "../../../redis/scripts/clock"
 --- @include "pool"
 --- @include "indexes"
@@ -61,4 +62,14 @@ local function enterWaiting (id, record, job, from, due)
     enterPool(job)
   end
   return run
+end
+
+-- Enters a job that a server had claimed and not begun, next in line. `patience`: of the dial.
+local function returnToOrder (id, record, job, patience, due)
+  -- A job that has not begun leaves the choice of its checkpoint to its next server.
+  if string.sub(job.class, 1, 1) == '-' then clearJob(id, 'fixed') end
+  enterWaiting(id, record, job, 'pending', due)
+  -- Nothing passes it any more.
+  redis.call('HSET', KEYS[1] .. 'skips', id, patience)
+  publish('moved', id, job.target, record.key, 'pending', { position = positionInPool(job), from = record.server })
 end

@@ -3,6 +3,7 @@
 ]]
 --- @include "claim"
 --- @include "lease"
+--- @include "make-way"
 -- Tells the process that serves a server what it was given: `<server> <fence> [id, fields]`, the last one JSON. The job
 -- can begin there at once, without a look at its record or its queue entry.
 local function give (server, id)
@@ -11,7 +12,8 @@ local function give (server, id)
 end
 
 -- The id of the server that took a job, or nil.
-local function offer (class, dial)
+local function offer (job, dialText)
+  local class, dial = job.class, cjson.decode(dialText)
   local idle, best = redis.call('HGETALL', KEYS[1] .. 'idle'), nil
   for i = 1, #idle, 2 do
     local server = cjson.decode(idle[i + 1])
@@ -26,12 +28,13 @@ local function offer (class, dial)
   if best then
     local can, unknown = classesOf(best.id)
     local claimed = #unknown == 0 and redis.call('ZCARD', queueKey(best.id)) == 0 and
-      claimFor(best, can, cjson.decode(dial))
+      claimFor(best, can, dial)
     if claimed then
       give(best, claimed[1])
       return best.id
     end
   end
+  if laneOf(job.list) == '' then makeWay(class, dial.patience) end
   announce(class)
   return nil
 end

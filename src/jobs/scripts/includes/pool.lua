@@ -1,26 +1,34 @@
 --[[
   The pool: waiting jobs that belong to no server. Each share (an access key, or '' for all callers without one) has a
   list of its jobs in their order; between the lists start-time fair queueing decides. The share '!' is the express
-  list of operators: ahead of every share. docs/scheduling.md explains the rule.
+  list of operators: ahead of every share. The background lane has shares, tags and a virtual time of its own: in it the
+  share of a key is called `~<share>`, so that its background work costs its other jobs nothing. docs/scheduling.md
+  explains the rule.
 
   own:<share>          ZSET of members `class:milliseconds:weight:id` by order
   own:<share>:<class>  the same members of one class
-  fair                 ZSET of the shares that have waiting jobs, by the start tag of their next job
+  fair                 ZSET of the shares that have waiting jobs, by the start tag of their next job; `fair~` is that of
+                       the lane
   finish               HASH of the tags of the other shares, where they are still in the future
-  fair-now             the virtual time
+  fair-now             the virtual time; `fair-now~` is that of the lane
   flows:<share>        HASH of the finish tags within a share, `now`, and the day since when its lifetime runs
   arrivals             LIST of the latest arrivals, `time|class|milliseconds|weight|share|workload|user`, newest first
 ]]
 --- @include "../../../redis/scripts/clock"
 --- @include "record"
-local express = '!'
-local fairKey, finishKey = KEYS[1] .. 'fair', KEYS[1] .. 'finish'
+local express, background = '!', '~'
+local finishKey = KEYS[1] .. 'finish'
 -- Tags of shares without waiting jobs that are kept before those in the past are dropped.
 local keptTags = 1000
 
 local function exact (number) return string.format('%.17g', number) end
 
 local function listKey (share) return KEYS[1] .. 'own:' .. share end
+
+-- The lane of a share or list: `background` or ''.
+local function laneOf (share) return string.sub(share, 1, 1) == background and background or '' end
+
+local function fairKey (lane) return KEYS[1] .. 'fair' .. lane end
 
 local function memberOf (job)
   return job.class .. ':' .. job.ms .. ':' .. job.weight .. ':' .. job.id
@@ -31,24 +39,27 @@ local function readMember (member)
   return string.match(member, '^([^:]*):([^:]*):([^:]*):(.*)$')
 end
 
--- Read once a script.
-local virtualTime
-local function virtualNow ()
-  virtualTime = virtualTime or tonumber(redis.call('GET', KEYS[1] .. 'fair-now') or 0)
-  return virtualTime
+-- Those of the lanes, each read once a script.
+local virtualTimes = {}
+local function virtualNow (lane)
+  virtualTimes[lane] = virtualTimes[lane] or tonumber(redis.call('GET', KEYS[1] .. 'fair-now' .. lane) or 0)
+  return virtualTimes[lane]
 end
 
-local function advanceTo (time)
-  if time <= virtualNow() then return end
-  redis.call('SET', KEYS[1] .. 'fair-now', exact(time))
-  virtualTime = time
+local function advanceTo (lane, time)
+  if time <= virtualNow(lane) then return end
+  redis.call('SET', KEYS[1] .. 'fair-now' .. lane, exact(time))
+  virtualTimes[lane] = time
 end
+
+-- The access key of a share.
+local function keyOf (share) return laneOf(share) == '' and share or string.sub(share, 2) end
 
 local weights = {}
 -- The weight of an access key, which its record has.
 local function weightOf (share)
   weights[share] = weights[share] or
-    tonumber(redis.call('HGET', KEYS[1] .. 'access-key:' .. share, 'weight') or 1)
+    tonumber(redis.call('HGET', KEYS[1] .. 'access-key:' .. keyOf(share), 'weight') or 1)
   return weights[share]
 end
 
@@ -57,12 +68,13 @@ local function costOf (job) return tonumber(job.ms) / 1000 / (weightOf(job.share
 
 -- Adds to the tag of a share; a negative amount takes back an earlier charge.
 local function charge (share, amount)
-  local tag = redis.call('ZSCORE', fairKey, share)
+  local fair, now = fairKey(laneOf(share)), virtualNow(laneOf(share))
+  local tag = redis.call('ZSCORE', fair, share)
   if tag then
     -- A share that fell behind, because its servers were away, gets no more than its turn.
-    redis.call('ZADD', fairKey, exact(math.max(tonumber(tag), virtualNow()) + amount), share)
+    redis.call('ZADD', fair, exact(math.max(tonumber(tag), now) + amount), share)
   else
-    local before = math.max(virtualNow(), tonumber(redis.call('HGET', finishKey, share) or 0))
+    local before = math.max(now, tonumber(redis.call('HGET', finishKey, share) or 0))
     redis.call('HSET', finishKey, share, exact(before + amount))
   end
 end
@@ -100,9 +112,10 @@ end
 local function enterLists (job)
   local list, member, order = listKey(job.list), memberOf(job), exact(job.order)
   if job.list ~= express and redis.call('EXISTS', list) == 0 then
-    local tag = math.max(virtualNow(), tonumber(redis.call('HGET', finishKey, job.list) or 0))
+    local lane = laneOf(job.list)
+    local tag = math.max(virtualNow(lane), tonumber(redis.call('HGET', finishKey, job.list) or 0))
     redis.call('HDEL', finishKey, job.list)
-    redis.call('ZADD', fairKey, exact(tag), job.list)
+    redis.call('ZADD', fairKey(lane), exact(tag), job.list)
   end
   redis.call('ZADD', list, order, member)
   redis.call('ZADD', list .. ':' .. job.class, order, member)
@@ -127,9 +140,9 @@ end
 
 local function dropPastTags ()
   if redis.call('HLEN', finishKey) <= keptTags then return end
-  local now, tags = virtualNow(), redis.call('HGETALL', finishKey)
+  local tags = redis.call('HGETALL', finishKey)
   for i = 1, #tags, 2 do
-    if tonumber(tags[i + 1]) <= now then redis.call('HDEL', finishKey, tags[i]) end
+    if tonumber(tags[i + 1]) <= virtualNow(laneOf(tags[i])) then redis.call('HDEL', finishKey, tags[i]) end
   end
 end
 
@@ -146,9 +159,12 @@ local function leavePool (job)
     redis.call('HINCRBY', KEYS[1] .. 'class-ms', job.class, 0 - job.ms)
   end
   if job.list ~= express and redis.call('EXISTS', list) == 0 then
-    local tag = tonumber(redis.call('ZSCORE', fairKey, job.list) or 0)
-    redis.call('ZREM', fairKey, job.list)
-    if tag > virtualNow() then redis.call('HSET', finishKey, job.list, exact(tag)) end
+    local lane = laneOf(job.list)
+    local tag = tonumber(redis.call('ZSCORE', fairKey(lane), job.list) or 0)
+    redis.call('ZREM', fairKey(lane), job.list)
+    -- A process of an earlier version, which knows no lane, can have entered it there.
+    if lane ~= '' then redis.call('ZREM', fairKey(''), job.list) end
+    if tag > virtualNow(lane) then redis.call('HSET', finishKey, job.list, exact(tag)) end
     -- A job of this list that comes back keeps its order, so orders go on from here.
     local flows = KEYS[1] .. 'flows:' .. job.list
     local now = math.max(tonumber(redis.call('HGET', flows, 'now') or 0), job.order)
@@ -202,13 +218,32 @@ end
 -- Servers look for a job to claim.
 local function announce (class) redis.call('PUBLISH', KEYS[1] .. 'channel:pool', class) end
 
+-- Shares between which a position is estimated.
+local comparedShares = 100
+
+-- Waiting jobs outside the lane that go ahead of a job in it. `can`: the classes of the server that it needs, in turn.
+local function countBefore (job, can)
+  local count = redis.call('ZCARD', listKey(express))
+  for _, share in ipairs(redis.call('ZRANGE', fairKey(''), 0, comparedShares - 1)) do
+    if job.target == '' then
+      count = count + redis.call('ZCARD', listKey(share))
+    else
+      for i = 1, #can, 2 do
+        if can[i + 1] == '1' then count = count + redis.call('ZCARD', listKey(share) .. ':' .. can[i]) end
+      end
+    end
+  end
+  return count
+end
+
 -- Jobs that are expected to begin before this one, and 1: exact within a list, an estimate between the shares.
 local function positionInPool (job)
   local list = listKey(job.list)
-  local claimed, ahead
+  local claimed, ahead, can
   if job.target ~= '' then
     claimed = redis.call('ZCARD', KEYS[1] .. 'line:' .. job.target)
-    local can, rank = redis.call('HGETALL', KEYS[1] .. 'can:' .. job.target), 0
+    local rank = 0
+    can = redis.call('HGETALL', KEYS[1] .. 'can:' .. job.target)
     if #can == 0 then
       ahead = redis.call('ZCOUNT', list .. ':' .. job.class, '-inf', '(' .. exact(job.order))
     else
@@ -224,10 +259,11 @@ local function positionInPool (job)
     ahead = redis.call('ZRANK', list, memberOf(job)) or 0
   end
   if job.list == express then return claimed + ahead + 1 end
-  ahead = ahead + redis.call('ZCARD', listKey(express))
-  local shares = redis.call('ZRANGE', fairKey, 0, 99, 'WITHSCORES')
+  local lane = laneOf(job.list)
+  ahead = ahead + (lane == '' and redis.call('ZCARD', listKey(express)) or countBefore(job, can))
+  local shares = redis.call('ZRANGE', fairKey(lane), 0, comparedShares - 1, 'WITHSCORES')
   if #shares > 2 then
-    local own = tonumber(redis.call('ZSCORE', fairKey, job.list) or virtualNow()) + ahead * costOf(job)
+    local own = tonumber(redis.call('ZSCORE', fairKey(lane), job.list) or virtualNow(lane)) + ahead * costOf(job)
     for i = 1, #shares, 2 do
       if shares[i] ~= job.list then
         local turns = math.ceil((own - tonumber(shares[i + 1])) / math.max(costOf(job), 1e-6))

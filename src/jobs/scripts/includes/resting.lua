@@ -3,8 +3,9 @@
 ]]
 --- @include "../../../redis/scripts/clock"
 --- @include "pool"
+--- @include "make-way"
 -- Puts the jobs whose delay is over into the pool. A clock that was set back must not make it longer.
-local function wakeRested ()
+local function wakeRested (patience)
   local now = milliseconds()
   local resting = redis.call('ZRANGE', KEYS[1] .. 'resting', 0, 49, 'WITHSCORES')
   for i = 1, #resting, 2 do
@@ -15,6 +16,7 @@ local function wakeRested ()
       if values[1] == 'pending' then
         local job = readPooled(id)
         enterPool(job)
+        if laneOf(job.list) == '' then makeWay(job.class, patience) end
         announce(job.class)
       end
     end
