@@ -90,7 +90,8 @@ t.test('jobs go into the background and come out of it, alone and many at once',
   t.match(across, { status: 400, body: { details: { field: 'before' }, message: /background/ } })
   t.strictSame((await change(one, { before: two })).status, 200)
   t.strictSame(await line(), [three, one, two])
-  t.match(await change(two, { background: false, before: three }), { status: 200, body: { job: { background: false } } })
+  t.match(await change(two, { background: false, before: three }),
+    { status: 200, body: { job: { background: false } } })
   t.strictSame(await line(), [two, three, one])
   await request('POST', `/api/v2/jobs/${one}/run-now`)
   t.match(await job(one), { background: false }, 'run now takes it out')
