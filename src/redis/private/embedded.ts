@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../../lib/logging.ts'
 import { readOrCreateSecretFile } from '../../lib/secret-file.ts'
 import { provideRedisProgram } from './install.ts'
-import { identify, isSameProcess, type ProcessIdentity, whenEnded } from './process.ts'
-import { adoptServer, launchServer, openServerFiles, relaunchServer, type RunningServer, stopServer } from './server.ts'
+import { identify, isSameProcess, type ProcessIdentity } from './process.ts'
+import { adoptServer, launchServer, openServerFiles, relaunchServer, type RunningServer, stopServer, whenServerEnded } from './server.ts'
 
 export interface DirectoryLock {
   release (): Promise<void>
@@ -119,7 +119,7 @@ function superviseServer ({ server, restart, log }: SupervisorOptions): Supervis
 
   async function watch (): Promise<void> {
     while (!signal.aborted) {
-      await whenEnded(current.record.process.pid, signal)
+      await whenServerEnded(current, signal)
       log.warn(`The ${current.description} stopped by itself; starting it again`)
       await startAgain()
       log.info(`Started the ${current.description} again`)

@@ -2,8 +2,9 @@ import { spawn } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { chmod, type FileHandle, mkdir, open, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { anySignal } from '../../lib/deadline.ts'
 import { messageOf } from '../../lib/errors.ts'
@@ -11,7 +12,7 @@ import type { Log } from '../../lib/logging.ts'
 import { parseRedisAddress } from '../address.ts'
 import { checkRedis, parseInfo } from '../check.ts'
 import { connectionOptions, whenReady } from '../connections.ts'
-import { endProcess, identify, isSameProcess, type ProcessIdentity, whenEnded } from './process.ts'
+import { endProcess, identify, isRunning, isSameProcess, type ProcessIdentity, whenEnded } from './process.ts'
 
 /** A port of this machine's loopback address that was free just now. */
 export async function findFreePort (): Promise<number> {
@@ -151,6 +152,8 @@ export interface ServerSetup {
 const longestSocketPath = 103
 /** Milliseconds for Redis to write and exit before it is killed. */
 const stopPatience = 10_000
+/** Milliseconds from the end of a connection until it is checked whether Redis ended. */
+const afterConnection = 100
 /** Milliseconds between two log lines while Redis reads a large data set. */
 const reminderInterval = 10_000
 
@@ -198,6 +201,29 @@ export async function adoptServer (setup: Omit<ServerSetup, 'program'>): Promise
 export async function findRunningServer (dataDirectory: string): Promise<string | undefined> {
   const record = await readServerRecord(dataDirectory)
   return record !== undefined && isSameProcess(record.process) ? urlOf(record) : undefined
+}
+
+/**
+ * Resolves when the process is gone. An idle connection ends with it, so there is nothing to do until then.
+ * @throws AbortError when the signal ends the watch first
+ */
+export async function whenServerEnded ({ record }: RunningServer, signal: AbortSignal): Promise<void> {
+  while (isRunning(record.process.pid)) {
+    await connectionEnds(record.address, signal)
+    await sleep(afterConnection, undefined, { signal, ref: false })
+  }
+}
+
+/** One that cannot be opened ends at once. */
+async function connectionEnds (address: ServerAddress, signal: AbortSignal): Promise<void> {
+  const socket = connect('path' in address ? address : { ...address, host: '127.0.0.1' }).unref()
+  const close = () => { socket.destroy() }
+  signal.addEventListener('abort', close, { once: true })
+  await new Promise<void>(resolve => {
+    socket.on('error', () => { /* it closes */ }).once('close', () => { resolve() }).resume()
+    if (signal.aborted) close()
+  })
+  signal.removeEventListener('abort', close)
 }
 
 /** Ends Redis once everything is written; with an append-only file there is nothing to save on top. */
