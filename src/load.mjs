@@ -21,8 +21,9 @@ export const settledAfter = 2000
  * small one costs a quarter of the processor time.
  */
 const youngGeneration = { idle: 4 * 1024 * 1024, busy: 16 * 1024 * 1024 }
-/** Collections within less than this of each other mean load, in milliseconds. */
+/** Collections within less than this of each other mean load, and work, in milliseconds. */
 const busyInterval = 100
+const workInterval = 1000
 
 /**
  * @param {string} path of the script, an expression of a function with the parameters of a CommonJS module
@@ -32,6 +33,7 @@ const busyInterval = 100
  */
 export function loadProgram (path, command) {
   setGrowth(1)
+  markInSteps(false)
   // Only ASCII: as Latin-1, Node keeps it outside of the heap.
   const source = readFileSync(path, 'latin1')
   const kind = services.has(command) ? command : 'start'
@@ -75,6 +77,14 @@ function setGrowth (factor) {
 }
 
 /**
+ * Whether V8 collects old garbage in small steps. They keep pauses short, but while it is allowed, V8 also collects an
+ * idle process three times within a minute after each collection, for some 100 kB.
+ */
+function markInSteps (allowed) {
+  v8.setFlagsFromString(allowed ? '--incremental-marking' : '--no-incremental-marking')
+}
+
+/**
  * Keeps the young generation below its limits from now on; a start is no load, as its memory would stay. Returns a
  * function that sets V8's options as they were, and one for the end of the start.
  */
@@ -82,10 +92,15 @@ function boundYoungGeneration () {
   let factor = 1
   let last = 0
   let isStarting = true
+  let works = false
   function bound () {
     const now = performance.now()
-    const limit = !isStarting && now - last < busyInterval ? youngGeneration.busy : youngGeneration.idle
+    const pause = now - last
     last = now
+    const limit = !isStarting && pause < busyInterval ? youngGeneration.busy : youngGeneration.idle
+    const worked = works
+    works = !isStarting && pause < workInterval
+    if (works !== worked) markInSteps(works)
     const { space_size: size } = v8.getHeapSpaceStatistics().find(space => space.space_name === 'new_space')
     const wanted = size >= limit ? 1 : 2
     if (wanted !== factor) setGrowth(wanted)
