@@ -1,5 +1,6 @@
 import { type Job, type QueueBase, type RedisQueueBackend, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
+import { repeatEach, secondsUntilBeat } from '../src/lib/beat.ts'
 import type { Keys } from '../src/lib/keys.ts'
 import type { Log } from '../src/lib/logging.ts'
 import { loadScript } from '../src/redis/scripts.ts'
@@ -8,8 +9,8 @@ import { loadScript } from '../src/redis/scripts.ts'
 const page = 500
 /** Smaller deviations, such as between the clocks of machines, are ignored; in milliseconds. */
 const tolerance = 1000
-/** How often a queue is checked, in milliseconds. */
-const lookInterval = 10_000
+/** How often a queue is checked, in seconds. */
+const lookSeconds = 10
 
 const findOverlong = loadScript<[delayed: string],
   [prefix: string, now: number, first: number, last: number, toleranceMs: number], [count: number, ...found: string[]]>(
@@ -36,18 +37,26 @@ async function shortenDelays (queue: QueueBase, connection: Redis): Promise<void
 /** Does so while this process works on the queue. Returns the function that stops it. */
 export function keepShortening (queue: QueueBase, connection: Redis, log: Log): () => void {
   let looking = false
-  const timer = setInterval(() => {
+  return repeatEach(lookSeconds, () => {
     if (looking) return
     looking = true
     shortenDelays(queue, connection)
       .catch(error => { log.debug({ queue: queue.name, err: error }, 'could not check delays') })
       .finally(() => { looking = false })
-  }, lookInterval)
-  return () => { clearInterval(timer) }
+  })
 }
 
 /** How long BullMQ waits for an entry before it looks again, in seconds; an entry that arrives ends the wait. */
 export const drainDelay = 10
+
+type WaitForJob = ReturnType<Worker['getBackend']>['waitForJob']
+
+/** Lets all workers of this process look again together: each wait ends with the same beat. */
+export function waitTogether (worker: { getBackend (): { waitForJob: WaitForJob } }): void {
+  const backend = worker.getBackend()
+  const wait = backend.waitForJob.bind(backend)
+  backend.waitForJob = async seconds => await wait(Math.min(seconds, secondsUntilBeat(drainDelay)))
+}
 
 export interface BackgroundWork<Data> {
   readonly connection: Redis
@@ -69,6 +78,7 @@ export function startBackgroundWorker<Data> (work: BackgroundWork<Data>): { clos
     connection, prefix: keys.bullPrefix, skipVersionCheck: true, concurrency: atOnce, maxStalledCount: 1000, drainDelay
   })
   worker.on('error', error => { log.debug({ err: error }, 'worker connection') })
+  waitTogether(worker)
   const stopShortening = keepShortening(worker, connection, log)
   return {
     async close () {

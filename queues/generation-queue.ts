@@ -8,7 +8,7 @@ import type { RunOutcome } from '../src/jobs/run-generation.ts'
 import type { Keys } from '../src/lib/keys.ts'
 import type { Log } from '../src/lib/logging.ts'
 import { readLua } from '../src/redis/scripts.ts'
-import { closeWorker, drainDelay } from './background-worker.ts'
+import { closeWorker, drainDelay, waitTogether } from './background-worker.ts'
 
 /** The data of a queue entry; everything else is in the record. */
 export interface GenerationData {
@@ -191,6 +191,7 @@ export function createGenerationWorker (dependencies: GenerationWorkerDependenci
     runRetryDelay: 500
   })
   worker.on('error', error => { log.debug({ server: serverId, err: error }, 'worker connection') })
+  waitTogether(worker)
 
   return {
     runEarly (entry) {

@@ -41,7 +41,7 @@ export interface ServerWorkerDependencies extends ServerRunnerDependencies {
     readonly connect: (server: Server) => RawCalls
     readonly limits?: CheckServerDependencies['limits']
   }
-  readonly starts: Pick<ServerStarts, 'watch'>
+  readonly starts: Pick<ServerStarts, 'watch' | 'isWatched'>
   /** Whether an operator lets any server take jobs. */
   readonly processes: () => boolean
   readonly intervals?: WorkerIntervals
@@ -156,6 +156,7 @@ export async function startServerWorker (
     log,
     ...(dependencies.intervals === undefined ? {} : { intervals: dependencies.intervals }),
     watch: onGone => starts.watch(new URL(server().address.baseUrl), onGone),
+    isIdle: () => runningJobs === 0 && starts.isWatched(new URL(server().address.baseUrl)),
     async onUsable (usable) {
       if (!usable) {
         options.restarted()
@@ -247,8 +248,7 @@ export async function startServerWorker (
     const repairsDue = performance.now() >= repairDueAt
     if (looksDue) lookDueAt = performance.now() + lookInterval
     if (looksDue || checkHolds()) lookAtChecks()
-    if (looksDue || repairsDue) await feed.adopt()
-    if (looksDue) await feed.forgetClasses()
+    if (looksDue || repairsDue) await Promise.all([feed.adopt(), looksDue ? feed.forgetClasses() : null])
     if (!repairsDue) return
     feed.look()
     repairDueAt = performance.now() + repairEvery

@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis'
 import type { RuntimeSettings } from '../src/config/runtime-settings.ts'
+import { repeatEach } from '../src/lib/beat.ts'
 import {
-  answeredSoon, createRenewal, type LeaseStore, type Renewal, shareServers, type WorkerRoster
+  answeredSoon, createRenewal, createSpread, type LeaseStore, type Renewal, type WorkerRoster
 } from '../src/servers/lease.ts'
 import { sameAddress, type Server, type ServerRegistry } from '../src/servers/registry.ts'
 import { clearDisabled, startWaitingRepair } from './queue-repair.ts'
@@ -10,12 +11,10 @@ import { type ServerWorker, type ServerWorkerDependencies, startServerWorker } f
 /** How long a lease outlives its holder, and how often to renew or try it, in milliseconds. */
 const leaseLifetime = 4000
 const leaseInterval = 1000
-/** Until all leases of this process are renewed at once, so that their commands share packets, in milliseconds. */
-const untilTick = () => leaseInterval - (performance.now() - 1) % leaseInterval
 /** A process that was cut off itself must not take a lease for finished that was only not renewed during the cut. */
 const graceAfterReconnect = 3000
-/** Notices can get lost, so servers and settings are read again at this interval, in milliseconds. */
-const reconcileInterval = 10_000
+/** Notices can get lost, so servers and settings are read again this often, in seconds. */
+const reconcileSeconds = 10
 /** How long the worker of a server that was removed, disabled or moved has to stop, in milliseconds. */
 const removalDeadline = 5000
 /** How often to check whether this process reaches a server that it should take over, in milliseconds. */
@@ -29,6 +28,8 @@ interface ServerLease {
   worker (): ServerWorker | null
   /** Whether this process should get the server from the present holder of the lease: it reaches the server. */
   asks (): boolean
+  /** Renews the lease, or tries for it. To be called each second, for all servers in one turn. */
+  tick (): void
   /** Another process has handed the lease over. */
   tryNow (): void
   /** The connection to Redis is back after an outage. */
@@ -63,6 +64,7 @@ function holdLease (
   /** A worker starts only after the one before it has stopped. */
   let steps: Promise<void> = Promise.resolve()
   let timer: NodeJS.Timeout | undefined
+  let isTrying = true
   let closed = false
   let reconnectedAt = -Infinity
 
@@ -168,16 +170,23 @@ function holdLease (
   }
 
   function tick (): void {
-    timer = undefined
-    if (closed) return
+    clearTimeout(timer)
+    if (closed || isTrying) return
+    isTrying = true
     acquireOrRenew()
       .catch(error => {
         log.debug({ server: server().alias, err: error }, 'could not acquire or renew the lease')
         return leaseInterval
       })
-      .then(wait => { if (!closed) timer = setTimeout(tick, wait < leaseInterval ? wait : untilTick()) })
+      .then(wait => {
+        isTrying = false
+        if (!closed && wait < leaseInterval) timer = setTimeout(tick, wait)
+      })
   }
-  released.then(tick, tick)
+  released.catch(() => undefined).then(() => {
+    isTrying = false
+    tick()
+  })
 
   async function release (deadlineMs: number): Promise<void> {
     // Running generations are stopped even while a step waits for a Redis that is away.
@@ -201,11 +210,8 @@ function holdLease (
       lookWhetherReached()
       return isReached
     },
-    tryNow () {
-      if (fence !== null || timer === undefined) return
-      clearTimeout(timer)
-      tick()
-    },
+    tick,
+    tryNow () { if (fence === null) tick() },
     reconnected () {
       reconnectedAt = performance.now()
       worker?.repairSoon()
@@ -247,14 +253,16 @@ export interface ServerWorkersDependencies extends Omit<ServerLeaseDependencies,
 export async function startServerWorkers (dependencies: ServerWorkersDependencies): Promise<ServerWorkers> {
   const { registry, runtime, roster, connection, subscriber, keys, storage, limits, log } = dependencies
   const isConnected = () => connection.status === 'ready' && subscriber.status === 'ready'
-  const parts = { ...dependencies, processes: () => runtime.current().queueProcessing, heirOf, isConnected }
-  /** The holder that should serve each server. */
-  let shares = new Map<string, string>()
-  /** The servers for which the other live workers ask. */
-  let wants = new Map<string, readonly string[]>()
   const enabled = new Map<string, { server: Server, readonly lease: ServerLease }>()
-  let closed = false
-  let spreadTimer: NodeJS.Timeout | undefined
+  const spread = createSpread({
+    roster,
+    isFit: storage.isFit,
+    servers: () => [...enabled.keys()],
+    asks: serverId => enabled.get(serverId)?.lease.asks() === true,
+    log
+  })
+  const { heirOf } = spread
+  const parts = { ...dependencies, processes: () => runtime.current().queueProcessing, heirOf, isConnected }
   /** By server. */
   const closing = new Map<string, Promise<void>>()
 
@@ -295,30 +303,6 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
         found.lease.worker()?.updateQueue()
       }
     }
-  }
-
-  function heirOf (serverId: string): string | null {
-    const share = shares.get(serverId)
-    return share !== undefined && wants.get(share)?.includes(serverId) === true ? share : null
-  }
-
-  /** Announces this process, and sees which other processes take their shares: those that can store images. */
-  async function spread (): Promise<void> {
-    const isFit = await storage.isFit(roster.others().every(other => other.isFit) ? 'fit' : 'failing')
-    const asked = [...enabled].filter(([id, { lease }]) => shares.get(id) === roster.own && lease.asks())
-    await roster.announce(asked.map(([id]) => id), isFit)
-    wants = new Map(roster.others().filter(other => other.isFit).map(({ holder, wanted }) => [holder, wanted]))
-    shares = shareServers([...enabled.keys()], [...(isFit ? [roster.own] : []), ...wants.keys()])
-  }
-
-  function spreadAgain (): void {
-    spread()
-      .catch(error => {
-        // Without Redis nothing is known of the others.
-        wants = new Map()
-        log.debug({ err: error }, 'could not announce this process')
-      })
-      .then(() => { if (!closed) spreadTimer = setTimeout(spreadAgain, untilTick()) })
   }
 
   /** Jobs that a server had when it was disabled, if no process was there to return them. */
@@ -371,21 +355,25 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
   await subscriber.subscribe(...handlers.keys())
   const unsubscribe = [registry.onChange(reconcile), runtime.onChange(updateQueues), storage.onChange(updateQueues)]
   const waitingRepair = startWaitingRepair(dependencies)
-  const timer = setInterval(() => {
-    Promise.all([registry.refresh(), runtime.refresh(), clearAllDisabled()])
-      .catch(error => { log.debug({ err: error }, 'could not read servers and settings') })
-  }, reconcileInterval)
   await Promise.all([registry.refresh(), runtime.refresh()])
   reconcile()
   clearAllDisabled()
-  spreadAgain()
+  spread.again()
+  const stopBeats = [
+    repeatEach(leaseInterval / 1000, () => {
+      for (const { lease } of enabled.values()) lease.tick()
+      spread.again()
+    }),
+    repeatEach(reconcileSeconds, () => {
+      Promise.all([registry.refresh(), runtime.refresh(), clearAllDisabled()])
+        .catch(error => { log.debug({ err: error }, 'could not read servers and settings') })
+    })
+  ]
 
   return {
     serves: serverId => workerOf(serverId) != null,
     async close (deadlineMs) {
-      closed = true
-      clearInterval(timer)
-      clearTimeout(spreadTimer)
+      for (const stop of stopBeats) stop()
       // Its servers are free for the others at once; without Redis its announcement ends by itself.
       roster.leave().catch(() => undefined)
       waitingRepair.close()

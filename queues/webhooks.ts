@@ -8,7 +8,7 @@ import type { NewDelivery, WebhookEntry, WebhookQueuePort } from '../src/webhook
 import type { Receiver } from '../src/webhooks/endpoints.ts'
 import type { JobEventNotice } from '../src/webhooks/event-body.ts'
 import type { Outbox } from '../src/webhooks/outbox.ts'
-import { closeWorker, drainDelay, keepShortening } from './background-worker.ts'
+import { closeWorker, drainDelay, keepShortening, waitTogether } from './background-worker.ts'
 
 /** The part of a delivery that Redis and the dashboard see in the queue; everything else is in its record. */
 interface WebhookData {
@@ -257,6 +257,7 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
     runRetryDelay: 500
   })
   worker.on('error', error => { log.debug({ queue: webhookQueueName, err: error }, 'worker connection') })
+  waitTogether(worker)
   worker.on('failed', (entry, error) => {
     log.warn({ event: entry?.data.eventId, err: error }, 'a webhook attempt broke off; it is repeated')
   })

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { AccessKeys } from '../access/keys.ts'
 import { mayDo, type Principal } from '../access/principal.ts'
+import { repeatEach } from '../lib/beat.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 
@@ -33,7 +34,7 @@ export interface OpenConnectionsDependencies {
 }
 
 const most = 5000
-const beatMs = 15_000
+const beatSeconds = 15
 /** Listeners must authenticate again after this time, in milliseconds. */
 const longestMs = 3_600_000
 
@@ -41,13 +42,12 @@ export function createOpenConnections ({ accessKeys, subscriber, keys }: OpenCon
   const open = new Map<OpenConnection, number>()
   let closed = false
 
-  const beats = setInterval(() => {
+  const stopBeats = repeatEach(beatSeconds, () => {
     for (const [connection, since] of open) {
       if (performance.now() - since > longestMs) connection.end()
       else connection.beat()
     }
-  }, beatMs)
-  beats.unref()
+  })
 
   /** A key that was switched off, removed, or given fewer rights or another secret gets no more events. */
   async function review (): Promise<void> {
@@ -84,7 +84,7 @@ export function createOpenConnections ({ accessKeys, subscriber, keys }: OpenCon
     count: () => open.size,
     close () {
       closed = true
-      clearInterval(beats)
+      stopBeats()
       subscriber.off('message', onMessage)
       for (const connection of [...open.keys()]) connection.end()
     }

@@ -3,6 +3,7 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Redis } from 'ioredis'
+import { repeatEach } from '../lib/beat.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { Log } from '../lib/logging.ts'
 import { readOrCreateSecretFile } from '../lib/secret-file.ts'
@@ -92,9 +93,9 @@ export interface HomeClaim {
 const knownKey = (keys: Keys) => keys.key('data-id')
 /** Processes that use a home, by the time until which they are known to live. */
 const usersKey = (keys: Keys) => keys.key('home-users')
-/** How long a process counts as alive, and how often it says so, in milliseconds. */
+/** How long a process counts as alive, in milliseconds, and how often it says so, in seconds. */
 const lifetime = 30_000
-const beat = 10_000
+const beatSeconds = 10
 
 /**
  * Why this home does not belong to the data in Redis, and what to do; null if it does, or if Redis knows of none yet.
@@ -169,11 +170,10 @@ function announce ({ redis, keys, processId }: HomeClaim, id: string): () => Pro
   }
   // Without Redis nothing can be said, and Redis is the more urgent fault.
   const sayQuietly = () => { say().catch(() => undefined) }
-  const timer = setInterval(sayQuietly, beat)
-  timer.unref()
+  const stop = repeatEach(beatSeconds, sayQuietly)
   sayQuietly()
   return async () => {
-    clearInterval(timer)
+    stop()
     await redis.zrem(usersKey(keys), member).catch(() => undefined)
   }
 }

@@ -360,10 +360,11 @@ interface SharedFault extends Pick<StorageFault, 'errno' | 'reason'> {
  * cannot see a fault that shows only when this one stores an image, such as a quota.
  */
 export function shareStorageFaults (
-  { redis, keys, processId, bucket }: FaultSharing, storage: Pick<StorageCheck, 'lastOwn' | 'onChange'>
+  { redis, keys, processId, bucket }: FaultSharing, storage: Pick<StorageCheck, 'last' | 'lastOwn' | 'onChange'>
 ): { close (): void } {
   const key = keys.key('storage-fault')
   let warned = false
+  let timer: NodeJS.Timeout | undefined
 
   async function check (): Promise<void> {
     const fault = storage.lastOwn()
@@ -378,12 +379,16 @@ export function shareStorageFaults (
   }
 
   // Without Redis no warning is possible, and Redis is the more urgent fault.
-  const checkQuietly = () => { check().catch(() => undefined) }
-  const timer = setInterval(checkQuietly, interval)
+  const checkQuietly = () => {
+    clearTimeout(timer)
+    if (storage.last() !== null) timer = setTimeout(checkQuietly, interval)
+    check().catch(() => undefined)
+  }
   const forget = storage.onChange(checkQuietly)
+  checkQuietly()
   return {
     close () {
-      clearInterval(timer)
+      clearTimeout(timer)
       forget()
     }
   }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command, Redis, type RedisOptions } from 'ioredis'
+import { repeatEach } from '../lib/beat.ts'
 import { messageOf } from '../lib/errors.ts'
 import type { Log } from '../lib/logging.ts'
 import { parseRedisAddress } from './address.ts'
@@ -82,8 +83,8 @@ const optionsOfKind: Readonly<Record<ConnectionKind, RedisOptions>> = {
 /** Default time limit of a request's command, in milliseconds. */
 const defaultCommandLimit = 5000
 
-/** Milliseconds between two signs of life on a connection that otherwise only listens. */
-const heartbeat = 5000
+/** Seconds between two signs of life on a connection that otherwise only listens. */
+const heartbeat = 5
 
 /** The options of a connection that do not depend on the address of Redis. Times in milliseconds. */
 export function connectionOptions (kind: ConnectionKind): RedisOptions {
@@ -181,7 +182,7 @@ function remedyFor (problem: string): string {
     : 'Check that it runs and that REDIS_URL is right.'
 }
 
-/** Sends the commands of one turn of the event loop with one system call. */
+/** Sends the commands of one turn of the event loop, those of all its callbacks, with one system call. */
 function sendTogether (redis: Redis): void {
   redis.on('connect', () => {
     const { stream } = redis
@@ -195,7 +196,7 @@ function sendTogether (redis: Redis): void {
       if (!corked) {
         corked = true
         stream.cork()
-        process.nextTick(uncork)
+        setImmediate(uncork)
       }
       return Reflect.apply(write, stream, parameters)
     }) as typeof write
@@ -218,9 +219,7 @@ function logOutages (redis: Redis, name: string, log: Log): void {
 
 /** Lets `socketTimeout` notice that the other end is gone although nothing is asked on this connection. */
 function keepAlive (redis: Redis): void {
-  const timer = setInterval(() => {
+  redis.once('end', repeatEach(heartbeat, () => {
     if (redis.status === 'ready') redis.ping().catch(() => {})
-  }, heartbeat)
-  timer.unref()
-  redis.once('end', () => clearInterval(timer))
+  }))
 }

@@ -253,8 +253,7 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
   }
 
   async function next (): Promise<void> {
-    const check = await store.present(serverId)
-    const undo = await store.undo(serverId)
+    const [check, undo] = await Promise.all([store.present(serverId), store.undo(serverId)])
     if (check === null && undo === null) {
       await hold(false)
       return await quiet()

@@ -3,6 +3,7 @@ import { readFileSync, readlinkSync } from 'node:fs'
 import type { Redis } from 'ioredis'
 import { withDeadline } from '../lib/deadline.ts'
 import type { Keys } from '../lib/keys.ts'
+import type { Log } from '../lib/logging.ts'
 import { hasEnded, identify, type ProcessIdentity } from '../redis/private/process.ts'
 import { loadScript } from '../redis/scripts.ts'
 
@@ -164,7 +165,7 @@ export function createLeaseStore (redis: Redis, keys: Keys, own: LeaseHolder): L
     },
     async renew (serverId, fence, lifetimeMs) {
       return await new Promise<boolean>(resolve => {
-        if (due.push({ serverId, fence, lifetimeMs, settle: resolve }) === 1) setImmediate(renewTogether)
+        if (due.push({ serverId, fence, lifetimeMs, settle: resolve }) === 1) process.nextTick(renewTogether)
       })
     },
     async isHeld (serverId, fence) {
@@ -314,4 +315,61 @@ export function shareServers (servers: readonly string[], workers: readonly stri
     counts.set(worker, count + 1)
   }
   return shares
+}
+
+/** How this process shares the servers with the other live workers. */
+export interface Spread {
+  /** The other live worker that should serve a server and asks for it; or null. */
+  heirOf (serverId: string): string | null
+  /** Announces this process, and sees which servers the others should serve. To be called each second. */
+  again (): void
+}
+
+export interface SpreadDependencies {
+  readonly roster: WorkerRoster
+  /** Whether this process can store images. Other processes that cannot, have no share. */
+  readonly isFit: (others: 'fit' | 'failing') => Promise<boolean>
+  /** All enabled servers. */
+  readonly servers: () => readonly string[]
+  /** Whether this process should get a server from the present holder of its lease. */
+  readonly asks: (serverId: string) => boolean
+  readonly log: Log
+}
+
+export function createSpread ({ roster, isFit, servers, asks, log }: SpreadDependencies): Spread {
+  /** The holder that should serve each server, and of which servers and workers that follows. */
+  let shares = new Map<string, string>()
+  let sharedAmong = ''
+  /** The servers for which the other live workers ask. */
+  let wants = new Map<string, readonly string[]>()
+  let isSpreading = false
+
+  async function announce (): Promise<void> {
+    const fit = await isFit(roster.others().every(other => other.isFit) ? 'fit' : 'failing')
+    await roster.announce(servers().filter(id => shares.get(id) === roster.own && asks(id)), fit)
+    wants = new Map(roster.others().filter(other => other.isFit).map(({ holder, wanted }) => [holder, wanted]))
+    const among = [servers(), [...(fit ? [roster.own] : []), ...wants.keys()]] as const
+    const text = JSON.stringify(among)
+    if (text === sharedAmong) return
+    shares = shareServers(...among)
+    sharedAmong = text
+  }
+
+  return {
+    heirOf (serverId) {
+      const share = shares.get(serverId)
+      return share !== undefined && wants.get(share)?.includes(serverId) === true ? share : null
+    },
+    again () {
+      if (isSpreading) return
+      isSpreading = true
+      announce()
+        .catch(error => {
+          // Without Redis nothing is known of the others.
+          wants = new Map()
+          log.debug({ err: error }, 'could not announce this process')
+        })
+        .finally(() => { isSpreading = false })
+    }
+  }
 }

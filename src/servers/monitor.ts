@@ -16,12 +16,16 @@ import { createSuspicions } from './suspicions.ts'
 /** How often a server is looked at, in milliseconds. */
 export interface MonitorIntervals {
   readonly whileUp: number
+  /** While nothing runs there and its end would be noticed by an open connection; as `whileUp` if left out. */
+  readonly whileIdle?: number
   readonly whileDown: number
   readonly inventory: number
   readonly start?: StartPatience
 }
 
-export const defaultMonitorIntervals: MonitorIntervals = { whileUp: 15_000, whileDown: 1000, inventory: 120_000 }
+export const defaultMonitorIntervals: MonitorIntervals = {
+  whileUp: 15_000, whileIdle: 30_000, whileDown: 1000, inventory: 120_000
+}
 const defaultPatience: StartPatience = { known: 30_000, unknown: 10_000 }
 
 /** How long reports from generations keep a server out of use, in milliseconds. */
@@ -95,13 +99,16 @@ export interface ServerMonitorDependencies {
   readonly intervals?: MonitorIntervals
   /** Keeps a connection open, to notice if the server goes away between two probes; the returned function ends that. */
   readonly watch?: (onGone: () => void) => () => void
+  /** Whether nothing runs at the server and `watch` would notice its end. */
+  readonly isIdle?: () => boolean
   /** Called when the server becomes usable or unusable, and again at the next probe if the call failed. */
   readonly onUsable: (usable: boolean) => Promise<void>
 }
 
 /** Watches one server for the process that serves it, and records its state. */
 export function createServerMonitor (dependencies: ServerMonitorDependencies): ServerMonitor {
-  const { server, client, states, log, intervals = defaultMonitorIntervals, watch, onUsable } = dependencies
+  const { server, client, states, log, watch, isIdle = () => false, onUsable } = dependencies
+  const { intervals = defaultMonitorIntervals } = dependencies
   const start = createStartCheck({
     server, states, log, patience: intervals.start ?? defaultPatience, interval: intervals.whileDown
   })
@@ -115,14 +122,12 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   let reports = 0
   /** Number of failures reported so far. */
   let failures = 0
-  const differences = new Set<string>()
+  const [differences, suspicions] = [new Set<string>(), createSuspicions()]
   let inventoryReadAt = 0
-  const suspicions = createSuspicions()
   /** By the monotonic clock, like the times of missing routes. */
   let outOfUseUntil = 0
   /** The reason for the server's break, and whether a restart ends it. */
-  let doubt = ''
-  let endsWithRestart = false
+  let [doubt, endsWithRestart] = ['', false]
   /** Routes that generations found missing, and until when that holds. */
   const missing = new Map<string, number>()
   /** Read once per start; null before. */
@@ -135,8 +140,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   let isIdentified = false
   let stopWatching = () => {}
   /** Titles of the checkpoints in the inventory. */
-  let checkpoints = ''
-  let learnedVersion: string | null = null
+  let [checkpoints, learnedVersion]: [string, string | null] = ['', null]
   let timer: NodeJS.Timeout | undefined
   let checking: Promise<ServerState> | null = null
   let closed = false
@@ -254,9 +258,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   }
 
   /** Milliseconds for which the server is still out of use, whatever its probes show. */
-  function left (): number {
-    return outOfUseUntil - performance.now()
-  }
+  const left = () => outOfUseUntil - performance.now()
 
   function missingNow (): string[] {
     for (const [route, until] of missing) if (performance.now() > until) missing.delete(route)
@@ -292,8 +294,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
 
   function pauseNow (): number {
     if (state?.reachable === 'yes') {
-      const due = inventoryDueAt - performance.now()
-      return due > 0 ? Math.min(intervals.whileUp, due + 1) : intervals.whileUp
+      const [due, { whileUp, whileIdle = whileUp }] = [inventoryDueAt - performance.now(), intervals]
+      return Math.min(isIdle() ? whileIdle : whileUp, due > 0 ? due + 1 : Infinity)
     }
     // During a break the monitor must not miss a restart, which would end it.
     const until = state?.reachable === 'suspected' ? left() : lastFailure?.retryAfterMs ?? Infinity
@@ -389,12 +391,10 @@ function isOutage ({ failureClass, code }: GenerationFailure): boolean {
     (failureClass === 'server-down' && code !== 'cuda_poisoned' && code !== 'stalled')
 }
 
-function titlesOf (checkpoints: Inventory['checkpoints']): string {
-  return checkpoints.map(({ title }) => title).join('\n')
-}
+const titlesOf = (checkpoints: Inventory['checkpoints']) => checkpoints.map(({ title }) => title).join('\n')
 
 /** Redis did not store the state, or this machine could not open a connection. */
 function isOwnFault (error: unknown): boolean {
-  // The cause of a server's failure, such as ECONNREFUSED, concerns the server and not Redis.
+  // A server's failure such as ECONNREFUSED is none of Redis.
   return error instanceof GenerationFailure ? error.failureClass === 'internal' : redisProblemOf(error) !== null
 }

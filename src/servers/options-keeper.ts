@@ -140,6 +140,8 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
 
   async function takeSelection (seen: string | null): Promise<boolean> {
     const { selection, open } = kept
+    // Nothing changed, so no list is needed.
+    if (seen !== null && seen === selection && open.length === 0) return true
     const now = seen === null ? null : await plain(seen)
     if (seen === null || now === null) {
       // a server that has nothing selected takes its first checkpoint

@@ -20,6 +20,8 @@ export interface ServerStarts extends StartGuard {
    * @returns ends the watching
    */
   watch (url: URL, onGone: () => void): () => void
+  /** Whether such a connection is open now. */
+  isWatched (url: URL): boolean
 }
 
 export interface ServerStartsDependencies {
@@ -226,7 +228,8 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
       return holdConnection(connect, address.held, error => {
         judgeFailure(address, error).finally(onGone).catch(() => undefined)
       })
-    }
+    },
+    isWatched: url => addressAt(destinationOf(url)).held.size > 0
   }
 
   function remember (address: ListeningAddress, phase: StartPhase | null, forMs: number): void {

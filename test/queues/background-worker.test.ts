@@ -1,7 +1,7 @@
 import { type RedisQueueBackend, Worker } from 'bullmq'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { closeWorker } from '../../queues/background-worker.ts'
+import { closeWorker, waitTogether } from '../../queues/background-worker.ts'
 import { connectRedis } from '../../src/redis/connections.ts'
 import { silentLogger } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
@@ -24,4 +24,28 @@ t.test('a worker that is closed while BullMQ opens its connection again leaves n
   await waiting?.connect().catch(() => {})
   for (let attempts = 100; await connections() > 1 && attempts > 0; attempts--) await sleep(10)
   t.equal(await connections(), 1)
+})
+
+t.test('the workers of a process end their waits together', async t => {
+  const asked: number[] = []
+  for (let count = 0; count < 2; count++) {
+    const backend = {
+      async waitForJob (seconds: number) {
+        asked.push(performance.now() / 1000 + seconds)
+        return null
+      }
+    }
+    waitTogether({ getBackend: () => backend })
+    await sleep(20)
+    await backend.waitForJob(10)
+  }
+  const [first = 0, second = -1] = asked
+  const apart = Math.abs(first - second)
+  t.ok(apart < 0.01 || Math.abs(apart - 10) < 0.01, `${apart} s apart, or at the next but one`)
+
+  const short: number[] = []
+  const backend = { waitForJob: async (seconds: number) => { short.push(seconds); return null } }
+  waitTogether({ getBackend: () => backend })
+  await backend.waitForJob(0.001)
+  t.same(short, [0.001], 'a delayed entry that is due sooner ends the wait')
 })

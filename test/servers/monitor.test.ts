@@ -81,6 +81,24 @@ t.test('an inventory is read again if the checkpoints differ, and not before', a
   t.same([await titles(), reads()], [['one.safetensors', 'two.safetensors'], 2])
 })
 
+t.test('a server without work has checks of its own interval', async t => {
+  const looks = () => simulator.state().requests['GET /sdapi/v1/options'] ?? 0
+  const idle = createServerMonitor({
+    server: () => serverCalled('Idle'),
+    client,
+    states,
+    log: silentLogger,
+    intervals: { ...intervals, whileIdle: 1 },
+    isIdle: () => looks() < before + 5,
+    onUsable: async () => {}
+  })
+  t.teardown(idle.close)
+  const before = looks()
+  await idle.check()
+  while (looks() < before + 5) await new Promise(resolve => setImmediate(resolve))
+  t.match(await idle.check(), { reachable: 'yes' })
+})
+
 t.test('a version is learned from an answer and kept', async t => {
   t.match(monitor.traits(), { kind: 'a1111', version: null })
   monitor.proved('1.10.1')

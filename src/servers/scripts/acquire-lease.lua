@@ -12,11 +12,12 @@
 ]]
 --- @include "lease-state"
 local holder, lifetime, watched = unpack(ARGV)
-local state = readLease(KEYS[1], KEYS[3])
-local beat, owner, present = state.beat, state.owner, state.present
+local present, beat = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[3])
+local _, owner = readBeat(beat)
 if (not beat and (not present or present == holder)) or owner == holder or (beat and beat == watched) then
   local fence = redis.call('INCR', KEYS[2])
-  keepLease(KEYS[1], KEYS[3], holder, lifetime, fence, 0)
+  redis.call('SET', KEYS[1], holder, 'PX', lifetime)
+  redis.call('SET', KEYS[3], writeBeat(holder, lifetime, fence, 0))
   return { 1, fence }
 end
 return { 0, beat or '', owner or present, redis.call('PTTL', KEYS[1]) }
