@@ -1,5 +1,6 @@
 import type { ErrorAnswer } from './api-types.ts'
 import { parseExactly } from './exact-json.ts'
+import { common } from '../texts/en/common.ts'
 
 /** An answer with an error status. */
 export class ApiError extends Error {
@@ -8,7 +9,7 @@ export class ApiError extends Error {
   readonly details: Readonly<Record<string, unknown>> & Partial<ErrorAnswer['details']>
 
   constructor (status: number, body: Partial<ErrorAnswer>) {
-    super(body.message ?? `The service answered with status ${status}.`)
+    super(body.message ?? common.answeredWithStatus(status))
     this.name = 'ApiError'
     this.status = status
     this.code = body.error ?? ''
@@ -72,7 +73,7 @@ function readJson (text: string): unknown {
   try {
     return parseExactly(text)
   } catch {
-    return { message: 'The service answered with something that is not JSON; possibly a proxy in between caused it.' }
+    return { message: common.answerIsNotJson }
   }
 }
 
@@ -83,6 +84,6 @@ export function pathOf (...parts: string[]) {
 
 /** A sentence for people about any thrown value. */
 export function sentenceOf (error: unknown): string {
-  if (isUnreachable(error)) return 'The service does not answer. It is possibly restarting.'
+  if (isUnreachable(error)) return common.serviceDoesNotAnswer
   return error instanceof Error ? error.message : ''
 }

@@ -4,6 +4,7 @@ import { createContext } from 'preact'
 import { useContext, useEffect, useState } from 'preact/hooks'
 import { useLive } from './live.ts'
 import { apiKeys, servers } from './service.ts'
+import { common } from '../texts/en/common.ts'
 
 /** The person in front of these pages, as `GET /ui/session` describes it. */
 export const Caller = createContext<Who | null>(null)
@@ -11,7 +12,7 @@ export const Caller = createContext<Who | null>(null)
 /** @throws Error outside of the frame */
 export function useCaller (): Who {
   const who = useContext(Caller)
-  if (who === null) throw new Error('Only pages of somebody with a session know their caller.')
+  if (who === null) throw new Error(common.callerIsUnknown)
   return who
 }
 
@@ -57,5 +58,5 @@ export function useKeyNames (ids: ReadonlyArray<string | null | undefined>): (id
     return () => stop.abort()
   }, [isWanted, wanted])
 
-  return id => id === own ? 'you' : known?.get(id) ?? 'an access key'
+  return id => id === own ? 'you' : known?.get(id) ?? common.accessKey
 }

@@ -1,3 +1,5 @@
+import { common } from '../texts/en/common.ts'
+
 /** Copies text, also in browsers that offer their clipboard only to secure pages. */
 export async function copyText (text: string) {
   if (navigator.clipboard !== undefined) return await navigator.clipboard.writeText(text)
@@ -10,5 +12,5 @@ export async function copyText (text: string) {
   area.select()
   const done = document.execCommand('copy')
   area.remove()
-  if (!done) throw new Error('This browser does not allow copying.')
+  if (!done) throw new Error(common.copyingNotAllowed)
 }

@@ -2,6 +2,7 @@ import type { RefObject } from 'preact'
 import type { ErrorAnswer } from './api-types.ts'
 import { ApiError, sentenceOf } from './api.ts'
 import { useEffect, useRef, useState } from 'preact/hooks'
+import { common } from '../texts/en/common.ts'
 
 /** Messages by input; messages that belong to no input are under the empty name. */
 export type Problems = Readonly<Partial<Record<string, string>>>
@@ -65,8 +66,8 @@ function beyondRange (form: HTMLFormElement | null): Problems {
   return Object.fromEntries([...form?.elements ?? []].flatMap(element => {
     if (!(element instanceof HTMLInputElement) || element.name === '') return []
     const { name, validity, min, max } = element
-    if (validity.rangeOverflow) return [[name, `Enter ${max} or less.`]]
-    return validity.rangeUnderflow ? [[name, `Enter ${min} or more.`]] : []
+    if (validity.rangeOverflow) return [[name, common.enterOrLess(max)]]
+    return validity.rangeUnderflow ? [[name, common.enterOrMore(min)]] : []
   }))
 }
 

@@ -1,8 +1,8 @@
 import type { DeletedImages, GalleryFilter, GalleryImage, GalleryPage, Message, Zip } from './api-types.ts'
 import { ask, pathOf } from './api.ts'
-import { plural } from './format.ts'
 import { queryOf } from './query.ts'
 import { jobs } from './service.ts'
+import { t } from '../texts/en/gallery.ts'
 
 /** The routes of the gallery, one function each. */
 
@@ -36,7 +36,7 @@ export const gallery = {
       const { deleted } = await ask<DeletedImages>('POST', `${path}/delete`, { body: { filenames: names.slice(from, from + atOnce) } })
       count += deleted.length
     }
-    return { message: `${plural(count, 'image')} deleted.` }
+    return { message: t.imagesDeleted(count) }
   },
   /** @returns the address of the zip file */
   createZip: (filenames: readonly string[], parameters: boolean) => ask<Zip>('POST', `${path}/zips`, { body: { filenames, parameters } })

@@ -2,6 +2,7 @@ import type { JobRequest } from './api-types.ts'
 import { numberOf } from './exact-json.ts'
 import { dataUrlOf } from './images.ts'
 import { withInputs } from './inputs.ts'
+import { common } from '../texts/en/common.ts'
 
 /** From the form of the Create page to a request. */
 
@@ -129,7 +130,7 @@ export async function requestOf (form: CreateForm): Promise<JobRequest> {
 export const firstRequest: JobRequest = {
   target_server_alias: 'default',
   generation_params: {
-    prompt: 'a lighthouse on a cliff at dusk, calm sea, soft light', width: 768, height: 512, steps: 24
+    prompt: common.examplePrompt, width: 768, height: 512, steps: 24
   },
   app_type: 'ui',
   source_info: 'web ui'

@@ -1,9 +1,10 @@
 import type { Sample } from './api-types.ts'
+import { t } from '../texts/en/servers.ts'
 /** The health of a server over time, in sections of a bar. */
 
 const hour = 3_600_000
-const longest = [24 * hour, 'the last day'] as const
-const spans = [[hour, 'the last hour'], [6 * hour, 'the last 6 hours'], longest] as const
+const longest = [24 * hour, t.lastDay] as const
+const spans = [[hour, t.lastHour], [6 * hour, t.last6Hours], longest] as const
 const pieces = 48
 
 /**

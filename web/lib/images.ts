@@ -1,4 +1,5 @@
 import { addressOf } from './api.ts'
+import { common } from '../texts/en/common.ts'
 
 /** The address of an output's thumbnail. */
 export function thumbnailOf (image: { thumbnail_url?: string, url: string }) {
@@ -9,7 +10,7 @@ export async function dataUrlOf (file: Blob) {
   return await new Promise<string>((resolve, reject) => {
     const reader = new window.FileReader()
     reader.onload = () => resolve(String(reader.result))
-    reader.onerror = () => reject(new Error('The image could not be read.'))
+    reader.onerror = () => reject(new Error(common.imageNotReadable))
     reader.readAsDataURL(file)
   })
 }
@@ -17,7 +18,7 @@ export async function dataUrlOf (file: Blob) {
 /** An output as a file, like one chosen on this machine. @param name under /outputs/ */
 export async function fileOfOutput (name: string) {
   const response = await fetch(addressOf(`/outputs/${encodeURIComponent(name)}`))
-  if (!response.ok) throw new Error('This image no longer exists.')
+  if (!response.ok) throw new Error(common.imageIsGone)
   const blob = await response.blob()
   return new window.File([blob], name, { type: blob.type })
 }

@@ -1,38 +1,39 @@
 import type { JobEvent } from '../../schemas/webhook.ts'
 import type { ApiKeyCreation, ApiKeyUpdate, Key } from './api-types.ts'
+import { t } from '../texts/en/keys.ts'
 /** From the form of an access key to the API, and back. */
 
 /** Scopes, grouped by task. */
 export const rights = [
-  { value: '', label: 'Submit jobs and see its own' },
-  { value: 'all', label: 'Also see and cancel all jobs' },
-  { value: '*', label: 'Everything, including servers and keys' },
-  { value: 'chosen', label: 'Selected below' }
+  { value: '', label: t.submitJobsAndSee },
+  { value: 'all', label: t.alsoSeeAndCancel },
+  { value: '*', label: t.everythingIncludingServersAnd },
+  { value: 'chosen', label: t.selectedBelow }
 ]
 const ordinary: string[] = ['jobs:write', 'jobs:read', 'images:read', 'models:read', 'servers:read']
 const scopesOf: Readonly<Record<string, string[]>> = { '': ordinary, all: [...ordinary, 'jobs:read:all', 'jobs:cancel:all'], '*': ['*'] }
 
 export const scopeWords = {
-  'jobs:write': 'Submit and change jobs',
-  'jobs:read': 'See its jobs',
-  'jobs:read:all': 'See all jobs',
-  'jobs:cancel:all': 'Cancel all jobs',
-  'images:read': 'Get images',
-  'models:read': 'See models',
-  'models:write': 'Change, scan and download models',
-  'servers:read': 'See servers',
-  'servers:admin': 'Add, change and pause servers',
-  'queue:admin': 'All webhooks and settings',
-  'keys:admin': 'Create and revoke keys',
-  'webhooks:private': 'Send webhooks into private networks'
+  'jobs:write': t.submitAndChangeJobs,
+  'jobs:read': t.seeItsJobs,
+  'jobs:read:all': t.seeAllJobs,
+  'jobs:cancel:all': t.cancelAllJobs,
+  'images:read': t.getImages,
+  'models:read': t.seeModels,
+  'models:write': t.changeScanAndDownload,
+  'servers:read': t.seeServers,
+  'servers:admin': t.addChangeAndPause,
+  'queue:admin': t.allWebhooksAndSettings,
+  'keys:admin': t.createAndRevokeKeys,
+  'webhooks:private': t.sendWebhooksIntoPrivate
 }
 
 export const eventWords = {
-  'job.started': 'A generation started',
-  'job.progress': 'Progress',
-  'job.completed': 'It is completed',
-  'job.failed': 'It failed',
-  'job.cancelled': 'It was cancelled'
+  'job.started': t.generationStarted,
+  'job.progress': t.progress,
+  'job.completed': t.itIsCompleted,
+  'job.failed': t.itFailed,
+  'job.cancelled': t.itWasCancelled
 }
 
 const endEvents = ['job.completed', 'job.failed', 'job.cancelled']
@@ -112,7 +113,7 @@ export function rightsText (scopes: readonly string[]) {
 /** How /sdapi/v1 treats clients of a key, in words; empty for the defaults. */
 export function dropInText ({ answer, on_hang_up: onHangUp, early_job_id: earlyJobId }: Key['drop_in']) {
   return [
-    answer === 'async' ? 'answers at once' : earlyJobId ? 'sends the job id early' : '',
-    onHangUp === 'cancel' ? 'cancels when the caller hangs up' : ''
+    answer === 'async' ? t.answersAtOnce : earlyJobId ? t.sendsJobIdEarly : '',
+    onHangUp === 'cancel' ? t.cancelsWhenCallerHangs : ''
   ].filter(Boolean).join(', ')
 }

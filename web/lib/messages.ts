@@ -1,5 +1,6 @@
 import { sentenceOf } from './api.ts'
 import { useEffect, useState } from 'preact/hooks'
+import { common } from '../texts/en/common.ts'
 
 /** Short messages at the edge of the page; screen readers read them out. */
 
@@ -57,7 +58,7 @@ export function useMessages () {
 export async function attempt (act: () => Promise<Outcome>, sentence?: string) {
   try {
     const answer = await act()
-    say(sentence ?? (answer && 'message' in answer ? String(answer.message) : 'Done.'))
+    say(sentence ?? (answer && 'message' in answer ? String(answer.message) : common.doneSentence))
     return true
   } catch (error) {
     complain(error)

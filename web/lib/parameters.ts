@@ -1,4 +1,6 @@
 import type { Parameters } from './api-types.ts'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/job.ts'
 /** The parameters of a job, grouped for readers. */
 
 const groups = {
@@ -18,32 +20,32 @@ const groups = {
 }
 
 const words: Readonly<Record<string, string>> = {
-  checkpoint_name: 'Requested checkpoint',
-  vae: 'VAE',
-  clip_skip: 'Clip skip',
-  refiner_checkpoint: 'Refiner',
-  refiner_switch_at: 'Refiner at',
-  styles: 'Styles',
-  seed: 'Seed',
-  steps: 'Steps',
-  sampler_name: 'Sampler',
-  scheduler: 'Scheduler',
-  cfg_scale: 'CFG scale',
-  subseed: 'Variation seed',
-  subseed_strength: 'Variation',
-  width: 'Width',
-  height: 'Height',
-  n_iter: 'Batch count',
-  batch_size: 'Batch size',
-  init_images: 'Images',
-  mask: 'Mask',
-  denoising_strength: 'Denoising',
-  hr_scale: 'Upscale by',
-  hr_upscaler: 'Upscaler',
-  hr_second_pass_steps: 'Steps',
-  enable_hr: 'On',
-  tiling: 'Tiling',
-  restore_faces: 'Face repair'
+  checkpoint_name: t.requestedCheckpoint,
+  vae: common.vae,
+  clip_skip: t.clipSkip,
+  refiner_checkpoint: t.refiner,
+  refiner_switch_at: t.refinerAt,
+  styles: t.styles,
+  seed: common.seed,
+  steps: common.steps,
+  sampler_name: common.sampler,
+  scheduler: common.scheduler,
+  cfg_scale: common.cfgScale,
+  subseed: t.variationSeed,
+  subseed_strength: t.variation,
+  width: t.width,
+  height: t.height,
+  n_iter: t.batchCount,
+  batch_size: t.batchSize,
+  init_images: t.images,
+  mask: t.mask,
+  denoising_strength: common.denoising,
+  hr_scale: t.upscaleBy,
+  hr_upscaler: common.upscaler,
+  hr_second_pass_steps: common.steps,
+  enable_hr: t.on,
+  tiling: t.tiling,
+  restore_faces: t.faceRepair
 }
 
 const shownSeparately = new Set(['prompt', 'positive_prompt', 'negative_prompt'])
@@ -64,7 +66,7 @@ export function groupsOf (parameters: Parameters): Array<{ title: string, facts:
 }
 
 function valueText (value: unknown) {
-  if (Array.isArray(value) && value.every(isImage)) return `${value.length} stored`
+  if (Array.isArray(value) && value.every(isImage)) return t.storedCount(value.length)
   if (isImage(value)) return 'stored'
   if (value === true) return 'yes'
   if (value === false) return 'no'

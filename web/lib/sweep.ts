@@ -1,5 +1,7 @@
 import type { CreateForm } from './generation.ts'
 import { numberOf } from './exact-json.ts'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/create.ts'
 
 /** Several values of some parameters: one job for each combination. */
 
@@ -10,17 +12,17 @@ export interface Sweep {
 }
 
 export const sweepable: Readonly<Record<string, string>> = {
-  steps: 'Steps',
-  cfg_scale: 'CFG scale',
-  sampler_name: 'Sampler',
-  scheduler: 'Scheduler',
-  checkpoint_name: 'Checkpoint',
-  seed: 'Seed',
-  denoising_strength: 'Denoising',
-  clip_skip: 'Clip skip',
-  width: 'Width',
-  height: 'Height',
-  prompt: 'Word in the prompt'
+  steps: common.steps,
+  cfg_scale: common.cfgScale,
+  sampler_name: common.sampler,
+  scheduler: common.scheduler,
+  checkpoint_name: common.checkpoint,
+  seed: common.seed,
+  denoising_strength: common.denoising,
+  clip_skip: t.clipSkip,
+  width: t.width,
+  height: t.height,
+  prompt: t.wordInPrompt
 }
 
 /** Most jobs that one click submits. */

@@ -1,5 +1,6 @@
 import type { Followed } from './followed.ts'
-import { plural } from './format.ts'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/queue.ts'
 
 /** How the user wants to be told that the jobs are done; null until asked. */
 export interface Telling {
@@ -39,9 +40,8 @@ export function playTones () {
 
 /** `3 jobs are done, 1 failed` */
 export function endSentence ({ completed, failed }: Followed) {
-  const done = completed === 0 ? '' : completed === 1 ? '1 job is done' : `${completed} jobs are done`
-  const broken = failed === 0 ? '' : completed === 0 ? `${plural(failed, 'job')} failed` : `${failed} failed`
-  return [done, broken].filter(Boolean).join(', ') || 'The jobs were cancelled'
+  if (completed === 0) return failed === 0 ? t.jobsWereCancelled : t.jobsFailed(failed)
+  return failed === 0 ? t.jobsAreDone(completed) : t.jobsAreDoneSomeFailed({ completed, failed })
 }
 
 /** Tells the user in the ways that they asked for. A notification only while they do not see the page. */
@@ -49,7 +49,7 @@ export function tellEnd (followed: Followed, telling: Telling | null) {
   if (telling?.sound) playTones()
   if (!telling?.notification || !canNotify || window.Notification.permission !== 'granted' || document.hasFocus()) return
   try {
-    const notice = new window.Notification(endSentence(followed), { tag: 'stablequeue', body: 'StableQueue' })
+    const notice = new window.Notification(endSentence(followed), { tag: 'stablequeue', body: common.stableQueue })
     notice.onclick = () => {
       window.focus()
       notice.close()
@@ -60,8 +60,8 @@ export function tellEnd (followed: Followed, telling: Telling | null) {
 /** What the title of the tab says before the name of the page. */
 export function titleMark ({ unfinished, running, progress }: Followed) {
   if (unfinished === 0) return ''
-  const words = running > 0 ? `${Math.round(progress * 100)} %` : 'waiting'
-  return `${unfinished > 1 ? `(${unfinished}) ` : ''}${words} · `
+  const words = running > 0 ? common.percent(progress * 100) : t.waitingNow
+  return t.titleMark({ unfinished, words })
 }
 
 /** The number of unfinished jobs on the icon of the installed app, where the browser has one. */

@@ -1,3 +1,4 @@
+import { dayText } from './format.ts'
 import type { GalleryImage } from './api-types.ts'
 /** The layout of the gallery: rows of squares under the day of their images. Lengths in pixels. */
 
@@ -5,8 +6,6 @@ const dayHeight = 52
 const gap = 8
 const smallest = 168
 const smallestOnPhone = 108
-
-const dayText = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' })
 
 interface Place {
   readonly top: number
@@ -38,7 +37,7 @@ export interface Layout {
 
 /** @param moment ISO 8601 */
 export function dayOf (moment: string) {
-  return dayText.format(new Date(moment))
+  return dayText(Date.parse(moment))
 }
 
 /**

@@ -1,5 +1,6 @@
 import { sentenceOf } from './api.ts'
 import { session } from './service.ts'
+import { common } from '../texts/en/common.ts'
 
 /**
  * Exchanges the token in a `#token=…` address for a session, once. First it removes the token from address bar and
@@ -14,6 +15,6 @@ export async function takeToken () {
     await session.open(decodeURIComponent(token))
     return ''
   } catch (error) {
-    return error instanceof URIError ? 'The token of this address is cut off or damaged.' : sentenceOf(error)
+    return error instanceof URIError ? common.tokenIsDamaged : sentenceOf(error)
   }
 }

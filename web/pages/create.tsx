@@ -27,12 +27,14 @@ import { PageHead } from '../parts/page-head.tsx'
 import { Results, type Submitted } from '../parts/results.tsx'
 import { SweepFields } from '../parts/sweep-fields.tsx'
 import { parameterTaker, TakeParameters } from '../parts/take-parameters.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/create.ts'
 
 /** The jobs submitted in this sitting, newest first; they stay while the user visits other pages. */
 let sitting: Submitted[] = []
 const mostResults = 60
 
-const modes: Readonly<Record<CreateForm['mode'], string>> = { txt2img: 'Text to image', img2img: 'Image to image' }
+const modes: Readonly<Record<CreateForm['mode'], string>> = { txt2img: t.textToImage, img2img: t.imageToImage }
 
 /** Submits jobs and shows their results. */
 export function CreatePage ({ route }: { route: Route }) {
@@ -71,7 +73,7 @@ export function CreatePage ({ route }: { route: Route }) {
     if (id !== null) {
       const job = await jobs.read(id)
       if (!isEnlarging(job)) form.setValues(formOf(job))
-      else if (result === null) throw new Error('That job upscaled an image, which this form cannot do. Start from its image instead.')
+      else if (result === null) throw new Error(t.upscaleNotPossible)
       if (result === null) {
         const images = await imagesOf(job)
         form.setValues(before => ({ ...before, ...images }))
@@ -92,7 +94,7 @@ export function CreatePage ({ route }: { route: Route }) {
   }
 
   async function send (values: CreateForm) {
-    if (combinations.length > mostJobs) throw new Error(`${combinations.length} jobs are too many at once.`)
+    if (combinations.length > mostJobs) throw new Error(t.jobsAreTooMany(combinations.length))
     const base = sweeps.length > 0 ? { ...values, seed: sharedSeed(values) } : values
     // Browsers offer crypto.randomUUID only to pages of HTTPS.
     const group = combinations.length < 2 ? {} : { group: `sweep-${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}` }
@@ -107,10 +109,10 @@ export function CreatePage ({ route }: { route: Route }) {
     result.current?.scrollIntoView({ block: 'nearest', behavior: 'smooth' })
     if (last === undefined) return
     say(combinations.length > 1
-      ? `${combinations.length} jobs are in the queue.`
+      ? t.jobsAreInQueue(combinations.length)
       : last.target_server_alias === 'default'
-        ? `The job is #${last.queue_position} in the queue.`
-        : `The job is #${last.queue_position} in the queue of ${last.target_server_alias}.`)
+        ? t.jobIsAt(last.queue_position)
+        : t.jobIsAtOf({ queuePosition: last.queue_position, targetServerAlias: last.target_server_alias }))
   }
 
   function onKeyDown (event: TargetedEvent<HTMLFormElement, KeyboardEvent>) {
@@ -136,7 +138,7 @@ export function CreatePage ({ route }: { route: Route }) {
   const count = combinations.length
   return (
     <>
-      <PageHead title='Create'>
+      <PageHead title={common.create}>
         <TakeParameters
           taker={taker}
           onImage={form.values.mode === 'img2img' ? image => form.setValues(before => ({ ...before, init_images: image })) : null}
@@ -145,7 +147,7 @@ export function CreatePage ({ route }: { route: Route }) {
       <div class='create'>
         <form ref={form.element} noValidate onKeyDown={onKeyDown} onSubmit={event => form.submit(event, send)}>
           <FormProblem problem={form.problems['']} />
-          <div class='tabs' role='group' aria-label='Start from'>
+          <div class='tabs' role='group' aria-label={t.startFrom}>
             {(['txt2img', 'img2img'] as const).map(mode => (
               <button
                 key={mode} type='button' class='tab' aria-pressed={form.values.mode === mode ? 'true' : 'false'}
@@ -154,13 +156,13 @@ export function CreatePage ({ route }: { route: Route }) {
               </button>
             ))}
           </div>
-          <section class='form-section' aria-label='Prompts'>
+          <section class='form-section' aria-label={t.prompts}>
             <TextArea
-              label='Prompt' wide rows={4} {...prompt}
+              label={common.prompt} wide rows={4} {...prompt}
               onNearest={(name, wrong) => prompt.onValue(withOtherLora(prompt.value, wrong, name))}
             />
             <LoraSliders prompt={prompt.value} server={alias} onPrompt={prompt.onValue} />
-            <TextArea label='Negative prompt' wide rows={2} {...form.field('negative_prompt')} />
+            <TextArea label={common.negativePrompt} wide rows={2} {...form.field('negative_prompt')} />
           </section>
           {isFromImage && <StartFields form={form} onTake={taker.takeImage} />}
           <ModelFields form={form} servers={known.data ?? []} choices={choices.data} />
@@ -174,14 +176,14 @@ export function CreatePage ({ route }: { route: Route }) {
           <SweepFields sweeps={sweeps} onSweeps={setSweeps} count={count} />
           <ServerNotice servers={known.data ?? []} alias={alias} onServer={form.field('target_server_alias').onValue} />
           <div class='actions submit'>
-            <button class='button primary' disabled={form.busy || count > mostJobs} title='Ctrl + Enter'>
-              <Icon name='play' />{form.busy ? 'Submitting…' : count > 1 ? `Submit ${count} jobs` : 'Submit job'}
+            <button class='button primary' disabled={form.busy || count > mostJobs} title={common.ctrlEnter}>
+              <Icon name='play' />{form.busy ? t.submitting : count > 1 ? t.submitJobs(count) : t.submitJob}
             </button>
-            <button type='button' class='button quiet' onClick={startOver}>Start over</button>
-            {discarded !== null && <button type='button' class='button quiet' onClick={() => undo(discarded)}>Undo</button>}
+            <button type='button' class='button quiet' onClick={startOver}>{t.startOver}</button>
+            {discarded !== null && <button type='button' class='button quiet' onClick={() => undo(discarded)}>{t.undo}</button>}
           </div>
         </form>
-        <section class='result' aria-label='Result' ref={result}><Results submitted={submitted} /></section>
+        <section class='result' aria-label={t.result} ref={result}><Results submitted={submitted} /></section>
       </div>
     </>
   )
@@ -214,12 +216,12 @@ function ServerNotice ({ servers: known, alias, onServer }: {
   if (chosen !== undefined && state === '') return null
   return (
     <div class='notice warning-notice' role='status'>
-      <p>{chosen === undefined ? 'No server is available at the moment: the job waits for one.' : `${alias} ${state}: the job waits for it.`}</p>
+      <p>{chosen === undefined ? t.noServerAvailable : t.jobWaitsForIt({ alias, state })}</p>
       {chosen !== undefined && others.length > 0 && (
         <div class='actions'>
-          <button type='button' class='button' onClick={() => onServer('')}>Use any available server</button>
+          <button type='button' class='button' onClick={() => onServer('')}>{t.useAnyAvailableServer}</button>
           {others.slice(0, 3).map(other => (
-            <button key={other.alias} type='button' class='button quiet' onClick={() => onServer(other.alias)}>Use {other.alias}</button>
+            <button key={other.alias} type='button' class='button quiet' onClick={() => onServer(other.alias)}>{t.useAlias(other.alias)}</button>
           ))}
         </div>
       )}
@@ -229,8 +231,8 @@ function ServerNotice ({ servers: known, alias, onServer }: {
 
 /** Why a server starts no job at the moment, as the rest of a sentence; empty if it does. */
 function stateOf ({ enabled, paused, health, last_answer_at: answered }: Server) {
-  if (!enabled) return 'is disabled'
-  if (paused) return 'is paused'
-  if (answered === null && health === 'offline') return 'has not answered yet'
-  return health === 'offline' || health === 'unauthorized' ? 'is offline' : ''
+  if (!enabled) return t.isDisabled
+  if (paused) return t.isPaused
+  if (answered === null && health === 'offline') return t.hasNotAnsweredYet
+  return health === 'offline' || health === 'unauthorized' ? t.isOffline : ''
 }

@@ -1,6 +1,5 @@
 import type { Route } from '../lib/router.ts'
 import type { GalleryImage, Model } from '../lib/api-types.ts'
-import { plural } from '../lib/format.ts'
 import { useGallery } from '../lib/gallery-feed.ts'
 import { gallery } from '../lib/gallery-service.ts'
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks'
@@ -16,6 +15,8 @@ import { ImageViewer } from '../parts/image-viewer.tsx'
 import { Loading, PageHead } from '../parts/page-head.tsx'
 import { Stale } from '../parts/stale.tsx'
 import { Tiles } from '../parts/tiles.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/gallery.ts'
 
 /** All images, newest first. */
 export function GalleryPage ({ route }: { route: Route }) {
@@ -53,35 +54,35 @@ export function GalleryPage ({ route }: { route: Route }) {
 
   return (
     <>
-      <PageHead title='Gallery' />
+      <PageHead title={common.gallery} />
       <Filters route={route} search={search} model={model} server={server} day={day} />
       {images === undefined
         ? <Loading error={error} />
         : (
           <>
             <Stale error={error} />
-            <p class='out-of-sight' role='status'>{hasMore ? `${images.length} images and more` : plural(images.length, 'image')}</p>
+            <p class='out-of-sight' role='status'>{hasMore ? t.imagesAndMore(images.length) : t.imagesCount(images.length)}</p>
             {images.length === 0 && !hasMore && (
               <div class='empty'>
                 {isFiltered
-                  ? 'No image matches these filters.'
-                  : <>Images appear here when jobs complete. <a href='#/create'>Create one</a></>}
+                  ? t.noImageMatchesThese
+                  : t.imagesAppearHere(link => <a href='#/create'>{link}</a>)}
               </div>
             )}
             <Tiles
               images={images} hasMore={hasMore} selection={selection} viewer={viewer} onMore={more} onDelete={onDelete}
             />
-            {hasMore && <p class='muted' role='status'>Loading more…</p>}
+            {hasMore && <p class='muted' role='status'>{t.loadingMore}</p>}
           </>
           )}
       <ChosenBar selection={selection} images={images ?? []} onDelete={() => setToDelete([...selection.names])} />
       {open >= 0 && <ImageViewer images={shown} index={open} viewer={viewer} onDelete={onDelete} />}
-      {wanted !== '' && missing !== null && <Loading error={missing} sentence='The image of this link does not exist any more.' />}
+      {wanted !== '' && missing !== null && <Loading error={missing} sentence={t.imageOfThisLink} />}
       {toDelete.length > 0 && (
         <Confirm
-          title={toDelete.length === 1 ? 'Delete this image?' : `Delete ${plural(toDelete.length, 'image')}?`}
-          sentence={toDelete.length === 1 ? 'This permanently deletes the image; its job stays.' : 'This permanently deletes the images; their jobs stay.'}
-          action='Delete' onConfirm={remove} onClose={() => setToDelete([])}
+          title={toDelete.length === 1 ? t.deleteThisImage : t.deleteImages(toDelete.length)}
+          sentence={toDelete.length === 1 ? t.thisPermanentlyDeletesImage : t.thisPermanentlyDeletesImages}
+          action={common.delete} onConfirm={remove} onClose={() => setToDelete([])}
         />
       )}
     </>
@@ -146,21 +147,21 @@ function Filters ({ route, search, model, server, day }: {
   const names = [...new Set(found?.models.filter(({ type }) => ['checkpoint', 'lora'].includes(type)).map(bareName))]
   const aliases = [...new Set([...known?.map(({ alias }) => alias) ?? [], server].filter(Boolean))]
   return (
-    <div class='filters' role='search' aria-label='Images'>
-      <TypedFilter route={route} name='search' value={search} label='Search prompts' />
+    <div class='filters' role='search' aria-label={t.images}>
+      <TypedFilter route={route} name='search' value={search} label={t.searchPrompts} />
       <TypedFilter
-        route={route} name='model' value={model} label='Checkpoint or LoRA'
+        route={route} name='model' value={model} label={t.checkpointOrLoRA}
         list='gallery-models' class='long'
       />
       <datalist id='gallery-models'>{names.map(name => <option key={name} value={name} />)}</datalist>
       <select
-        aria-label='Server' value={server}
+        aria-label={common.server} value={server}
         onChange={event => setQuery(route, { server: event.currentTarget.value })}
       >
-        <option value='' selected={server === ''}>All servers</option>
+        <option value='' selected={server === ''}>{common.allServers}</option>
         {aliases.map(alias => <option key={alias} value={alias} selected={alias === server}>{alias}</option>)}
       </select>
-      <label class='filter-day'><span>Day</span>
+      <label class='filter-day'><span>{t.day}</span>
         <input type='date' value={day} onChange={event => setQuery(route, { day: event.currentTarget.value })} />
       </label>
     </div>
@@ -213,7 +214,7 @@ function ChosenBar ({ selection, images, onDelete }: {
       link.href = url
       link.download = ''
       link.click()
-      say('The download has started.')
+      say(t.downloadHasStarted)
     } catch (error) {
       complain(error)
     }
@@ -221,20 +222,20 @@ function ChosenBar ({ selection, images, onDelete }: {
   }
 
   return (
-    <div class='selection' role='region' aria-label='Chosen images'>
-      <p><strong class='numbers'>{plural(count, 'image')}</strong> chosen</p>
+    <div class='selection' role='region' aria-label={t.chosenImages}>
+      <p>{t.imagesChosen({ count, strong: words => <strong class='numbers'>{words}</strong> })}</p>
       <div class='actions'>
-        {count < images.length && <button type='button' class='button quiet' onClick={selection.chooseAll}>Choose all {images.length} shown</button>}
+        {count < images.length && <button type='button' class='button quiet' onClick={selection.chooseAll}>{t.chooseAllShown(images.length)}</button>}
         <label class='check inline'><input
           type='checkbox' checked={withParameters}
           onChange={event => setWithParameters(event.currentTarget.checked)}
-                                    />with parameters
+                                    />{t.withParameters}
         </label>
-        <button type='button' class='button primary' disabled={busy} onClick={download}><Icon name='download' />Download zip</button>
-        {deletes && <button type='button' class='button' onClick={onDelete}><Icon name='bin' />Delete</button>}
+        <button type='button' class='button primary' disabled={busy} onClick={download}><Icon name='download' />{t.downloadZip}</button>
+        {deletes && <button type='button' class='button' onClick={onDelete}><Icon name='bin' />{common.delete}</button>}
         <button
-          type='button' class='button quiet icon-only' aria-label='Choose none'
-          title='Choose none' onClick={selection.clear}
+          type='button' class='button quiet icon-only' aria-label={t.chooseNone}
+          title={t.chooseNone} onClick={selection.clear}
         >
           <Icon name='close' />
         </button>

@@ -23,6 +23,8 @@ import { JobProgress } from '../parts/job-progress.tsx'
 import { Loading, PageHead } from '../parts/page-head.tsx'
 import { Stale } from '../parts/stale.tsx'
 import { Status } from '../parts/status.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/job.ts'
 
 const active = ['pending', 'processing']
 
@@ -37,39 +39,39 @@ export function JobPage ({ route }: { route: Route }) {
     const isGone = error instanceof ApiError && error.status === 404
     return (
       <>
-        <PageHead title={isGone ? 'There is no such job' : 'Job'} />
+        <PageHead title={isGone ? t.thereIsNoSuch : common.job} />
         <Loading error={error} />
-        <p class='back'><a href='#/queue' onClick={backTo('queue')}><Icon name='back' />Back to the queue</a></p>
+        <p class='back'><a href='#/queue' onClick={backTo('queue')}><Icon name='back' />{t.backToQueue}</a></p>
       </>
     )
   }
   const prompt = job.generation_params.prompt
   return (
     <>
-      <p class='back'><a href='#/queue' onClick={backTo('queue')}><Icon name='back' />Queue</a></p>
-      <PageHead title={prompt || (isEnlarging(job) ? 'Upscaling an image' : 'Job without a prompt')}>
+      <p class='back'><a href='#/queue' onClick={backTo('queue')}><Icon name='back' />{common.queue}</a></p>
+      <PageHead title={prompt || (isEnlarging(job) ? t.upscalingImage : t.jobWithoutPrompt)}>
         <div class='actions'>
           <JobActions job={job} onDone={action => action === 'remove' ? goTo('/queue') : reload()} />
-          {rights.submit_jobs && !isEnlarging(job) && <a class='button' href={`#/create?from=${job.id}`}><Icon name='pen' />Submit again with changes</a>}
+          {rights.submit_jobs && !isEnlarging(job) && <a class='button' href={`#/create?from=${job.id}`}><Icon name='pen' />{t.submitAgainWithChanges}</a>}
         </div>
       </PageHead>
       <Stale error={error} />
       <p class='job-status' role='status'>
         <Status status={job.status} note={noteOf(job)} />
-        <span class='muted'>{[`on ${serverText(job)}`, reasonText(job), startText(job), endText(job)].filter(Boolean).join(', ')}</span>
+        <span class='muted'>{[t.onServerText(serverText(job)), reasonText(job), startText(job), endText(job)].filter(Boolean).join(', ')}</span>
       </p>
       {job.status === 'processing' && <JobProgress job={job} />}
       <Failure error={job.error} />
       {job.warnings.map(warning => <p key={warning.message} class='notice warning-notice'><Icon name='warning' /> {warning.message}</p>)}
       <JobImages job={job} viewer={viewer} />
       {job.images.length === 0 && active.includes(job.status) && (job.preview_url
-        ? <img class='preview' src={job.preview_url} alt='Preview' />
-        : <p class='empty'>The images will appear here.</p>)}
+        ? <img class='preview' src={job.preview_url} alt={t.preview} />
+        : <p class='empty'>{t.imagesWillAppearHere}</p>)}
       <div class='job-details'>
         <Parameters job={job} />
         <div class='stack'>
           <section class='card' aria-labelledby='history'>
-            <h2 id='history'>History</h2>
+            <h2 id='history'>{t.history}</h2>
             <History job={job} />
             <Facts facts={factsOf(job)} />
           </section>
@@ -81,7 +83,7 @@ export function JobPage ({ route }: { route: Route }) {
 }
 
 function noteOf (job: Job) {
-  if (job.cancel_requested) return 'being cancelled'
+  if (job.cancel_requested) return t.beingCancelled
   return placeText(job)
 }
 
@@ -101,18 +103,18 @@ function Parameters ({ job }: { job: Job }) {
   const json = JSON.stringify(job.generation_params, null, 2)
   return (
     <section class='card' aria-labelledby='parameters'>
-      <h2 id='parameters'>Parameters</h2>
-      {prompt && <p class='prompt'><span class='label'>Prompt</span>{prompt}</p>}
-      {negative && <p class='prompt'><span class='label'>Negative prompt</span>{negative}</p>}
+      <h2 id='parameters'>{t.parameters}</h2>
+      {prompt && <p class='prompt'><span class='label'>{common.prompt}</span>{prompt}</p>}
+      {negative && <p class='prompt'><span class='label'>{common.negativePrompt}</span>{negative}</p>}
       <JobInputs job={job} />
       {groupsOf(job.generation_params).map(({ title, facts }) => <section key={title}><h3>{title}</h3><Facts facts={facts} /></section>)}
       <div class='actions'>
-        <CopyButton label='Copy' what='The parameters' text={json} />
+        <CopyButton label={t.copy} copied={t.parametersCopied} text={json} />
         <button
           type='button' class='button'
           onClick={() => downloadText(`job-${job.id}.json`, JSON.stringify(job, null, 2))}
         >
-          <Icon name='download' />Download as JSON
+          <Icon name='download' />{t.downloadAsJson}
         </button>
       </div>
     </section>
@@ -126,39 +128,48 @@ function Facts ({ facts }: { facts: ReadonlyArray<readonly [string, ComponentChi
 function factsOf (job: Job): Array<readonly [string, string]> {
   const bytes = job.images.reduce((sum, image) => sum + image.bytes, 0)
   return [
-    ['Job', job.id],
-    ['Priority', String(job.priority)],
-    ...job.checkpoint_used === null ? [] : [['Checkpoint used', job.checkpoint_used] as const],
-    ['Sent by', channels[job.channel]],
+    [common.job, job.id],
+    [t.priority, String(job.priority)],
+    ...job.checkpoint_used === null ? [] : [[t.checkpointUsed, job.checkpoint_used] as const],
+    [t.sentBy, channels[job.channel]],
     // Clients name themselves, so the label says no more than that.
-    ['Client', `${job.source_info} (its own word)`],
-    ...job.user_id === null ? [] : [['User', job.user_id] as const],
-    ...job.bulk_job_id === null ? [] : [['Bulk', job.bulk_job_id] as const],
-    ...job.images.length > 0 ? [['Images', `${job.images.length}, ${bytesText(bytes)}`] as const] : []
+    [t.client, t.itsOwnWord(job.source_info)],
+    ...job.user_id === null ? [] : [[t.user, job.user_id] as const],
+    ...job.bulk_job_id === null ? [] : [[t.bulk, job.bulk_job_id] as const],
+    ...job.images.length > 0
+      ? [[t.images, t.imagesOfSize({ count: job.images.length, size: bytesText(bytes) })] as const]
+      : []
   ]
 }
 
 /** The interfaces by which jobs arrive. */
 const channels: Readonly<Record<Job['channel'], string>> = {
-  ui: 'The web UI', api: 'The API', sdapi: 'The API of A1111', openai: 'The API of OpenAI', bot: 'The API for bots and phones'
+  ui: t.webUi, api: t.theApi, sdapi: t.apiOfA1111, openai: t.apiOfOpenai, bot: t.apiForBotsAnd
 }
 
-const ends: Readonly<Partial<Record<JobStatus, string>>> = { completed: 'Completed', failed: 'Failed', cancelled: 'Cancelled' }
+const ends: Readonly<Partial<Record<JobStatus, string>>> = { completed: t.completed, failed: common.failed, cancelled: common.cancelled }
+
+function endOf ({ status, started_timestamp: started }: Job, ended: string) {
+  const end = ends[status] ?? t.ended
+  return started === null ? end : t.endedAfter({ end, time: duration(started, ended) })
+}
 
 /** The job's history, oldest first. */
 function History ({ job }: { job: Job }) {
   const { started_timestamp: started, completion_timestamp: ended } = job
   const steps: Array<{ at: string, what: string, problem?: Job['attempts'][number] }> = [
-    { at: job.creation_timestamp, what: 'Accepted' },
+    { at: job.creation_timestamp, what: t.accepted },
     ...job.attempts.map(attempt => ({
       at: attempt.started_at,
-      what: `Attempt ${attempt.run} on ${attempt.server}, ${duration(attempt.started_at, attempt.ended_at)}`,
+      what: t.attemptOn({
+        run: attempt.run, server: attempt.server, time: duration(attempt.started_at, attempt.ended_at)
+      }),
       problem: attempt
     })),
     ...started !== null && !job.attempts.some(attempt => attempt.started_at === started)
-      ? [{ at: started, what: `Started on ${job.target_server_alias}` }]
+      ? [{ at: started, what: t.startedOn(job.target_server_alias) }]
       : [],
-    ...ended === null ? [] : [{ at: ended, what: `${ends[job.status] ?? 'Ended'}${started === null ? '' : ` after ${duration(started, ended)}`}` }]
+    ...ended === null ? [] : [{ at: ended, what: endOf(job, ended) }]
   ]
   return (
     <ol class='timeline'>

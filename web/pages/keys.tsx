@@ -1,5 +1,5 @@
 import type { Key } from '../lib/api-types.ts'
-import { ago, momentText, plural } from '../lib/format.ts'
+import { ago, momentText } from '../lib/format.ts'
 import { useState } from 'preact/hooks'
 import { seldom, useLive } from '../lib/live.ts'
 import { attempt } from '../lib/messages.ts'
@@ -10,6 +10,8 @@ import { Icon } from '../parts/icon.tsx'
 import { CreateKey, EditKey, RotateKey } from '../parts/key-dialogs.tsx'
 import { Loading, PageHead } from '../parts/page-head.tsx'
 import { Stale } from '../parts/stale.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/keys.ts'
 
 /** The access keys of programs. */
 export function KeysPage () {
@@ -25,16 +27,16 @@ export function KeysPage () {
 
   return (
     <>
-      <PageHead title='API keys'>
+      <PageHead title={common.apiKeys}>
         <button type='button' class='button primary' onClick={() => setOpen({ dialog: 'create', key: null })}>
-          <Icon name='create' />New key
+          <Icon name='create' />{t.newKey}
         </button>
       </PageHead>
-      <p class='lead'>Programs send a key to use the API: <code>X-API-Key</code> and <code>X-API-Secret</code>. The web UI does not need one.</p>
+      <p class='lead'>{t.programsSendKey(name => <code>{name}</code>)}</p>
       {data === undefined
         ? <Loading error={error} />
         : <Stale error={error} />}
-      {data?.length === 0 && <p class='empty'>No keys yet. Create one for each program, so that you can revoke each alone.</p>}
+      {data?.length === 0 && <p class='empty'>{t.noKeysYet}</p>}
       <ul class='cards'>
         {data?.map(key => <KeyCard key={key.id} accessKey={key} onOpen={dialog => setOpen({ dialog, key })} />)}
       </ul>
@@ -49,8 +51,9 @@ export function KeysPage () {
                                                         />}
       {open.dialog === 'revoke' && open.key !== null && (
         <Confirm
-          title={`Revoke ${open.key.name}?`} action='Revoke key' onConfirm={() => open.key !== null && revoke(open.key)} onClose={close}
-          sentence='Programs that use it are shut out at once. Its jobs stay.'
+          title={t.revokeQuestion(open.key.name)} action={t.revokeKey} onClose={close}
+          onConfirm={() => open.key !== null && revoke(open.key)}
+          sentence={t.programsThatUseIt}
         />
       )}
     </>
@@ -64,27 +67,27 @@ function KeyCard ({ accessKey, onOpen }: { accessKey: Key, onOpen: (dialog: stri
     <li class='card'>
       <div class='card-head'>
         <h2>{name}</h2>
-        {!isActive && <span class='status still'>Disabled</span>}
+        {!isActive && <span class='status still'>{common.disabled}</span>}
       </div>
       {accessKey.description && <p>{accessKey.description}</p>}
       <dl class='facts-list'>
-        <div><dt>Key</dt><dd><code>{accessKey.key}</code></dd></div>
-        <div><dt>Permissions</dt><dd>{rightsText(scopes)}</dd></div>
-        <div><dt>Limit</dt><dd>{limit === null ? 'none' : `${plural(limit, 'request')} a minute`}</dd></div>
-        {accessKey.webhook_url && <div><dt>Webhook</dt><dd>{accessKey.webhook_url}</dd></div>}
-        {dropInText(accessKey.drop_in) && <div><dt>Drop-in</dt><dd>{dropInText(accessKey.drop_in)}</dd></div>}
-        {accessKey.drop_in.server && <div><dt>Server</dt><dd>{accessKey.drop_in.server}</dd></div>}
-        <div><dt>Created</dt><dd>{momentText(accessKey.created_at)}</dd></div>
-        <div><dt>Used</dt><dd>{accessKey.last_used_at === null ? 'never' : `${ago(accessKey.last_used_at)}, ${plural(accessKey.usage_count, 'time')} in total`}</dd></div>
-        {formerUntil !== null && <div><dt>Old secret</dt><dd>works until {momentText(formerUntil)}</dd></div>}
+        <div><dt>{t.key}</dt><dd><code>{accessKey.key}</code></dd></div>
+        <div><dt>{t.permissions}</dt><dd>{rightsText(scopes)}</dd></div>
+        <div><dt>{t.limit}</dt><dd>{limit === null ? t.none : t.requestsAMinute(limit)}</dd></div>
+        {accessKey.webhook_url && <div><dt>{t.webhook}</dt><dd>{accessKey.webhook_url}</dd></div>}
+        {dropInText(accessKey.drop_in) && <div><dt>{t.dropIn}</dt><dd>{dropInText(accessKey.drop_in)}</dd></div>}
+        {accessKey.drop_in.server && <div><dt>{common.server}</dt><dd>{accessKey.drop_in.server}</dd></div>}
+        <div><dt>{t.created}</dt><dd>{momentText(accessKey.created_at)}</dd></div>
+        <div><dt>{t.used}</dt><dd>{accessKey.last_used_at === null ? t.never : t.timesInTotal({ when: ago(accessKey.last_used_at), usageCount: accessKey.usage_count })}</dd></div>
+        {formerUntil !== null && <div><dt>{t.oldSecret}</dt><dd>{t.worksUntil(momentText(formerUntil))}</dd></div>}
       </dl>
       <div class='actions'>
-        <button type='button' class='button' aria-label={`Change ${name}`} onClick={() => onOpen('edit')}><Icon name='pen' />Change</button>
-        <button type='button' class='button' aria-label={`Rotate ${name}`} onClick={() => onOpen('rotate')}><Icon name='again' />Rotate</button>
+        <button type='button' class='button' aria-label={t.changeName(name)} onClick={() => onOpen('edit')}><Icon name='pen' />{t.change}</button>
+        <button type='button' class='button' aria-label={t.rotateName(name)} onClick={() => onOpen('rotate')}><Icon name='again' />{t.rotate}</button>
         <button
-          type='button' class='button quiet' aria-label={`Revoke ${name}`}
+          type='button' class='button quiet' aria-label={t.revokeAction(name)}
           onClick={() => onOpen('revoke')}
-        ><Icon name='bin' />Revoke
+        ><Icon name='bin' />{t.revoke}
         </button>
       </div>
     </li>

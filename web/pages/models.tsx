@@ -1,6 +1,5 @@
 import type { Model, ServiceEvent, ModelType } from '../lib/api-types.ts'
 import type { Route } from '../lib/router.ts'
-import { plural } from '../lib/format.ts'
 import { useEffect, useState } from 'preact/hooks'
 import { useRights, useServers } from '../lib/caller.ts'
 import { aboutScanned, aboutServers, seldom, useLive } from '../lib/live.ts'
@@ -15,6 +14,8 @@ import { modelTypes, ModelPreview, typeWord } from '../parts/model-preview.tsx'
 import { ModelScan } from '../parts/model-scan.tsx'
 import { Loading, PageHead } from '../parts/page-head.tsx'
 import { Stale } from '../parts/stale.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/models.ts'
 
 const pageSize = 120
 
@@ -35,10 +36,10 @@ export function ModelsPage ({ route }: { route: Route }) {
 
   return (
     <>
-      <PageHead title='Models'>
+      <PageHead title={common.models}>
         <div class='actions'>
-          {changes && <button type='button' class='button' onClick={() => setDialog('duplicates')}><Icon name='copy' />Duplicates</button>}
-          {changes && <button type='button' class='button primary' onClick={() => setDialog('download')}><Icon name='download' />Download</button>}
+          {changes && <button type='button' class='button' onClick={() => setDialog('duplicates')}><Icon name='copy' />{t.duplicates}</button>}
+          {changes && <button type='button' class='button primary' onClick={() => setDialog('download')}><Icon name='download' />{t.download}</button>}
         </div>
       </PageHead>
       {changes && <ModelScan onChanged={reload} />}
@@ -49,12 +50,12 @@ export function ModelsPage ({ route }: { route: Route }) {
         : (
           <>
             <Stale error={error} />
-            <p class='hint' role='status'>{plural(data.total, 'model')}</p>
-            {data.total === 0 && <p class='empty'>{isFiltered ? 'No model matches these filters.' : 'No models yet: no server has answered, and the model folders (MODELS_DIR) are empty. The simulator\'s models are hidden while a real server is registered.'}</p>}
+            <p class='hint' role='status'>{t.modelsTotal(data.total)}</p>
+            {data.total === 0 && <p class='empty'>{isFiltered ? t.noModelMatchesThese : t.noModelsYet}</p>}
             <ul class='model-grid'>
               {data.models.map(model => <ModelCard key={model.id} model={model} blurs={blurs} route={route} />)}
             </ul>
-            {data.total > data.models.length && <p><button type='button' class='button' onClick={() => setSize(size + pageSize)}>Show more</button></p>}
+            {data.total > data.models.length && <p><button type='button' class='button' onClick={() => setSize(size + pageSize)}>{t.showMore}</button></p>}
           </>
           )}
       {dialog === 'duplicates' && <Duplicates onClose={close} onChanged={reload} />}
@@ -78,8 +79,8 @@ function ModelCard ({ model, blurs, route }: { model: Model, blurs: boolean, rou
         <span class='model-tile-name'>{model.name}</span>
       </a>
       <p class='hint'>{[typeWord(model), model.base_model].filter(Boolean).join(' · ')}</p>
-      <p class='hint'>{model.servers.length === 0 ? 'on no server' : model.servers.length > 2 ? `on ${plural(model.servers.length, 'server')}` : `on ${model.servers.map(({ alias }) => alias).join(', ')}`}</p>
-      {model.is_duplicate && <p class='badge'>{model.duplicate_group_size} copies</p>}
+      <p class='hint'>{model.servers.length === 0 ? t.onNoServer : model.servers.length > 2 ? t.onServers(model.servers.length) : t.onServersNamed(model.servers.map(({ alias }) => alias).join(', '))}</p>
+      {model.is_duplicate && <p class='badge'>{t.copies(model.duplicate_group_size)}</p>}
     </li>
   )
 }
@@ -89,9 +90,9 @@ function familiesOf (all: readonly Model[], chosen: string) {
   const families = new Map<string, Set<string>>()
   const add = (family: string, base: string) => { families.set(family, (families.get(family) ?? new Set()).add(base)) }
   for (const { base_model: base, base_family: family } of all) {
-    if (base) add(family ?? 'Others', base)
+    if (base) add(family ?? t.others, base)
   }
-  if (chosen && ![...families.values()].some(bases => bases.has(chosen))) add('Others', chosen)
+  if (chosen && ![...families.values()].some(bases => bases.has(chosen))) add(t.others, chosen)
   return [...families].map(([family, bases]) => [family, [...bases].sort()] as const)
     .sort(([one], [other]) => one < other ? -1 : 1)
 }
@@ -123,9 +124,9 @@ function Filters ({ route, search, type, base, server, blurs, onBlur }: {
   )
 
   return (
-    <div class='filters' role='search' aria-label='Models'>
-      <div class='tabs' role='group' aria-label='Type'>
-        {Object.entries({ '': 'All', ...modelTypes }).filter(([value]) => value === type || countOf(value) !== 0).map(([value, label]) => (
+    <div class='filters' role='search' aria-label={common.models}>
+      <div class='tabs' role='group' aria-label={t.type}>
+        {Object.entries({ '': common.all, ...modelTypes }).filter(([value]) => value === type || countOf(value) !== 0).map(([value, label]) => (
           <button
             key={value} type='button' class='tab'
             aria-pressed={type === value ? 'true' : 'false'} onClick={() => setQuery(route, { type: value })}
@@ -135,25 +136,25 @@ function Filters ({ route, search, type, base, server, blurs, onBlur }: {
         ))}
       </div>
       <select
-        aria-label='Base model' value={base}
+        aria-label={t.baseModel} value={base}
         onChange={event => setQuery(route, { base: event.currentTarget.value })}
       >
-        <option value='' selected={base === ''}>All base models</option>
+        <option value='' selected={base === ''}>{t.allBaseModels}</option>
         {families.map(([family, bases]) => (
           <optgroup key={family} label={family}>
             {bases.map(each => <option key={each} value={each} selected={each === base}>{each}</option>)}
           </optgroup>
         ))}
       </select>
-      {choice('server', 'Server', server, aliases, 'All servers')}
+      {choice('server', common.server, server, aliases, common.allServers)}
       <input
-        type='search' class='long' aria-label='Search models' placeholder='Name, tag or trigger word' value={typed}
+        type='search' class='long' aria-label={t.searchModels} placeholder={t.nameTagOrTrigger} value={typed}
         onInput={event => setTyped(event.currentTarget.value)}
       />
       <label class='check inline'><input
         type='checkbox' checked={blurs}
         onChange={event => onBlur(event.currentTarget.checked)}
-                                  />Blur NSFW
+                                  />{t.blurNsfw}
       </label>
     </div>
   )

@@ -3,7 +3,6 @@ import type { Group, ListedJob, Server } from '../lib/api-types.ts'
 import type { ComponentChildren } from 'preact'
 import { addressOf } from '../lib/api.ts'
 import { askerText } from '../lib/expectation.ts'
-import { numberText, plural } from '../lib/format.ts'
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { useLive } from '../lib/live.ts'
 import { useJobPages, type JobFilter } from '../lib/pages-of-jobs.ts'
@@ -25,6 +24,8 @@ import { Stale } from '../parts/stale.tsx'
 import { statusWord } from '../parts/status.tsx'
 import { VirtualList } from '../parts/virtual-list.tsx'
 import { Welcome } from '../parts/welcome.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/queue.ts'
 
 /** Views beside the overview: one for each state, and one for all jobs. */
 const views = ['processing', 'pending', 'completed', 'failed', 'cancelled', 'all'] as const
@@ -53,8 +54,8 @@ export function QueuePage ({ route }: { route: Route }) {
 
   return (
     <>
-      <PageHead title='Queue'>
-        <div class='actions'><PauseAll {...pausing} />{rights.submit_jobs && <a class='button primary' href='#/create'><Icon name='create' />New job</a>}</div>
+      <PageHead title={common.queue}>
+        <div class='actions'><PauseAll {...pausing} />{rights.submit_jobs && <a class='button primary' href='#/create'><Icon name='create' />{t.newJob}</a>}</div>
       </PageHead>
       <QueueSwitch {...pausing} />
       {view === '' && <Welcome servers={known.data} isEmpty={isEmpty} />}
@@ -67,7 +68,7 @@ export function QueuePage ({ route }: { route: Route }) {
         totals={data?.totals}
       />
       {data !== undefined && <Stale error={error} />}
-      {data !== undefined && <p class='out-of-sight' role='status'>{plural(data.totals.processing, 'job')} running, {data.totals.pending} waiting</p>}
+      {data !== undefined && <p class='out-of-sight' role='status'>{t.jobsRunningWaiting({ processing: data.totals.processing, pending: data.totals.pending })}</p>}
       {view !== ''
         ? <JobList
             key={`${view} ${server}`} view={view}
@@ -105,8 +106,8 @@ function Overview ({ data: { groups: { ended }, totals }, queue, server, onChang
   if (running.length + waiting.length + ended.length === 0) {
     return (
       <div class='empty'>
-        <p>No jobs yet.</p>
-        {submits && <p><a href='#/create'>Create your first image</a>, or send a job with the <a href={addressOf('/docs')}>API</a>.</p>}
+        <p>{t.noJobsYet}</p>
+        {submits && <p>{t.createYourFirstImage(words => <a href='#/create'>{words}</a>, words => <a href={addressOf('/docs')}>{words}</a>)}</p>}
       </div>
     )
   }
@@ -115,18 +116,18 @@ function Overview ({ data: { groups: { ended }, totals }, queue, server, onChang
     <>
       {running.length > 0 && (
         <section aria-labelledby='group-processing'>
-          <div class='group-head'><h2 class='group-title' id='group-processing'>Running</h2></div>
+          <div class='group-head'><h2 class='group-title' id='group-processing'>{common.running}</h2></div>
           <ul class='jobs running'>{running.map(job => row(job))}</ul>
         </section>
       )}
       {shown.length > 0 && (
         <section aria-labelledby='group-pending'>
           <div class='group-head'>
-            <h2 class='group-title' id='group-pending'>Next in queue</h2>
-            {total > shown.length && <a href={`#/queue?status=pending${suffix}`}>and {total - shown.length} more waiting</a>}
+            <h2 class='group-title' id='group-pending'>{t.nextInQueue}</h2>
+            {total > shown.length && <a href={`#/queue?status=pending${suffix}`}>{t.andMoreWaiting(total - shown.length)}</a>}
             <CancelWaiting server={server} onDone={onChanged} />
           </div>
-          <ul class='jobs' onKeyDown={moveByKey} aria-label='Waiting jobs, in the order in which they run'>
+          <ul class='jobs' onKeyDown={moveByKey} aria-label={t.waitingJobsInOrder}>
             {shown.map((job, index) => row(job, mayChange(job) && {
               handle: <DragHandle job={job} onChanged={onChanged} />,
               place: <PlaceControls job={job} before={waiting[index - 1]} after={waiting[index + 1]} onChanged={onChanged} />
@@ -137,9 +138,9 @@ function Overview ({ data: { groups: { ended }, totals }, queue, server, onChang
       {ended.length > 0 && (
         <section aria-labelledby='group-ended'>
           <div class='group-head'>
-            <h2 class='group-title' id='group-ended'>Recently finished</h2>
-            {totals.failed > 0 && <a href={`#/queue?status=failed${suffix}`}>{plural(totals.failed, 'failed job')} by cause</a>}
-            <a href={`#/queue?status=all${suffix}`}>All jobs</a>
+            <h2 class='group-title' id='group-ended'>{t.recentlyFinished}</h2>
+            {totals.failed > 0 && <a href={`#/queue?status=failed${suffix}`}>{t.failedJobsByCause(totals.failed)}</a>}
+            <a href={`#/queue?status=all${suffix}`}>{t.allJobs}</a>
           </div>
           <ul class='jobs'>{ended.map(job => row(job))}</ul>
         </section>
@@ -178,12 +179,12 @@ function JobList ({ view, server, search, onChanged }: {
   }
 
   if (total === undefined) return <Loading error={error} />
-  if (total === 0) return <p class='empty'>No job matches these filters.</p>
+  if (total === 0) return <p class='empty'>{t.noJobMatchesThese}</p>
 
   /** Returns the same row while nothing about it changes, so that scrolling renders only new rows. */
   function row (index: number) {
     const job = at(index)
-    if (job === undefined) return <div class='job-unread' aria-label='Loading' />
+    if (job === undefined) return <div class='job-unread' aria-label={t.loading} />
     const about = [
       job, at(index - 1)?.id, at(index + 1)?.id, selection.state, pages.groupOf(job.group), askerText(job, nameOfKey)
     ]
@@ -214,16 +215,16 @@ function JobList ({ view, server, search, onChanged }: {
 
   return (
     <>
-      <h2 class='out-of-sight'>Jobs</h2>
+      <h2 class='out-of-sight'>{t.jobs}</h2>
       {isLine && (
         <div class='group-head'>
-          <p class='hint'>In the order in which they run.</p>
+          <p class='hint'>{t.inOrderInWhich}</p>
           <CancelWaiting server={server} onDone={changed} />
         </div>
       )}
       {status === 'failed' && <FailureCauses server={server} onChanged={changed} />}
-      {shown < total && <p class='hint' role='status'>The first {numberText(shown)} of {numberText(total)} jobs.</p>}
-      <VirtualList total={shown} label='Jobs' onShow={onShow} row={row} onKeyDown={moveByKey} />
+      {shown < total && <p class='hint' role='status'>{t.firstOfJobs({ shown, total })}</p>}
+      <VirtualList total={shown} label={t.jobs} onShow={onShow} row={row} onKeyDown={moveByKey} />
       <SelectionBar selection={selection} total={total} asOf={asOf} filter={filter} onDone={changed} />
     </>
   )
@@ -235,8 +236,8 @@ function CancelWaiting ({ server, onDone }: { server: string, onDone: () => void
   if (!rights.submit_jobs) return null
   return (
     <CountedAction
-      request={{ action: 'cancel', filter: { status: 'pending', ...server === '' ? {} : { server } } }} label='Cancel all waiting'
-      icon='stop' question={count => `Cancel ${count}?`} sentence='Running jobs go on.' onDone={onDone}
+      request={{ action: 'cancel', filter: { status: 'pending', ...server === '' ? {} : { server } } }} label={t.cancelAllWaiting}
+      icon='stop' question={t.cancelCount} act={t.cancelJobs} sentence={t.runningJobsGoOn} onDone={onDone}
     />
   )
 }
@@ -259,28 +260,28 @@ function Filters ({ route, view, server, search, servers: known, totals }: {
   const countOf = (each: View) => each === '' ? undefined : each === 'all' ? all : totals?.[each]
 
   return (
-    <div class='filters' role='search' aria-label='Jobs'>
-      <div class='tabs' role='group' aria-label='State'>
+    <div class='filters' role='search' aria-label={t.jobs}>
+      <div class='tabs' role='group' aria-label={t.state}>
         {(['', ...views] as const).map(each => (
           <button
             key={each} type='button' class='tab' aria-pressed={view === each ? 'true' : 'false'}
             onClick={() => { if (each === '') setTyped(''); setQuery(route, each === '' ? { status: '', search: '' } : { status: each }) }}
           >
-            {each === '' ? 'Overview' : each === 'all' ? 'All' : statusWord(each)} {countOf(each) !== undefined && <span class='count numbers'>{countOf(each)}</span>}
+            {each === '' ? t.overview : each === 'all' ? common.all : statusWord(each)} {countOf(each) !== undefined && <span class='count numbers'>{countOf(each)}</span>}
           </button>
         ))}
       </div>
       {aliases.length > 1 && (
         <select
-          aria-label='Server' value={server}
+          aria-label={common.server} value={server}
           onChange={event => setQuery(route, { server: event.currentTarget.value })}
         >
-          <option value='' selected={server === ''}>All servers</option>
+          <option value='' selected={server === ''}>{common.allServers}</option>
           {aliases.map(alias => <option key={alias} value={alias} selected={alias === server}>{alias}</option>)}
         </select>
       )}
       <input
-        type='search' aria-label='Search prompts' placeholder='Search prompts' value={typed}
+        type='search' aria-label={t.searchPrompts} placeholder={t.searchPrompts} value={typed}
         onInput={event => setTyped(event.currentTarget.value)}
       />
     </div>

@@ -1,6 +1,6 @@
 import type { Route } from '../lib/router.ts'
 import type { Server } from '../lib/api-types.ts'
-import { ago, momentText, plural } from '../lib/format.ts'
+import { ago, momentText } from '../lib/format.ts'
 import { useState } from 'preact/hooks'
 import { useRights } from '../lib/caller.ts'
 import { useLive } from '../lib/live.ts'
@@ -18,6 +18,8 @@ import { ServerActions } from '../parts/server-actions.tsx'
 import { ServerInventory } from '../parts/server-inventory.tsx'
 import { Stale } from '../parts/stale.tsx'
 import { healthWord, pauseWord, Status } from '../parts/status.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/servers.ts'
 
 /** The Stable Diffusion servers behind the queue. */
 export function ServersPage ({ route }: { route: Route }) {
@@ -32,16 +34,16 @@ export function ServersPage ({ route }: { route: Route }) {
 
   return (
     <>
-      <PageHead title='Servers'>
-        {rights.change_servers && <button type='button' class='button primary' onClick={() => setQuery(route, { add: '1' })}><Icon name='create' />Add a server</button>}
+      <PageHead title={common.servers}>
+        {rights.change_servers && <button type='button' class='button primary' onClick={() => setQuery(route, { add: '1' })}><Icon name='create' />{t.addServer}</button>}
       </PageHead>
       {data === undefined
         ? <Loading error={error} />
         : <Stale error={error} />}
       {data?.length === 0 && (
         <div class='empty'>
-          <p>No servers yet. Jobs need a server to run on.</p>
-          <p>Start A1111 or Forge with <code>--api</code>, then add its address here.</p>
+          <p>{t.noServersYetJobs}</p>
+          <p>{t.startServer(option => <code>{option}</code>)}</p>
         </div>
       )}
       <ul class='cards'>
@@ -87,27 +89,27 @@ function ServerCard ({ server, onChanged, onOpen }: {
         <Status status={healthWord(server)} />
         {paused && <Status status={pauseWord(server)} />}
       </div>
-      {server.is_simulator && <p class='badge'>Simulator – paints pictures, no Stable Diffusion</p>}
+      {server.is_simulator && <p class='badge'>{t.simulatorPaintsPicturesNo}</p>}
       {server.description && <p>{server.description}</p>}
       {paused && (
         <p class='notice warning-notice'>
-          {server.pause_reason ?? 'Paused: no new job starts here.'}
-          {server.drained && <strong>Nothing runs here: you can remove the server.</strong>}
-          {server.paused_at && <span class='hint' title={momentText(server.paused_at)}> Since {ago(server.paused_at)}.</span>}
+          {server.pause_reason ?? t.pausedNoNewJob}
+          {server.drained && <strong>{t.nothingRunsHereYou}</strong>}
+          {server.paused_at && <span class='hint' title={momentText(server.paused_at)}>{t.sinceWhen(ago(server.paused_at))}</span>}
         </p>
       )}
       <HealthStrip server={server} />
       <dl class='facts-list'>
-        <div><dt>Address</dt><dd>{server.apiUrl}</dd></div>
-        <div><dt>Kind</dt><dd>{[server.kind ?? 'not known yet', server.version].filter(Boolean).join(' ')}</dd></div>
-        <div><dt>{isSilent ? 'Last loaded' : 'Loaded'}</dt><dd>{checkpoint ?? '–'}</dd></div>
-        <div><dt>Jobs</dt><dd><a href={`#/queue?server=${encodeURIComponent(alias)}`}>{server.processing} running, {server.waiting} waiting</a></dd></div>
-        {server.learned?.checked_at && <div><dt>Checked</dt><dd>{learnedWords(server.learned)} ({ago(server.learned.checked_at)})</dd></div>}
+        <div><dt>{common.address}</dt><dd>{server.apiUrl}</dd></div>
+        <div><dt>{t.kind}</dt><dd>{[server.kind ?? t.notKnownYet, server.version].filter(Boolean).join(' ')}</dd></div>
+        <div><dt>{isSilent ? t.lastLoaded : t.loaded}</dt><dd>{checkpoint ?? '–'}</dd></div>
+        <div><dt>{t.jobs}</dt><dd><a href={`#/queue?server=${encodeURIComponent(alias)}`}>{t.runningWaiting({ processing: server.processing, waiting: server.waiting })}</a></dd></div>
+        {server.learned?.checked_at && <div><dt>{t.checked}</dt><dd>{t.checkedWhen({ words: learnedWords(server.learned), when: ago(server.learned.checked_at) })}</dd></div>}
         <div>
-          <dt>Last answer</dt>
-          <dd title={momentText(server.last_answer_at)}>{server.last_answer_at === null ? 'has not answered yet' : ago(server.last_answer_at)}</dd>
+          <dt>{t.lastAnswer}</dt>
+          <dd title={momentText(server.last_answer_at)}>{server.last_answer_at === null ? t.hasNotAnsweredYet : ago(server.last_answer_at)}</dd>
         </div>
-        <div><dt>Last checked</dt><dd>{ago(server.checked_at)}</dd></div>
+        <div><dt>{t.lastChecked}</dt><dd>{ago(server.checked_at)}</dd></div>
       </dl>
       {server.last_error && (
         <div class='problem'>
@@ -116,7 +118,7 @@ function ServerCard ({ server, onChanged, onOpen }: {
         </div>
       )}
       <ServerActions server={server} onChanged={onChanged} onOpen={onOpen} />
-      {server.waiting > 0 && !enabled && <p class='hint'>{plural(server.waiting, 'job')} wait until it is enabled again.</p>}
+      {server.waiting > 0 && !enabled && <p class='hint'>{t.jobsWaitUntilIt(server.waiting)}</p>}
     </li>
   )
 }
@@ -126,19 +128,19 @@ function learnedWords (learned: NonNullable<Server['learned']>) {
   const described = (value: boolean | null, good: string, bad: string) => value === null ? [] : [value ? good : bad]
   const { body_refused_bytes: body, time_limit_seconds: limit } = learned
   return [
-    ...described(learned.interrupts, 'stops when interrupted', 'does not stop when interrupted'),
-    ...described(learned.tells_tasks_apart, 'distinguishes tasks', 'does not distinguish tasks'),
-    ...(learned.restores_overrides === 'none' ? ['does not restore settings'] : []),
-    ...(body === null ? [] : [`accepts requests below ${Math.round(body / 1024 / 1024 * 10) / 10} MiB`]),
-    ...(limit === null ? [] : [`a proxy waits ${limit} s`])
-  ].join(', ') || 'few findings'
+    ...described(learned.interrupts, t.stopsWhenInterrupted, t.doesNotStopWhen),
+    ...described(learned.tells_tasks_apart, t.distinguishesTasks, t.doesNotDistinguishTasks),
+    ...(learned.restores_overrides === 'none' ? [t.doesNotRestoreSettings] : []),
+    ...(body === null ? [] : [t.acceptsRequestsBelowMiB(Math.round(body / 1024 / 1024 * 10) / 10)]),
+    ...(limit === null ? [] : [t.proxyWaitsS(limit)])
+  ].join(', ') || t.fewFindings
 }
 
 /** Actions for the server's operator. */
 function adviceFor ({ health, last_error: problem }: Server) {
-  if (health === 'unauthorized') return 'Change the server and enter its credentials: the user name and password of its --api-auth, a token or headers.'
-  if (health === 'suspected') return 'It answers, so it is retried automatically with another job. Its own output can say more.'
-  if (health === 'offline' && /Nothing listens|connection in time|cannot be reached/.test(problem ?? '')) return 'On another machine it also needs --listen. Its jobs wait until it answers.'
-  if (health === 'offline') return 'Its jobs wait until it answers.'
+  if (health === 'unauthorized') return t.changeServerAndEnterIts
+  if (health === 'suspected') return t.itAnswersSoItIs
+  if (health === 'offline' && /Nothing listens|connection in time|cannot be reached/.test(problem ?? '')) return t.onAnotherMachineItAlso
+  if (health === 'offline') return t.itsJobsWaitUntil
   return ''
 }

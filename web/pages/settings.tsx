@@ -11,18 +11,20 @@ import { Loading, PageHead } from '../parts/page-head.tsx'
 import { RetentionCard } from '../parts/retention.tsx'
 import { Stale } from '../parts/stale.tsx'
 import { TellingCard } from '../parts/telling.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/settings.ts'
 
 /** Current values and their sources, and the values that operators can change while the service runs. */
 export function SettingsPage () {
   const { data, error, reload } = useLive(signal => settings.read(signal), [], { interval: seldom, about: aboutQueue })
   if (data === undefined) {
     return (
-      <><PageHead title='Settings' /><Loading error={error} /></>
+      <><PageHead title={common.settings} /><Loading error={error} /></>
     )
   }
   return (
     <>
-      <PageHead title='Settings' />
+      <PageHead title={common.settings} />
       <Stale error={error} />
       <div class='settings-cards'>
         <QueueCard changeable={data.settings} onChanged={reload} />
@@ -30,14 +32,14 @@ export function SettingsPage () {
         <AccessCard />
         <TellingCard />
         <section class='card' aria-labelledby='more-settings'>
-          <h2 id='more-settings'>For operators</h2>
+          <h2 id='more-settings'>{t.forOperators}</h2>
           <ul class='links'>
-            <li><a href={addressOf('/docs')}>API docs</a> <span class='hint'>try every route</span></li>
-            <li><a href={addressOf('/dashboard')}>Dashboard</a> <span class='hint'>the BullMQ queues</span></li>
-            <li><a href={addressOf('/metrics')}>Metrics</a> <span class='hint'>for Prometheus</span></li>
-            <li><a href={addressOf('/ready')}>Readiness</a> <span class='hint'>Redis and workers</span></li>
+            <li><a href={addressOf('/docs')}>{common.apiDocs}</a> <span class='hint'>{t.tryEveryRoute}</span></li>
+            <li><a href={addressOf('/dashboard')}>{common.dashboard}</a> <span class='hint'>{t.bullMQQueues}</span></li>
+            <li><a href={addressOf('/metrics')}>{t.metrics}</a> <span class='hint'>{t.forPrometheus}</span></li>
+            <li><a href={addressOf('/ready')}>{t.readiness}</a> <span class='hint'>{t.redisAndWorkers}</span></li>
           </ul>
-          <p class='hint'>StableQueue {data.version}</p>
+          <p class='hint'>{t.stableQueueVersion(data.version)}</p>
         </section>
       </div>
       <CurrentSettings settings={data.in_force} />
@@ -60,48 +62,48 @@ function QueueCard ({ changeable: { queueProcessingEnabled: isOn, lastUpdated },
 
   return (
     <section class='card' aria-labelledby='queue-switch'>
-      <div class='card-head'><h2 id='queue-switch'>Queue</h2><span class={`status ${isOn ? 'good' : 'warn'}`}>{isOn ? 'On' : 'Off'}</span></div>
+      <div class='card-head'><h2 id='queue-switch'>{common.queue}</h2><span class={`status ${isOn ? 'good' : 'warn'}`}>{isOn ? t.on : t.off}</span></div>
       <p>{isOn
-        ? 'Servers take jobs. If you switch the queue off, running generations finish and no new one starts; jobs are accepted and wait.'
-        : 'No server takes a job until the queue is on again. Jobs are accepted and wait.'}
+        ? t.queueIsOn
+        : t.queueIsOff}
       </p>
       <div class='actions'>
         <button type='button' class={isOn ? 'button' : 'button primary'} disabled={busy} onClick={change}>
-          <Icon name={isOn ? 'pause' : 'play'} />{isOn ? 'Switch the queue off' : 'Switch the queue on'}
+          <Icon name={isOn ? 'pause' : 'play'} />{isOn ? t.switchQueueOff : t.switchQueueOn}
         </button>
       </div>
-      {lastUpdated !== null && <p class='hint'>Settings were last changed {momentText(lastUpdated)}.</p>}
+      {lastUpdated !== null && <p class='hint'>{t.settingsWereLastChanged(momentText(lastUpdated))}</p>}
     </section>
   )
 }
 
 const kinds: Readonly<Partial<Record<Who['kind'], string>>> = {
-  local: 'You are trusted because you are on this machine or in a trusted network; no token is needed.',
-  session: 'You signed in with the admin token. The session ends after 12 hours without use, and after 7 days.',
-  key: 'You use an access key.',
-  token: 'You use a token.'
+  local: t.trustedHere,
+  session: t.signedInWithToken,
+  key: t.usesKey,
+  token: t.usesToken
 }
 
 function AccessCard () {
   const { data: who } = useLive(() => session.read(), [], { interval: null })
 
   async function signOut () {
-    if (await attempt(() => session.end(), 'You are signed out.')) window.location.reload()
+    if (await attempt(() => session.end(), common.youAreSignedOut)) window.location.reload()
   }
 
   return (
     <section class='card' aria-labelledby='access'>
-      <h2 id='access'>Access</h2>
+      <h2 id='access'>{t.access}</h2>
       <p>{who === undefined ? '' : kinds[who.kind] ?? ''}</p>
       <div class='actions'>
-        {who?.kind === 'session' && <button type='button' class='button' onClick={signOut}><Icon name='leave' />Sign out here</button>}
-        <a class='button' href='#/keys'><Icon name='key' />API keys</a>
+        {who?.kind === 'session' && <button type='button' class='button' onClick={signOut}><Icon name='leave' />{t.signOutHere}</button>}
+        <a class='button' href='#/keys'><Icon name='key' />{common.apiKeys}</a>
       </div>
     </section>
   )
 }
 
-const sources = { 'command line': 'command line', environment: 'environment', file: '.env', default: 'default', here: 'changed here' }
+const sources = { 'command line': t.commandLine, environment: t.environment, file: '.env', default: t.default, here: t.changedHere }
 
 function CurrentSettings ({ settings: all }: { settings: readonly Setting[] }) {
   const [search, setSearch] = useState('')
@@ -111,17 +113,17 @@ function CurrentSettings ({ settings: all }: { settings: readonly Setting[] }) {
     (!onlyChanged || source !== 'default') && `${name} ${description}`.toLowerCase().includes(wanted))
   return (
     <section class='stack' aria-labelledby='in-force'>
-      <h2 id='in-force'>Current settings</h2>
-      <p class='hint'>From the environment or from .env, read when the service starts.</p>
-      <div class='filters' role='search' aria-label='Settings'>
+      <h2 id='in-force'>{t.currentSettings}</h2>
+      <p class='hint'>{t.currentSettingsHint}</p>
+      <div class='filters' role='search' aria-label={common.settings}>
         <input
-          type='search' aria-label='Search settings' placeholder='Search settings'
+          type='search' aria-label={t.searchSettings} placeholder={t.searchSettings}
           value={search} onInput={event => setSearch(event.currentTarget.value)}
         />
         <label class='check inline'><input
           type='checkbox' checked={onlyChanged}
           onChange={event => setOnlyChanged(event.currentTarget.checked)}
-                                    />Only changed ones
+                                    />{t.onlyChangedOnes}
         </label>
       </div>
       <ul class='rows settings-rows'>
@@ -130,18 +132,18 @@ function CurrentSettings ({ settings: all }: { settings: readonly Setting[] }) {
             <div><h3><code>{setting.name}</code></h3><p class='hint'>{setting.description}</p></div>
             <div class='setting-value'>
               <p><SettingValue setting={setting} /></p>
-              <p class='hint'>{setting.source !== 'default' ? <span class={`status ${setting.source === 'here' ? 'active' : 'still'}`}>{sources[setting.source]}</span> : 'default'}</p>
+              <p class='hint'>{setting.source !== 'default' ? <span class={`status ${setting.source === 'here' ? 'active' : 'still'}`}>{sources[setting.source]}</span> : t.default}</p>
             </div>
           </li>
         ))}
       </ul>
-      {shown.length === 0 && <p class='empty'>No setting matches.</p>}
+      {shown.length === 0 && <p class='empty'>{t.noSettingMatches}</p>}
     </section>
   )
 }
 
 function SettingValue ({ setting: { value, is_secret: isSecret, is_set: isSet } }: { setting: Setting }) {
-  if (isSecret) return isSet ? <span class='muted'>set, not shown</span> : <span class='muted'>empty</span>
+  if (isSecret) return isSet ? <span class='muted'>{t.setNotShown}</span> : <span class='muted'>{t.empty}</span>
   const text = Array.isArray(value) ? value.join(', ') : String(value)
-  return text === '' ? <span class='muted'>empty</span> : <code>{text}</code>
+  return text === '' ? <span class='muted'>{t.empty}</span> : <code>{text}</code>
 }

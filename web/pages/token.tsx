@@ -4,6 +4,7 @@ import { useEffect } from 'preact/hooks'
 import { session } from '../lib/service.ts'
 import { Sign } from '../parts/icon.tsx'
 import { FormProblem, TextField } from '../parts/field.tsx'
+import { common } from '../texts/en/common.ts'
 
 /** Asks for the admin token or an access key, and exchanges it for a session cookie; the page does not store it. */
 export function TokenPage ({ refusal, problem, onSignedIn }: {
@@ -12,14 +13,14 @@ export function TokenPage ({ refusal, problem, onSignedIn }: {
   onSignedIn: () => void
 }) {
   const form = useForm({ token: '' })
-  useEffect(() => { document.title = 'Sign in – StableQueue' }, [])
+  useEffect(() => { document.title = common.signInStableQueue }, [])
 
   if (!(refusal instanceof ApiError && refusal.status === 401)) {
     return (
       <main class='gate'>
-        <h1>StableQueue</h1>
+        <h1>{common.stableQueue}</h1>
         <p class='notice problem-notice' role='alert'>{sentenceOf(refusal)}</p>
-        <button type='button' class='button primary' onClick={onSignedIn}>Try again</button>
+        <button type='button' class='button primary' onClick={onSignedIn}>{common.tryAgain}</button>
       </main>
     )
   }
@@ -38,19 +39,19 @@ export function TokenPage ({ refusal, problem, onSignedIn }: {
   return (
     <main class='gate'>
       <Sign size={48} />
-      <h1>Sign in to StableQueue</h1>
+      <h1>{common.signInToStableQueue}</h1>
       {hasEnded
-        ? <p class='notice warning-notice' role='alert'>Your session has ended: your access key was changed, switched off or revoked, or you have been away for long.</p>
-        : <p>Sign in with an access key to see your own jobs, or with the admin token to see everything. The token was printed when the service first started; it is also in the file <code>admin-token</code> in its data folder.</p>}
+        ? <p class='notice warning-notice' role='alert'>{common.sessionHasEnded}</p>
+        : <p>{common.signInWith(<code>admin-token</code>)}</p>}
       <form ref={form.element} noValidate onSubmit={event => form.submit(event, send)}>
         <FormProblem problem={form.problems[''] ?? problem} />
         <TextField
-          label='Admin token or access key' hint='An access key with its secret, as mk_…:secret' {...form.field('token')} type='password'
+          label={common.tokenOrKey} hint={common.tokenOrKeyHint} {...form.field('token')} type='password'
           autocomplete='current-password' required
         />
-        <button class='button primary' disabled={form.busy}>Sign in</button>
+        <button class='button primary' disabled={form.busy}>{common.signIn}</button>
       </form>
-      {hasEnded && <p><button type='button' class='button quiet' onClick={leave}>Continue without a key</button></p>}
+      {hasEnded && <p><button type='button' class='button quiet' onClick={leave}>{common.continueWithoutKey}</button></p>}
     </main>
   )
 }

@@ -1,6 +1,6 @@
 import type { Delivery, DeliveryFilter } from '../lib/api-types.ts'
 import type { Route } from '../lib/router.ts'
-import { ago, plural } from '../lib/format.ts'
+import { ago } from '../lib/format.ts'
 import { useEffect, useState } from 'preact/hooks'
 import { aboutDeliveries, often, useLive } from '../lib/live.ts'
 import { queryValues, setQuery } from '../lib/router.ts'
@@ -14,8 +14,10 @@ import { attempt } from '../lib/messages.ts'
 import { Stale } from '../parts/stale.tsx'
 import { RedeliverAll, TestEndpoint } from '../parts/webhook-dialogs.tsx'
 import { WebhookSecrets } from '../parts/webhook-secrets.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/webhooks.ts'
 
-const tabs: Readonly<Record<string, string>> = { '': 'Deliveries', endpoints: 'Endpoints', secrets: 'Secrets' }
+const tabs: Readonly<Record<string, string>> = { '': t.deliveries, endpoints: t.endpoints, secrets: t.secrets }
 
 /** Events that receivers got, and the state of the receivers. */
 export function WebhooksPage ({ route }: { route: Route }) {
@@ -24,7 +26,9 @@ export function WebhooksPage ({ route }: { route: Route }) {
   const [dialog, setDialog] = useState<{ name: string, url?: string }>({ name: '' })
   const { data: keys } = useLive(
     async signal => rights.manage_keys ? await apiKeys.list(signal) : [], [], { interval: null })
-  const nameOf = (id: string | null) => id === null ? 'no key' : id === ownId ? own : keys?.find(key => key.id === id)?.name ?? 'a removed key'
+  const nameOf = (id: string | null) => id === null
+    ? t.noKey
+    : id === ownId ? own : keys?.find(key => key.id === id)?.name ?? t.removedKey
   const [changes, setChanges] = useState(0)
   const close = () => {
     setDialog({ name: '' })
@@ -33,14 +37,14 @@ export function WebhooksPage ({ route }: { route: Route }) {
 
   return (
     <>
-      <PageHead title='Webhooks'>
+      <PageHead title={common.webhooks}>
         <div class='actions'>
-          {rights.submit_jobs && <button type='button' class='button' onClick={() => setDialog({ name: 'again' })}><Icon name='again' />Send failed again</button>}
-          {rights.submit_jobs && <button type='button' class='button primary' onClick={() => setDialog({ name: 'test', url: '' })}><Icon name='plug' />Test an address</button>}
+          {rights.submit_jobs && <button type='button' class='button' onClick={() => setDialog({ name: 'again' })}><Icon name='again' />{t.sendFailedAgain}</button>}
+          {rights.submit_jobs && <button type='button' class='button primary' onClick={() => setDialog({ name: 'test', url: '' })}><Icon name='plug' />{t.testAddress}</button>}
         </div>
       </PageHead>
-      <p class='lead'>Jobs with a <code>webhookUrl</code> send an event there when they finish. Each event is retried for more than a day.</p>
-      <nav class='tabs' aria-label='Webhooks'>
+      <p class='lead'>{t.jobsWithWebhook(<code>webhookUrl</code>)}</p>
+      <nav class='tabs' aria-label={common.webhooks}>
         {Object.entries(tabs).filter(([id]) => id !== 'secrets' || rights.manage_keys).map(([id, label]) => <a key={id} class='tab' href={id === '' ? '#/webhooks' : `#/webhooks/${id}`} aria-current={tab === id ? 'page' : undefined}>{label}</a>)}
       </nav>
       {tab === '' && <DeliveryList route={route} nameOf={nameOf} changes={changes} />}
@@ -57,7 +61,7 @@ export function WebhooksPage ({ route }: { route: Route }) {
 
 const states = ['pending', 'delivered', 'failed', 'blocked', 'skipped']
 const types = ['job.started', 'job.progress', 'job.completed', 'job.failed', 'job.cancelled', 'webhook.test']
-const spans = { 1: 'Last hour', 24: 'Last day', 168: 'Last week' }
+const spans = { 1: t.lastHour, 24: t.lastDay, 168: t.lastWeek }
 const pageSize = 50
 const mostShown = 200
 
@@ -86,45 +90,45 @@ function DeliveryList ({ route, nameOf, changes }: {
 
   return (
     <>
-      <div class='filters' role='search' aria-label='Deliveries'>
-        <div class='tabs' role='group' aria-label='State'>
+      <div class='filters' role='search' aria-label={t.deliveries}>
+        <div class='tabs' role='group' aria-label={t.state}>
           {['', ...states].map(each => (
             <button
               key={each} type='button' class='tab'
               aria-pressed={state === each ? 'true' : 'false'} onClick={() => setQuery(route, { state: each })}
             >
-              {each === '' ? 'All' : `${each.charAt(0).toUpperCase()}${each.slice(1)}`}
+              {each === '' ? common.all : `${each.charAt(0).toUpperCase()}${each.slice(1)}`}
             </button>
           ))}
         </div>
         <select
-          aria-label='Event' value={type}
+          aria-label={t.event} value={type}
           onChange={event => setQuery(route, { type: event.currentTarget.value })}
         >
-          <option value='' selected={type === ''}>All events</option>
+          <option value='' selected={type === ''}>{t.allEvents}</option>
           {types.map(each => <option key={each} value={each} selected={each === type}>{each}</option>)}
         </select>
         <select
-          aria-label='Time' value={hours}
+          aria-label={t.time} value={hours}
           onChange={event => setQuery(route, { hours: event.currentTarget.value })}
         >
-          <option value='' selected={hours === ''}>Any time</option>
+          <option value='' selected={hours === ''}>{t.anyTime}</option>
           {Object.entries(spans).map(([value, label]) => <option key={value} value={value} selected={value === hours}>{label}</option>)}
         </select>
         <input
-          type='search' class='long' aria-label='Search deliveries'
-          placeholder='Address, event or job' value={typed} onInput={event => setTyped(event.currentTarget.value)}
+          type='search' class='long' aria-label={t.searchDeliveries}
+          placeholder={t.addressEventOrJob} value={typed} onInput={event => setTyped(event.currentTarget.value)}
         />
       </div>
-      {endpoint !== '' && <p class='hint'>Of one endpoint only. <a href='#/webhooks'>Show all</a></p>}
+      {endpoint !== '' && <p class='hint'>{t.ofOneEndpointOnly(words => <a href='#/webhooks'>{words}</a>)}</p>}
       {data === undefined
         ? <Loading error={error} />
         : (
           <>
             <Stale error={error} />
             <Deliveries deliveries={data.deliveries} nameOf={nameOf} onChanged={reload} />
-            {data.deliveries.length === 0 && <p class='empty'>{isFiltered ? 'No delivery matches these filters.' : 'No deliveries yet. Test an address, or submit a job with a webhookUrl.'}</p>}
-            {data.next_cursor !== null && size < mostShown && <p><button type='button' class='button' onClick={() => setSize(Math.min(mostShown, size + pageSize))}>Show more</button></p>}
+            {data.deliveries.length === 0 && <p class='empty'>{isFiltered ? t.noDeliveryMatchesThese : t.noDeliveriesYetTest}</p>}
+            {data.next_cursor !== null && size < mostShown && <p><button type='button' class='button' onClick={() => setSize(Math.min(mostShown, size + pageSize))}>{t.showMore}</button></p>}
           </>
           )}
     </>
@@ -132,11 +136,11 @@ function DeliveryList ({ route, nameOf, changes }: {
 }
 
 const health: Readonly<Record<string, readonly [string, string]>> = {
-  ok: ['Works', 'good'],
-  failing: ['Failing', 'warn'],
-  open: ['In a break', 'bad'],
-  gone: ['Gone', 'bad'],
-  disabled: ['Disabled', 'bad']
+  ok: [t.works, 'good'],
+  failing: [t.failing, 'warn'],
+  open: [common.inBreak, 'bad'],
+  gone: [t.gone, 'bad'],
+  disabled: [common.disabled, 'bad']
 }
 
 function EndpointList ({ nameOf, changes, onTest }: {
@@ -148,10 +152,10 @@ function EndpointList ({ nameOf, changes, onTest }: {
     interval: often, about: aboutDeliveries
   })
   if (endpoints === undefined) return <Loading error={error} />
-  if (endpoints.length === 0) return <p class='empty'>No address was called in the last 7 days.</p>
+  if (endpoints.length === 0) return <p class='empty'>{t.noAddressWasCalled}</p>
 
   async function enable (id: string) {
-    await attempt(() => webhooks.enable(id), 'The endpoint is enabled again.')
+    await attempt(() => webhooks.enable(id), t.endpointIsEnabledAgain)
     reload()
   }
 
@@ -161,20 +165,20 @@ function EndpointList ({ nameOf, changes, onTest }: {
         <li key={endpoint.id} class='card'>
           <div class='card-head'><h2 class='endpoint-url'>{endpoint.url}</h2><span class={`status ${health[endpoint.state]?.[1]}`}>{health[endpoint.state]?.[0] ?? endpoint.state}</span></div>
           <dl class='facts-list'>
-            <div><dt>Key</dt><dd>{nameOf(endpoint.api_key_id)}</dd></div>
-            <div><dt>Last success</dt><dd>{ago(endpoint.last_success_at)}</dd></div>
-            <div><dt>Last used</dt><dd>{ago(endpoint.last_used_at)}</dd></div>
-            {endpoint.consecutive_failures > 0 && <div><dt>Failed</dt><dd>{plural(endpoint.consecutive_failures, 'time')} in a row, since {ago(endpoint.failing_since)}</dd></div>}
-            {endpoint.next_try_at !== null && <div><dt>Next try</dt><dd>{ago(endpoint.next_try_at)}</dd></div>}
+            <div><dt>{t.key}</dt><dd>{nameOf(endpoint.api_key_id)}</dd></div>
+            <div><dt>{t.lastSuccess}</dt><dd>{ago(endpoint.last_success_at)}</dd></div>
+            <div><dt>{t.lastUsed}</dt><dd>{ago(endpoint.last_used_at)}</dd></div>
+            {endpoint.consecutive_failures > 0 && <div><dt>{common.failed}</dt><dd>{t.failedInRow({ consecutiveFailures: endpoint.consecutive_failures, when: ago(endpoint.failing_since) })}</dd></div>}
+            {endpoint.next_try_at !== null && <div><dt>{t.nextTry}</dt><dd>{ago(endpoint.next_try_at)}</dd></div>}
           </dl>
           <div class='actions'>
-            <a class='button' href={`#/webhooks?endpoint=${endpoint.id}`}>Deliveries</a>
+            <a class='button' href={`#/webhooks?endpoint=${endpoint.id}`}>{t.deliveries}</a>
             <button
-              type='button' class='button' aria-label={`Test ${endpoint.url}`}
+              type='button' class='button' aria-label={t.testUrl(endpoint.url)}
               onClick={() => onTest(endpoint.url)}
-            >Test
+            >{t.test}
             </button>
-            {['open', 'gone', 'disabled'].includes(endpoint.state) && <button type='button' class='button' aria-label={`Enable ${endpoint.url}`} onClick={() => enable(endpoint.id)}>Enable</button>}
+            {['open', 'gone', 'disabled'].includes(endpoint.state) && <button type='button' class='button' aria-label={t.enableUrl(endpoint.url)} onClick={() => enable(endpoint.id)}>{t.enable}</button>}
           </div>
         </li>
       ))}

@@ -6,6 +6,8 @@ import { servers } from '../lib/service.ts'
 import { Dialog } from './dialog.tsx'
 import { FormProblem, TextField } from './field.tsx'
 import { accessFields, noAccess, ServerAccess } from './server-access.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/servers.ts'
 
 /** Adds a server and checks it at once; asks before it keeps a server that does not answer. */
 export function AddServer ({ onClose, onChanged }: { onClose: () => void, onChanged: () => void }) {
@@ -22,7 +24,7 @@ export function AddServer ({ onClose, onChanged }: { onClose: () => void, onChan
     const found = await servers.test(server.alias)
     onChanged()
     if (found.reachable) {
-      say(`${server.alias} was added: ${found.message}`)
+      say(t.wasAdded({ alias: server.alias, message: found.message }))
       onClose()
     } else {
       setSilent({ alias: server.alias, message: found.message })
@@ -37,32 +39,32 @@ export function AddServer ({ onClose, onChanged }: { onClose: () => void, onChan
 
   if (silent !== null) {
     return (
-      <Dialog key='silent' title={`${silent.alias} cannot be used yet`} onClose={onClose}>
+      <Dialog key='silent' title={t.cannotBeUsedYet(silent.alias)} onClose={onClose}>
         <p class='notice problem-notice' role='alert'>{silent.message}</p>
-        <p>It can stay in the list: it is checked regularly, and its jobs wait until it answers.</p>
+        <p>{t.silentHint}</p>
         <div class='dialog-actions'>
-          <button type='button' class='button' onClick={() => discardServer(silent.alias)}>Change the entries</button>
-          <button type='button' class='button primary' onClick={onClose}>Keep it</button>
+          <button type='button' class='button' onClick={() => discardServer(silent.alias)}>{t.changeEntries}</button>
+          <button type='button' class='button primary' onClick={onClose}>{common.keepIt}</button>
         </div>
       </Dialog>
     )
   }
   return (
-    <Dialog key='form' title='Add a server' onClose={onClose}>
+    <Dialog key='form' title={t.addServer} onClose={onClose}>
       <form ref={form.element} noValidate onSubmit={event => form.submit(event, send)}>
         <FormProblem problem={form.problems['']} />
         <TextField
-          label='Name' hint='Its name for you and your clients.' {...form.field('alias')}
+          label={t.name} hint={t.nameHint} {...form.field('alias')}
           autocomplete='off' autofocus
         />
         <TextField
-          label='Address' hint='Of A1111 or Forge, started with --api.' placeholder='http://192.168.1.20:7860'
+          label={common.address} hint={t.addressHint} placeholder={t.exampleAddress}
           {...form.field('apiUrl')} inputmode='url' autocomplete='off' autocapitalize='none' spellcheck={false}
         />
         <ServerAccess form={form} />
         <div class='dialog-actions'>
-          <button type='button' class='button' onClick={onClose}>Cancel</button>
-          <button class='button primary' disabled={form.busy}>{form.busy ? 'Testing…' : 'Add and test'}</button>
+          <button type='button' class='button' onClick={onClose}>{common.cancel}</button>
+          <button class='button primary' disabled={form.busy}>{form.busy ? t.testing : t.addAndTest}</button>
         </div>
       </form>
     </Dialog>

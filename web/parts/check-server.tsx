@@ -1,3 +1,4 @@
+import { momentText } from '../lib/format.ts'
 import type { CheckReport, CheckView, Server } from '../lib/api-types.ts'
 import { downloadText } from '../lib/download.ts'
 import { useForm } from '../lib/form.ts'
@@ -9,20 +10,22 @@ import { Dialog } from './dialog.tsx'
 import { FormProblem, NumberField, TextField } from './field.tsx'
 import { Icon } from './icon.tsx'
 import { Loading } from './page-head.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/servers.ts'
 
 /** Interval of requests for a check's progress, in milliseconds. */
 const often = 700
 
-const marks = { good: ['Good', 'good'], note: ['Note', 'active'], harm: ['Problem', 'bad'], unknown: ['Not found out', 'still'] }
-const stepWords = { waiting: '', running: 'now…', done: 'done', not_found_out: 'not found out', skipped: 'skipped' }
+const marks = { good: [t.good, 'good'], note: [t.note, 'active'], harm: [t.problem, 'bad'], unknown: [t.notFoundOut, 'still'] }
+const stepWords = { waiting: '', running: t.now, done: t.done, not_found_out: t.notFoundOutWord, skipped: t.skipped }
 const stateWords: Readonly<Record<string, string>> = {
-  asked: 'Waiting for the worker…',
-  waiting: 'Waiting for the running job to finish…',
-  running: 'The check is running. The server\'s queue waits meanwhile.',
-  putting_back: 'Restoring the settings…'
+  asked: t.waitingForWorker,
+  waiting: t.waitingForRunningJob,
+  running: t.checkIsRunningServers,
+  putting_back: t.restoringSettings
 }
 const outcomeWords: Readonly<Record<string, string>> = {
-  cancelled: 'The check was cancelled.', could_not_run: 'The check could not run.', broken_off: 'The check stopped early.'
+  cancelled: t.checkWasCancelled, could_not_run: t.checkCouldNotRun, broken_off: t.checkStoppedEarly
 }
 
 /** A thorough check of a server: its purpose, progress and report. */
@@ -63,7 +66,7 @@ export function CheckServer ({ server: { alias }, onClose, onChanged }: {
   }
 
   return (
-    <Dialog title={`Check ${alias} thoroughly`} wide onClose={onClose}>
+    <Dialog title={t.checkThoroughly(alias)} wide onClose={onClose}>
       {view.data === undefined && <Loading error={view.error} />}
       {view.data !== undefined && runs && check && <Running alias={alias} check={check} />}
       {view.data !== undefined && !runs && (!report || asks) && <StartCheck
@@ -95,23 +98,23 @@ function StartCheck ({ alias, onBegun, onClose }: {
   return (
     <form ref={form.element} noValidate onSubmit={event => form.submit(event, send)}>
       <FormProblem problem={form.problems['']} />
-      <p>About a dozen tiny images find out whether the server restores settings, stops when interrupted, and the limits of a proxy in front of it. Its queue waits meanwhile, and everything is restored.</p>
+      <p>{t.checkPurpose}</p>
       <details>
-        <summary>Further checks</summary>
+        <summary>{t.furtherChecks}</summary>
         <div class='fields'>
           <TextField
-            label='Another checkpoint'
-            hint='Loaded once, to see whether the selected one stays selected.' {...form.field('checkpoint')} autocomplete='off' spellcheck={false}
+            label={t.anotherCheckpoint}
+            hint={t.anotherCheckpointHint} {...form.field('checkpoint')} autocomplete='off' spellcheck={false}
           />
           <NumberField
-            label='Minutes'
-            hint='Length of one longer generation, to see whether a proxy waits for it.' {...form.field('minutes')} min='0' max='30' step='any'
+            label={t.minutes}
+            hint={t.minutesHint} {...form.field('minutes')} min='0' max='30' step='any'
           />
         </div>
       </details>
       <div class='dialog-actions'>
-        <button type='button' class='button' onClick={onClose}>Close</button>
-        <button class='button primary' disabled={form.busy}>Start the check</button>
+        <button type='button' class='button' onClick={onClose}>{common.close}</button>
+        <button class='button primary' disabled={form.busy}>{t.startCheck}</button>
       </div>
     </form>
   )
@@ -127,17 +130,17 @@ function Running ({ alias, check }: { alias: string, check: NonNullable<CheckVie
 
   return (
     <>
-      <p role='status'>{cancels ? 'Cancelling; restoring the settings…' : stateWords[check.state]}</p>
+      <p role='status'>{cancels ? t.cancellingRestoringSettings : stateWords[check.state]}</p>
       <ol class='check-steps'>
         {check.steps.map(({ name, title, state, duration_ms: ms }) => (
           <li key={name} class={state} aria-current={state === 'running' ? 'step' : undefined}>
             <span>{title}</span>
-            <span class='hint'>{stepWords[state]}{ms === null ? '' : ` · ${ms} ms`}</span>
+            <span class='hint'>{stepWords[state]}{ms === null ? '' : t.tookMs(ms)}</span>
           </li>
         ))}
       </ol>
       <div class='dialog-actions'>
-        <button type='button' class='button' disabled={cancels} onClick={cancel}><Icon name='stop' />Cancel the check</button>
+        <button type='button' class='button' disabled={cancels} onClick={cancel}><Icon name='stop' />{t.cancelCheck}</button>
       </div>
     </>
   )
@@ -151,12 +154,19 @@ function Report ({ report, text, onAgain }: { report: CheckReport, text: string,
       {outcome !== 'finished' && <p class='notice warning-notice'>{outcomeWords[outcome]} {reason}</p>}
       {(putBack === 'pending' || putBack === 'failed') && (
         <p class='notice problem-notice'>{putBack === 'pending'
-          ? 'Changed settings are restored as soon as the server answers.'
-          : 'Some settings could not be restored; check the settings of the server.'}
+          ? t.changedSettingsAreRestored
+          : t.someSettingsCouldNot}
         </p>
       )}
-      <p class='hint'>{[server.kind, server.version].filter(Boolean).join(' ')} · {(ms / 1000).toFixed(1)} s · {generations.made} of at most {generations.at_most} generations · {new Date(report.started_at).toLocaleString()}</p>
-      <ul class='findings' tabindex={0} aria-label='Findings'>
+      <p class='hint'>{t.checkFacts({
+        server: [server.kind, server.version].filter(Boolean).join(' '),
+        seconds: ms / 1000,
+        made: generations.made,
+        atMost: generations.at_most,
+        when: momentText(report.started_at)
+      })}
+      </p>
+      <ul class='findings' tabindex={0} aria-label={t.findings}>
         {findings.map(({ topic, level, sentence, remedy }, index) => (
           <li key={`${topic} ${index}`}>
             <span class={`status ${marks[level][1]}`}>{marks[level][0]}</span>
@@ -165,9 +175,9 @@ function Report ({ report, text, onAgain }: { report: CheckReport, text: string,
         ))}
       </ul>
       <div class='dialog-actions'>
-        <button type='button' class='button' onClick={onAgain}><Icon name='again' />Check again</button>
-        <CopyButton label='Copy report' what='Report' text={text} />
-        <button type='button' class='button' onClick={save}><Icon name='download' />Download JSON</button>
+        <button type='button' class='button' onClick={onAgain}><Icon name='again' />{t.checkAgain}</button>
+        <CopyButton label={t.copyReport} copied={t.reportCopied} text={text} />
+        <button type='button' class='button' onClick={save}><Icon name='download' />{t.downloadJson}</button>
       </div>
     </>
   )

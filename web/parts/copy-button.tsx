@@ -1,13 +1,12 @@
 import { copyText } from '../lib/clipboard.ts'
-
 import { complain, say } from '../lib/messages.ts'
 import { Icon } from './icon.tsx'
 
-export function CopyButton ({ label, what, text }: { label: string, what: string, text: string }) {
+export function CopyButton ({ label, copied, text }: { label: string, copied: string, text: string }) {
   async function copy () {
     try {
       await copyText(text)
-      say(`${what} copied.`)
+      say(copied)
     } catch (error) {
       complain(error)
     }

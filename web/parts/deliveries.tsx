@@ -1,6 +1,6 @@
-import type { Delivery, WholeDelivery } from '../lib/api-types.ts'
+import type { Attempt, Delivery, WholeDelivery } from '../lib/api-types.ts'
 import type { Outcome } from '../lib/messages.ts'
-import { ago, momentText, plural } from '../lib/format.ts'
+import { ago, momentText } from '../lib/format.ts'
 import { useState } from 'preact/hooks'
 import { aboutDeliveries, often, useLive } from '../lib/live.ts'
 import { attempt } from '../lib/messages.ts'
@@ -9,9 +9,11 @@ import { CopyButton } from './copy-button.tsx'
 import { Dialog } from './dialog.tsx'
 import { Icon } from './icon.tsx'
 import { Loading } from './page-head.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/webhooks.ts'
 
 const states: Readonly<Record<string, readonly [string, string]>> = {
-  pending: ['On its way', 'active'], delivered: ['Delivered', 'good'], failed: ['Failed', 'bad'], blocked: ['Blocked', 'bad'], skipped: ['Skipped', 'still']
+  pending: [t.onItsWay, 'active'], delivered: [t.delivered, 'good'], failed: [common.failed, 'bad'], blocked: [t.blocked, 'bad'], skipped: [t.skipped, 'still']
 }
 
 export function DeliveryState ({ state }: { state: Delivery['state'] }) {
@@ -28,7 +30,7 @@ export function Deliveries ({ deliveries, nameOf, onChanged }: {
   const [open, setOpen] = useState<string | null>(null)
 
   async function again (id: string) {
-    await attempt(() => webhooks.redeliver(id), 'The event is sent again.')
+    await attempt(() => webhooks.redeliver(id), t.eventIsSentAgain)
     onChanged()
   }
 
@@ -39,20 +41,20 @@ export function Deliveries ({ deliveries, nameOf, onChanged }: {
         {deliveries.map(delivery => (
           <li key={delivery.id} class='delivery'>
             <div class='delivery-text'>
-              <p><strong>{delivery.type}</strong> <span class='muted'>to</span> {delivery.url}</p>
+              <p>{t.typeTo({ type: <strong>{delivery.type}</strong>, url: delivery.url })}</p>
               <p class='hint'>
-                <span title={momentText(delivery.created_at)}>{ago(delivery.created_at)}</span>, {plural(delivery.attempts, 'attempt')}{delivery.last_status === null ? '' : `, last answer ${delivery.last_status}`}{delivery.next_attempt_at === null ? '' : `, next ${ago(delivery.next_attempt_at)}`}, {nameOf(delivery.api_key_id)}
+                <span title={momentText(delivery.created_at)}>{ago(delivery.created_at)}</span>, {t.attemptsMade(delivery.attempts)}{delivery.last_status === null ? '' : t.lastAnswer(delivery.last_status)}{delivery.next_attempt_at === null ? '' : t.nextWhen(ago(delivery.next_attempt_at))}, {nameOf(delivery.api_key_id)}
               </p>
               {delivery.reason && delivery.state !== 'delivered' && <p class='problem'>{delivery.reason}</p>}
             </div>
             <DeliveryState state={delivery.state} />
             <div class='actions'>
               <button
-                type='button' class='button quiet' aria-label={`Log of ${delivery.id}`}
+                type='button' class='button quiet' aria-label={t.logOf(delivery.id)}
                 onClick={() => setOpen(delivery.id)}
-              >Log
+              >{t.log}
               </button>
-              {delivery.state !== 'pending' && <button type='button' class='button quiet' aria-label={`Send ${delivery.id} again`} onClick={() => again(delivery.id)}><Icon name='again' />Again</button>}
+              {delivery.state !== 'pending' && <button type='button' class='button quiet' aria-label={t.sendIdAgain(delivery.id)} onClick={() => again(delivery.id)}><Icon name='again' />{t.again}</button>}
             </div>
           </li>
         ))}
@@ -67,7 +69,7 @@ function DeliveryLog ({ id, onClose, onChanged }: { id: string, onClose: () => v
   const { data, error, reload } = useLive(signal => webhooks.delivery(id, signal), [id], {
     interval: often, about: aboutDeliveries
   })
-  if (data === undefined) return <Dialog title='Delivery' onClose={onClose}><Loading error={error} /></Dialog>
+  if (data === undefined) return <Dialog title={t.delivery} onClose={onClose}><Loading error={error} /></Dialog>
   const { delivery, body } = data
 
   async function act (how: () => Promise<Outcome>, sentence: string) {
@@ -82,11 +84,11 @@ function DeliveryLog ({ id, onClose, onChanged }: { id: string, onClose: () => v
       {delivery.reason && <p>{delivery.reason}</p>}
       <DeliveryBody data={data} />
       <div class='dialog-actions'>
-        {delivery.job_id !== null && <a class='button quiet' href={`#/job/${delivery.job_id}`}>Job</a>}
-        <CopyButton label='Copy body' what='The body was' text={body} />
+        {delivery.job_id !== null && <a class='button quiet' href={`#/job/${delivery.job_id}`}>{common.job}</a>}
+        <CopyButton label={t.copyBody} copied={t.bodyCopied} text={body} />
         {delivery.state === 'pending'
-          ? <button type='button' class='button' onClick={() => act(() => webhooks.stop(id), 'The delivery is stopped.')}><Icon name='stop' />Stop</button>
-          : <button type='button' class='button primary' onClick={() => act(() => webhooks.redeliver(id), 'The event is sent again.')}><Icon name='again' />Send again</button>}
+          ? <button type='button' class='button' onClick={() => act(() => webhooks.stop(id), t.deliveryIsStopped)}><Icon name='stop' />{t.stop}</button>
+          : <button type='button' class='button primary' onClick={() => act(() => webhooks.redeliver(id), t.eventIsSentAgain)}><Icon name='again' />{t.sendAgain}</button>}
       </div>
     </Dialog>
   )
@@ -99,25 +101,25 @@ export function DeliveryBody ({ data: { delivery, body, attempts } }: {
   return (
     <>
       <dl class='facts-list'>
-        <div><dt>Event</dt><dd><code>{delivery.id}</code></dd></div>
-        <div><dt>Happened</dt><dd>{momentText(delivery.created_at)}</dd></div>
-        {delivery.next_attempt_at !== null && <div><dt>Next attempt</dt><dd>{momentText(delivery.next_attempt_at)}</dd></div>}
+        <div><dt>{t.event}</dt><dd><code>{delivery.id}</code></dd></div>
+        <div><dt>{t.happened}</dt><dd>{momentText(delivery.created_at)}</dd></div>
+        {delivery.next_attempt_at !== null && <div><dt>{t.nextAttempt}</dt><dd>{momentText(delivery.next_attempt_at)}</dd></div>}
       </dl>
-      <section aria-label='Attempts'>
-        <h3>Attempts</h3>
-        {attempts.length === 0 && <p class='muted'>None yet.</p>}
+      <section aria-label={t.attempts}>
+        <h3>{t.attempts}</h3>
+        {attempts.length === 0 && <p class='muted'>{t.noneYet}</p>}
         <ol class='attempts-log'>
           {attempts.map(attempt => (
             <li key={attempt.attempt}>
-              <p><strong>{attempt.status ?? 'No answer'}</strong> <span class='hint numbers'>{momentText(attempt.started_at)}, {attempt.duration_ms} ms{attempt.address === null ? '' : `, ${attempt.address}`}, {attempt.request_bytes} bytes sent</span></p>
+              <p><strong>{attempt.status ?? t.noAnswer}</strong> <span class='hint numbers'>{factsOf(attempt)}</span></p>
               {attempt.error && <p class='problem'>{attempt.error}</p>}
               {attempt.response_body && <pre class='answer' tabindex={0}>{attempt.response_body}</pre>}
-              {attempt.next_at !== null && <p class='hint'>Next at {momentText(attempt.next_at)}</p>}
+              {attempt.next_at !== null && <p class='hint'>{t.nextAt(momentText(attempt.next_at))}</p>}
             </li>
           ))}
         </ol>
       </section>
-      <details><summary>Body</summary><pre class='answer' tabindex={0}>{indented(body)}</pre></details>
+      <details><summary>{t.body}</summary><pre class='answer' tabindex={0}>{indented(body)}</pre></details>
     </>
   )
 }
@@ -128,4 +130,8 @@ function indented (text: string) {
   } catch {
     return text
   }
+}
+
+function factsOf ({ started_at: at, duration_ms: ms, address, request_bytes: bytes }: Attempt) {
+  return t.attemptFacts({ when: momentText(at), ms, address, bytes })
 }

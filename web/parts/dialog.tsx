@@ -2,6 +2,7 @@ import { render, type ComponentChildren } from 'preact'
 import { Caller, useCaller } from '../lib/caller.ts'
 import { useId, useLayoutEffect, useRef } from 'preact/hooks'
 import { Icon } from './icon.tsx'
+import { common } from '../texts/en/common.ts'
 
 /** A modal dialog: keeps the focus inside, closes on Escape, and returns the focus. */
 export function Dialog ({ title, onClose, wide, children }: {
@@ -24,7 +25,7 @@ export function Dialog ({ title, onClose, wide, children }: {
     >
       <header class='dialog-head'>
         <h2 id={id}>{title}</h2>
-        <button type='button' class='button quiet icon-only' aria-label='Close' onClick={onClose}><Icon name='close' /></button>
+        <button type='button' class='button quiet icon-only' aria-label={common.close} onClick={onClose}><Icon name='close' /></button>
       </header>
       {children}
     </dialog>
@@ -47,7 +48,7 @@ export function useOpenDialog () {
 }
 
 /** Asks before an action that cannot be undone. @param props notice: a change since it opened */
-export function Confirm ({ title, sentence, notice = '', action, keep = 'Keep it', onConfirm, onClose }: {
+export function Confirm ({ title, sentence, notice = '', action, keep = common.keepIt, onConfirm, onClose }: {
   title: string
   sentence: string
   notice?: string

@@ -10,10 +10,12 @@ import { Dialog } from './dialog.tsx'
 import { FormProblem, SelectField, TextField } from './field.tsx'
 import { Icon } from './icon.tsx'
 import { modelTypes } from './model-preview.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/models.ts'
 
 const active = ['pending', 'downloading']
 const states: Readonly<Record<string, readonly [string, string]>> = {
-  pending: ['Waiting', 'still'], downloading: ['Downloading', 'active'], completed: ['Done', 'good'], failed: ['Failed', 'bad'], cancelled: ['Cancelled', 'still']
+  pending: [common.waiting, 'still'], downloading: [t.downloading, 'active'], completed: [common.done, 'good'], failed: [common.failed, 'bad'], cancelled: [common.cancelled, 'still']
 }
 const mostShown = 8
 
@@ -42,7 +44,7 @@ export function Downloads ({ isAsking, onAsked, onChanged }: {
     <>
       {all !== undefined && all.length > 0 && (
         <section class='card' aria-labelledby='downloads'>
-          <h2 id='downloads'>Downloads</h2>
+          <h2 id='downloads'>{t.downloads}</h2>
           <ul class='plain-rows'>
             {all.slice(0, Math.max(mostShown, running)).map(download => <Download
               key={download.id}
@@ -67,25 +69,25 @@ function Download ({ download, act }: {
     <li>
       <div class='download-text'>
         <p><strong>{name}</strong> <span class={`status ${tone}`}>{word}</span></p>
-        <p class='hint'>{[model, download.source === 'civitai' ? 'Civitai' : 'HuggingFace', total === null ? '' : bytesText(total)].filter(Boolean).join(' · ')}</p>
+        <p class='hint'>{[model, download.source === 'civitai' ? t.civitai : t.huggingFace, total === null ? '' : bytesText(total)].filter(Boolean).join(' · ')}</p>
         {status === 'downloading' && (
           <div class='progress'>
             <progress
-              aria-label={`Progress of ${name}`} max='100'
+              aria-label={t.progressOf(name)} max='100'
               value={total === null ? undefined : download.progress}
             />
-            <span class='numbers'>{bytesText(received)}{total === null ? '' : `, ${Math.floor(download.progress)} %`}</span>
+            <span class='numbers'>{total === null ? bytesText(received) : t.receivedOf({ size: bytesText(received), percent: Math.floor(download.progress) })}</span>
           </div>
         )}
         {download.error_message && <p class='problem'>{download.error_message}</p>}
       </div>
-      {active.includes(status) && <button type='button' class='button' aria-label={`Cancel ${name}`} onClick={() => act(() => downloads.cancel(id))}><Icon name='stop' />Cancel</button>}
-      {['failed', 'cancelled'].includes(status) && <button type='button' class='button' aria-label={`Retry ${name}`} onClick={() => act(() => downloads.retry(id))}><Icon name='again' />Retry</button>}
+      {active.includes(status) && <button type='button' class='button' aria-label={t.cancelName(name)} onClick={() => act(() => downloads.cancel(id))}><Icon name='stop' />{common.cancel}</button>}
+      {['failed', 'cancelled'].includes(status) && <button type='button' class='button' aria-label={t.retryName(name)} onClick={() => act(() => downloads.retry(id))}><Icon name='again' />{t.retry}</button>}
     </li>
   )
 }
 
-const types = [{ value: '', label: 'As at the source' }, ...Object.entries(modelTypes).map(([value, label]) => ({ value, label }))]
+const types = [{ value: '', label: t.asAtSource }, ...Object.entries(modelTypes).map(([value, label]) => ({ value, label }))]
 
 function StartDownload ({ onClose, onStarted }: { onClose: () => void, onStarted: () => void }) {
   const form = useForm({ source: '', type: '', filename: '' })
@@ -101,21 +103,21 @@ function StartDownload ({ onClose, onStarted }: { onClose: () => void, onStarted
   }
 
   return (
-    <Dialog title='Download a model' onClose={onClose}>
+    <Dialog title={t.downloadModel} onClose={onClose}>
       <form ref={form.element} noValidate onSubmit={event => form.submit(event, send)}>
         <FormProblem problem={form.problems['']} />
         <TextField
-          label='Address or id' {...form.field('source')} autocomplete='off' autocapitalize='none' spellcheck={false} autofocus
-          hint='A version at Civitai (its address with modelVersionId, or the number alone), or a file at HuggingFace.'
+          label={t.addressOrId} {...form.field('source')} autocomplete='off' autocapitalize='none' spellcheck={false} autofocus
+          hint={t.sourceHint}
         />
-        <SelectField label='Type' {...form.field('type')} options={types} />
+        <SelectField label={t.type} {...form.field('type')} options={types} />
         <TextField
-          label='File name' hint='Empty: its name at the source.'
+          label={t.fileName} hint={t.emptyItsNameAt}
           {...form.field('filename')} autocomplete='off'
         />
         <div class='dialog-actions'>
-          <button type='button' class='button' onClick={onClose}>Cancel</button>
-          <button class='button primary' disabled={form.busy}>{form.busy ? 'Asking…' : 'Download'}</button>
+          <button type='button' class='button' onClick={onClose}>{common.cancel}</button>
+          <button class='button primary' disabled={form.busy}>{form.busy ? t.asking : t.download}</button>
         </div>
       </form>
     </Dialog>

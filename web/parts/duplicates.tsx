@@ -1,15 +1,17 @@
 import type { EqualFiles } from '../lib/api-types.ts'
-import { bytesText, plural } from '../lib/format.ts'
+import { bytesText } from '../lib/format.ts'
 import { useState } from 'preact/hooks'
 import { useLive } from '../lib/live.ts'
 import { attempt } from '../lib/messages.ts'
 import { models } from '../lib/model-service.ts'
 import { Dialog } from './dialog.tsx'
 import { Loading } from './page-head.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/models.ts'
 
 /** Texts and tags that people added to a group's files. */
 function wordsOf ({ notes, description, trigger_words: words, recommended_weight: weight }: EqualFiles['groups'][number]['written']) {
-  return [['Notes', notes], ['Description', description], ['Trigger words', words.join(', ')], ['Weight', weight]]
+  return [[t.notes, notes], [common.description, description], [t.triggerWords, words.join(', ')], [t.weight, weight]]
     .filter(([, text]) => text !== null && text !== '')
 }
 
@@ -40,18 +42,18 @@ export function Duplicates ({ onClose, onChanged }: { onClose: () => void, onCha
   }
 
   return (
-    <Dialog title='Equal model files' onClose={onClose}>
+    <Dialog title={t.equalModelFiles} onClose={onClose}>
       {data === undefined && <Loading error={error} />}
-      {data !== undefined && groups.length === 0 && <p class='empty'>No two files with a known hash are equal.</p>}
+      {data !== undefined && groups.length === 0 && <p class='empty'>{t.noTwoFilesWith}</p>}
       {data !== undefined && groups.length > 0 && (
         <>
-          <p>{plural(data.count, 'file')} could go, which would free {bytesText(data.bytes)}. One of each stays, with what people wrote beside all of them. Before anything is deleted, all are hashed once more.</p>
+          <p>{t.filesCouldGo({ count: data.count, size: bytesText(data.bytes) })}</p>
           <ul class='plain-rows'>
             {groups.map(({ hash, files, written }) => (
               <li key={hash}>
                 <label class='duplicate'>
                   <input type='checkbox' checked={chosen.has(hash)} onChange={() => toggle(hash)} />
-                  <span>{files.map(file => <span key={`${file.folder}/${file.path}`} class='duplicate-file'>{file.folder}/{file.path} {file.keep && <span class='status good'>stays</span>}</span>)}
+                  <span>{files.map(file => <span key={`${file.folder}/${file.path}`} class='duplicate-file'>{file.folder}/{file.path} {file.keep && <span class='status good'>{t.stays}</span>}</span>)}
                     {wordsOf(written).map(([label, text]) => <span key={label} class='duplicate-file'>{label}: {text}</span>)}
                   </span>
                 </label>
@@ -60,13 +62,13 @@ export function Duplicates ({ onClose, onChanged }: { onClose: () => void, onCha
           </ul>
         </>
       )}
-      {isSure && <p class='notice problem-notice' role='alert'>{plural(copies, 'file')} will be permanently deleted from disk.</p>}
+      {isSure && <p class='notice problem-notice' role='alert'>{t.filesWillBePermanently(copies)}</p>}
       <div class='dialog-actions'>
-        {groups.length > 0 && chosen.size < groups.length && <button type='button' class='button quiet' onClick={() => setChosen(new Set(groups.map(({ hash }) => hash)))}>Choose all</button>}
-        <button type='button' class='button' onClick={onClose}>Close</button>
+        {groups.length > 0 && chosen.size < groups.length && <button type='button' class='button quiet' onClick={() => setChosen(new Set(groups.map(({ hash }) => hash)))}>{t.chooseAll}</button>}
+        <button type='button' class='button' onClick={onClose}>{common.close}</button>
         {chosen.size > 0 && (
           <button type='button' class='button danger' disabled={busy} onClick={isSure ? remove : () => setSure(true)}>
-            {busy ? 'Deleting…' : isSure ? 'Delete them now' : `Delete ${plural(copies, 'copy', 'copies')}`}
+            {busy ? t.deleting : isSure ? t.deleteThemNow : t.deleteCopies(copies)}
           </button>
         )}
       </div>

@@ -14,12 +14,14 @@ import { Dialog } from './dialog.tsx'
 import { FormProblem, TextArea } from './field.tsx'
 import { ModelFields, PictureFields, SamplingFields } from './generation-fields.tsx'
 import { Loading } from './page-head.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/create.ts'
 
 /** Changes what a waiting job generates, its priority and its server; it keeps its place and its input images. */
 export function EditJob ({ id, onClose, onChanged }: Pick<ListedJob, 'id'> & { onClose: () => void, onChanged: () => void }) {
   const { data: job, error } = useLive(signal => jobs.read(id, signal), [id], { interval: null })
   return (
-    <Dialog title='Change this job' onClose={onClose} wide>
+    <Dialog title={t.changeThisJob} onClose={onClose} wide>
       {job === undefined ? <Loading error={error} /> : <EditForm job={job} onClose={onClose} onChanged={onChanged} />}
     </Dialog>
   )
@@ -38,7 +40,7 @@ function EditForm ({ job, onClose, onChanged }: { job: Job, onClose: () => void,
     const changes = patchOf(before, values)
     if (Object.keys(changes).length > 0) {
       await jobs.change(job.id, changes)
-      say('The job was changed.')
+      say(t.jobWasChanged)
       onChanged()
     }
     onClose()
@@ -48,16 +50,16 @@ function EditForm ({ job, onClose, onChanged }: { job: Job, onClose: () => void,
     <form ref={form.element} noValidate class='stack' onSubmit={event => form.submit(event, send)}>
       <FormProblem problem={form.problems['']} />
       <TextArea
-        label='Prompt' wide rows={3} {...prompt}
+        label={common.prompt} wide rows={3} {...prompt}
         onNearest={(name, wrong) => prompt.onValue(withOtherLora(prompt.value, wrong, name))}
       />
-      <TextArea label='Negative prompt' wide rows={2} {...form.field('negative_prompt')} />
+      <TextArea label={common.negativePrompt} wide rows={2} {...form.field('negative_prompt')} />
       <ModelFields form={form} servers={known.data ?? []} choices={choices.data} />
       <SamplingFields form={form} choices={choices.data} />
       <PictureFields form={form} />
       <div class='dialog-actions'>
-        <button type='button' class='button' onClick={onClose}>Cancel</button>
-        <button class='button primary' disabled={form.busy}>Save</button>
+        <button type='button' class='button' onClick={onClose}>{common.cancel}</button>
+        <button class='button primary' disabled={form.busy}>{common.save}</button>
       </div>
     </form>
   )

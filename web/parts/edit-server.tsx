@@ -6,11 +6,13 @@ import { servers } from '../lib/service.ts'
 import { Dialog } from './dialog.tsx'
 import { FormProblem, NumberField, SelectField, TextField } from './field.tsx'
 import { accessFields, noAccess, ServerAccess } from './server-access.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/servers.ts'
 
 const selections = [
-  { value: 'when idle', label: 'Once no job waits' },
-  { value: 'always', label: 'After each job' },
-  { value: 'never', label: 'Never' }
+  { value: t.whenIdle, label: t.onceNoJobWaits },
+  { value: 'always', label: t.afterEachJob },
+  { value: 'never', label: t.never }
 ]
 
 /** Edits a server. Sends passwords, tokens and certificates only if the user types them again. */
@@ -41,33 +43,33 @@ export function EditServer ({ server, onClose, onChanged }: {
       ...accessFields(access, apiUrl.trim() === server.apiUrl ? server : { ...server, tls_verify: true })
     })
     const found = await servers.test(form.values.alias.trim())
-    say(`${message} ${found.reachable ? 'It answers.' : `It cannot be used: ${found.message}`}`)
+    say(found.reachable ? t.itAnswersNow(message) : t.itCannotBeUsedYet({ message, problem: found.message }))
     onChanged()
     onClose()
   }
 
   return (
-    <Dialog title={`Change ${server.alias}`} onClose={onClose}>
+    <Dialog title={t.changeAlias(server.alias)} onClose={onClose}>
       <form ref={form.element} noValidate onSubmit={event => form.submit(event, send)}>
         <FormProblem problem={form.problems['']} />
-        <TextField label='Name' {...form.field('alias')} autocomplete='off' />
+        <TextField label={t.name} {...form.field('alias')} autocomplete='off' />
         <TextField
-          label='Address' {...form.field('apiUrl')} inputmode='url' autocomplete='off'
+          label={common.address} {...form.field('apiUrl')} inputmode='url' autocomplete='off'
           autocapitalize='none' spellcheck={false}
         />
-        <TextField label='Description' {...form.field('description')} autocomplete='off' />
+        <TextField label={common.description} {...form.field('description')} autocomplete='off' />
         <NumberField
-          label='Longest generation, in seconds' placeholder='as JOB_TIMEOUT_SECONDS'
+          label={t.longestGenerationInSeconds} placeholder={t.asJobTimeoutSeconds}
           min='1' max='86400' {...form.field('job_timeout_seconds')}
         />
         <SelectField
-          label='Select its own checkpoint again after jobs with others'
+          label={t.selectItsOwnCheckpoint}
           options={selections} {...form.field('restore_selection')}
         />
         <ServerAccess form={form} server={server} />
         <div class='dialog-actions'>
-          <button type='button' class='button' onClick={onClose}>Cancel</button>
-          <button class='button primary' disabled={form.busy}>{form.busy ? 'Testing…' : 'Save and test'}</button>
+          <button type='button' class='button' onClick={onClose}>{common.cancel}</button>
+          <button class='button primary' disabled={form.busy}>{form.busy ? t.testing : t.saveAndTest}</button>
         </div>
       </form>
     </Dialog>

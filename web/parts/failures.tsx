@@ -1,7 +1,7 @@
 import type { FailureCause } from '../lib/api-types.ts'
 import { adviceFor } from '../lib/advice.ts'
 import { ApiError } from '../lib/api.ts'
-import { ago, plural } from '../lib/format.ts'
+import { ago } from '../lib/format.ts'
 import { useState } from 'preact/hooks'
 import { useRights } from '../lib/caller.ts'
 import { aboutJobs, useLive } from '../lib/live.ts'
@@ -9,6 +9,7 @@ import { complain, say } from '../lib/messages.ts'
 import { readFailures } from '../lib/queue-service.ts'
 import { jobs } from '../lib/service.ts'
 import { Icon } from './icon.tsx'
+import { t } from '../texts/en/queue.ts'
 
 /** Failed jobs by cause, each with a button that retries exactly those. @param props server: empty for all */
 export function FailureCauses ({ server, onChanged }: { server: string, onChanged: () => void }) {
@@ -24,7 +25,7 @@ export function FailureCauses ({ server, onChanged }: { server: string, onChange
       say((await jobs.act({ action: 'retry', filter, expected, created_before: before })).message)
     } catch (error) {
       complain(error instanceof ApiError && error.code === 'more_than_expected'
-        ? new Error('More jobs have failed meanwhile. Nothing was done yet; look at the new numbers.')
+        ? new Error(t.moreJobsHaveFailedMeanwhile)
         : error)
     }
     setBusy(false)
@@ -41,18 +42,20 @@ export function FailureCauses ({ server, onChanged }: { server: string, onChange
   return (
     <section class='card causes' aria-labelledby='causes'>
       <div class='card-head'>
-        <h2 id='causes'>{plural(total, 'failed job')} by cause</h2>
-        {causes.length > 1 && button(`Retry all ${total} failed`, { status: 'failed', ...server === '' ? {} : { server } }, total)}
+        <h2 id='causes'>{t.failedJobsByCause(total)}</h2>
+        {causes.length > 1 && button(t.retryAllFailed(total), { status: 'failed', ...server === '' ? {} : { server } }, total)}
       </div>
       <ul class='plain-rows'>
         {causes.map(({ code, count, message, job_id: id, failed_at: at, filter }) => (
           <li key={code}>
             <div>
-              <p><strong class='numbers'>{count}</strong> × <code>{code}</code> <span class='muted'>the last <a href={`#/job/${id}`}>{ago(at)}</a></span></p>
+              <p><strong class='numbers'>{count}</strong> × <code>{code}</code> <span class='muted'>{t.theLast(<a href={`#/job/${id}`}>{ago(at)}</a>)}</span></p>
               <p class='problem'>{message}</p>
               {adviceFor(code) && <p class='hint'>{adviceFor(code)}</p>}
             </div>
-            {button(causes.length === 1 ? `Retry all ${count} failed` : `Retry ${count}`, filter, count, causes.length === 1 ? undefined : `Retry ${count}: ${code}`)}
+            {causes.length === 1
+              ? button(t.retryAllFailed(count), filter, count)
+              : button(t.retryCount(count), filter, count, t.retryCountCode({ count, code }))}
           </li>
         ))}
       </ul>

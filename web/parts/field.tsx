@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact'
 import type { FieldProps } from '../lib/form.ts'
 import { useId } from 'preact/hooks'
+import { common } from '../texts/en/common.ts'
 
 /** What the label, the hint and the error of an input need. */
 interface Labels {
@@ -54,7 +55,7 @@ function Labelled ({ label, hint, problem, nearest, onNearest, wide, input }: La
       {hint && <p class='hint' id={`${id}-hint`}>{hint}</p>}
       {problem && <p class='problem' id={`${id}-problem`}>{problem}</p>}
       {problem && nearest && (
-        <div class='actions nearest' role='group' aria-label='Suggestions'>
+        <div class='actions nearest' role='group' aria-label={common.suggestions}>
           {nearest.names.map(name => <button key={name} type='button' class='tab' onClick={() => onNearest?.(name, nearest.wrong)}>{name}</button>)}
         </div>
       )}

@@ -1,5 +1,6 @@
 import type { Further } from '../lib/generation.ts'
 import { Icon } from './icon.tsx'
+import { t } from '../texts/en/create.ts'
 
 /**
  * Reused parameters without an input in the form: the job gets them too, unless the user leaves them out.
@@ -11,11 +12,11 @@ export function FurtherParameters ({ further, onLeaveOut }: { further: Further |
   return (
     <section class='form-section' aria-labelledby='further-parameters'>
       <div class='section-head'>
-        <h2 id='further-parameters'>Further parameters</h2>
-        <button type='button' class='button quiet' onClick={onLeaveOut}><Icon name='close' />Leave these out</button>
+        <h2 id='further-parameters'>{t.furtherParameters}</h2>
+        <button type='button' class='button quiet' onClick={onLeaveOut}><Icon name='close' />{t.leaveTheseOut}</button>
       </div>
-      <p class='hint'>Sent unchanged: <strong>{names.join(', ')}</strong></p>
-      <details><summary>Show it</summary><pre class='answer' tabindex={0}>{JSON.stringify(further.parameters, null, 2)}</pre></details>
+      <p class='hint'>{t.sentUnchanged(<strong>{names.join(', ')}</strong>)}</p>
+      <details><summary>{t.showIt}</summary><pre class='answer' tabindex={0}>{JSON.stringify(further.parameters, null, 2)}</pre></details>
     </section>
   )
 }

@@ -1,3 +1,4 @@
+import { sizeText } from '../lib/format.ts'
 import type { Form } from '../lib/form.ts'
 import type { CreateForm } from '../lib/generation.ts'
 import type { Model, Server } from '../lib/api-types.ts'
@@ -8,11 +9,13 @@ import { CheckField, NumberField, SelectField } from './field.tsx'
 import { Icon } from './icon.tsx'
 import { ImageDrop } from './image-drop.tsx'
 import { ModelPicker } from './model-picker.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/create.ts'
 
 const same = (names: readonly string[]) => names.map(name => ({ value: name, label: name }))
 const orDefault = (label: string, names: readonly string[] = []) => [{ value: '', label }, ...same(names)]
 const priorities = Array.from({ length: 10 }, (_, index) => String(10 - index))
-  .map(value => ({ value, label: { 10: '10 – first', 5: '5 – normal', 1: '1 – last' }[value] ?? value }))
+  .map(value => ({ value, label: { 10: t.priorityFirst, 5: t.priorityNormal, 1: t.priorityLast }[value] ?? value }))
 
 const sizes = [[512, 512], [768, 768], [1024, 1024], [832, 1216], [1216, 832]]
 
@@ -24,7 +27,7 @@ export function ModelFields ({ form, servers, choices }: {
 }) {
   const [picking, setPicking] = useState(false)
   const aliases = servers.map(({ alias, is_simulator: isSimulator }) =>
-    ({ value: alias, label: isSimulator ? `${alias} (simulator)` : alias }))
+    ({ value: alias, label: isSimulator ? t.simulatorAlias(alias) : alias }))
 
   function pick (_model: Model, title: string) {
     form.field('checkpoint_name').onValue(title)
@@ -35,29 +38,29 @@ export function ModelFields ({ form, servers, choices }: {
     <>
       <section class='form-section' aria-labelledby='model-fields'>
         <div class='section-head'>
-          <h2 id='model-fields'>Model</h2>
-          <button type='button' class='button quiet' onClick={() => setPicking(true)}><Icon name='gallery' />Browse checkpoints</button>
+          <h2 id='model-fields'>{t.model}</h2>
+          <button type='button' class='button quiet' onClick={() => setPicking(true)}><Icon name='gallery' />{t.browseCheckpoints}</button>
         </div>
         <div class='fields'>
           <SelectField
-            label='Checkpoint' {...form.field('checkpoint_name')}
-            options={orDefault('Current model', choices?.checkpoints)}
+            label={common.checkpoint} {...form.field('checkpoint_name')}
+            options={orDefault(t.currentModel, choices?.checkpoints)}
           />
           <SelectField
-            label='Server' {...form.field('target_server_alias')}
-            options={[{ value: '', label: 'Automatic' }, ...aliases]}
+            label={common.server} {...form.field('target_server_alias')}
+            options={[{ value: '', label: t.automatic }, ...aliases]}
           />
           <SelectField
-            label='VAE' {...form.field('vae')}
-            options={orDefault('Server default', ['Automatic', 'None', ...choices?.vaes ?? []])}
+            label={common.vae} {...form.field('vae')}
+            options={orDefault(t.serverDefault, [t.automatic, t.none, ...choices?.vaes ?? []])}
           />
-          <NumberField label='Clip skip' placeholder='1' min='1' max='12' {...form.field('clip_skip')} />
-          <SelectField label='Priority' {...form.field('priority')} options={priorities} />
+          <NumberField label={t.clipSkip} placeholder='1' min='1' max='12' {...form.field('clip_skip')} />
+          <SelectField label={t.priority} {...form.field('priority')} options={priorities} />
         </div>
       </section>
       {picking && (
         <ModelPicker
-          type='checkpoint' title='Choose a checkpoint' server={form.values.target_server_alias} onPick={pick}
+          type='checkpoint' title={t.chooseCheckpoint} server={form.values.target_server_alias} onPick={pick}
           onClose={() => setPicking(false)}
         />
       )}
@@ -69,21 +72,21 @@ export function ModelFields ({ form, servers, choices }: {
 export function SamplingFields ({ form, choices }: { form: Form<CreateForm>, choices?: Offered }) {
   return (
     <section class='form-section' aria-labelledby='sampling-fields'>
-      <h2 id='sampling-fields'>Sampling</h2>
+      <h2 id='sampling-fields'>{t.sampling}</h2>
       <div class='fields'>
         <SelectField
-          label='Sampler' {...form.field('sampler_name')}
-          options={orDefault('Default', choices?.samplers)}
+          label={common.sampler} {...form.field('sampler_name')}
+          options={orDefault(t.default, choices?.samplers)}
         />
         <SelectField
-          label='Scheduler' {...form.field('scheduler')}
-          options={orDefault('Default', choices?.schedulers)}
+          label={common.scheduler} {...form.field('scheduler')}
+          options={orDefault(t.default, choices?.schedulers)}
         />
       </div>
       <div class='fields numbers-only'>
-        <NumberField label='Steps' min='1' max='150' {...form.field('steps')} />
-        <NumberField label='CFG scale' step='0.5' min='0' max='100' {...form.field('cfg_scale')} />
-        <NumberField label='Seed' placeholder='random' {...form.field('seed')} />
+        <NumberField label={common.steps} min='1' max='150' {...form.field('steps')} />
+        <NumberField label={common.cfgScale} step='0.5' min='0' max='100' {...form.field('cfg_scale')} />
+        <NumberField label={common.seed} placeholder={t.random} {...form.field('seed')} />
       </div>
     </section>
   )
@@ -95,15 +98,15 @@ export function PictureFields ({ form }: { form: Form<CreateForm> }) {
   const images = Number(form.values.n_iter) * Number(form.values.batch_size)
   return (
     <section class='form-section' aria-labelledby='picture-fields'>
-      <h2 id='picture-fields'>Size and number</h2>
+      <h2 id='picture-fields'>{t.sizeAndNumber}</h2>
       <div class='fields numbers-only'>
-        <NumberField label='Width' step='8' min='8' max='4096' {...form.field('width')} />
-        <NumberField label='Height' step='8' min='8' max='4096' {...form.field('height')} />
-        <NumberField label='Batch count' min='1' max='100' {...form.field('n_iter')} />
-        <NumberField label='Batch size' min='1' max='64' {...form.field('batch_size')} />
+        <NumberField label={t.width} step='8' min='8' max='4096' {...form.field('width')} />
+        <NumberField label={t.height} step='8' min='8' max='4096' {...form.field('height')} />
+        <NumberField label={t.batchCount} min='1' max='100' {...form.field('n_iter')} />
+        <NumberField label={t.batchSize} min='1' max='64' {...form.field('batch_size')} />
       </div>
-      {images > 1 && <p class='hint' role='status'>= {images} images</p>}
-      <div class='sizes' role='group' aria-label='Common sizes'>
+      {images > 1 && <p class='hint' role='status'>{t.imagesInAll(images)}</p>}
+      <div class='sizes' role='group' aria-label={t.commonSizes}>
         {sizes.map(([wide, high]) => (
           <button
             key={`${wide}${high}`} type='button' class='tab numbers' aria-pressed={width === String(wide) && height === String(high) ? 'true' : 'false'}
@@ -120,18 +123,18 @@ export function PictureFields ({ form }: { form: Form<CreateForm> }) {
 export function HiresFields ({ form, choices }: { form: Form<CreateForm>, choices?: Offered }) {
   const upscalers = same([...choices?.latent_upscale_modes ?? [], ...choices?.upscalers ?? []])
   return (
-    <section class='form-section' aria-label='Hires fix'>
-      <CheckField label='Hires fix' hint='Generates small, upscales, then refines.' {...form.field('enable_hr')} />
+    <section class='form-section' aria-label={t.hiresFix}>
+      <CheckField label={t.hiresFix} hint={t.hiresHint} {...form.field('enable_hr')} />
       {form.values.enable_hr && (
         <div class='fields'>
-          <NumberField label='Upscale by' step='0.25' min='1' max='8' {...form.field('hr_scale')} />
-          <SelectField label='Upscaler' {...form.field('hr_upscaler')} options={upscalers} />
+          <NumberField label={t.upscaleBy} step='0.25' min='1' max='8' {...form.field('hr_scale')} />
+          <SelectField label={common.upscaler} {...form.field('hr_upscaler')} options={upscalers} />
           <NumberField
-            label='Denoising' hint='0 = unchanged, 1 = completely new' step='0.05'
+            label={common.denoising} hint={t.denoisingHint} step='0.05'
             min='0' max='1' {...form.field('denoising_strength')}
           />
           <NumberField
-            label='Hires steps' placeholder='as steps' min='0' max='150'
+            label={t.hiresSteps} placeholder={t.asSteps} min='0' max='150'
             {...form.field('hr_second_pass_steps')}
           />
         </div>
@@ -140,12 +143,12 @@ export function HiresFields ({ form, choices }: { form: Form<CreateForm>, choice
   )
 }
 
-const resizeModes = ([['0', 'Stretch'], ['1', 'Crop'], ['2', 'Fill'], ['3', 'Latent upscale']] as const).map(([value, label]) => ({ value, label }))
-const fills = ([['0', 'Fill'], ['1', 'Original'], ['2', 'Latent noise'], ['3', 'Latent nothing']] as const).map(([value, label]) => ({ value, label }))
+const resizeModes = ([['0', t.stretch], ['1', t.crop], ['2', t.fill], ['3', t.latentUpscale]] as const).map(([value, label]) => ({ value, label }))
+const fills = ([['0', t.fill], ['1', t.original], ['2', t.latentNoise], ['3', t.latentNothing]] as const).map(([value, label]) => ({ value, label }))
 
 /** What happens to an image of another ratio, by resize mode. */
 const ofOtherRatio: Readonly<Record<string, string>> = {
-  0: 'it will be distorted', 1: 'its edges will be cut off', 2: 'its edges will be filled', 3: 'it will be distorted'
+  0: t.distorted, 1: t.edgesCutOff, 2: t.edgesFilled, 3: t.distorted
 }
 
 const multipleOf8 = (pixels: number) => String(Math.max(8, Math.round(pixels / 8) * 8))
@@ -175,40 +178,40 @@ export function StartFields ({ form, onTake }: { form: Form<CreateForm>, onTake:
   const differs = size !== null && Math.abs(size.width / size.height - Number(width) / Number(height)) > 0.01
   return (
     <section class='form-section' aria-labelledby='start-fields'>
-      <h2 id='start-fields'>Start image</h2>
-      <ImageDrop label='Image to start from' {...form.field('init_images')}>
+      <h2 id='start-fields'>{t.startImage}</h2>
+      <ImageDrop label={t.imageToStartFrom} {...form.field('init_images')}>
         {start !== null && (
-          <button type='button' class='button quiet' onClick={() => onTake(start)}><Icon name='copy' />Take its parameters</button>
+          <button type='button' class='button quiet' onClick={() => onTake(start)}><Icon name='copy' />{t.takeItsParameters}</button>
         )}
       </ImageDrop>
       {differs && (
         <div class='notice warning-notice' role='status'>
-          <p>The image is {size.width} × {size.height}, the result {width} × {height}: {ofOtherRatio[mode] ?? ofOtherRatio['1']}.</p>
+          <p>{t.otherRatio({ image: sizeText(size), result: `${width} × ${height}`, outcome: ofOtherRatio[mode] ?? t.edgesCutOff })}</p>
           <button
             type='button' class='button'
             onClick={() => form.setValues({ ...form.values, ...sizeTexts(size) })}
-          >Use the size of the image
+          >{t.useSizeOfImage}
           </button>
         </div>
       )}
       <ImageDrop
-        label='Mask'
-        hint='The white part is generated again; without a mask, the whole image.' {...form.field('mask')}
+        label={t.mask}
+        hint={t.maskHint} {...form.field('mask')}
       />
       <div class='fields'>
         <NumberField
-          label='Denoising' hint='0 = unchanged, 1 = completely new' step='0.05' min='0'
+          label={common.denoising} hint={t.denoisingHint} step='0.05' min='0'
           max='1' {...form.field('denoising_strength')}
         />
-        <SelectField label='Resize mode' {...form.field('resize_mode')} options={resizeModes} />
+        <SelectField label={t.resizeMode} {...form.field('resize_mode')} options={resizeModes} />
         {form.values.mask !== null && (
           <>
-            <SelectField label='Masked content' {...form.field('inpainting_fill')} options={fills} />
-            <NumberField label='Mask blur' min='0' max='1024' {...form.field('mask_blur')} />
+            <SelectField label={t.maskedContent} {...form.field('inpainting_fill')} options={fills} />
+            <NumberField label={t.maskBlur} min='0' max='1024' {...form.field('mask_blur')} />
           </>
         )}
       </div>
-      {form.values.mask !== null && <CheckField label='Inpaint only masked' {...form.field('inpaint_full_res')} />}
+      {form.values.mask !== null && <CheckField label={t.inpaintOnlyMasked} {...form.field('inpaint_full_res')} />}
     </section>
   )
 }

@@ -1,8 +1,8 @@
 import type { Group } from '../lib/api-types.ts'
-import { plural } from '../lib/format.ts'
 import { useRights } from '../lib/caller.ts'
 import { CountedAction } from './counted-action.tsx'
 import { Dialog, useOpenDialog } from './dialog.tsx'
+import { t } from '../texts/en/queue.ts'
 
 /**
  * How far the group of a job is, and actions on the whole group.
@@ -11,17 +11,19 @@ import { Dialog, useOpenDialog } from './dialog.tsx'
 export function GroupChip ({ id, group, onChanged }: { id: string, group: Group | undefined, onChanged: () => void }) {
   const rights = useRights()
   const openDialog = useOpenDialog()
-  const words = group === undefined ? 'group' : `${group.total - group.pending - group.processing} of ${group.total}`
+  const words = group === undefined
+    ? t.group
+    : t.endedOf({ ended: group.total - group.pending - group.processing, total: group.total })
 
   const open = () => openDialog(close => (
-    <Dialog title='Jobs that belong together' onClose={close}>
+    <Dialog title={t.jobsThatBelongTogether} onClose={close}>
       {group !== undefined && <p>{sentenceOf(group)}</p>}
       {rights.submit_jobs && (
         <div class='actions'>
-          {actions.filter(({ status }) => group?.[status] !== 0).map(({ status, action, label, icon, verb }) => (
+          {actions.filter(({ status }) => group?.[status] !== 0).map(({ status, action, ...words }) => (
             <CountedAction
-              key={status} request={{ action, filter: { group: id, status } }} label={label} icon={icon}
-              question={count => `${verb} ${count} of this group?`} onDone={() => { close(); onChanged() }}
+              key={status} request={{ action, filter: { group: id, status } }} {...words}
+              onDone={() => { close(); onChanged() }}
             />
           ))}
         </div>
@@ -31,21 +33,23 @@ export function GroupChip ({ id, group, onChanged }: { id: string, group: Group 
 
   return (
     <button
-      type='button' class='chip numbers' aria-label={group === undefined ? 'Its group' : `Its group: ${words} ended`}
-      title='Jobs that belong together' onClick={open}
+      type='button' class='chip numbers' aria-label={group === undefined ? t.itsGroup : t.itsGroupEnded(words)}
+      title={t.jobsThatBelongTogether} onClick={open}
     >{words}
     </button>
   )
 }
 
 const actions = [
-  { status: 'pending', action: 'cancel', label: 'Cancel those that wait', icon: 'stop', verb: 'Cancel' },
-  { status: 'failed', action: 'retry', label: 'Retry those that failed', icon: 'again', verb: 'Retry' },
-  { status: 'cancelled', action: 'retry', label: 'Retry those that were cancelled', icon: 'again', verb: 'Retry' }
+  { status: 'pending', action: 'cancel', label: t.cancelThoseThatWait, icon: 'stop', question: t.cancelOfGroup, act: t.cancelOfGroupAction },
+  { status: 'failed', action: 'retry', label: t.retryThoseThatFailed, icon: 'again', question: t.retryOfGroup, act: t.retryOfGroupAction },
+  { status: 'cancelled', action: 'retry', label: t.retryThoseThatWere, icon: 'again', question: t.retryOfGroup, act: t.retryOfGroupAction }
 ] as const
 
 function sentenceOf ({ total, completed, processing, pending, failed, cancelled }: Group) {
-  const parts = ([[completed, 'done'], [processing, 'running'], [pending, 'waiting'], [failed, 'failed'], [cancelled, 'cancelled']] as const)
-    .filter(([count]) => count > 0).map(([count, word]) => `${count} ${word}`)
-  return `${plural(total, 'job')}: ${parts.join(', ')}.`
+  const parts = ([
+    [completed, t.completedCount], [processing, t.runningCount], [pending, t.waitingCount], [failed, t.failedCount],
+    [cancelled, t.cancelledCount]
+  ] as const).filter(([count]) => count > 0).map(([count, words]) => words(count))
+  return t.groupSummary({ total, parts })
 }

@@ -1,33 +1,34 @@
+import { timeText } from '../lib/format.ts'
 import type { Server } from '../lib/api-types.ts'
 import { healthPieces } from '../lib/health.ts'
 
 import { aboutServers, useLive } from '../lib/live.ts'
 import { servers } from '../lib/service.ts'
+import { t } from '../texts/en/servers.ts'
 
 const minute = 60_000
-const time = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' })
 
 /** The recent health of a server, as a strip of small bars. */
 export function HealthStrip ({ server }: { server: Server }) {
   const { data } = useLive(signal => servers.history(server.alias, signal),
     [server.alias, server.health, server.checked_at],
     { interval: minute, about: event => aboutServers(event) && event.server === server.alias })
-  if (data === undefined || data.samples.length === 0) return <p class='hint strip-words'>Not checked yet.</p>
+  if (data === undefined || data.samples.length === 0) return <p class='hint strip-words'>{t.notCheckedYet}</p>
   const { words, pieces } = healthPieces(data.samples, Date.now())
   const percent = Math.round((data.online_share ?? 0) * 1000) / 10
   const last = data.samples.findLast(({ response_ms: ms }) => ms !== null)
-  const sentence = `Online ${percent} % of ${words}`
+  const sentence = t.onlineOf({ percent, words })
   return (
     <>
       <div class='strip' role='img' aria-label={sentence}>
         {pieces.map(({ from, online }) => <span
           key={from} class={toneOf(online)}
-          title={`${time.format(from)}: ${wordOf(online)}`}
+          title={t.pieceOf({ time: timeText(from), state: wordOf(online) })}
                                           />)}
       </div>
       <p class='hint strip-words'>
         <span>{sentence}</span>
-        {last && <span class='numbers'>answers in {last.response_ms} ms</span>}
+        {last && <span class='numbers'>{t.answersInMs(last.response_ms ?? 0)}</span>}
       </p>
     </>
   )
@@ -39,6 +40,6 @@ function toneOf (online: number | null) {
 }
 
 function wordOf (online: number | null) {
-  if (online === null) return 'unknown'
-  return online === 1 ? 'online' : online === 0 ? 'offline' : `online ${Math.round(online * 100)} %`
+  if (online === null) return t.unknown
+  return online === 1 ? t.online : online === 0 ? t.offline : t.onlineShare(Math.round(online * 100))
 }

@@ -2,6 +2,8 @@ import type { ComponentChildren } from 'preact'
 import { useEffect, useId, useState } from 'preact/hooks'
 import { imageIn, imageTypes } from '../lib/images.ts'
 import { Icon } from './icon.tsx'
+import { t } from '../texts/en/create.ts'
+import { common } from '../texts/en/common.ts'
 
 /** An input for one image: drop it, choose it with the file dialog, or remove it. */
 export function ImageDrop ({ label, hint, name, value, onValue, problem, children }: {
@@ -42,17 +44,17 @@ export function ImageDrop ({ label, hint, name, value, onValue, problem, childre
         class={over ? 'drop over' : 'drop'} onDragOver={event => { event.preventDefault(); event.stopPropagation(); setOver(true) }}
         onDragLeave={() => setOver(false)} onDrop={onDrop}
       >
-        {preview !== null && <img src={preview} alt={`${label}: ${value?.name ?? ''}`} />}
+        {preview !== null && <img src={preview} alt={common.beside({ label, value: value?.name ?? '' })} />}
         <input
           type='file' id={id} name={name} accept={imageTypes.join()} class='out-of-sight'
           aria-labelledby={`${id}-label ${id}-button`} aria-invalid={problem ? 'true' : undefined}
           aria-describedby={problem ? `${id}-problem` : undefined}
           onChange={event => { take(event.currentTarget); event.currentTarget.value = '' }}
         />
-        <label class='button' for={id} id={`${id}-button`}><Icon name='image' />{value === null ? 'Choose an image' : 'Choose another'}</label>
+        <label class='button' for={id} id={`${id}-button`}><Icon name='image' />{value === null ? t.chooseImage : t.chooseAnother}</label>
         {value === null
-          ? <span class='muted drop-words'>or drop one here</span>
-          : <button type='button' class='button quiet' onClick={() => onValue(null)}><Icon name='close' />Remove image</button>}
+          ? <span class='muted drop-words'>{t.orDropOneHere}</span>
+          : <button type='button' class='button quiet' onClick={() => onValue(null)}><Icon name='close' />{t.removeImage}</button>}
         {children}
       </div>
       {hint && <p class='hint'>{hint}</p>}

@@ -7,6 +7,8 @@ import { jobs } from '../lib/service.ts'
 import { CopyButton } from './copy-button.tsx'
 import { Icon } from './icon.tsx'
 import { ImageStage } from './image-stage.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/gallery.ts'
 
 /**
  * One image of the gallery in the largest size that fits, with its parameters. Arrow keys and swipes show the others,
@@ -47,21 +49,21 @@ export function ImageViewer ({ images, index, viewer, onDelete }: {
 
   return (
     <dialog
-      class='lightbox' ref={element} aria-label='Image' onKeyDown={onKeyDown}
+      class='lightbox' ref={element} aria-label={t.image} onKeyDown={onKeyDown}
       onCancel={event => { event.preventDefault(); viewer.close() }}
     >
-      <ImageStage image={image} alt={image.prompt || 'Image without a prompt'} onPrevious={previous} onNext={next} />
-      <aside class='lightbox-side' aria-label='About the image'>
+      <ImageStage image={image} alt={image.prompt || t.imageWithoutPrompt} onPrevious={previous} onNext={next} />
+      <aside class='lightbox-side' aria-label={t.aboutImage}>
         <header class='dialog-head'>
-          <h2 class='numbers'>{sizeText(image) || 'Video'}</h2>
-          <button type='button' class='button quiet icon-only' aria-label='Close' onClick={viewer.close}><Icon name='close' /></button>
+          <h2 class='numbers'>{sizeText(image) || t.video}</h2>
+          <button type='button' class='button quiet icon-only' aria-label={common.close} onClick={viewer.close}><Icon name='close' /></button>
         </header>
         <ImageParameters key={image.filename} image={image} />
         <div class='actions'>
-          <a class='button' href={image.url} download={image.filename}><Icon name='download' />Download</a>
-          <a class='button' href={`#/create?from=${image.job_id}`}><Icon name='again' />Use again</a>
-          <a class='button' href={`#/create?from=${image.job_id}&start=${encodeURIComponent(image.filename)}`}><Icon name='image' />Start from it</a>
-          <button type='button' class='button quiet' onClick={() => onDelete(image)}><Icon name='bin' />Delete</button>
+          <a class='button' href={image.url} download={image.filename}><Icon name='download' />{t.download}</a>
+          <a class='button' href={`#/create?from=${image.job_id}`}><Icon name='again' />{t.useAgain}</a>
+          <a class='button' href={`#/create?from=${image.job_id}&start=${encodeURIComponent(image.filename)}`}><Icon name='image' />{t.startFromIt}</a>
+          <button type='button' class='button quiet' onClick={() => onDelete(image)}><Icon name='bin' />{common.delete}</button>
         </div>
       </aside>
     </dialog>
@@ -69,8 +71,8 @@ export function ImageViewer ({ images, index, viewer, onDelete }: {
 }
 
 const shown: ReadonlyArray<readonly [string, keyof Parameters & string]> = [
-  ['Sampler', 'sampler_name'], ['Scheduler', 'scheduler'], ['Steps', 'steps'], ['CFG scale', 'cfg_scale'],
-  ['Denoising', 'denoising_strength']
+  [common.sampler, 'sampler_name'], [common.scheduler, 'scheduler'], [common.steps, 'steps'], [common.cfgScale, 'cfg_scale'],
+  [common.denoising, 'denoising_strength']
 ]
 
 /** The parameters of the image. */
@@ -85,13 +87,13 @@ function ImageParameters ({ image }: { image: GalleryImage }) {
     [settled], { interval: null })
   const parameters: Parameters = job?.generation_params ?? {}
   const facts: Array<readonly [string, unknown]> = [
-    ['Negative prompt', parameters.negative_prompt],
-    ['Checkpoint', image.checkpoint],
-    ['Seed', image.seed_text],
+    [common.negativePrompt, parameters.negative_prompt],
+    [common.checkpoint, image.checkpoint],
+    [common.seed, image.seed_text],
     ...shown.map(([name, field]) => [name, parameters[field]] as const),
-    ['Server', image.server],
-    ['Made', momentText(image.created_at)],
-    ['File', `${image.filename}, ${bytesText(image.bytes)}`]
+    [common.server, image.server],
+    [t.made, momentText(image.created_at)],
+    [t.file, `${image.filename}, ${bytesText(image.bytes)}`]
   ]
   return (
     <>
@@ -101,10 +103,10 @@ function ImageParameters ({ image }: { image: GalleryImage }) {
       </dl>
       <div class='actions'>
         <CopyButton
-          label='Copy parameters' what='The parameters'
+          label={t.copyParameters} copied={t.parametersCopied}
           text={JSON.stringify({ ...parameters, seed: image.seed }, null, 2)}
         />
-        <a class='button quiet' href={`#/job/${image.job_id}`}>Job</a>
+        <a class='button quiet' href={`#/job/${image.job_id}`}>{common.job}</a>
       </div>
     </>
   )

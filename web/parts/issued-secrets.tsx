@@ -3,9 +3,11 @@ import { useState } from 'preact/hooks'
 import { CopyButton } from './copy-button.tsx'
 import { Dialog } from './dialog.tsx'
 import { FormProblem, SelectField } from './field.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/keys.ts'
 
 const gracePeriods = [
-  { value: '24', label: 'for 24 more hours' }, { value: '168', label: 'for 7 more days' }, { value: '0', label: 'no longer' }
+  { value: '24', label: t.for24Hours }, { value: '168', label: t.for7Days }, { value: '0', label: t.noLonger }
 ]
 
 /** A secret with its name for programs, and the name for people. */
@@ -22,17 +24,17 @@ export interface Secret {
  */
 export function IssuedSecrets ({ secrets, onClose }: { secrets: readonly Secret[], onClose: () => void }) {
   return (
-    <Dialog key='issued' title='Save this secret now' onClose={onClose}>
-      <p>It is shown only here.</p>
+    <Dialog key='issued' title={t.saveThisSecretNow} onClose={onClose}>
+      <p>{t.shownOnlyHere}</p>
       <dl class='facts-list secret'>
         {secrets.map(({ label, value }) => <div key={label}><dt>{label}</dt><dd><code>{value}</code></dd></div>)}
       </dl>
       <div class='dialog-actions'>
         {secrets.map(({ what, value }) => <CopyButton
-          key={what} label={`Copy ${what}`}
-          what={`The ${what} was`} text={value}
+          key={what} label={t.copyWhat(what)}
+          copied={t.whatWasCopied(what)} text={value}
                                           />)}
-        <button type='button' class='button primary' onClick={onClose}>I have saved it</button>
+        <button type='button' class='button primary' onClick={onClose}>{t.iHaveSavedIt}</button>
       </div>
     </Dialog>
   )
@@ -58,8 +60,8 @@ export function ReplaceSecret ({ title, label, replace, onClose }: {
         <FormProblem problem={form.problems['']} />
         <SelectField label={label} {...form.field('grace_hours')} options={gracePeriods} />
         <div class='dialog-actions'>
-          <button type='button' class='button' onClick={onClose}>Cancel</button>
-          <button class='button primary' disabled={form.busy}>Create new secret</button>
+          <button type='button' class='button' onClick={onClose}>{common.cancel}</button>
+          <button class='button primary' disabled={form.busy}>{t.createNewSecret}</button>
         </div>
       </form>
     </Dialog>

@@ -6,6 +6,8 @@ import { isEnlarging } from '../lib/inputs.ts'
 import { jobs } from '../lib/service.ts'
 import { Confirm, useOpenDialog } from './dialog.tsx'
 import { Icon, type IconName } from './icon.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/queue.ts'
 
 /** Actions for a job in each state, the most common first. */
 type Action = 'runNow' | 'edit' | 'cancel' | 'retry' | 'remove'
@@ -19,11 +21,11 @@ const actionsOf: Readonly<Record<JobStatus, readonly Action[]>> = {
 }
 
 const actions: Readonly<Record<Action, { label: string, icon: IconName }>> = {
-  runNow: { label: 'Run now', icon: 'bolt' },
-  edit: { label: 'Edit', icon: 'pen' },
-  cancel: { label: 'Cancel', icon: 'stop' },
-  retry: { label: 'Retry', icon: 'again' },
-  remove: { label: 'Delete', icon: 'bin' }
+  runNow: { label: t.runNow, icon: 'bolt' },
+  edit: { label: t.edit, icon: 'pen' },
+  cancel: { label: common.cancel, icon: 'stop' },
+  retry: { label: t.retry, icon: 'again' },
+  remove: { label: common.delete, icon: 'bin' }
 }
 
 /**
@@ -37,7 +39,7 @@ export function JobActions ({ job, isPlaced = false, onDone }: {
   const mayChange = useMayChange()
   const openDialog = useOpenDialog()
   const [confirming, setConfirming] = useState(false)
-  const prompt = job.generation_params.prompt || 'job without a prompt'
+  const prompt = job.generation_params.prompt || t.jobWithoutPrompt
 
   /** The form comes with its code when it is wanted for the first time. */
   async function edit () {
@@ -61,7 +63,8 @@ export function JobActions ({ job, isPlaced = false, onDone }: {
       {actionsOf[job.status].filter(action => action === 'runNow' ? !isPlaced : action !== 'edit' || !isEnlarging(job)).map(action => (
         <button
           key={action} type='button' class='button quiet' disabled={job.cancel_requested}
-          aria-label={`${actions[action].label}: ${prompt.slice(0, 80)}`} title={actions[action].label}
+          aria-label={t.actionOf({ action: actions[action].label, name: prompt.slice(0, 80) })}
+          title={actions[action].label}
           onClick={() => action === 'remove' ? setConfirming(true) : act(action)}
         >
           <Icon name={actions[action].icon} /><span class='word'>{actions[action].label}</span>
@@ -69,7 +72,7 @@ export function JobActions ({ job, isPlaced = false, onDone }: {
       ))}
       {confirming && (
         <Confirm
-          title='Delete this job?' sentence='This permanently deletes the job and its images.' action='Delete'
+          title={t.deleteThisJob} sentence={t.thisPermanentlyDeletesJob} action={common.delete}
           onConfirm={() => act('remove')} onClose={() => setConfirming(false)}
         />
       )}

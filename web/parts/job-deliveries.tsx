@@ -1,10 +1,11 @@
 import type { Delivery, Job } from '../lib/api-types.ts'
-import { momentText, plural } from '../lib/format.ts'
+import { momentText } from '../lib/format.ts'
 
 import { aboutDeliveriesOf, useLive } from '../lib/live.ts'
 import { attempt } from '../lib/messages.ts'
 import { jobs } from '../lib/service.ts'
 import { webhooks } from '../lib/webhook-service.ts'
+import { t } from '../texts/en/webhooks.ts'
 
 const tones: Readonly<Record<string, string>> = { delivered: 'good', failed: 'bad', blocked: 'bad', skipped: 'still', stopped: 'still' }
 
@@ -15,31 +16,31 @@ export function JobDeliveries ({ job }: { job: Job }) {
   if (job.webhook === null) return null
 
   async function again (delivery: Delivery) {
-    await attempt(() => webhooks.redeliver(delivery.id), 'The event is sent again.')
+    await attempt(() => webhooks.redeliver(delivery.id), t.eventIsSentAgain)
     reload()
   }
 
   return (
     <section class='card' aria-labelledby='deliveries'>
-      <h2 id='deliveries'>Deliveries</h2>
-      <p class='hint'>To <code>{job.webhook.url}</code></p>
-      {deliveries?.length === 0 && <p class='muted'>No deliveries yet.</p>}
+      <h2 id='deliveries'>{t.deliveries}</h2>
+      <p class='hint'>{t.toUrl(<code>{job.webhook.url}</code>)}</p>
+      {deliveries?.length === 0 && <p class='muted'>{t.noDeliveriesYet}</p>}
       <ul class='plain-rows'>
         {deliveries?.map(delivery => (
           <li key={delivery.id}>
             <div>
               <p><strong>{delivery.type}</strong> <span class={`status ${tones[delivery.state] ?? 'active'}`}>{delivery.state}</span></p>
               <p class='hint'>
-                {momentText(delivery.created_at)}, {plural(delivery.attempts, 'attempt')}
-                {delivery.last_status === null ? '' : `, last answer ${delivery.last_status}`}
-                {delivery.next_attempt_at === null ? '' : `, next ${momentText(delivery.next_attempt_at)}`}
+                {momentText(delivery.created_at)}, {t.attemptsMade(delivery.attempts)}
+                {delivery.last_status === null ? '' : t.lastAnswer(delivery.last_status)}
+                {delivery.next_attempt_at === null ? '' : t.nextWhen(momentText(delivery.next_attempt_at))}
               </p>
               {delivery.reason && <p class='hint'>{delivery.reason}</p>}
             </div>
             <button
-              type='button' class='button' aria-label={`Send again: ${delivery.type}`}
+              type='button' class='button' aria-label={t.sendTypeAgain(delivery.type)}
               onClick={() => again(delivery)}
-            >Send again
+            >{t.sendAgain}
             </button>
           </li>
         ))}

@@ -4,8 +4,10 @@ import { isPlainClick, useLocalViewer, type Viewer } from '../lib/viewer.ts'
 import { Icon } from './icon.tsx'
 import { Medium } from './medium.tsx'
 import { Lightbox } from './lightbox.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/gallery.ts'
 
-const roles = { image: '', grid: 'contact sheet', extra: 'extra' }
+const roles = { image: '', grid: t.contactSheet, extra: t.extra }
 
 /** The images of a job in a list of results. */
 export function ResultImages ({ job }: { job: Job }) {
@@ -15,10 +17,10 @@ export function ResultImages ({ job }: { job: Job }) {
 /** The images of a job. A click shows one in full size with its parameters. */
 export function JobImages ({ job, viewer }: { job: Job, viewer: Viewer }) {
   if (job.images.length === 0) return null
-  const prompt = job.generation_params.prompt || 'no prompt'
+  const prompt = job.generation_params.prompt || t.noPrompt
   const texts = infotextsOf(job)
   const shown = job.images.map((image, index) => ({
-    ...image, alt: `Image ${index + 1} of ${job.images.length}: ${prompt}`, facts: factsOf(job, image), text: typeof texts[index] === 'string' ? texts[index] : ''
+    ...image, alt: t.imageOf({ index: index + 1, count: job.images.length, prompt }), facts: factsOf(job, image), text: typeof texts[index] === 'string' ? texts[index] : ''
   }))
   return (
     <>
@@ -27,7 +29,7 @@ export function JobImages ({ job, viewer }: { job: Job, viewer: Viewer }) {
           <li key={image.filename}>
             <figure>
               <a
-                class='image-button' href={viewer.addressOf(image.filename)} aria-label={`Show image ${index + 1} large`}
+                class='image-button' href={viewer.addressOf(image.filename)} aria-label={t.showImageLarge(index + 1)}
                 onClick={event => { if (isPlainClick(event)) { event.preventDefault(); viewer.show(image.filename) } }}
               >
                 <Medium image={image} alt={image.alt} still />
@@ -35,9 +37,9 @@ export function JobImages ({ job, viewer }: { job: Job, viewer: Viewer }) {
               <figcaption>
                 <span class='numbers'>
                   {[roles[image.role], sizeText(image), bytesText(image.bytes),
-                    image.seed === null ? '' : `seed ${image.seed_text}`].filter(Boolean).join(' · ')}
+                    image.seed === null ? '' : t.seedOf(String(image.seed_text))].filter(Boolean).join(' · ')}
                 </span>
-                <a href={image.url} download={image.filename} aria-label={`Download image ${index + 1}`}><Icon name='download' />Download</a>
+                <a href={image.url} download={image.filename} aria-label={t.downloadImage(index + 1)}><Icon name='download' />{t.download}</a>
               </figcaption>
             </figure>
           </li>
@@ -57,13 +59,13 @@ function infotextsOf ({ result_details: details }: Job): unknown[] {
 
 function factsOf ({ generation_params: given, checkpoint_used: used }: Job, { seed_text: seed }: JobImage) {
   return [
-    ['Prompt', given.prompt],
-    ['Negative prompt', given.negative_prompt],
-    ['Checkpoint', used],
-    ['Requested checkpoint', used === given.checkpoint_name ? undefined : given.checkpoint_name],
-    ['Sampler', [given.sampler_name, given.scheduler].filter(Boolean).join(', ')],
-    ['Steps', given.steps],
-    ['CFG scale', given.cfg_scale],
-    ['Seed', seed ?? given.seed]
+    [common.prompt, given.prompt],
+    [common.negativePrompt, given.negative_prompt],
+    [common.checkpoint, used],
+    [t.requestedCheckpoint, used === given.checkpoint_name ? undefined : given.checkpoint_name],
+    [common.sampler, [given.sampler_name, given.scheduler].filter(Boolean).join(', ')],
+    [common.steps, given.steps],
+    [common.cfgScale, given.cfg_scale],
+    [common.seed, seed ?? given.seed]
   ].filter(([, value]) => value !== undefined && value !== null && value !== '').map(([name, value]) => [String(name), String(value)] as const)
 }

@@ -1,14 +1,15 @@
 import type { Job } from '../lib/api-types.ts'
 import { inputsOf, inputUrl } from '../lib/inputs.ts'
+import { t } from '../texts/en/job.ts'
 
-const words: Readonly<Record<string, string>> = { init_images: 'Start image', mask: 'Mask', latent_mask: 'Latent mask' }
+const words: Readonly<Record<string, string>> = { init_images: t.startImage, mask: t.mask, latent_mask: t.latentMask }
 
 /** The input images of a job. */
 export function JobInputs ({ job }: { job: Pick<Job, 'id' | 'generation_params'> }) {
   const inputs = inputsOf(job.generation_params)
   if (inputs.length === 0) return null
   return (
-    <ul class='job-inputs' aria-label='Made from'>
+    <ul class='job-inputs' aria-label={t.madeFrom}>
       {inputs.map(({ path, name }) => {
         const label = labelOf(path)
         return (

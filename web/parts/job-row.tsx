@@ -1,7 +1,7 @@
 import type { Group, ListedJob } from '../lib/api-types.ts'
 import type { ComponentChildren } from 'preact'
 import { askerText, obstacleText, placeText, rangeText, serverText, startText } from '../lib/expectation.ts'
-import { ago, duration, momentText, plural } from '../lib/format.ts'
+import { ago, duration, momentText } from '../lib/format.ts'
 import { isEnlarging } from '../lib/inputs.ts'
 import { useProgress } from '../lib/live.ts'
 import { GroupChip } from './group-chip.tsx'
@@ -9,6 +9,7 @@ import { JobActions } from './job-actions.tsx'
 import { JobPicture } from './job-picture.tsx'
 import { JobProgress } from './job-progress.tsx'
 import { Status } from './status.tsx'
+import { t } from '../texts/en/queue.ts'
 
 /**
  * One job of a list.
@@ -26,7 +27,7 @@ export function JobRow ({ job: read, nameOfKey, onChanged, group, check, handle,
 }) {
   const job = useProgress(read)
   const { prompt, width, height, steps } = job.generation_params
-  const name = prompt || (isEnlarging(job) ? 'Upscaling an image' : 'No prompt')
+  const name = prompt || (isEnlarging(job) ? t.upscalingImage : t.noPrompt)
   const asker = askerText(job, nameOfKey)
   const address = `#/job/${job.id}`
   return (
@@ -35,7 +36,7 @@ export function JobRow ({ job: read, nameOfKey, onChanged, group, check, handle,
       {check && (
         <label class='job-check'>
           <input
-            type='checkbox' aria-label={`Choose: ${name.slice(0, 80)}`} checked={check.isChosen}
+            type='checkbox' aria-label={t.chooseName(name.slice(0, 80))} checked={check.isChosen}
             onClick={event => check.onToggle(event.shiftKey)}
           />
         </label>
@@ -48,11 +49,11 @@ export function JobRow ({ job: read, nameOfKey, onChanged, group, check, handle,
           <span>{serverText(job)}</span>
           {timesOf(job).map(([text, title]) => <span key={title} title={title}>{text}</span>)}
           {obstacleText(job) && <span>{obstacleText(job)}</span>}
-          {asker && <span title='Asked for it'>{asker}</span>}
-          {job.images.length > 1 && <span>{plural(job.images.length, 'image')}</span>}
-          {job.status === 'pending' && job.priority !== 5 && <span>priority {job.priority}</span>}
+          {asker && <span title={t.askedForIt}>{asker}</span>}
+          {job.images.length > 1 && <span>{t.imagesCount(job.images.length)}</span>}
+          {job.status === 'pending' && job.priority !== 5 && <span>{t.priorityPriority(job.priority)}</span>}
           {width !== undefined && <span class='numbers minor'>{width} × {height}</span>}
-          {steps !== undefined && <span class='numbers minor'>{plural(steps, 'step')}</span>}
+          {steps !== undefined && <span class='numbers minor'>{t.stepsSteps(steps)}</span>}
         </p>
         {job.status === 'processing' && <JobProgress job={job} />}
         {job.error !== null && <p class='problem' title={job.error.message}>{job.error.message}</p>}
@@ -69,7 +70,7 @@ export function JobRow ({ job: read, nameOfKey, onChanged, group, check, handle,
 }
 
 function noteOf (job: ListedJob) {
-  if (job.cancel_requested) return 'being cancelled'
+  if (job.cancel_requested) return t.beingCancelled
   return placeText(job)
 }
 
@@ -77,16 +78,16 @@ function noteOf (job: ListedJob) {
 function timesOf (job: ListedJob): Array<readonly [string, string]> {
   const { creation_timestamp: created, started_timestamp: started, completion_timestamp: ended } = job
   const all: Array<readonly [string, string]> = job.status === 'processing' && started !== null
-    ? [[`runs for ${duration(started, null)}`, `Started ${momentText(started)}`]]
+    ? [[t.runsFor(duration(started, null)), t.startedWhen(momentText(started))]]
     : job.status === 'pending'
       ? [
-          [startText(job), 'Expected start'],
-          [rangeText(job), 'Expected end; nine of ten such jobs take no longer than the second time'],
-          [`here for ${duration(created, null)}`, `Accepted ${momentText(created)}`]
+          [startText(job), t.expectedStart],
+          [rangeText(job), t.expectedEndNineOfTen],
+          [t.hereFor(duration(created, null)), t.acceptedWhen(momentText(created))]
         ]
       : [
-          [ago(ended), `Ended ${momentText(ended)}`],
-          [job.status === 'completed' && started !== null ? `took ${duration(started, ended)}` : '', `Accepted ${momentText(created)}`]
+          [ago(ended), t.endedWhen(momentText(ended))],
+          [job.status === 'completed' && started !== null ? t.tookTime(duration(started, ended)) : '', t.acceptedWhen(momentText(created))]
         ]
   return all.filter(([text]) => text !== '')
 }

@@ -12,12 +12,14 @@ import { Dialog } from './dialog.tsx'
 import { CheckField, FormProblem, NumberField, SelectField, TextField } from './field.tsx'
 import { IssuedSecrets, ReplaceSecret } from './issued-secrets.tsx'
 import { More } from './more.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/keys.ts'
 
 const answers = [
-  { value: 'wait', label: 'Waits for the image, as A1111 does' }, { value: 'async', label: 'Is sent at once, with a job id' }
+  { value: 'wait', label: t.waitsForImage }, { value: 'async', label: t.sentAtOnce }
 ]
 const hangUps = [
-  { value: 'continue', label: 'continues; its images can be fetched later' }, { value: 'cancel', label: 'is cancelled' }
+  { value: 'continue', label: t.jobContinues }, { value: 'cancel', label: t.jobIsCancelled }
 ]
 
 export function CreateKey ({ onClose, onChanged }: { onClose: () => void, onChanged: () => void }) {
@@ -31,7 +33,7 @@ export function CreateKey ({ onClose, onChanged }: { onClose: () => void, onChan
   }
 
   if (issued !== null) return <IssuedSecrets secrets={secretsOf(issued)} onClose={onClose} />
-  return <KeyForm form={form} title='New key' action='Create key' limit='default' send={send} onClose={onClose} />
+  return <KeyForm form={form} title={t.newKey} action={t.createKey} limit={t.default} send={send} onClose={onClose} />
 }
 
 export function EditKey ({ accessKey, onClose, onChanged }: {
@@ -43,19 +45,19 @@ export function EditKey ({ accessKey, onClose, onChanged }: {
 
   async function send (values: KeyValues) {
     await apiKeys.change(accessKey.id, requestOfKey(values, accessKey))
-    say(`${values.name} was changed.`)
+    say(t.wasChanged(values.name))
     onChanged()
     onClose()
   }
 
   return (
     <KeyForm
-      form={form} title={`Change ${accessKey.name}`} action='Save' limit='no limit'
+      form={form} title={t.changeName(accessKey.name)} action={common.save} limit={t.noLimit}
       send={send} onClose={onClose}
     >
       <CheckField
-        label='Enabled'
-        hint='If off, requests with this key are rejected until it is on again.' {...form.field('is_active')}
+        label={t.enabled}
+        hint={t.enabledHint} {...form.field('is_active')}
       />
     </KeyForm>
   )
@@ -78,38 +80,38 @@ function KeyForm ({ form, title, action, limit, send, onClose, children }: {
       <form ref={form.element} noValidate onSubmit={event => form.submit(event, send)}>
         <FormProblem problem={form.problems['']} />
         <TextField
-          label='Name' hint='The program that will use it.' {...form.field('name')}
+          label={t.name} hint={t.nameHint} {...form.field('name')}
           autocomplete='off' autofocus
         />
-        <TextField label='Description' {...form.field('description')} autocomplete='off' />
-        <SelectField label='Permissions' {...form.field('rights')} options={rights} />
-        {right === 'chosen' && <Choices legend='Rights' words={scopeWords} {...form.field('scopes')} />}
-        <NumberField label='Requests a minute' placeholder={limit} min='1' {...form.field('rate_limit_per_minute')} />
+        <TextField label={common.description} {...form.field('description')} autocomplete='off' />
+        <SelectField label={t.permissions} {...form.field('rights')} options={rights} />
+        {right === 'chosen' && <Choices legend={t.rights} words={scopeWords} {...form.field('scopes')} />}
+        <NumberField label={t.requestsAMinuteLabel} placeholder={limit} min='1' {...form.field('rate_limit_per_minute')} />
         {children}
-        <More summary='As a drop-in for A1111 (/sdapi/v1)' needed={problems.server !== undefined}>
-          <SelectField label='The answer' {...form.field('answer')} options={answers} />
+        <More summary={t.dropInSummary} needed={problems.server !== undefined}>
+          <SelectField label={t.theAnswer} {...form.field('answer')} options={answers} />
           <CheckField
-            label='Send the job id early'
-            hint='Status and X-Job-ID come as soon as a job is accepted; a failure then aborts the transfer.' {...form.field('early_job_id')}
+            label={t.sendJobIdEarly}
+            hint={t.sendJobIdEarlyHint} {...form.field('early_job_id')}
           />
-          <SelectField label='When the caller hangs up, the job' {...form.field('on_hang_up')} options={hangUps} />
+          <SelectField label={t.whenCallerHangsUp} {...form.field('on_hang_up')} options={hangUps} />
           <SelectField
-            label='Server' {...form.field('server')}
-            options={[{ value: '', label: 'Automatic' }, ...aliases]}
+            label={common.server} {...form.field('server')}
+            options={[{ value: '', label: t.automatic }, ...aliases]}
           />
         </More>
         <More
-          summary={`Webhook of its jobs${url === '' ? '' : `: ${url}`}`}
+          summary={url === '' ? t.webhookOfItsJobs : t.webhookOfItsJobsAt(url)}
           needed={problems.webhook_url !== undefined}
         >
           <TextField
-            label='Address' hint='Receives the events of its jobs unless a job names another address. A query is stored, but not shown again.'
-            placeholder='https://example.org/hook' {...form.field('webhook_url')} inputmode='url' autocomplete='off' autocapitalize='none'
+            label={common.address} hint={t.webhookHint}
+            placeholder={t.exampleWebhook} {...form.field('webhook_url')} inputmode='url' autocomplete='off' autocapitalize='none'
           />
-          {url !== '' && <Choices legend='Events' words={eventWords} {...form.field('webhook_events')} />}
+          {url !== '' && <Choices legend={t.events} words={eventWords} {...form.field('webhook_events')} />}
         </More>
         <div class='dialog-actions'>
-          <button type='button' class='button' onClick={onClose}>Cancel</button>
+          <button type='button' class='button' onClick={onClose}>{common.cancel}</button>
           <button class='button primary' disabled={form.busy}>{action}</button>
         </div>
       </form>
@@ -153,7 +155,7 @@ export function RotateKey ({ accessKey, onClose, onChanged }: {
 
   return (
     <ReplaceSecret
-      title={`New secret for ${accessKey.name}`} label='The former secret works'
+      title={t.newSecretFor(accessKey.name)} label={t.formerSecretWorks}
       replace={replace} onClose={onClose}
     />
   )
@@ -162,8 +164,8 @@ export function RotateKey ({ accessKey, onClose, onChanged }: {
 /** The settings that a program needs to use its key. */
 function secretsOf ({ key, secret, webhookSecret }: { key: string, secret: string, webhookSecret?: string }) {
   return [
-    { label: 'X-API-Key', what: 'key', value: key },
-    { label: 'X-API-Secret', what: 'secret', value: secret },
-    ...webhookSecret ? [{ label: 'Signs webhooks', what: 'webhook secret', value: webhookSecret }] : []
+    { label: 'X-API-Key', what: t.keyWord, value: key },
+    { label: 'X-API-Secret', what: t.secretWord, value: secret },
+    ...webhookSecret ? [{ label: t.signsWebhooks, what: t.webhookSecret, value: webhookSecret }] : []
   ]
 }

@@ -5,6 +5,8 @@ import { useLayoutEffect, useRef } from 'preact/hooks'
 import { CopyButton } from './copy-button.tsx'
 import { Icon } from './icon.tsx'
 import { ImageStage } from './image-stage.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/gallery.ts'
 
 export interface LargePicture extends Picture {
   readonly filename: string
@@ -47,7 +49,7 @@ export function Lightbox ({ jobId, images, viewer }: {
 
   return (
     <dialog
-      class='lightbox' ref={element} aria-label={`Image ${index + 1} of ${images.length}`} onKeyDown={onKeyDown}
+      class='lightbox' ref={element} aria-label={t.imageNumber({ index: index + 1, count: images.length })} onKeyDown={onKeyDown}
       onCancel={event => { event.preventDefault(); viewer.close() }}
     >
       <ImageStage
@@ -56,18 +58,18 @@ export function Lightbox ({ jobId, images, viewer }: {
       />
       <aside class='lightbox-side'>
         <header class='dialog-head'>
-          <h2 class='numbers'>{images.length > 1 ? `${index + 1} of ${images.length}` : 'Image'}</h2>
-          <button type='button' class='button quiet icon-only' aria-label='Close' onClick={viewer.close}><Icon name='close' /></button>
+          <h2 class='numbers'>{images.length > 1 ? t.ofIndexCount({ index: index + 1, count: images.length }) : t.image}</h2>
+          <button type='button' class='button quiet icon-only' aria-label={common.close} onClick={viewer.close}><Icon name='close' /></button>
         </header>
         <p class='hint numbers'>{[sizeText(image), bytesText(image.bytes)].filter(Boolean).join(' · ')}</p>
         <dl class='facts-list stacked'>
           {image.facts.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}
         </dl>
         <div class='actions'>
-          <a class='button' href={image.url} download={image.filename}><Icon name='download' />Download</a>
-          {image.text && <CopyButton label='Copy parameters' what='The parameters' text={image.text} />}
-          <a class='button' href={`#/create?from=${jobId}&start=${encodeURIComponent(image.filename)}`}><Icon name='image' />Start from it</a>
-          <a class='button quiet' href={image.url} target='_blank' rel='noopener noreferrer'>Open alone</a>
+          <a class='button' href={image.url} download={image.filename}><Icon name='download' />{t.download}</a>
+          {image.text && <CopyButton label={t.copyParameters} copied={t.parametersCopied} text={image.text} />}
+          <a class='button' href={`#/create?from=${jobId}&start=${encodeURIComponent(image.filename)}`}><Icon name='image' />{t.startFromIt}</a>
+          <a class='button quiet' href={image.url} target='_blank' rel='noopener noreferrer'>{t.openAlone}</a>
         </div>
       </aside>
     </dialog>

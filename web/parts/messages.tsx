@@ -1,5 +1,6 @@
 import { dismiss, useMessages } from '../lib/messages.ts'
 import { Icon } from './icon.tsx'
+import { common } from '../texts/en/common.ts'
 
 /** Short messages at the edge of the page. */
 export function Messages () {
@@ -11,7 +12,7 @@ export function Messages () {
           {messages.filter(message => message.kind === kind).map(({ id, text }) => (
             <p key={id} class={`message ${kind}`}>
               <span>{text}</span>
-              <button type='button' class='button quiet icon-only' aria-label='Dismiss' onClick={() => dismiss(id)}>
+              <button type='button' class='button quiet icon-only' aria-label={common.dismiss} onClick={() => dismiss(id)}>
                 <Icon name='close' />
               </button>
             </p>

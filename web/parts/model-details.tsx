@@ -15,8 +15,10 @@ import { Confirm, Dialog } from './dialog.tsx'
 import { Icon } from './icon.tsx'
 import { typeWord } from './model-preview.tsx'
 import { Loading } from './page-head.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/models.ts'
 
-const sources = { forge: 'its own notes', civitai: 'Civitai', embedded: 'its header', none: 'only its name' }
+const sources = { forge: t.itsOwnNotes, civitai: t.civitai, embedded: t.itsHeader, none: t.onlyItsName }
 
 /** All details of one model, and its actions. */
 export function ModelDetails ({ id, blurs, onClose, onChanged }: {
@@ -54,7 +56,7 @@ export function ModelDetails ({ id, blurs, onClose, onChanged }: {
   if (model === undefined) {
     const isGone = error instanceof ApiError && error.status === 404
     return (
-      <Dialog title={isGone ? 'There is no such model' : 'Model'} onClose={onClose}>
+      <Dialog title={isGone ? t.thereIsNoSuch : t.model} onClose={onClose}>
         <Loading error={error} />
       </Dialog>
     )
@@ -74,36 +76,37 @@ export function ModelDetails ({ id, blurs, onClose, onChanged }: {
             ? <span class='model-preview'><Icon name='models' /></span>
             : model.previews.slice(0, 6).map((url, index) => (
               <span key={url} class={blurs && model.civitai_nsfw ? 'model-preview blurred' : 'model-preview'}>
-                <img src={url} alt={`Example ${index + 1} of ${model.name}`} loading='lazy' decoding='async' />
+                <img src={url} alt={t.exampleOf({ index: index + 1, name: model.name })} loading='lazy' decoding='async' />
               </span>
             ))}
         </div>
         <div class='model-text'>
           <div class='actions'>
-            {submits && createAddress && <a class='button primary' href={createAddress}><Icon name='create' />Use in Create</a>}
-            {changes && action('refresh', 'Ask Civitai', 'again', () => models.refresh(id))}
-            {changes && model.on_disk && model.hash_sha256 === null && action('hash', 'Hash', 'key', () => models.hash(id))}
-            {changes && model.on_disk && action('rescan', 'Read again', 'search', () => models.rescan(id), 'Its file and the files beside it were read again.')}
-            {model.civitai_url && <a class='button quiet' href={model.civitai_url} target='_blank' rel='noopener noreferrer'>At Civitai</a>}
-            {changes && model.on_disk && <button type='button' class='button quiet' disabled={busy !== ''} onClick={() => setConfirming(true)}><Icon name='bin' />Delete file</button>}
+            {submits && createAddress && <a class='button primary' href={createAddress}><Icon name='create' />{t.useInCreate}</a>}
+            {changes && action('refresh', t.askCivitai, 'again', () => models.refresh(id))}
+            {changes && model.on_disk && model.hash_sha256 === null && action('hash', t.hash, 'key', () => models.hash(id))}
+            {changes && model.on_disk && action('rescan', t.readAgain, 'search', () => models.rescan(id), t.itsFileAndFiles)}
+            {model.civitai_url && <a class='button quiet' href={model.civitai_url} target='_blank' rel='noopener noreferrer'>{t.atCivitai}</a>}
+            {changes && model.on_disk && <button type='button' class='button quiet' disabled={busy !== ''} onClick={() => setConfirming(true)}><Icon name='bin' />{t.deleteFile}</button>}
           </div>
           {model.trigger_words.length > 0 && (
-            <section aria-label='Trigger words'>
-              <h3>Trigger words</h3>
+            <section aria-label={t.triggerWords}>
+              <h3>{t.triggerWords}</h3>
               <p class='words'>{model.trigger_words.map(word => <code key={word}>{word}</code>)}</p>
-              <CopyButton label='Copy words' what='The trigger words were' text={model.trigger_words.join(', ')} />
+              <CopyButton label={t.copyWords} copied={t.triggerWordsCopied} text={model.trigger_words.join(', ')} />
             </section>
           )}
           <dl class='facts-list'>{factsOf(model).map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}</dl>
-          {model.hash_sha256 && <div class='actions'><CopyButton label='Copy SHA-256' what='The hash was' text={model.hash_sha256} /></div>}
-          {model.notes && <section aria-label='Notes'><h3>Notes</h3><p class='prompt'>{model.notes}</p></section>}
-          {model.description && <section aria-label='Description'><h3>Description</h3><div class='rich-text'>{richText(model.description)}</div></section>}
+          {model.hash_sha256 && <div class='actions'><CopyButton label={t.copySha256} copied={t.hashCopied} text={model.hash_sha256} /></div>}
+          {model.notes && <section aria-label={t.notes}><h3>{t.notes}</h3><p class='prompt'>{model.notes}</p></section>}
+          {model.description && <section aria-label={common.description}><h3>{common.description}</h3><div class='rich-text'>{richText(model.description)}</div></section>}
         </div>
       </div>
       {isConfirming && (
         <Confirm
-          title={`Delete ${model.filename}?`} action='Delete file' onConfirm={remove} onClose={() => setConfirming(false)}
-          sentence={`This permanently deletes the file with its previews and notes${model.duplicate_group_size > 1 ? '; of its equal copies only the first' : ''}.`}
+          title={t.deleteFilename(model.filename)} action={t.deleteFile} onConfirm={remove}
+          onClose={() => setConfirming(false)}
+          sentence={model.duplicate_group_size > 1 ? t.deletesFirstCopy : t.deletesFile}
         />
       )}
     </Dialog>
@@ -112,30 +115,31 @@ export function ModelDetails ({ id, blurs, onClose, onChanged }: {
 
 function factsOf (model: Model) {
   const facts: Array<readonly [string, ComponentChildren]> = [
-    ['Type', typeWord(model)],
-    ['Made for', model.base_model],
-    ['File', model.path],
-    ['Size', model.size === null ? null : bytesText(model.size)],
-    ['Changed', model.modified === null ? null : momentText(model.modified)],
-    ['AutoV2', model.hash_autov2 && <code>{model.hash_autov2}</code>],
-    ['AutoV3', model.hash_autov3 && <code>{model.hash_autov3.slice(0, 12)}</code>],
-    ['SHA-256', model.hash_sha256 && <code>{model.hash_sha256}</code>],
-    ['Weight', model.recommended_weight],
-    ['Saved as', model.training?.output_name],
-    ['Trained on', model.training?.trained_on],
-    ['Trained at', model.training?.resolution],
-    ['Rank', rankOf(model)],
-    ['Version', model.civitai?.name],
-    ['Tags', model.tags.slice(0, 20).join(', ')],
-    ['Servers', model.servers.map(({ alias, title }) => `${alias} (${title})`).join(', ') || 'none'],
-    ['Known from', sources[model.metadata_source]]
+    [t.type, typeWord(model)],
+    [t.madeFor, model.base_model],
+    [t.file, model.path],
+    [t.size, model.size === null ? null : bytesText(model.size)],
+    [t.changed, model.modified === null ? null : momentText(model.modified)],
+    [t.autoV2, model.hash_autov2 && <code>{model.hash_autov2}</code>],
+    [t.autoV3, model.hash_autov3 && <code>{model.hash_autov3.slice(0, 12)}</code>],
+    [t.sha256, model.hash_sha256 && <code>{model.hash_sha256}</code>],
+    [t.weight, model.recommended_weight],
+    [t.savedAs, model.training?.output_name],
+    [t.trainedOn, model.training?.trained_on],
+    [t.trainedAt, model.training?.resolution],
+    [t.rank, rankOf(model)],
+    [t.version, model.civitai?.name],
+    [t.tags, model.tags.slice(0, 20).join(', ')],
+    [common.servers, model.servers.map(({ alias, title }) => t.titleAt({ alias, title })).join(', ') || t.noServers],
+    [t.knownFrom, sources[model.metadata_source]]
   ]
   return facts.filter(([, value]) => value !== undefined && value !== null && value !== '')
 }
 
 /** Dimension and alpha of a LoRA's network. */
 function rankOf ({ training }: Model) {
-  return training?.dim && (training.alpha ? `${training.dim} (alpha ${training.alpha})` : training.dim)
+  if (!training?.dim) return undefined
+  return training.alpha ? t.dimAlpha({ dim: training.dim, alpha: training.alpha }) : training.dim
 }
 
 /** The Create page with this model; empty if the form cannot choose it. */

@@ -5,6 +5,7 @@ import { models } from '../lib/model-service.ts'
 import { Dialog } from './dialog.tsx'
 import { Icon } from './icon.tsx'
 import { Loading } from './page-head.tsx'
+import { t } from '../texts/en/create.ts'
 
 const mostShown = 200
 
@@ -27,15 +28,15 @@ export function ModelPicker ({ type, title, server, onPick, onClose }: {
   return (
     <Dialog title={title} onClose={onClose} wide>
       <input
-        type='search' aria-label='Search models' placeholder='Search by name, tag or trigger word' value={typed} autofocus
+        type='search' aria-label={t.searchModels} placeholder={t.searchModelsHint} value={typed} autofocus
         onInput={event => setTyped(event.currentTarget.value)}
       />
       {data === undefined && <Loading error={error} />}
-      {data !== undefined && found.length === 0 && <p class='empty'>{typed === '' ? 'The servers have none.' : 'No model matches.'}</p>}
+      {data !== undefined && found.length === 0 && <p class='empty'>{typed === '' ? t.serversHaveNone : t.noModelMatches}</p>}
       <ul class='model-cards'>
         {found.map(model => <li key={model.id}><ModelCard model={model} server={server} onPick={onPick} /></li>)}
       </ul>
-      {data !== undefined && data.total > mostShown && <p class='hint'>The first {mostShown} of {data.total}; search for the others.</p>}
+      {data !== undefined && data.total > mostShown && <p class='hint'>{t.firstOf({ mostShown, total: data.total })}</p>}
     </Dialog>
   )
 }

@@ -1,23 +1,31 @@
 import type { Model } from '../lib/api-types.ts'
 import { useState } from 'preact/hooks'
 import { Icon } from './icon.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/models.ts'
 
 export const modelTypes = {
-  checkpoint: 'Checkpoints',
-  lora: 'LoRAs',
-  vae: 'VAEs',
-  embedding: 'Embeddings',
-  upscaler: 'Upscalers',
-  controlnet: 'ControlNet',
-  other: 'Others'
+  checkpoint: t.checkpoints,
+  lora: common.loras,
+  vae: t.vaes,
+  embedding: t.embeddings,
+  upscaler: t.upscalers,
+  controlnet: t.controlNet,
+  other: t.others
 }
 
 const words: Readonly<Record<string, string>> = {
-  checkpoint: 'Checkpoint', lora: 'LoRA', vae: 'VAE', embedding: 'Embedding', upscaler: 'Upscaler', controlnet: 'ControlNet', other: 'Other'
+  checkpoint: common.checkpoint,
+  lora: t.lora,
+  vae: common.vae,
+  embedding: t.embedding,
+  upscaler: common.upscaler,
+  controlnet: t.controlNet,
+  other: t.other
 }
 
 export function typeWord ({ type, lycoris }: Model) {
-  return lycoris ? 'LyCORIS' : words[type] ?? type
+  return lycoris ? t.lycoris : words[type] ?? type
 }
 
 /** A model's preview image, or an icon instead. */

@@ -2,6 +2,8 @@ import { useForm } from '../lib/form.ts'
 import { useServers } from '../lib/caller.ts'
 import { Dialog } from './dialog.tsx'
 import { FormProblem, SelectField } from './field.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/queue.ts'
 
 /**
  * Asks which server gets waiting jobs.
@@ -24,20 +26,20 @@ export function MoveJobs ({ words, notice = '', from, move, onClose }: {
   }
 
   return (
-    <Dialog title={`Move ${words}`} onClose={onClose}>
+    <Dialog title={t.moveWords(words)} onClose={onClose}>
       <form ref={form.element} noValidate onSubmit={event => form.submit(event, send)}>
         <FormProblem problem={form.problems['']} />
         {notice !== '' && <p class='notice problem-notice' role='alert'>{notice}</p>}
         {known !== undefined && others.length === 0
-          ? <p>There is no other server.</p>
+          ? <p>{t.thereIsNoOther}</p>
           : <SelectField
-              label='New server' {...form.field('server')}
+              label={t.newServer} {...form.field('server')}
               value={form.values.server || (others[0]?.value ?? '')} options={others}
             />}
-        <p class='hint'>They are sorted there by priority and time of arrival. Running jobs stay at their server.</p>
+        <p class='hint'>{t.theyAreSortedThereBy}</p>
         <div class='dialog-actions'>
-          <button type='button' class='button' onClick={onClose}>Cancel</button>
-          <button class='button primary' disabled={form.busy || others.length === 0}>Move {words}</button>
+          <button type='button' class='button' onClick={onClose}>{common.cancel}</button>
+          <button class='button primary' disabled={form.busy || others.length === 0}>{t.moveWords(words)}</button>
         </div>
       </form>
     </Dialog>

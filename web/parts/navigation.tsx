@@ -4,6 +4,7 @@ import { addressOf } from '../lib/api.ts'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { entriesOnPhone, pages, type PageEntry } from '../pages/index.ts'
 import { Icon } from './icon.tsx'
+import { common } from '../texts/en/common.ts'
 
 const allEntries = Object.entries(pages).filter(([, { icon }]) => icon !== undefined)
 
@@ -43,20 +44,20 @@ export function Navigation ({ route, who, onSignOut }: { route: Route, who: Who,
   )
 
   return (
-    <nav aria-label='Pages' class='pages' ref={element} onKeyDown={onKeyDown}>
+    <nav aria-label={common.pages} class='pages' ref={element} onKeyDown={onKeyDown}>
       <ul class='first-entries'>{entries.slice(0, entriesOnPhone).map(link)}</ul>
       <button
         type='button' class='more-entries' aria-expanded={open ? 'true' : 'false'} aria-controls='rest'
         onClick={() => setOpen(!open)}
-      ><Icon name='more' /><span>More</span>
+      ><Icon name='more' /><span>{common.more}</span>
       </button>
       <div id='rest' class={open ? 'rest open' : 'rest'}>
         <ul>{entries.slice(entriesOnPhone).map(link)}</ul>
         <ul class='outside'>
-          <li><a href={addressOf('/docs')}><Icon name='docs' /><span>API docs</span></a></li>
-          {who.role === 'admin' && <li><a href={addressOf('/dashboard')}><Icon name='chart' /><span>Dashboard</span></a></li>}
+          <li><a href={addressOf('/docs')}><Icon name='docs' /><span>{common.apiDocs}</span></a></li>
+          {who.role === 'admin' && <li><a href={addressOf('/dashboard')}><Icon name='chart' /><span>{common.dashboard}</span></a></li>}
           {who.key_id !== null && <li><a href='#/access' aria-current={current === 'access' ? 'page' : undefined}><Icon name='key' /><span>{who.name}</span></a></li>}
-          {who.kind === 'session' && <li><button type='button' onClick={onSignOut}><Icon name='leave' /><span>Sign out</span></button></li>}
+          {who.kind === 'session' && <li><button type='button' onClick={onSignOut}><Icon name='leave' /><span>{common.signOut}</span></button></li>}
         </ul>
       </div>
     </nav>

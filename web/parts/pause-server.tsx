@@ -5,6 +5,8 @@ import { say } from '../lib/messages.ts'
 import { servers } from '../lib/service.ts'
 import { Dialog } from './dialog.tsx'
 import { FormProblem, TextField } from './field.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/queue.ts'
 
 /** Pauses the queue of a server, with a reason for users whose jobs wait. */
 export function PauseServer ({ server: { alias }, onClose, onPaused }: {
@@ -21,17 +23,17 @@ export function PauseServer ({ server: { alias }, onClose, onPaused }: {
   }
 
   return (
-    <Dialog title={`Pause ${alias}?`} onClose={onClose}>
+    <Dialog title={t.pauseAlias(alias)} onClose={onClose}>
       <form ref={form.element} noValidate onSubmit={event => form.submit(event, send)}>
         <FormProblem problem={form.problems['']} />
-        <p>The running job continues; no new one starts until you resume the server.</p>
+        <p>{t.runningJobContinuesNo}</p>
         <TextField
-          label='Reason (optional)' placeholder='Driver update' {...form.field('reason')}
+          label={t.reasonOptional} placeholder={t.driverUpdate} {...form.field('reason')}
           maxlength={300} autocomplete='off' autofocus
         />
         <div class='dialog-actions'>
-          <button type='button' class='button' onClick={onClose}>Cancel</button>
-          <button class='button primary' disabled={form.busy}>Pause</button>
+          <button type='button' class='button' onClick={onClose}>{common.cancel}</button>
+          <button class='button primary' disabled={form.busy}>{t.pause}</button>
         </div>
       </form>
     </Dialog>

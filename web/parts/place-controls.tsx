@@ -3,6 +3,7 @@ import { dragRow, type Drop } from '../lib/drag.ts'
 import { attempt } from '../lib/messages.ts'
 import { jobs } from '../lib/service.ts'
 import { Icon } from './icon.tsx'
+import { t } from '../texts/en/queue.ts'
 
 const priorities = Array.from({ length: 10 }, (_, index) => 10 - index)
 
@@ -38,7 +39,7 @@ export function moveByKey (event: KeyboardEvent) {
   target.closest('li')?.querySelector<HTMLElement>(`[data-place="${place}"]`)?.click()
 }
 
-const nameOf = ({ generation_params: { prompt } }: ListedJob) => (prompt || 'job without a prompt').slice(0, 80)
+const nameOf = ({ generation_params: { prompt } }: ListedJob) => (prompt || t.jobWithoutPrompt).slice(0, 80)
 
 /** A place for mouse and finger to move a waiting job; the keyboard has the buttons. */
 export function DragHandle ({ job, onChanged }: { job: ListedJob, onChanged: () => void }) {
@@ -46,12 +47,12 @@ export function DragHandle ({ job, onChanged }: { job: ListedJob, onChanged: () 
     const done = await attempt(async () => {
       const answer = await jobs.change(job.id, { before: id })
       return side === 'before' ? answer : await jobs.change(id, { before: job.id })
-    }, 'The job was moved.')
+    }, t.jobWasMoved)
     if (done) onChanged()
   }
   return (
     <span
-      class='handle' aria-hidden='true' title='Drag to move' data-drag={job.id}
+      class='handle' aria-hidden='true' title={t.dragToMove} data-drag={job.id}
       onPointerDown={event => dragRow(event, job.id, drop)}
     ><Icon name='grip' />
     </span>
@@ -78,8 +79,8 @@ export function PlaceControls ({ job, before, after, onChanged }: {
 
   const button = (place: Place, label: string, keys: string, request: JobPatch | undefined, of = job.id) => (
     <button
-      type='button' class='button quiet icon-only' disabled={request === undefined} title={`${label} (${keys})`}
-      data-of={job.id} data-place={place} aria-label={`${label}: ${name}`}
+      type='button' class='button quiet icon-only' disabled={request === undefined} title={t.withKeys({ label, keys })}
+      data-of={job.id} data-place={place} aria-label={t.actionOf({ action: label, name })}
       onClick={() => request && change(of, request, place)}
     ><Icon name={iconOf[place]} />
     </button>
@@ -88,16 +89,16 @@ export function PlaceControls ({ job, before, after, onChanged }: {
   return (
     <>
       <select
-        class='small' aria-label={`Priority: ${name}`} title='Priority, 10 first' value={String(job.priority)}
+        class='small' aria-label={t.priorityName(name)} title={t.priorityHint} value={String(job.priority)}
         data-of={job.id} data-place='priority'
         onChange={event => change(job.id, { priority: Number(event.currentTarget.value) }, 'priority')}
       >
         {priorities.map(each => <option key={each} value={each} selected={each === job.priority}>{each}</option>)}
       </select>
-      {button('up', 'Move up', 'Alt + ↑', before && { before: before.id })}
-      {button('down', 'Move down', 'Alt + ↓', after && { before: job.id }, after?.id)}
-      {button('first', 'Run now', 'to the top, Alt + Shift + ↑', { place: 'first' })}
-      {button('last', 'Move to the end', 'Alt + Shift + ↓', { place: 'last' })}
+      {button('up', t.moveUp, t.altUp, before && { before: before.id })}
+      {button('down', t.moveDown, t.altDown, after && { before: job.id }, after?.id)}
+      {button('first', t.runNow, t.toTopAltShift, { place: 'first' })}
+      {button('last', t.moveToEnd, t.altShiftDown, { place: 'last' })}
     </>
   )
 }

@@ -2,6 +2,7 @@ import { useRights } from '../lib/caller.ts'
 import { attempt } from '../lib/messages.ts'
 import { settings } from '../lib/settings-service.ts'
 import { Icon } from './icon.tsx'
+import { t } from '../texts/en/queue.ts'
 
 interface Switch {
   readonly enabled: boolean | undefined
@@ -14,9 +15,9 @@ export function QueueSwitch ({ enabled, onChanged }: Switch) {
   if (enabled !== false) return null
   return (
     <div class='notice warning-notice welcome' role='status'>
-      <p>The queue is off: jobs are accepted and wait; no server starts any.</p>
+      <p>{t.queueIsOffJobs}</p>
       {rights.change_queue && (
-        <button type='button' class='button' onClick={() => switchQueue(true, onChanged)}><Icon name='play' />Resume all</button>
+        <button type='button' class='button' onClick={() => switchQueue(true, onChanged)}><Icon name='play' />{t.resumeAll}</button>
       )}
     </div>
   )
@@ -28,9 +29,9 @@ export function PauseAll ({ enabled, onChanged }: Switch) {
   if (enabled !== true || !rights.change_queue) return null
   return (
     <button
-      type='button' class='button' title='Running jobs finish, and no further one begins'
+      type='button' class='button' title={t.runningJobsFinishAnd}
       onClick={() => switchQueue(false, onChanged)}
-    ><Icon name='pause' />Pause all
+    ><Icon name='pause' />{t.pauseAll}
     </button>
   )
 }

@@ -2,12 +2,13 @@ import { ApiError } from '../lib/api.ts'
 import type { Server } from '../lib/api-types.ts'
 import type { Form } from '../lib/form.ts'
 import { useForm } from '../lib/form.ts'
-import { plural } from '../lib/format.ts'
 import { useState } from 'preact/hooks'
 import { say } from '../lib/messages.ts'
 import { servers } from '../lib/service.ts'
 import { Dialog } from './dialog.tsx'
 import { FormProblem, SelectField } from './field.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/servers.ts'
 
 /** Removes a server; asks what to do with its jobs, if it has any. */
 export function RemoveServer ({ server, others, onClose, onRemoved }: {
@@ -34,14 +35,14 @@ export function RemoveServer ({ server, others, onClose, onRemoved }: {
   }
 
   return (
-    <Dialog title={`Delete ${server.alias}?`} onClose={onClose}>
+    <Dialog title={t.deleteQuestion(server.alias)} onClose={onClose}>
       <form ref={form.element} noValidate onSubmit={event => form.submit(event, send)}>
         <FormProblem problem={form.problems['']} />
-        {count === 0 ? <p>No job waits for it.</p> : <JobsChoice form={form} count={count} others={others} />}
-        <p class='hint'>Finished jobs stay, with their images.</p>
+        {count === 0 ? <p>{t.noJobWaitsFor}</p> : <JobsChoice form={form} count={count} others={others} />}
+        <p class='hint'>{t.finishedJobsStayWith}</p>
         <div class='dialog-actions'>
-          <button type='button' class='button' onClick={onClose}>Keep it</button>
-          <button class='button danger' disabled={form.busy}>Delete server</button>
+          <button type='button' class='button' onClick={onClose}>{common.keepIt}</button>
+          <button class='button danger' disabled={form.busy}>{t.deleteServer}</button>
         </div>
       </form>
     </Dialog>
@@ -53,8 +54,8 @@ function JobsChoice ({ form, count, others }: {
   count: number
   others: readonly Server[]
 }) {
-  const jobs = plural(count, 'job')
-  if (others.length === 0) return <p role='status'>Its {jobs} will be cancelled: there is no other server.</p>
+  const jobs = t.jobsCount(count)
+  if (others.length === 0) return <p role='status'>{t.itsWillBeCancelled(jobs)}</p>
   const choice = (value: string, label: string) => (
     <label class='check'>
       <input
@@ -65,15 +66,15 @@ function JobsChoice ({ form, count, others }: {
   )
   return (
     <fieldset>
-      <legend>It has {jobs}.</legend>
-      {choice('move', 'Move waiting jobs to another server')}
+      <legend>{t.itHas(jobs)}</legend>
+      {choice('move', t.moveWaitingJobsTo)}
       {form.values.jobs === 'move' && (
         <SelectField
-          label='New server' {...form.field('to')}
+          label={t.newServer} {...form.field('to')}
           options={others.map(({ alias }) => ({ value: alias, label: alias }))}
         />
       )}
-      {choice('cancel', 'Cancel them')}
+      {choice('cancel', t.cancelThem)}
     </fieldset>
   )
 }

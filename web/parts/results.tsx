@@ -6,6 +6,7 @@ import { ResultImages } from './job-images.tsx'
 import { JobProgress } from './job-progress.tsx'
 import { Status } from './status.tsx'
 import { AskToTell } from './telling.tsx'
+import { t } from '../texts/en/create.ts'
 
 /** A job that the user submitted; label: what differs from the others, can be empty. */
 export interface Submitted {
@@ -17,7 +18,7 @@ export interface Submitted {
  * The results of the jobs that the user submitted here.
  */
 export function Results ({ submitted }: { submitted: readonly Submitted[] }) {
-  if (submitted.length === 0) return <p class='empty'>The images of your jobs will appear here.</p>
+  if (submitted.length === 0) return <p class='empty'>{t.resultsAppearHere}</p>
   return (
     <>
       <AskToTell />
@@ -31,14 +32,14 @@ export function Results ({ submitted }: { submitted: readonly Submitted[] }) {
 function Result ({ id, label }: { id: string, label: string }) {
   const { data } = useLive(signal => jobs.read(id, signal), [id], { about: aboutJob(id) })
   const job = useProgress(data)
-  if (job === undefined) return <p class='empty'>In queue.</p>
+  if (job === undefined) return <p class='empty'>{t.inQueue}</p>
   return (
     <>
       {label && <h3>{label}</h3>}
       <p class='job-status' role='status'>
         <Status status={job.status} note={placeText(job)} />
         {job.status === 'pending' && <span class='muted'>{[startText(job), endText(job)].filter(Boolean).join(', ')}</span>}
-        <a href={`#/job/${job.id}`}>Details</a>
+        <a href={`#/job/${job.id}`}>{t.details}</a>
       </p>
       {job.status === 'processing' && <JobProgress job={job} />}
       {job.error !== null && (
@@ -49,7 +50,7 @@ function Result ({ id, label }: { id: string, label: string }) {
       )}
       {job.warnings.map(({ message }) => <p key={message} class='hint'>{message}</p>)}
       {job.images.length === 0 && job.error === null && (job.preview_url
-        ? <img class='preview' src={job.preview_url} alt='Preview' />
+        ? <img class='preview' src={job.preview_url} alt={t.preview} />
         : <p class='empty'>{job.generation_params.prompt}</p>)}
       <ResultImages job={job} />
     </>

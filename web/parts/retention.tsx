@@ -1,5 +1,5 @@
 import type { Changeable, Retention } from '../lib/api-types.ts'
-import { bytesText, momentText, plural } from '../lib/format.ts'
+import { bytesText, momentText } from '../lib/format.ts'
 import { useForm } from '../lib/form.ts'
 import { useEffect, useState } from 'preact/hooks'
 import { useLive } from '../lib/live.ts'
@@ -8,6 +8,8 @@ import { settings } from '../lib/settings-service.ts'
 import { Confirm } from './dialog.tsx'
 import { FormProblem, NumberField } from './field.tsx'
 import { Icon } from './icon.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/settings.ts'
 
 /** The rules for deleting old jobs, and deleting them now. */
 export function RetentionCard ({ changeable, onChanged }: { changeable: Changeable, onChanged: () => void }) {
@@ -22,7 +24,7 @@ export function RetentionCard ({ changeable, onChanged }: { changeable: Changeab
 
   async function save ({ retention_days: days, retention_jobs: jobs }: Rules) {
     await settings.change({ retention_days: wholeOf(days), retention_jobs: wholeOf(jobs) })
-    say('Saved. Old jobs are deleted within six hours, or now if you choose so.')
+    say(t.retentionSaved)
     onChanged()
     reload()
   }
@@ -38,7 +40,7 @@ export function RetentionCard ({ changeable, onChanged }: { changeable: Changeab
         jobs += answer.removed.jobs
         more = answer.more
       }
-      say(`${plural(jobs, 'job')} removed.`)
+      say(t.jobsRemoved(jobs))
     } catch (error) {
       complain(error)
     }
@@ -58,35 +60,35 @@ export function RetentionCard ({ changeable, onChanged }: { changeable: Changeab
   const due = current?.due
   return (
     <section class='card' aria-labelledby='retention'>
-      <h2 id='retention'>Old jobs</h2>
-      <p>Finished jobs are deleted with their images once they are too old or too many. 0 means no limit.</p>
+      <h2 id='retention'>{t.oldJobs}</h2>
+      <p>{t.retentionHint}</p>
       <form ref={form.element} noValidate onSubmit={event => form.submit(event, save)}>
         <FormProblem problem={form.problems['']} />
         <div class='fields numbers-only'>
-          <NumberField label='Days to keep' min='0' step='1' {...form.field('retention_days')} />
-          <NumberField label='Jobs to keep' min='0' step='1' {...form.field('retention_jobs')} />
+          <NumberField label={t.daysToKeep} min='0' step='1' {...form.field('retention_days')} />
+          <NumberField label={t.jobsToKeep} min='0' step='1' {...form.field('retention_jobs')} />
         </div>
-        {isChanged && plan !== null && <p class='hint' role='status'>{dueText(plan, 'would be deleted')}</p>}
-        {isChanged && <div class='actions'><button class='button primary' disabled={form.busy}>Save</button></div>}
+        {isChanged && plan !== null && <p class='hint' role='status'>{dueText(plan, t.wouldBeDeleted)}</p>}
+        {isChanged && <div class='actions'><button class='button primary' disabled={form.busy}>{common.save}</button></div>}
       </form>
       {!isChanged && due !== undefined && (
         <>
-          <p role='status'>{dueText(due, 'can be deleted now')}</p>
+          <p role='status'>{dueText(due, t.canBeDeletedNow)}</p>
           {due.jobs > 0 && (
             <div class='actions'>
               <button type='button' class='button' disabled={progress !== null} onClick={ask}>
-                <Icon name='bin' />{progress === null ? 'Purge now' : `${plural(progress, 'job')} removed…`}
+                <Icon name='bin' />{progress === null ? t.purgeNow : t.jobsRemovedSoFar(progress)}
               </button>
             </div>
           )}
         </>
       )}
-      {current !== undefined && current.tracker_days > 0 && <p class='hint'>Jobs of /sdapi/v1 are deleted after {plural(current.tracker_days, 'day')} (TRACKER_RETENTION).</p>}
-      {current?.last && <p class='hint'>Last time: {plural(current.last.jobs, 'job')} with {bytesText(current.last.bytes)}, {momentText(current.last.at)}.</p>}
+      {current !== undefined && current.tracker_days > 0 && <p class='hint'>{t.trackerRetention(current.tracker_days)}</p>}
+      {current?.last && <p class='hint'>{t.lastTime({ jobs: current.last.jobs, size: bytesText(current.last.bytes), when: momentText(current.last.at) })}</p>}
       {asking !== null && (
         <Confirm
-          title={`Remove ${plural(asking.due.jobs, 'job')}?`} action={`Remove ${plural(asking.due.jobs, 'job')}`}
-          sentence={`This permanently deletes them, with ${plural(asking.due.images, 'image')} of ${bytesText(asking.due.bytes)}.`}
+          title={t.removeJobsQuestion(asking.due.jobs)} action={t.removeJobsAction(asking.due.jobs)}
+          sentence={t.thisPermanentlyDeletesThem({ images: asking.due.images, size: bytesText(asking.due.bytes) })}
           onConfirm={() => purge(asking)} onClose={() => setAsking(null)}
         />
       )}
@@ -125,7 +127,7 @@ function usePlan ({ retention_days: days, retention_jobs: jobs }: Rules) {
 }
 
 function dueText ({ jobs, images, bytes, oldest }: Retention['due'], words: string) {
-  if (jobs === 0) return `Nothing ${words}.`
-  const what = `${plural(jobs, 'job')} with ${plural(images, 'image')} (${bytesText(bytes)})`
-  return `${what} ${words}, the oldest of ${momentText(oldest)}.`
+  if (jobs === 0) return t.nothingDue(words)
+  const what = t.jobsWithImages({ jobs: t.jobs(jobs), images: t.images(images), size: bytesText(bytes) })
+  return t.due({ what, words, when: momentText(oldest) })
 }

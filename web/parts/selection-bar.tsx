@@ -2,13 +2,14 @@ import type { JobAction, JobStatus } from '../lib/api-types.ts'
 import { ApiError } from '../lib/api.ts'
 import type { Selection } from '../lib/selection.ts'
 import type { JobFilter } from '../lib/pages-of-jobs.ts'
-import { plural } from '../lib/format.ts'
 import { useState } from 'preact/hooks'
 import { complain, say } from '../lib/messages.ts'
 import { jobs } from '../lib/service.ts'
 import { Confirm } from './dialog.tsx'
 import { Icon, type IconName } from './icon.tsx'
 import { MoveJobs } from './move-jobs.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/queue.ts'
 
 type Action = JobAction['action']
 type Counted = Required<Pick<JobAction, 'expected' | 'created_before'>>
@@ -27,15 +28,16 @@ const actions: Readonly<Record<Action, {
   label: string
   icon: IconName
   question?: (count: string) => string
+  act?: (count: string) => string
   sentence?: string
 }>> = {
-  'run-now': { label: 'Run now', icon: 'bolt' },
-  background: { label: 'To background', icon: 'toEnd' },
-  foreground: { label: 'Out of background', icon: 'up' },
-  move: { label: 'Move', icon: 'server' },
-  cancel: { label: 'Cancel', icon: 'stop', question: (count: string) => `Cancel ${count}?`, sentence: 'Running jobs are stopped at their server.' },
-  retry: { label: 'Retry', icon: 'again' },
-  delete: { label: 'Delete', icon: 'bin', question: (count: string) => `Delete ${count}?`, sentence: 'This permanently deletes the jobs and their images.' }
+  'run-now': { label: t.runNow, icon: 'bolt' },
+  background: { label: t.toBackground, icon: 'toEnd' },
+  foreground: { label: t.outOfBackground, icon: 'up' },
+  move: { label: t.move, icon: 'server' },
+  cancel: { label: common.cancel, icon: 'stop', question: t.cancelCount, act: t.cancelJobs, sentence: t.runningJobsAreStopped },
+  retry: { label: t.retry, icon: 'again' },
+  delete: { label: common.delete, icon: 'bin', question: t.deleteCount, act: t.deleteJobs, sentence: t.thisPermanentlyDeletesJobs }
 }
 
 /**
@@ -80,7 +82,7 @@ export function SelectionBar ({ selection, total, asOf, filter, onDone }: {
       finish()
     } catch (error) {
       if (!(error instanceof ApiError) || error.code !== 'more_than_expected') throw error
-      await ask(action, 'More jobs match by now. Nothing was done yet.')
+      await ask(action, t.moreJobsMatchBy)
     }
   }
 
@@ -93,21 +95,21 @@ export function SelectionBar ({ selection, total, asOf, filter, onDone }: {
   const begin = (action: Action) => attempt(() => asks(action)
     ? ask(action)
     : act(action, selection.all ? { expected: total, created_before: asOf } : { expected: chosen }))
-  const words = plural(asking?.counted.expected ?? chosen, 'job')
+  const words = t.jobsExpected(asking?.counted.expected ?? chosen)
   const question = asking === null ? undefined : actions[asking.action]
   return (
-    <div class='selection' role='region' aria-label='Chosen jobs'>
-      <p><strong class='numbers'>{plural(chosen, 'job')}</strong> chosen</p>
+    <div class='selection' role='region' aria-label={t.chosenJobs}>
+      <p>{t.jobsChosen({ count: chosen, strong: words => <strong class='numbers'>{words}</strong> })}</p>
       <div class='actions'>
-        {!selection.all && total > selection.ids.size && <button type='button' class='button quiet' onClick={selection.chooseAll}>Choose all {total}</button>}
+        {!selection.all && total > selection.ids.size && <button type='button' class='button quiet' onClick={selection.chooseAll}>{t.chooseAll(total)}</button>}
         {actionsOf[filter.status].map(action => (
           <button key={action} type='button' class='button' disabled={busy} onClick={() => begin(action)}>
             <Icon name={actions[action].icon} />{actions[action].label}
           </button>
         ))}
         <button
-          type='button' class='button quiet icon-only' aria-label='Choose none'
-          title='Choose none' onClick={selection.clear}
+          type='button' class='button quiet icon-only' aria-label={t.chooseNone}
+          title={t.chooseNone} onClick={selection.clear}
         >
           <Icon name='close' />
         </button>
@@ -121,7 +123,8 @@ export function SelectionBar ({ selection, total, asOf, filter, onDone }: {
       {asking !== null && question?.question !== undefined && (
         <Confirm
           title={question.question(words)} sentence={question.sentence ?? ''} notice={asking.notice}
-          action={`${question.label} ${words}`} onConfirm={() => attempt(() => act(asking.action, asking.counted))}
+          action={question.act?.(words) ?? question.label}
+          onConfirm={() => attempt(() => act(asking.action, asking.counted))}
           onClose={() => setAsking(null)}
         />
       )}

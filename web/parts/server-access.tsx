@@ -1,6 +1,7 @@
 import type { Form } from '../lib/form.ts'
 import type { Server } from '../lib/api-types.ts'
 import { CheckField, TextArea, TextField } from './field.tsx'
+import { t } from '../texts/en/servers.ts'
 
 /** Values of `ServerAccess` for `useForm`. */
 export type Access = typeof noAccess
@@ -15,43 +16,43 @@ export const noAccess = {
  */
 export function ServerAccess ({ form, server }: { form: Pick<Form<Access>, 'field'>, server?: Server }) {
   const stored = [
-    server?.has_credentials && 'a password', server?.has_bearer && 'a token', server?.has_headers && 'headers',
-    server?.has_ca && 'a certificate', server?.tls_verify === false && 'no check of certificates'
+    server?.has_credentials && t.aPassword, server?.has_bearer && t.aToken, server?.has_headers && t.headersStored,
+    server?.has_ca && t.aCertificate, server?.tls_verify === false && t.noCheckOfCertificates
   ].filter(Boolean)
   const secret = { autocomplete: 'off', autocapitalize: 'none', spellcheck: false } as const
   return (
     <>
       <details>
-        <summary>{server === undefined ? 'It needs a password (--api-auth)' : `Password (--api-auth): ${server.has_credentials ? 'one is stored' : 'none'}`}</summary>
+        <summary>{server === undefined ? t.itNeedsPasswordApi : server.has_credentials ? t.passwordIsStored : t.passwordIsNot}</summary>
         <div class='fields'>
-          <TextField label='User name' {...form.field('username')} autocomplete='off' autocapitalize='none' />
-          <TextField label='Password' type='password' {...form.field('password')} autocomplete='new-password' />
+          <TextField label={t.userName} {...form.field('username')} autocomplete='off' autocapitalize='none' />
+          <TextField label={t.password} type='password' {...form.field('password')} autocomplete='new-password' />
         </div>
       </details>
       <details>
-        <summary>It needs a token, or has its own certificate</summary>
+        <summary>{t.itNeedsTokenOr}</summary>
         <div class='fields'>
           <TextField
-            label='Bearer token' type='password' hint='Instead of a user name and password.'
+            label={t.bearerToken} type='password' hint={t.insteadOfUserName}
             {...form.field('bearer')} autocomplete='new-password'
           />
           <TextArea
-            label='Headers' wide rows={3} hint='One per line, for tunnels such as Cloudflare Access. They replace the former ones.'
-            placeholder='CF-Access-Client-Id: …' {...form.field('headers')} {...secret}
+            label={t.headers} wide rows={3} hint={t.headersHint}
+            placeholder={t.exampleHeader} {...form.field('headers')} {...secret}
           />
           <TextArea
-            label='Certificate (PEM)' wide rows={3} hint='Its own if it is self-signed, otherwise that of its issuer.'
-            placeholder='-----BEGIN CERTIFICATE-----' {...form.field('ca')} {...secret}
+            label={t.certificatePem} wide rows={3} hint={t.certificateHint}
+            placeholder={t.exampleCertificate} {...form.field('ca')} {...secret}
           />
           <CheckField
-            label='Accept any certificate' hint='An attacker in between can then read and change everything.'
+            label={t.acceptAnyCertificate} hint={t.anyCertificateHint}
             {...form.field('anyCertificate')}
           />
         </div>
       </details>
       {stored.length > 0 && (
         <CheckField
-          label='Forget what is stored' hint={`Stored and never shown: ${stored.join(', ')}. A new address also removes it.`}
+          label={t.forgetWhatIsStored} hint={t.storedAndNeverShown(stored.join(', '))}
           {...form.field('forget')}
         />
       )}
@@ -83,7 +84,7 @@ function headersIn (text: string) {
   return Object.fromEntries(text.split('\n').filter(line => line.trim() !== '').map(line => {
     const colon = line.indexOf(':')
     const name = line.slice(0, Math.max(colon, 0)).trim()
-    if (!/^\S+$/.test(name)) throw new Error('Each line of the headers must be like "Name: value".')
+    if (!/^\S+$/.test(name)) throw new Error(t.headersAreWrong)
     return [name, line.slice(colon + 1).trim()]
   }))
 }

@@ -6,6 +6,8 @@ import { useRights } from '../lib/caller.ts'
 import { attempt, complain, say } from '../lib/messages.ts'
 import { servers } from '../lib/service.ts'
 import { Icon } from './icon.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/servers.ts'
 
 /** Actions for a server; onOpen opens one of the page's dialogs. */
 export function ServerActions ({ server, onChanged, onOpen }: {
@@ -28,8 +30,8 @@ export function ServerActions ({ server, onChanged, onOpen }: {
     setBusy(true)
     try {
       const { reachable, message, duration_ms: ms } = await servers.test(alias)
-      if (reachable) say(`${alias} answers after ${ms} ms: ${message}`)
-      else complain(new Error(`${alias} cannot be used: ${message}`))
+      if (reachable) say(t.answersAfterMs({ alias, ms, message }))
+      else complain(new Error(t.cannotBeUsed({ alias, message })))
     } catch (error) {
       complain(error)
     }
@@ -37,25 +39,25 @@ export function ServerActions ({ server, onChanged, onOpen }: {
     onChanged()
   }
 
-  const button = (label: string, icon: IconName, onClick: () => void) => <button type='button' class='button' disabled={busy} aria-label={`${label} ${alias}`} onClick={onClick}><Icon name={icon} />{label}</button>
-  const inventory = button('Inventory', 'models', () => onOpen('inventory'))
+  const button = (label: string, icon: IconName, onClick: () => void) => <button type='button' class='button' disabled={busy} aria-label={t.actionOn({ action: label, alias })} onClick={onClick}><Icon name={icon} />{label}</button>
+  const inventory = button(t.inventory, 'models', () => onOpen('inventory'))
   if (!rights.change_servers) return <div class='actions'>{inventory}</div>
   return (
     <div class='actions'>
-      {button('Test', 'plug', test)}
-      {button('Check', 'search', () => onOpen('check'))}
+      {button(t.test, 'plug', test)}
+      {button(t.check, 'search', () => onOpen('check'))}
       {paused && !server.checking
-        ? button('Resume', 'play', () => act(() => servers.resume(alias)))
-        : button('Pause', 'pause', () => onOpen('pause'))}
-      {!server.draining && button('Drain', 'stop', () => act(async () => say((await servers.drain(alias)).message)))}
+        ? button(t.resume, 'play', () => act(() => servers.resume(alias)))
+        : button(t.pause, 'pause', () => onOpen('pause'))}
+      {!server.draining && button(t.drain, 'stop', () => act(async () => say((await servers.drain(alias)).message)))}
       {inventory}
-      {button('Change', 'pen', () => onOpen('edit'))}
-      {button(enabled ? 'Disable' : 'Enable', enabled ? 'stop' : 'again', () => act(() => servers.change(alias, { enabled: !enabled })))}
+      {button(t.change, 'pen', () => onOpen('edit'))}
+      {button(enabled ? t.disable : t.enable, enabled ? 'stop' : 'again', () => act(() => servers.change(alias, { enabled: !enabled })))}
       <button
-        type='button' class='button quiet' disabled={busy} aria-label={`Delete ${alias}`}
+        type='button' class='button quiet' disabled={busy} aria-label={t.deleteAction(alias)}
         onClick={() => onOpen('remove')}
       >
-        <Icon name='bin' />Delete
+        <Icon name='bin' />{common.delete}
       </button>
     </div>
   )

@@ -1,25 +1,27 @@
 import type { Inventory } from '../lib/api-types.ts'
 import type { Server } from '../lib/api-types.ts'
-import { ago, plural } from '../lib/format.ts'
+import { ago } from '../lib/format.ts'
 import { useState } from 'preact/hooks'
 import { useLive } from '../lib/live.ts'
 import { servers } from '../lib/service.ts'
 import { Dialog } from './dialog.tsx'
 import { Loading } from './page-head.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/servers.ts'
 
 const lists: Readonly<Partial<Record<Exclude<keyof Inventory, 'server' | 'read_at' | 'not_offered'>, string>>> = {
-  checkpoints: 'Checkpoints',
-  loras: 'LoRAs',
-  vaes: 'VAEs',
-  embeddings: 'Embeddings',
-  samplers: 'Samplers',
-  schedulers: 'Schedulers',
-  upscalers: 'Upscalers',
-  latent_upscale_modes: 'Latent upscale modes',
-  controlnet_models: 'ControlNet models',
-  controlnet_modules: 'ControlNet modules',
-  scripts: 'Scripts',
-  styles: 'Styles'
+  checkpoints: t.checkpoints,
+  loras: common.loras,
+  vaes: t.vaes,
+  embeddings: t.embeddings,
+  samplers: t.samplers,
+  schedulers: t.schedulers,
+  upscalers: t.upscalers,
+  latent_upscale_modes: t.latentUpscaleModes,
+  controlnet_models: t.controlNetModels,
+  controlnet_modules: t.controlNetModules,
+  scripts: t.scripts,
+  styles: t.styles
 }
 
 /** The inventory of a server at its last reading. */
@@ -28,13 +30,13 @@ export function ServerInventory ({ server: { alias }, onClose }: { server: Serve
   const [typed, setTyped] = useState('')
   const wanted = typed.trim().toLowerCase()
   return (
-    <Dialog title={`Inventory of ${alias}`} onClose={onClose}>
+    <Dialog title={t.inventoryOf(alias)} onClose={onClose}>
       {data === undefined && <Loading error={error} />}
       {data !== undefined && (
         <>
-          <p class='hint'>{data.read_at === null ? 'It has not been read yet.' : `Read ${ago(data.read_at)}.`}</p>
+          <p class='hint'>{data.read_at === null ? t.notReadYet : t.readWhen(ago(data.read_at))}</p>
           <input
-            type='search' aria-label='Search' placeholder='Search' value={typed}
+            type='search' aria-label={t.search} placeholder={t.search} value={typed}
             onInput={event => setTyped(event.currentTarget.value)}
           />
           <div class='inventory'>
@@ -64,10 +66,10 @@ function List ({ title, names, wanted, isOffered }: {
   isOffered: boolean
 }) {
   const found = names.filter(name => name.toLowerCase().includes(wanted))
-  if (found.length === 0) return wanted === '' && <p class='hint'>{title}: {isOffered ? 'none' : 'not offered by this kind of server'}</p>
+  if (found.length === 0) return wanted === '' && <p class='hint'>{title}: {isOffered ? t.none : t.notOffered}</p>
   return (
     <details open={wanted !== ''}>
-      <summary>{title} <span class='count numbers'>{found.length === names.length ? names.length : `${found.length} of ${plural(names.length, 'entry', 'entries')}`}</span></summary>
+      <summary>{title} <span class='count numbers'>{found.length === names.length ? names.length : t.entriesOf({ count: found.length, count2: names.length })}</span></summary>
       <ul>{found.map(name => <li key={name}><code>{name}</code></li>)}</ul>
     </details>
   )

@@ -1,5 +1,5 @@
 import type { ListedJob, Server } from '../lib/api-types.ts'
-import { ago, plural, secondsText } from '../lib/format.ts'
+import { ago, secondsText } from '../lib/format.ts'
 import { useState } from 'preact/hooks'
 import { useRights } from '../lib/caller.ts'
 import { useProgress, useQueueSeconds } from '../lib/live.ts'
@@ -9,6 +9,8 @@ import { Icon } from './icon.tsx'
 import { JobPicture } from './job-picture.tsx'
 import { PauseServer } from './pause-server.tsx'
 import { healthWord, pauseWord, Status } from './status.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/queue.ts'
 
 /** The servers side by side: their running jobs, lengths of their queues, and pausing them. */
 export function ServerQueues ({ servers: known, running, onChanged }: {
@@ -19,7 +21,7 @@ export function ServerQueues ({ servers: known, running, onChanged }: {
   const [pausing, setPausing] = useState<Server | null>(null)
   return (
     <>
-      <ul class='lanes' aria-label='Servers'>
+      <ul class='lanes' aria-label={common.servers}>
         {known.map(server => (
           <ServerQueue
             key={server.id} server={server} job={running.find(job => job.target_server_alias === server.alias)}
@@ -54,12 +56,12 @@ function ServerQueue ({ server, job: read, onPause, onChanged }: {
   return (
     <li class={paused || !server.enabled ? 'lane held' : 'lane'}>
       <div class='lane-head'>
-        <h2><a href={`#/queue?status=pending&server=${encodeURIComponent(alias)}`}>{alias}</a>{server.is_simulator && <span class='hint'>simulator</span>}</h2>
+        <h2><a href={`#/queue?status=pending&server=${encodeURIComponent(alias)}`}>{alias}</a>{server.is_simulator && <span class='hint'>{t.simulator}</span>}</h2>
         <Status status={paused ? pauseWord(server) : healthWord(server)} />
         {rights.change_servers && (
           <button
-            type='button' class='button quiet icon-only' title={paused ? 'Resume' : 'Pause'}
-            aria-label={`${paused ? 'Resume' : 'Pause'} ${alias}`} onClick={paused ? resume : onPause}
+            type='button' class='button quiet icon-only' title={paused ? t.resume : t.pause}
+            aria-label={(paused ? t.resumeServer : t.pauseServer)(alias)} onClick={paused ? resume : onPause}
           >
             <Icon name={paused ? 'play' : 'pause'} />
           </button>
@@ -72,10 +74,10 @@ function ServerQueue ({ server, job: read, onPause, onChanged }: {
             <>
               <a class='job-picture' href={`#/job/${job.id}`} tabindex={-1} aria-hidden='true'><JobPicture job={job} /></a>
               <div>
-                <p class='one-line'><a href={`#/job/${job.id}`}>{job.generation_params.prompt || 'No prompt'}</a></p>
+                <p class='one-line'><a href={`#/job/${job.id}`}>{job.generation_params.prompt || t.noPrompt}</a></p>
                 <div class='progress'>
-                  <progress max='100' value={job.progress_percentage} aria-label={`Progress at ${alias}`} />
-                  <span class='numbers'>{Math.round(job.progress_percentage)} %</span>
+                  <progress max='100' value={job.progress_percentage} aria-label={t.progressAt(alias)} />
+                  <span class='numbers'>{common.percent(job.progress_percentage)}</span>
                 </div>
               </div>
             </>
@@ -84,9 +86,9 @@ function ServerQueue ({ server, job: read, onPause, onChanged }: {
       <p class='facts'>
         {/* Jobs that any server can take wait in the one queue below, and are not counted here. */}
         {server.waiting > 0 && (
-          <a href={`#/queue?status=pending&server=${encodeURIComponent(alias)}`}>{plural(server.waiting, 'job')} waiting for it</a>
+          <a href={`#/queue?status=pending&server=${encodeURIComponent(alias)}`}>{t.jobsWaitingForIt(server.waiting)}</a>
         )}
-        {server.waiting > 0 && seconds > 0 && <span>about {secondsText(seconds)} of work</span>}
+        {server.waiting > 0 && seconds > 0 && <span>{t.aboutOfWork(secondsText(seconds))}</span>}
         {server.loaded_checkpoint && answers(server) && <span class='one-line' title={server.loaded_checkpoint}>{server.loaded_checkpoint}</span>}
       </p>
     </li>
@@ -100,15 +102,15 @@ function answers ({ health }: Server) {
 
 function sentenceOf (server: Server) {
   if (server.paused) {
-    const since = server.paused_at === null ? '' : ` (${ago(server.paused_at)})`
-    return `${server.pause_reason ?? 'Paused: no new job starts here.'}${since}`
+    const sentence = server.pause_reason ?? t.pausedNoNewJob
+    return server.paused_at === null ? sentence : t.since({ sentence, when: ago(server.paused_at) })
   }
-  if (!server.enabled) return 'Disabled: its jobs wait.'
-  if (server.health === 'suspected') return `It gets a short break: ${server.last_error ?? 'several generations failed in a row.'}`
-  if (server.health === 'unauthorized') return server.last_error ?? 'It rejects the credentials; its jobs wait.'
+  if (!server.enabled) return t.disabledItsJobsWait
+  if (server.health === 'suspected') return t.shortBreak(server.last_error ?? t.severalGenerationsFailedIn)
+  if (server.health === 'unauthorized') return server.last_error ?? t.itRejectsCredentialsIts
   if (server.health === 'offline') {
-    const problem = server.last_error ?? 'It does not answer; its jobs wait.'
-    return server.last_answer_at === null ? problem : `${problem} Its last answer: ${ago(server.last_answer_at)}.`
+    const problem = server.last_error ?? t.itDoesNotAnswer
+    return server.last_answer_at === null ? problem : t.itsLastAnswer({ problem, when: ago(server.last_answer_at) })
   }
-  return server.waiting > 0 ? 'The next job is about to start.' : 'Idle, ready for the next job.'
+  return server.waiting > 0 ? t.nextJobIsAbout : t.idleReadyForNext
 }

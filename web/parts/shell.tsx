@@ -12,6 +12,7 @@ import { Loading, PageHead } from './page-head.tsx'
 import { Shortcuts } from './shortcuts.tsx'
 import { useJobsInTitle } from './telling.tsx'
 import { Unreachable } from './unreachable.tsx'
+import { common } from '../texts/en/common.ts'
 
 /** The frame around all pages. */
 export function Shell ({ who, onSignedOut }: { who: Who, onSignedOut: () => void }) {
@@ -31,7 +32,7 @@ export function Shell ({ who, onSignedOut }: { who: Who, onSignedOut: () => void
 
   useEffect(() => {
     if (!isThere) return
-    document.title = `${mark}${page?.title ?? 'Not found'} – StableQueue`
+    document.title = mark + common.titleOf(page?.title ?? common.notFound)
   }, [place, isThere, mark])
 
   useEffect(() => {
@@ -42,7 +43,7 @@ export function Shell ({ who, onSignedOut }: { who: Who, onSignedOut: () => void
   }, [place, isThere])
 
   async function signOut () {
-    if (await attempt(() => session.end(), 'You are signed out.')) {
+    if (await attempt(() => session.end(), common.youAreSignedOut)) {
       removeDraft()
       onSignedOut()
     }
@@ -50,9 +51,9 @@ export function Shell ({ who, onSignedOut }: { who: Who, onSignedOut: () => void
 
   return (
     <>
-      <a class='skip' href='#main' onClick={event => { event.preventDefault(); main.current?.focus() }}>Skip to the content</a>
+      <a class='skip' href='#main' onClick={event => { event.preventDefault(); main.current?.focus() }}>{common.skipToContent}</a>
       <header class='side'>
-        <a class='brand' href='#/queue'><Sign size={28} />StableQueue</a>
+        <a class='brand' href='#/queue'><Sign size={28} />{common.stableQueue}</a>
         <Navigation route={route} who={who} onSignOut={signOut} />
       </header>
       <main id='main' ref={main} tabindex={-1}>
@@ -73,8 +74,8 @@ function PageNotLoaded ({ error, retry }: { error: unknown, retry: () => void })
   if (error === null) return <Loading />
   return (
     <>
-      <Loading error={error} sentence='This page could not be fetched. The service may be restarting.' />
-      <p><button type='button' class='button' onClick={retry}>Try again</button></p>
+      <Loading error={error} sentence={common.pageNotFetched} />
+      <p><button type='button' class='button' onClick={retry}>{common.tryAgain}</button></p>
     </>
   )
 }
@@ -82,14 +83,14 @@ function PageNotLoaded ({ error, retry }: { error: unknown, retry: () => void })
 function NotAllowed () {
   return (
     <>
-      <PageHead title='This page is not for your access key' />
-      <p>Its rights do not include it. <a href='#/access'>See what you can do</a>, or ask the administrator.</p>
+      <PageHead title={common.pageNotForKey} />
+      <p>{common.pageNotForKeyHint(words => <a href='#/access'>{words}</a>)}</p>
     </>
   )
 }
 
 function NotFound () {
   return (
-    <><PageHead title='There is no such page' /><p><a href='#/queue'>Go to the queue</a></p></>
+    <><PageHead title={common.noSuchPage} /><p><a href='#/queue'>{common.goToQueue}</a></p></>
   )
 }

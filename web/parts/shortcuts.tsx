@@ -1,17 +1,18 @@
 import { useEffect, useState } from 'preact/hooks'
 import { Dialog } from './dialog.tsx'
+import { common } from '../texts/en/common.ts'
 
 const shortcuts: ReadonlyArray<readonly [string, string]> = [
-  ['?', 'This list'],
-  ['Alt + ↑ or ↓', 'Queue, waiting jobs: move the job of the row up or down'],
-  ['Alt + Shift + ↑ or ↓', 'Queue, waiting jobs: move it to the top or to the end'],
-  ['Shift + click', 'Lists: choose all up to the one before'],
-  ['Ctrl + Enter', 'Create: submit'],
-  ['Arrow keys', 'Gallery: go from image to image'],
-  ['Enter', 'Gallery: open the image'],
-  ['Space', 'Gallery: choose the image'],
-  ['Delete', 'Gallery: delete the image'],
-  ['Escape', 'Close a dialog or an image']
+  ['?', common.thisList],
+  [common.altArrows, common.shortcutMove],
+  [common.altShiftArrows, common.shortcutMoveToEnds],
+  [common.shiftClick, common.shortcutChooseUpTo],
+  [common.ctrlEnter, common.shortcutSubmit],
+  [common.arrowKeys, common.shortcutNextImage],
+  [common.enter, common.shortcutOpenImage],
+  [common.space, common.shortcutChooseImage],
+  [common.delete, common.shortcutDeleteImage],
+  ['Escape', common.shortcutClose]
 ]
 
 /** Lists the keys of these pages after a press of `?`. */
@@ -27,7 +28,7 @@ export function Shortcuts () {
   }, [])
   if (!isOpen) return null
   return (
-    <Dialog title='Keyboard shortcuts' onClose={() => setOpen(false)}>
+    <Dialog title={common.keyboardShortcuts} onClose={() => setOpen(false)}>
       <dl class='facts-list'>
         {shortcuts.map(([keys, what]) => <div key={keys}><dt><kbd>{keys}</kbd></dt><dd>{what}</dd></div>)}
       </dl>

@@ -1,21 +1,23 @@
 import type { Server } from '../lib/api-types.ts'
+import { common } from '../texts/en/common.ts'
+
 /** States of jobs and healths of servers, in words and colours. */
 const words: Readonly<Record<string, readonly [string, string]>> = {
-  pending: ['Waiting', 'still'],
-  processing: ['Running', 'active'],
-  completed: ['Done', 'good'],
-  failed: ['Failed', 'bad'],
-  cancelled: ['Cancelled', 'still'],
-  online: ['Online', 'good'],
-  busy: ['Busy', 'active'],
-  suspected: ['In a break', 'warn'],
-  offline: ['Offline', 'bad'],
-  unauthorized: ['Wrong credentials', 'bad'],
-  disabled: ['Disabled', 'still'],
-  paused: ['Paused', 'warn'],
-  unanswered: ['Has not answered yet', 'warn'],
-  draining: ['Draining', 'warn'],
-  drained: ['Drained', 'still']
+  pending: [common.waiting, 'still'],
+  processing: [common.running, 'active'],
+  completed: [common.done, 'good'],
+  failed: [common.failed, 'bad'],
+  cancelled: [common.cancelled, 'still'],
+  online: [common.online, 'good'],
+  busy: [common.busy, 'active'],
+  suspected: [common.inBreak, 'warn'],
+  offline: [common.offline, 'bad'],
+  unauthorized: [common.wrongCredentials, 'bad'],
+  disabled: [common.disabled, 'still'],
+  paused: [common.paused, 'warn'],
+  unanswered: [common.hasNotAnsweredYet, 'warn'],
+  draining: [common.draining, 'warn'],
+  drained: [common.drained, 'still']
 }
 
 /** Why a server begins no jobs, as a word of above. */
@@ -34,5 +36,5 @@ export function statusWord (status: string) {
 
 export function Status ({ status, note }: { status: string, note?: string }) {
   const [word, tone] = words[status] ?? [status, 'still']
-  return <span class={`status ${tone}`}>{word}{note ? ` · ${note}` : ''}</span>
+  return <span class={`status ${tone}`}>{note ? common.statusAnd({ status: word, note }) : word}</span>
 }

@@ -1,8 +1,8 @@
 import type { Sweep } from '../lib/sweep.ts'
 import { mostJobs, sweepable } from '../lib/sweep.ts'
-import { plural } from '../lib/format.ts'
 import { SelectField, TextField } from './field.tsx'
 import { Icon } from './icon.tsx'
+import { t } from '../texts/en/create.ts'
 
 const options = Object.entries(sweepable).map(([value, label]) => ({ value, label }))
 
@@ -18,34 +18,34 @@ export function SweepFields ({ sweeps, onSweeps, count }: {
   return (
     <section class='form-section' aria-labelledby='sweep'>
       <div class='section-head'>
-        <h2 id='sweep'>Try several values</h2>
+        <h2 id='sweep'>{t.trySeveralValues}</h2>
         {unused && (
           <button
             type='button' class='button quiet'
             onClick={() => onSweeps([...sweeps, { name: unused.value, text: '' }])}
           >
-            <Icon name='create' />{sweeps.length === 0 ? 'Vary a parameter' : 'Vary another'}
+            <Icon name='create' />{sweeps.length === 0 ? t.varyParameter : t.varyAnother}
           </button>
         )}
       </div>
       {sweeps.map(({ name, text }, index) => (
         <div key={index} class='sweep-row'>
-          <SelectField label='Vary' value={name} onValue={value => change(index, { name: value })} options={options} />
+          <SelectField label={t.vary} value={name} onValue={value => change(index, { name: value })} options={options} />
           <TextField
-            label='Values' value={text} onValue={value => change(index, { text: value })}
-            placeholder={name === 'prompt' ? 'red, green, blue' : '20, 30 or 20-40:10'} autocomplete='off'
+            label={t.values} value={text} onValue={value => change(index, { text: value })}
+            placeholder={name === 'prompt' ? t.exampleWords : t.exampleNumbers} autocomplete='off'
           />
           <button
-            type='button' class='button quiet icon-only' aria-label={`Do not vary ${sweepable[name]}`} title='Do not vary'
+            type='button' class='button quiet icon-only' aria-label={t.doNotVaryName(sweepable[name] ?? name)} title={t.doNotVary}
             onClick={() => onSweeps(sweeps.filter((_, at) => at !== index))}
           ><Icon name='close' />
           </button>
         </div>
       ))}
-      {sweeps.some(({ name }) => name === 'prompt') && <p class='hint'>The first value must be in the prompt; each of the others replaces it.</p>}
+      {sweeps.some(({ name }) => name === 'prompt') && <p class='hint'>{t.wordsHint}</p>}
       {sweeps.length > 0 && (
         <p class={count > mostJobs ? 'problem' : 'hint'} role='status'>
-          {count > mostJobs ? `${count} jobs are too many at once; ${mostJobs} are possible.` : sentenceOf(sweeps, count)}
+          {count > mostJobs ? t.tooManyJobs({ count, mostJobs }) : sentenceOf(sweeps, count)}
         </p>
       )}
     </section>
@@ -53,6 +53,6 @@ export function SweepFields ({ sweeps, onSweeps, count }: {
 }
 
 function sentenceOf (sweeps: readonly Sweep[], count: number) {
-  if (count === 1) return 'Enter several values, separated by commas; each makes one job.'
-  return `Makes ${plural(count, 'job')}${sweeps.some(({ name }) => name === 'seed') ? '' : ', all with the same seed'}.`
+  if (count === 1) return t.valuesHint
+  return sweeps.some(({ name }) => name === 'seed') ? t.makesJobs(count) : t.makesJobsOfSameSeed(count)
 }

@@ -4,6 +4,7 @@ import { useEffect, useId, useRef, useState } from 'preact/hooks'
 import { complain, say } from '../lib/messages.ts'
 import { readParameters } from '../lib/service.ts'
 import { Icon } from './icon.tsx'
+import { t } from '../texts/en/create.ts'
 
 /** The infotext that A1111 and other programs write into images, and that people copy from elsewhere. */
 const looksLikeParameters =
@@ -20,10 +21,10 @@ export function parameterTaker (onParameters: (parameters: Parameters) => void):
     try {
       const { generation_params: parameters, notes = [] } = await readParameters(source)
       if (Object.keys(parameters).length === 0) {
-        throw new Error(notes.join(' ') || 'No generation parameters found in this image.')
+        throw new Error(notes.join(' ') || t.noParametersFound)
       }
       onParameters(parameters)
-      say(['Parameters loaded.', ...notes].join(' '))
+      say([t.parametersLoaded, ...notes].join(' '))
     } catch (error) {
       complain(error)
     }
@@ -94,9 +95,9 @@ export function TakeParameters ({ taker, onImage }: {
           type='file' id={id} accept={imageTypes.join()} class='out-of-sight'
           onChange={event => { takeImage(imageIn(event.currentTarget)); event.currentTarget.value = '' }}
         />
-        <label class='button' for={id} title={onImage === null ? 'Or drop or paste an image anywhere on this page' : undefined}><Icon name='image' />Load parameters from an image</label>
+        <label class='button' for={id} title={onImage === null ? t.orDropOrPasteAnywhere : undefined}><Icon name='image' />{t.loadParametersFromImage}</label>
       </span>
-      {over && <p class='drop-anywhere' aria-hidden='true'>{onImage === null ? 'Drop the image to load its parameters' : 'Drop the image to start from it'}</p>}
+      {over && <p class='drop-anywhere' aria-hidden='true'>{onImage === null ? t.dropImageToLoad : t.dropImageToStart}</p>}
     </>
   )
 }

@@ -6,6 +6,7 @@ import {
   allowNotifications, canNotify, endSentence, playTones, showBadge, tellEnd, tellingName, titleMark, untold,
   type Telling
 } from '../lib/tell.ts'
+import { t } from '../texts/en/queue.ts'
 
 /** Follows the jobs of this tab: in its title, on the icon of the app, and at the end as the user asked for. */
 export function useJobsInTitle () {
@@ -14,7 +15,7 @@ export function useJobsInTitle () {
     showBadge(readFollowed().unfinished)
     const seen = () => { if (!document.hidden) setMark(titleMark(readFollowed())) }
     const end = onFollowed((followed, isEnd) => {
-      setMark(isEnd && document.hidden ? `${endSentence(followed)} · ` : titleMark(followed))
+      setMark(isEnd && document.hidden ? t.endMark(endSentence(followed)) : titleMark(followed))
       showBadge(followed.unfinished)
       if (isEnd) tellEnd(followed, readPreference<Telling | null>(tellingName, untold))
     })
@@ -37,7 +38,7 @@ function useTelling () {
     decline: () => setTelling({ notification: false, sound: false }),
     async setNotification (wanted: boolean) {
       if (!wanted || await allowNotifications()) setTelling({ notification: wanted, sound })
-      else complain(new Error('The browser does not allow notifications of this page.'))
+      else complain(new Error(t.browserDoesNotAllow))
     },
     setSound (wanted: boolean) {
       if (wanted) playTones()
@@ -51,12 +52,12 @@ export function AskToTell () {
   const { telling, decline, setNotification, setSound } = useTelling()
   if (telling !== null) return null
   return (
-    <div class='notice' role='group' aria-label='When the jobs are done'>
-      <p>Do you want to be told when your jobs are done?</p>
+    <div class='notice' role='group' aria-label={t.whenJobsAreDone}>
+      <p>{t.doYouWantTo}</p>
       <div class='actions'>
-        {canNotify && <button type='button' class='button' onClick={() => setNotification(true)}>Notify me</button>}
-        <button type='button' class='button' onClick={() => setSound(true)}>Play a sound</button>
-        <button type='button' class='button quiet' onClick={decline}>No, thanks</button>
+        {canNotify && <button type='button' class='button' onClick={() => setNotification(true)}>{t.notifyMe}</button>}
+        <button type='button' class='button' onClick={() => setSound(true)}>{t.playSound}</button>
+        <button type='button' class='button quiet' onClick={decline}>{t.noThanks}</button>
       </div>
     </div>
   )
@@ -67,17 +68,17 @@ export function TellingCard () {
   const { notification, sound, setNotification, setSound } = useTelling()
   return (
     <section class='card' aria-labelledby='telling'>
-      <h2 id='telling'>When your jobs are done</h2>
-      <p class='hint'>For jobs that you submit in this browser. The title of the tab shows their progress.</p>
+      <h2 id='telling'>{t.whenYourJobsAre}</h2>
+      <p class='hint'>{t.forJobsThatYouSubmit}</p>
       <label class='check'>
         <input
           type='checkbox' checked={notification} disabled={!canNotify}
           onChange={event => setNotification(event.currentTarget.checked)}
-        />Notification
-        {!canNotify && <span class='hint'>Browsers allow it only over https or on this machine.</span>}
+        />{t.notification}
+        {!canNotify && <span class='hint'>{t.browsersAllowItOnly}</span>}
       </label>
       <label class='check'>
-        <input type='checkbox' checked={sound} onChange={event => setSound(event.currentTarget.checked)} />Sound
+        <input type='checkbox' checked={sound} onChange={event => setSound(event.currentTarget.checked)} />{t.sound}
       </label>
     </section>
   )

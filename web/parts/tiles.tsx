@@ -4,6 +4,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/ho
 import { hasImages, layOut, rowsBetween } from '../lib/tiles.ts'
 import { isPlainClick, type Viewer } from '../lib/viewer.ts'
 import { Icon } from './icon.tsx'
+import { t } from '../texts/en/gallery.ts'
 
 /** How far beyond the window tiles exist, in pixels. */
 const margin = 900
@@ -118,7 +119,7 @@ export function Tiles ({ images, hasMore, selection, viewer, onMore, onDelete }:
   return (
     <div
       class='tiles' ref={element} style={{ height: `${height}px` }} onKeyDown={onKeyDown}
-      role='group' aria-label='Images'
+      role='group' aria-label={t.images}
     >
       {rows.map(row => !hasImages(row)
         ? (
@@ -152,12 +153,12 @@ function Tile ({ image, index, side, isFocused, isChosen, onFocus, viewer, onTog
   onToggle: (index: number, withShift: boolean) => void
 }) {
   const [isBroken, setBroken] = useState(false)
-  const words = image.prompt || 'no prompt'
+  const words = image.prompt || t.noPrompt
   return (
     <div class={isChosen ? 'tile chosen' : 'tile'} style={{ width: `${side}px`, height: `${side}px` }}>
       <a
         href={viewer.addressOf(image.filename)} class='tile-picture' data-index={index} tabindex={isFocused ? 0 : -1}
-        aria-label={`Open: ${words}`} onFocus={() => onFocus(index)}
+        aria-label={t.openWords(words)} onFocus={() => onFocus(index)}
         onClick={event => { if (isPlainClick(event)) { event.preventDefault(); viewer.show(image.filename) } }}
       >
         {isBroken
@@ -166,7 +167,7 @@ function Tile ({ image, index, side, isFocused, isChosen, onFocus, viewer, onTog
       </a>
       <label class='tile-check'>
         <input
-          type='checkbox' checked={isChosen} tabindex={-1} aria-label={`Choose: ${words}`}
+          type='checkbox' checked={isChosen} tabindex={-1} aria-label={t.chooseWords(words)}
           onClick={event => onToggle(index, event.shiftKey)}
         />
       </label>

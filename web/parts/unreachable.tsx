@@ -1,5 +1,6 @@
 import { reachable, unreachable } from '../lib/api.ts'
 import { useEffect, useState } from 'preact/hooks'
+import { common } from '../texts/en/common.ts'
 
 /** A notice while the service does not answer. The visible page retries meanwhile. */
 export function Unreachable () {
@@ -16,9 +17,7 @@ export function Unreachable () {
   if (!isShown) return null
   return (
     <p class='notice problem-notice' role='alert'>
-      The service does not answer; it is possibly restarting. This page shows its last state and updates itself when
-      the service is back.
-      If it does not come back, check its log.
+      {common.unreachable}
     </p>
   )
 }

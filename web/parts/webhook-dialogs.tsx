@@ -1,5 +1,4 @@
 import type { WholeDelivery } from '../lib/api-types.ts'
-import { plural } from '../lib/format.ts'
 import { useForm } from '../lib/form.ts'
 import { useState } from 'preact/hooks'
 import { say } from '../lib/messages.ts'
@@ -7,6 +6,8 @@ import { webhooks } from '../lib/webhook-service.ts'
 import { DeliveryBody, DeliveryState } from './deliveries.tsx'
 import { Dialog } from './dialog.tsx'
 import { FormProblem, SelectField, TextField } from './field.tsx'
+import { common } from '../texts/en/common.ts'
+import { t } from '../texts/en/webhooks.ts'
 
 /** Sends a test event to an address at once and shows the result. */
 export function TestEndpoint ({ url, onClose }: { url: string, onClose: () => void }) {
@@ -19,25 +20,25 @@ export function TestEndpoint ({ url, onClose }: { url: string, onClose: () => vo
   }
 
   return (
-    <Dialog title='Test an address' onClose={onClose}>
+    <Dialog title={t.testAddress} onClose={onClose}>
       <form ref={form.element} noValidate onSubmit={event => form.submit(event, send)}>
         <FormProblem problem={form.problems['']} />
         <TextField
-          label='Address' {...form.field('webhook_url')} inputmode='url' autocomplete='off' autocapitalize='none' spellcheck={false}
-          placeholder='https://example.org/hook' autofocus
+          label={common.address} {...form.field('webhook_url')} inputmode='url' autocomplete='off' autocapitalize='none' spellcheck={false}
+          placeholder={t.exampleAddress} autofocus
         />
         <TextField
-          label='Key'
-          hint="Signs the event, as webhookKey of a job does. Empty: the service's own secret." {...form.field('webhook_key')} autocomplete='off'
+          label={t.key}
+          hint={t.keyHint} {...form.field('webhook_key')} autocomplete='off'
         />
         <div class='dialog-actions'>
-          <button type='button' class='button' onClick={onClose}>Close</button>
-          <button class='button primary' disabled={form.busy}>{form.busy ? 'Sending…' : 'Send a test'}</button>
+          <button type='button' class='button' onClick={onClose}>{common.close}</button>
+          <button class='button primary' disabled={form.busy}>{form.busy ? t.sending : t.sendTest}</button>
         </div>
       </form>
       {outcome !== null && (
         <>
-          <div role='status'><p class='job-status'><DeliveryState state={outcome.delivery.state} /> {outcome.delivery.reason ?? 'The receiver accepted it.'}</p></div>
+          <div role='status'><p class='job-status'><DeliveryState state={outcome.delivery.state} /> {outcome.delivery.reason ?? t.receiverAcceptedIt}</p></div>
           <DeliveryBody data={outcome} />
         </>
       )}
@@ -46,10 +47,10 @@ export function TestEndpoint ({ url, onClose }: { url: string, onClose: () => vo
 }
 
 const spans = [
-  { value: '1', label: 'in the last hour' }, { value: '24', label: 'in the last day' }, { value: '168', label: 'in the last week' }
+  { value: '1', label: t.inLastHour }, { value: '24', label: t.inLastDay }, { value: '168', label: t.inLastWeek }
 ]
 const states = [
-  { value: 'failed', label: 'was given up' }, { value: 'blocked', label: 'was blocked' }, { value: 'skipped', label: 'was skipped' }
+  { value: 'failed', label: t.wasGivenUp }, { value: 'blocked', label: t.wasBlocked }, { value: 'skipped', label: t.wasSkipped }
 ]
 
 /** Sends all failed events of a time span again. */
@@ -59,20 +60,20 @@ export function RedeliverAll ({ onClose }: { onClose: () => void }) {
   async function send ({ state, hours }: { state: string, hours: string }) {
     const since = new Date(Date.now() - Number(hours) * 3_600_000).toISOString()
     const count = await webhooks.redeliverAll({ state, since })
-    say(count === 0 ? 'There was none.' : `${plural(count, 'event')} ${count === 1 ? 'is' : 'are'} sent again.`)
+    say(count === 0 ? t.thereWasNone : t.eventsAreSentAgain(count))
     onClose()
   }
 
   return (
-    <Dialog title='Send failed events again' onClose={onClose}>
+    <Dialog title={t.sendFailedEventsAgain} onClose={onClose}>
       <form ref={form.element} noValidate onSubmit={event => form.submit(event, send)}>
         <FormProblem problem={form.problems['']} />
-        <SelectField label='Every event that' {...form.field('state')} options={states} />
-        <SelectField label='and happened' {...form.field('hours')} options={spans} />
-        <p class='hint'>Oldest first, each with its own id, so that receivers recognise events that they already have.</p>
+        <SelectField label={t.everyEventThat} {...form.field('state')} options={states} />
+        <SelectField label={t.andHappened} {...form.field('hours')} options={spans} />
+        <p class='hint'>{t.redeliverHint}</p>
         <div class='dialog-actions'>
-          <button type='button' class='button' onClick={onClose}>Cancel</button>
-          <button class='button primary' disabled={form.busy}>Send again</button>
+          <button type='button' class='button' onClick={onClose}>{common.cancel}</button>
+          <button class='button primary' disabled={form.busy}>{t.sendAgain}</button>
         </div>
       </form>
     </Dialog>

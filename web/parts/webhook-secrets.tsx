@@ -5,6 +5,7 @@ import { webhooks } from '../lib/webhook-service.ts'
 import { CopyButton } from './copy-button.tsx'
 import { Icon } from './icon.tsx'
 import { ReplaceSecret } from './issued-secrets.tsx'
+import { t } from '../texts/en/webhooks.ts'
 
 /** The secrets that sign events; receivers verify with them. */
 export function WebhookSecrets ({ keys }: { keys?: readonly Key[] }) {
@@ -21,37 +22,37 @@ export function WebhookSecrets ({ keys }: { keys?: readonly Key[] }) {
 
   async function replace (key: Key, graceHours: number) {
     const { webhook_secret: value } = await webhooks.rotateSecretOf(key.id, graceHours)
-    return [{ label: 'Signs webhooks', what: 'secret', value }]
+    return [{ label: t.signsWebhooks, what: 'secret', value }]
   }
 
   return (
     <>
       <section class='card' aria-labelledby='own-secret'>
-        <h2 id='own-secret'>Jobs without an access key</h2>
-        <p>This secret signs the events of jobs without an access key. It follows from the master key and changes with it.</p>
+        <h2 id='own-secret'>{t.jobsWithoutAccessKey}</h2>
+        <p>{t.ownSecretHint}</p>
         {secret === null
-          ? <div class='actions'><button type='button' class='button' onClick={show}><Icon name='key' />Show the secret</button></div>
+          ? <div class='actions'><button type='button' class='button' onClick={show}><Icon name='key' />{t.showSecret}</button></div>
           : (
             <>
               <p class='secret'><code>{secret}</code></p>
               <div class='actions'>
-                <CopyButton label='Copy secret' what='The secret was' text={secret} />
-                <button type='button' class='button quiet' onClick={() => setSecret(null)}>Hide it</button>
+                <CopyButton label={t.copySecret} copied={t.secretCopied} text={secret} />
+                <button type='button' class='button quiet' onClick={() => setSecret(null)}>{t.hideIt}</button>
               </div>
             </>
             )}
       </section>
       <section class='card' aria-labelledby='key-secrets'>
-        <h2 id='key-secrets'>Jobs of access keys</h2>
-        <p>Each key has its own secret, which was shown when you created the key. You can replace it.</p>
-        {keys?.length === 0 && <p class='muted'>There is no key yet.</p>}
+        <h2 id='key-secrets'>{t.jobsOfAccessKeys}</h2>
+        <p>{t.keySecretsHint}</p>
+        {keys?.length === 0 && <p class='muted'>{t.thereIsNoKey}</p>}
         <ul class='plain-rows'>
           {keys?.map(key => (
             <li key={key.id}><span>{key.name}</span>
               <button
-                type='button' class='button' aria-label={`Replace the secret of ${key.name}`}
+                type='button' class='button' aria-label={t.replaceSecretOf(key.name)}
                 onClick={() => setRotating(key)}
-              >Replace
+              >{t.replace}
               </button>
             </li>
           ))}
@@ -59,7 +60,7 @@ export function WebhookSecrets ({ keys }: { keys?: readonly Key[] }) {
       </section>
       {rotating !== null && (
         <ReplaceSecret
-          title={`New secret for events of ${rotating.name}`} label='Events are signed with the former one too'
+          title={t.newSecretForEvents(rotating.name)} label={t.eventsAreSignedWith}
           replace={hours => replace(rotating, hours)} onClose={() => setRotating(null)}
         />
       )}

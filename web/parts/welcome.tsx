@@ -1,5 +1,4 @@
 import type { Server } from '../lib/api-types.ts'
-import { plural } from '../lib/format.ts'
 import { firstRequest } from '../lib/generation.ts'
 import { useState } from 'preact/hooks'
 import { useRights } from '../lib/caller.ts'
@@ -7,6 +6,7 @@ import { complain } from '../lib/messages.ts'
 import { goTo } from '../lib/router.ts'
 import { jobs } from '../lib/service.ts'
 import { Icon } from './icon.tsx'
+import { t } from '../texts/en/queue.ts'
 
 /** For new users: what the service found, and a first job in one click. */
 export function Welcome ({ servers, isEmpty }: { servers?: readonly Server[], isEmpty: boolean }) {
@@ -27,15 +27,15 @@ export function Welcome ({ servers, isEmpty }: { servers?: readonly Server[], is
   }
 
   return (
-    <aside class='notice welcome' aria-label='Getting started'>
+    <aside class='notice welcome' aria-label={t.gettingStarted}>
       <p>{real.length > 0 ? sentenceAbout(real) : sentenceWithout(servers)}</p>
       <div class='actions'>
         {rights.submit_jobs && servers.length > 0 && isEmpty && (
           <button type='button' class='button primary' disabled={busy} onClick={paint}>
-            <Icon name='image' />Paint a first picture
+            <Icon name='image' />{t.paintFirstPicture}
           </button>
         )}
-        {real.length === 0 && rights.change_servers && <a class='button' href='#/servers?add=1'><Icon name='server' />Add a server</a>}
+        {real.length === 0 && rights.change_servers && <a class='button' href='#/servers?add=1'><Icon name='server' />{t.addServer}</a>}
       </div>
     </aside>
   )
@@ -43,22 +43,20 @@ export function Welcome ({ servers, isEmpty }: { servers?: readonly Server[], is
 
 function sentenceWithout (servers: readonly Server[]) {
   return servers.length > 0
-    ? 'Only the built-in simulator is running: it paints pictures without Stable Diffusion, so that you can try ' +
-      'everything before you add your own server.'
-    : 'No servers yet: add the address of your A1111 or Forge, and jobs can run.'
+    ? t.onlyBuiltInSimulatorIs
+    : t.noServersYetAddAddress
 }
 
-const kinds: Readonly<Record<string, string>> = { a1111: 'A1111', forge: 'Forge', sdcpp: 'stable-diffusion.cpp' }
-const here: Readonly<Record<string, string>> = { found: 'found on this machine', settings: 'from the settings', user: 'added' }
+const kinds: Readonly<Record<string, string>> = { a1111: t.a1111, forge: t.forge, sdcpp: 'stable-diffusion.cpp' }
+const here: Readonly<Record<string, string>> = { found: t.foundOnThisMachine, settings: t.fromSettings, user: t.added }
 
 /** The servers behind the queue, in a sentence. */
 function sentenceAbout (servers: readonly Server[]) {
   const words = servers.map(({ alias, kind, version, origin, health, last_answer_at: answered }) => {
-    const what = [kinds[kind ?? ''] ?? 'a server', version].filter(Boolean).join(' ')
-    const silence = answered === null ? ', which has not answered yet' : ', which does not answer'
-    const state = health === 'offline' ? silence : health === 'unauthorized' ? ', which rejects the credentials' : ''
-    return `${alias} (${what}, ${here[origin] ?? 'known'}${state})`
+    const what = [kinds[kind ?? ''] ?? t.aServer, version].filter(Boolean).join(' ')
+    const silence = answered === null ? t.whichHasNotAnswered : t.whichDoesNotAnswer
+    const state = health === 'offline' ? silence : health === 'unauthorized' ? t.whichRejectsCredentials : ''
+    return t.serverFacts({ alias, facts: `${what}, ${here[origin] ?? t.known}${state}` })
   })
-  return `Jobs of this queue run on ${plural(servers.length, 'server')}: ${words.join('; ')}. Every job is kept here with its ` +
-    'images, from this web UI, the API, or a program written for A1111.'
+  return t.jobsOfThisQueueRun({ count: servers.length, words: words.join('; ') })
 }

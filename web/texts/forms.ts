@@ -1,0 +1,58 @@
+/** What a language says differently for each value: numbers, moments, plurals. The catalogues use it in their texts. */
+
+/**
+ * The text for each plural category of the language: English has `one` and `other`. `#` is the number, so texts of
+ * users, which can contain one, stand outside.
+ */
+export type PluralTexts = Readonly<Partial<Record<Intl.LDMLPluralRule, string>> & { other: string }>
+
+export type Forms = ReturnType<typeof formsOf>
+
+/**
+ * @param locale BCP 47, such as `en` or `pt-BR`
+ * @param region the locale of dates; undefined takes the browser's
+ */
+export function formsOf (locale: string, region: string | undefined = locale) {
+  const grouped = new Intl.NumberFormat(locale)
+  const ungrouped = new Intl.NumberFormat(locale, { useGrouping: false })
+  const rules = new Intl.PluralRules(locale)
+  const ago = new Intl.RelativeTimeFormat(locale, { numeric: 'auto', style: 'short' })
+
+  return {
+    /** `2,100`; @param digits after the point, if it must always have so many */
+    number (value: number, digits?: number) {
+      if (digits === undefined) return grouped.format(value)
+      return new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value)
+    },
+
+    /** `2100`, in the digits of the language */
+    plain (value: number) {
+      return ungrouped.format(value)
+    },
+
+    /** `1 job`, `2100 jobs` */
+    plural (count: number, texts: PluralTexts) {
+      return (texts[rules.select(count)] ?? texts.other).replaceAll('#', () => ungrouped.format(count))
+    },
+
+    /** `3 min. ago`; @param value below 0 in the past */
+    relative (value: number, unit: Intl.RelativeTimeFormatUnit) {
+      return ago.format(value, unit)
+    },
+
+    /** A date, a time or both, in the browser's time zone. */
+    moment (moment: Date, options: Intl.DateTimeFormatOptions) {
+      return momentFormat(region, options).format(moment)
+    }
+  }
+}
+
+const momentFormats = new Map<string, Intl.DateTimeFormat>()
+
+/** Lists format many moments, and creating a format takes long. */
+function momentFormat (region: string | undefined, options: Intl.DateTimeFormatOptions) {
+  const key = JSON.stringify([region, options])
+  const format = momentFormats.get(key) ?? new Intl.DateTimeFormat(region, options)
+  momentFormats.set(key, format)
+  return format
+}
