@@ -1,14 +1,23 @@
 import type { Who } from './lib/service.ts'
-import { addressOf, signedOut } from './lib/api.ts'
+import { addressOf, forbidden, signedOut } from './lib/api.ts'
 import { useEffect, useState } from 'preact/hooks'
 import { render } from 'preact'
-import { connectEarly } from './lib/events.ts'
+import { connectEarly, disconnect } from './lib/events.ts'
 import { keepPlaces } from './lib/place.ts'
 import { session } from './lib/service.ts'
 import { takeToken } from './lib/token.ts'
 import { Caller } from './lib/caller.ts'
 import { Shell } from './parts/shell.tsx'
 import { TokenPage } from './pages/token.tsx'
+
+/** How often a visible page asks whether its rights have changed, in milliseconds. */
+const betweenLooks = 30_000
+
+/** Tells the other tabs that the session has ended here. */
+const otherTabs = new window.BroadcastChannel(`stablequeue ${addressOf('/')}`)
+
+/** What the pages depend on; the usage of a person changes all the time. */
+const meaningOf = ({ usage, ...who }: Who) => JSON.stringify(who)
 
 /** Shows the pages to users with a session, and asks others for the token. */
 function App ({ problem }: { problem: string }) {
@@ -25,15 +34,42 @@ function App ({ problem }: { problem: string }) {
     }
   }
 
+  /** Takes over changed rights; without an answer everything stays as it is. */
+  async function look () {
+    if (document.hidden) return
+    const known = await session.read().catch(() => null)
+    if (known !== null) setWho(before => before instanceof Error || before === undefined || meaningOf(before) === meaningOf(known) ? before : known)
+  }
+
+  function onSignOut () {
+    otherTabs.postMessage(signedOut)
+    disconnect()
+    checkSession()
+  }
+
   useEffect(() => {
     const onSignedOut = () => { checkSession() }
+    const onOtherTab = () => {
+      disconnect()
+      checkSession()
+    }
     checkSession()
+    const timer = setInterval(look, betweenLooks)
     window.addEventListener(signedOut, onSignedOut)
-    return () => window.removeEventListener(signedOut, onSignedOut)
+    window.addEventListener(forbidden, look)
+    document.addEventListener('visibilitychange', look)
+    otherTabs.addEventListener('message', onOtherTab)
+    return () => {
+      clearInterval(timer)
+      window.removeEventListener(signedOut, onSignedOut)
+      window.removeEventListener(forbidden, look)
+      document.removeEventListener('visibilitychange', look)
+      otherTabs.removeEventListener('message', onOtherTab)
+    }
   }, [])
 
   if (who === undefined) return null
-  if (!(who instanceof Error)) return <Caller.Provider value={who}><Shell who={who} onSignedOut={checkSession} /></Caller.Provider>
+  if (!(who instanceof Error)) return <Caller.Provider value={who}><Shell who={who} onSignedOut={onSignOut} /></Caller.Provider>
   return <TokenPage refusal={who} problem={problem} onSignedIn={checkSession} />
 }
 

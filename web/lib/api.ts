@@ -28,6 +28,9 @@ export function addressOf (path: string) {
 /** Dispatched on `window` when the service no longer accepts the session. */
 export const signedOut = 'stablequeue:signed-out'
 
+/** Dispatched on `window` when the service refuses a right: it can have been taken away meanwhile. */
+export const forbidden = 'stablequeue:forbidden'
+
 /** Dispatched on `window` when the service stops answering, and when it answers again. */
 export const unreachable = 'stablequeue:unreachable'
 export const reachable = 'stablequeue:reachable'
@@ -50,6 +53,7 @@ export async function ask<Answer> (
   const answer = text === '' ? null : readJson(text)
   if (response.ok) return answer as Answer
   if (response.status === 401 && path !== '/ui/session') window.dispatchEvent(new Event(signedOut))
+  if (response.status === 403) window.dispatchEvent(new Event(forbidden))
   throw new ApiError(response.status, answer as Partial<ErrorAnswer> | null ?? {})
 }
 

@@ -118,7 +118,8 @@ function connect () {
   }
 }
 
-function disconnect () {
+/** Ends the connection; the next listener opens another one. */
+export function disconnect () {
   source?.close()
   source = null
   isOpen = false

@@ -38,6 +38,7 @@ function inputOf (field: string, names: readonly string[] = []) {
   const own = parts.find(part => names.includes(part))
   if (own !== undefined) return own
   const name = parts.findLast(part => !/^\d+$/.test(part)) ?? field
+  if (name === 'server' && names.includes('target_server_alias')) return 'target_server_alias'
   // Some fields have two spellings; our forms use one of them.
   return name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
 }

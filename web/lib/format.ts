@@ -37,7 +37,7 @@ export function duration (begin: string, end: string | null) {
 }
 
 export function secondsText (seconds: number) {
-  if (seconds < 10) return common.seconds(forms.number(seconds, 1))
+  if (seconds < 10) return common.seconds(forms.decimal(seconds))
   if (seconds < 60) return common.seconds(forms.number(Math.round(seconds)))
   const minutes = Math.floor(seconds / 60)
   return minutes < 60

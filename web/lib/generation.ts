@@ -96,9 +96,17 @@ function given (form: CreateForm, names: readonly Input[]) {
     .map(([name, value]) => [name, !isText(name) && numeric(value) ? numberOf(value) : value]))
 }
 
-/** The parameters of text and numbers that a user changed, in the API's form; null for emptied ones. */
+/** The parameters that a user changed, in the API's form; null for emptied ones. Input images stay what they are. */
 export function changedParameters (before: CreateForm, after: CreateForm): Record<string, unknown> {
-  const changed = [...texts, ...numbers].filter(name => before[name] !== after[name])
+  const ofMode = after.mode === 'img2img'
+    ? ['denoising_strength', 'resize_mode', ...ofMask] as const
+    : ['enable_hr', 'denoising_strength', ...ofHires] as const
+  const begins = after.mode === 'txt2img' && after.enable_hr && !before.enable_hr
+  const wanted = after.mode === 'txt2img' && !after.enable_hr ? ['enable_hr'] as const : ofMode
+  const changed = [
+    ...[...texts, ...numbers].filter(name => before[name] !== after[name]),
+    ...wanted.filter(name => begins || before[name] !== after[name])
+  ]
   return { ...Object.fromEntries(changed.map(name => [name, null])), ...given(after, changed) }
 }
 

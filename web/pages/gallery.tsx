@@ -2,8 +2,8 @@ import type { Route } from '../lib/router.ts'
 import type { GalleryImage, Model } from '../lib/api-types.ts'
 import { useGallery } from '../lib/gallery-feed.ts'
 import { gallery } from '../lib/gallery-service.ts'
-import { useCallback, useEffect, useMemo, useState } from 'preact/hooks'
-import { useRights, useServers } from '../lib/caller.ts'
+import { useEffect, useMemo, useState } from 'preact/hooks'
+import { useMayChange, useRights, useServers } from '../lib/caller.ts'
 import { useLive } from '../lib/live.ts'
 import { attempt, complain, say } from '../lib/messages.ts'
 import { models } from '../lib/model-service.ts'
@@ -48,7 +48,9 @@ export function GalleryPage ({ route }: { route: Route }) {
     else viewer.show(next.filename)
   }
 
-  const onDelete = useCallback((image: GalleryImage) => setToDelete([image.filename]), [])
+  const mayChange = useMayChange()
+  const onDelete = (image: GalleryImage) => { if (mayChange(image)) setToDelete([image.filename]) }
+  const shownLarge = shown[open]
   const isNearEnd = isListed && open > shown.length - 20
   useEffect(() => { if (isNearEnd && hasMore) more() }, [isNearEnd, hasMore, shown.length])
 
@@ -76,7 +78,9 @@ export function GalleryPage ({ route }: { route: Route }) {
           </>
           )}
       <ChosenBar selection={selection} images={images ?? []} onDelete={() => setToDelete([...selection.names])} />
-      {open >= 0 && <ImageViewer images={shown} index={open} viewer={viewer} onDelete={onDelete} />}
+      {shownLarge !== undefined && (
+        <ImageViewer images={shown} index={open} viewer={viewer} onDelete={mayChange(shownLarge) ? onDelete : undefined} />
+      )}
       {wanted !== '' && missing !== null && <Loading error={missing} sentence={t.imageOfThisLink} />}
       {toDelete.length > 0 && (
         <Confirm

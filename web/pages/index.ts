@@ -12,6 +12,8 @@ export interface PageEntry {
   readonly icon?: IconName
   /** What a person needs to be able to do for it. */
   readonly right?: Right
+  /** The id in the address only opens something in front of the page. */
+  readonly keepsView?: boolean
   readonly load: () => Promise<PageView>
 }
 
@@ -23,7 +25,7 @@ export const pages: Readonly<Record<string, PageEntry>> = {
   queue: { title: common.queue, icon: 'queue', right: 'see_jobs', load: async () => QueuePage },
   create: { title: common.create, icon: 'create', right: 'submit_jobs', load: async () => (await import('./create.tsx')).CreatePage },
   gallery: { title: common.gallery, icon: 'gallery', right: 'see_images', load: async () => (await import('./gallery.tsx')).GalleryPage },
-  models: { title: common.models, icon: 'models', right: 'see_models', load: async () => (await import('./models.tsx')).ModelsPage },
+  models: { title: common.models, icon: 'models', right: 'see_models', keepsView: true, load: async () => (await import('./models.tsx')).ModelsPage },
   servers: { title: common.servers, icon: 'server', right: 'see_servers', load: async () => (await import('./servers.tsx')).ServersPage },
   keys: { title: common.apiKeys, icon: 'key', right: 'manage_keys', load: async () => (await import('./keys.tsx')).KeysPage },
   webhooks: { title: common.webhooks, icon: 'webhook', right: 'see_jobs', load: async () => (await import('./webhooks.tsx')).WebhooksPage },

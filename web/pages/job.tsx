@@ -64,7 +64,7 @@ export function JobPage ({ route }: { route: Route }) {
       <Failure error={job.error} />
       {job.warnings.map(warning => <p key={warning.message} class='notice warning-notice'><Icon name='warning' /> {warning.message}</p>)}
       <JobImages job={job} viewer={viewer} />
-      {job.images.length === 0 && active.includes(job.status) && (job.preview_url
+      {job.images.length === 0 && active.includes(job.status) && (job.preview_url && rights.see_images
         ? <img class='preview' src={job.preview_url} alt={t.preview} />
         : <p class='empty'>{t.imagesWillAppearHere}</p>)}
       <div class='job-details'>

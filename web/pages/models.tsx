@@ -5,6 +5,8 @@ import { useRights, useServers } from '../lib/caller.ts'
 import { aboutScanned, aboutServers, seldom, useLive } from '../lib/live.ts'
 import { models } from '../lib/model-service.ts'
 import { usePreference } from '../lib/preference.ts'
+import { cameFrom, pushAddress } from '../lib/place.ts'
+import { isPlainClick } from '../lib/viewer.ts'
 import { goTo, queryValues, setQuery } from '../lib/router.ts'
 import { Downloads } from '../parts/downloads.tsx'
 import { Duplicates } from '../parts/duplicates.tsx'
@@ -34,6 +36,11 @@ export function ModelsPage ({ route }: { route: Route }) {
   const { change_models: changes } = useRights()
   const close = () => setDialog('')
 
+  function closeDetails () {
+    if (cameFrom(({ name, id }) => name === route.name && id === '')) window.history.back()
+    else goTo(`/models${query(route)}`)
+  }
+
   return (
     <>
       <PageHead title={common.models}>
@@ -62,7 +69,7 @@ export function ModelsPage ({ route }: { route: Route }) {
       {route.id !== '' && (
         <ModelDetails
           key={route.id} id={route.id} blurs={blurs} onChanged={reload}
-          onClose={() => goTo(`/models${query(route)}`)}
+          onClose={closeDetails}
         />
       )}
     </>
@@ -72,9 +79,19 @@ export function ModelsPage ({ route }: { route: Route }) {
 const query = ({ query: values }: Route) => values.size === 0 ? '' : `?${values}`
 
 function ModelCard ({ model, blurs, route }: { model: Model, blurs: boolean, route: Route }) {
+  const address = `#/models/${model.id}${query(route)}`
+
+  /** In front of the list, which stays where it is. */
+  function open (event: MouseEvent) {
+    if (!isPlainClick(event)) return
+    event.preventDefault()
+    pushAddress(address)
+    window.dispatchEvent(new window.HashChangeEvent('hashchange'))
+  }
+
   return (
     <li class='model-tile'>
-      <a href={`#/models/${model.id}${query(route)}`}>
+      <a href={address} onClick={open}>
         <ModelPreview model={model} blurs={blurs} />
         <span class='model-tile-name'>{model.name}</span>
       </a>

@@ -12,7 +12,7 @@ import { jobs } from '../lib/service.ts'
 import { formOf } from '../lib/taken-over.ts'
 import { Dialog } from './dialog.tsx'
 import { FormProblem, TextArea } from './field.tsx'
-import { ModelFields, PictureFields, SamplingFields } from './generation-fields.tsx'
+import { HiresFields, ModelFields, PictureFields, SamplingFields, StartOptions } from './generation-fields.tsx'
 import { Loading } from './page-head.tsx'
 import { common } from '../texts/en/common.ts'
 import { t } from '../texts/en/create.ts'
@@ -57,6 +57,9 @@ function EditForm ({ job, onClose, onChanged }: { job: Job, onClose: () => void,
       <ModelFields form={form} servers={known.data ?? []} choices={choices.data} />
       <SamplingFields form={form} choices={choices.data} />
       <PictureFields form={form} />
+      {before.mode === 'img2img'
+        ? <StartOptions form={form} isMasked={Boolean(job.generation_params.mask)} />
+        : <HiresFields form={form} choices={choices.data} />}
       <div class='dialog-actions'>
         <button type='button' class='button' onClick={onClose}>{common.cancel}</button>
         <button class='button primary' disabled={form.busy}>{common.save}</button>

@@ -198,20 +198,29 @@ export function StartFields ({ form, onTake }: { form: Form<CreateForm>, onTake:
         label={t.mask}
         hint={t.maskHint} {...form.field('mask')}
       />
+      <StartOptions form={form} isMasked={form.values.mask !== null} />
+    </section>
+  )
+}
+
+/** How a job uses its start image and its mask. */
+export function StartOptions ({ form, isMasked }: { form: Form<CreateForm>, isMasked: boolean }) {
+  return (
+    <div class='stack'>
       <div class='fields'>
         <NumberField
           label={common.denoising} hint={t.denoisingHint} step='0.05' min='0'
           max='1' {...form.field('denoising_strength')}
         />
         <SelectField label={t.resizeMode} {...form.field('resize_mode')} options={resizeModes} />
-        {form.values.mask !== null && (
+        {isMasked && (
           <>
             <SelectField label={t.maskedContent} {...form.field('inpainting_fill')} options={fills} />
             <NumberField label={t.maskBlur} min='0' max='1024' {...form.field('mask_blur')} />
           </>
         )}
       </div>
-      {form.values.mask !== null && <CheckField label={t.inpaintOnlyMasked} {...form.field('inpaint_full_res')} />}
-    </section>
+      {isMasked && <CheckField label={t.inpaintOnlyMasked} {...form.field('inpaint_full_res')} />}
+    </div>
   )
 }

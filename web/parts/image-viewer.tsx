@@ -18,7 +18,8 @@ export function ImageViewer ({ images, index, viewer, onDelete }: {
   images: readonly GalleryImage[]
   index: number
   viewer: Viewer
-  onDelete: (image: GalleryImage) => void
+  /** Missing for people who may not delete it. */
+  onDelete: ((image: GalleryImage) => void) | undefined
 }) {
   const element = useRef<HTMLDialogElement>(null)
   const image = images[index]
@@ -42,7 +43,7 @@ export function ImageViewer ({ images, index, viewer, onDelete }: {
     if (!(event.target instanceof Element) || event.target.closest('dialog') !== element.current) return
     if (event.key === 'ArrowRight') next?.()
     else if (event.key === 'ArrowLeft') previous?.()
-    else if (event.key === 'Delete') onDelete(shownImage)
+    else if (event.key === 'Delete') onDelete?.(shownImage)
     else return
     event.preventDefault()
   }
@@ -63,7 +64,7 @@ export function ImageViewer ({ images, index, viewer, onDelete }: {
           <a class='button' href={image.url} download={image.filename}><Icon name='download' />{t.download}</a>
           <a class='button' href={`#/create?from=${image.job_id}`}><Icon name='again' />{t.useAgain}</a>
           <a class='button' href={`#/create?from=${image.job_id}&start=${encodeURIComponent(image.filename)}`}><Icon name='image' />{t.startFromIt}</a>
-          <button type='button' class='button quiet' onClick={() => onDelete(image)}><Icon name='bin' />{common.delete}</button>
+          {onDelete && <button type='button' class='button quiet' onClick={() => onDelete(image)}><Icon name='bin' />{common.delete}</button>}
         </div>
       </aside>
     </dialog>

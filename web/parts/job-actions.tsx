@@ -1,4 +1,5 @@
 import type { JobStatus, ListedJob } from '../lib/api-types.ts'
+import { follow } from '../lib/followed.ts'
 import { useState } from 'preact/hooks'
 import { useMayChange } from '../lib/caller.ts'
 import { attempt, complain } from '../lib/messages.ts'
@@ -54,7 +55,9 @@ export function JobActions ({ job, isPlaced = false, onDone }: {
   async function act (action: Action) {
     setConfirming(false)
     if (action === 'edit') return await edit()
-    if (await attempt(() => jobs[action](job.id))) onDone(action)
+    if (!await attempt(() => jobs[action](job.id))) return
+    if (action === 'retry') follow(job.id)
+    onDone(action)
   }
 
   if (!mayChange(job)) return null

@@ -1,4 +1,5 @@
 import type { Job, JobImage } from '../lib/api-types.ts'
+import { useRights } from '../lib/caller.ts'
 import { bytesText, sizeText } from '../lib/format.ts'
 import { isPlainClick, useLocalViewer, type Viewer } from '../lib/viewer.ts'
 import { Icon } from './icon.tsx'
@@ -16,7 +17,9 @@ export function ResultImages ({ job }: { job: Job }) {
 
 /** The images of a job. A click shows one in full size with its parameters. */
 export function JobImages ({ job, viewer }: { job: Job, viewer: Viewer }) {
+  const { see_images: sees } = useRights()
   if (job.images.length === 0) return null
+  if (!sees) return <p class='hint'>{t.imagesNotAllowed(job.images.length)}</p>
   const prompt = job.generation_params.prompt || t.noPrompt
   const texts = infotextsOf(job)
   const shown = job.images.map((image, index) => ({

@@ -1,8 +1,10 @@
 import type { IconName } from './icon.tsx'
 import type { TargetedEvent } from 'preact'
 import type { ListedJob } from '../lib/api-types.ts'
+import { useRights } from '../lib/caller.ts'
 import { thumbnailOf } from '../lib/images.ts'
 import { Icon } from './icon.tsx'
+import { t } from '../texts/en/queue.ts'
 
 const icons: Readonly<Record<string, IconName>> = { failed: 'warning', pending: 'clock' }
 
@@ -12,6 +14,10 @@ const show = ({ currentTarget: image }: TargetedEvent<HTMLImageElement>) => { im
 
 /** The thumbnail of a job's first image; before that its preview or an icon. */
 export function JobPicture ({ job }: { job: Pick<ListedJob, 'status' | 'preview_url' | 'images'> }) {
+  const { see_images: sees } = useRights()
+  if (!sees && (job.images.length > 0 || job.preview_url)) {
+    return <span class='picture-hidden' title={t.imagesNotAllowed}><Icon name='image' /></span>
+  }
   if (job.status === 'processing' && job.preview_url) {
     return <img src={job.preview_url} alt='' decoding='async' onLoad={show} onError={hide} />
   }

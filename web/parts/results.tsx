@@ -1,6 +1,7 @@
 import { adviceFor } from '../lib/advice.ts'
 import { endText, placeText, startText } from '../lib/expectation.ts'
 import { aboutJob, useLive, useProgress } from '../lib/live.ts'
+import { useRights } from '../lib/caller.ts'
 import { jobs } from '../lib/service.ts'
 import { ResultImages } from './job-images.tsx'
 import { JobProgress } from './job-progress.tsx'
@@ -32,6 +33,7 @@ export function Results ({ submitted }: { submitted: readonly Submitted[] }) {
 function Result ({ id, label }: { id: string, label: string }) {
   const { data } = useLive(signal => jobs.read(id, signal), [id], { about: aboutJob(id) })
   const job = useProgress(data)
+  const { see_images: sees } = useRights()
   if (job === undefined) return <p class='empty'>{t.inQueue}</p>
   return (
     <>
@@ -49,7 +51,7 @@ function Result ({ id, label }: { id: string, label: string }) {
         </div>
       )}
       {job.warnings.map(({ message }) => <p key={message} class='hint'>{message}</p>)}
-      {job.images.length === 0 && job.error === null && (job.preview_url
+      {job.images.length === 0 && job.error === null && (job.preview_url && sees
         ? <img class='preview' src={job.preview_url} alt={t.preview} />
         : <p class='empty'>{job.generation_params.prompt}</p>)}
       <ResultImages job={job} />

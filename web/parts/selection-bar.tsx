@@ -1,4 +1,5 @@
 import type { JobAction, JobStatus } from '../lib/api-types.ts'
+import { follow } from '../lib/followed.ts'
 import { ApiError } from '../lib/api.ts'
 import type { Selection } from '../lib/selection.ts'
 import type { JobFilter } from '../lib/pages-of-jobs.ts'
@@ -78,7 +79,11 @@ export function SelectionBar ({ selection, total, asOf, filter, onDone }: {
   /** If more jobs match than the dialog said, it asks again with the new number. */
   async function act (action: Action, counted: Partial<Counted>, more: { server?: string } = {}) {
     try {
-      say((await jobs.act({ action, ...which(), ...counted, ...more })).message)
+      const { message, refused } = await jobs.act({ action, ...which(), ...counted, ...more })
+      say(message)
+      if (action === 'retry' && !selection.all) {
+        for (const id of selection.ids) if (!refused.some(job => job.id === id)) follow(id)
+      }
       finish()
     } catch (error) {
       if (!(error instanceof ApiError) || error.code !== 'more_than_expected') throw error

@@ -20,7 +20,7 @@ export function Shell ({ who, onSignedOut }: { who: Who, onSignedOut: () => void
   const main = useRef<HTMLElement>(null)
   const entered = useRef(false)
   const { page, view, error, retry } = usePage(route.name)
-  const place = `${route.name}/${route.id}`
+  const place = page?.keepsView ? route.name : `${route.name}/${route.id}`
   const isAllowed = page?.right === undefined || who.rights[page.right]
   const View = page === undefined ? NotFound : isAllowed ? view : NotAllowed
   const isThere = View !== undefined

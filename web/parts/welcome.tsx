@@ -28,7 +28,7 @@ export function Welcome ({ servers, isEmpty }: { servers?: readonly Server[], is
 
   return (
     <aside class='notice welcome' aria-label={t.gettingStarted}>
-      <p>{real.length > 0 ? sentenceAbout(real) : sentenceWithout(servers)}</p>
+      <p>{real.length > 0 ? sentenceAbout(real) : sentenceWithout(servers, rights.change_servers)}</p>
       <div class='actions'>
         {rights.submit_jobs && servers.length > 0 && isEmpty && (
           <button type='button' class='button primary' disabled={busy} onClick={paint}>
@@ -41,10 +41,9 @@ export function Welcome ({ servers, isEmpty }: { servers?: readonly Server[], is
   )
 }
 
-function sentenceWithout (servers: readonly Server[]) {
-  return servers.length > 0
-    ? t.onlyBuiltInSimulatorIs
-    : t.noServersYetAddAddress
+function sentenceWithout (servers: readonly Server[], adds: boolean) {
+  if (servers.length > 0) return adds ? t.onlyBuiltInSimulatorIs : t.onlySimulator
+  return adds ? t.noServersYetAddAddress : t.noServersYet
 }
 
 const kinds: Readonly<Record<string, string>> = { a1111: t.a1111, forge: t.forge, sdcpp: 'stable-diffusion.cpp' }

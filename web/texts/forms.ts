@@ -14,15 +14,20 @@ export type Forms = ReturnType<typeof formsOf>
  */
 export function formsOf (locale: string, region: string | undefined = locale) {
   const grouped = new Intl.NumberFormat(locale)
+  const tenths = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 })
   const ungrouped = new Intl.NumberFormat(locale, { useGrouping: false })
   const rules = new Intl.PluralRules(locale)
   const ago = new Intl.RelativeTimeFormat(locale, { numeric: 'auto', style: 'short' })
 
   return {
-    /** `2,100`; @param digits after the point, if it must always have so many */
-    number (value: number, digits?: number) {
-      if (digits === undefined) return grouped.format(value)
-      return new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value)
+    /** `2,100` */
+    number (value: number) {
+      return grouped.format(value)
+    },
+
+    /** `2.1`, also `2.0` */
+    decimal (value: number) {
+      return tenths.format(value)
     },
 
     /** `2100`, in the digits of the language */

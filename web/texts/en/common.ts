@@ -1,6 +1,6 @@
 import { inLanguage } from '../language.ts'
 
-export const common = inLanguage('common', ({ number }) => ({
+export const common = inLanguage('common', ({ decimal, number }) => ({
   answeredWithStatus: (status: number) => `The service answered with status ${status}.`,
   answerIsNotJson: 'The service answered with something that is not JSON; possibly a proxy in between caused it.',
   serviceDoesNotAnswer: 'The service does not answer. It is possibly restarting.',
@@ -119,6 +119,6 @@ export const common = inLanguage('common', ({ number }) => ({
   minutesAndSeconds: ({ minutes, seconds }: { minutes: number, seconds: number }) => `${minutes} min ${seconds} s`,
   hoursAndMinutes: ({ hours, minutes }: { hours: number, minutes: number }) => `${hours} h ${minutes} min`,
   kibibytes: (size: number) => `${number(size)} KiB`,
-  mebibytes: (size: number) => `${number(size, 1)} MiB`,
+  mebibytes: (size: number) => `${decimal(size)} MiB`,
   percent: (value: number) => `${number(Math.round(value))} %`
 }))

@@ -48,5 +48,9 @@ export const t = inLanguage('gallery', ({ plain, plural }) => ({
   imagesAppearHere: <Part>(link: (words: string) => Part) => ['Images appear here when jobs complete. ', link('Create one')],
   imagesChosen: <Part>({ count, strong }: { count: number, strong: (words: string) => Part }) => [strong(plural(count, { one: '# image', other: '# images' })), ' chosen'],
   extra: 'extra',
-  seedOf: (seed: string) => `seed ${seed}`
+  seedOf: (seed: string) => `seed ${seed}`,
+  imagesNotAllowed: (images: number) => plural(images, {
+    one: 'This job has # image, but your access key does not include images.',
+    other: 'This job has # images, but your access key does not include images.'
+  })
 }))

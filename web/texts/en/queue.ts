@@ -199,5 +199,8 @@ export const t = inLanguage('queue', ({ number, plain, plural }) => ({
     'Every job is kept here with its images, from this web UI, the API, or a program written for A1111.',
   openaiClient: 'OpenAI client',
   toBackground: 'To background',
-  outOfBackground: 'Out of background'
+  outOfBackground: 'Out of background',
+  imagesNotAllowed: 'Your access key does not include images.',
+  onlySimulator: 'Only the built-in simulator is running: it paints pictures without Stable Diffusion. An administrator can add servers.',
+  noServersYet: 'No servers yet: an administrator can add them.'
 }))

@@ -1,6 +1,6 @@
 import { inLanguage } from '../language.ts'
 
-export const t = inLanguage('servers', ({ number, plain, plural }) => ({
+export const t = inLanguage('servers', ({ decimal, plain, plural }) => ({
   lastDay: 'the last day',
   lastHour: 'the last hour',
   last6Hours: 'the last 6 hours',
@@ -71,7 +71,7 @@ export const t = inLanguage('servers', ({ number, plain, plural }) => ({
   checkFacts: ({ server, seconds, made, atMost, when }: {
     server: string, seconds: number, made: number, atMost: number, when: string
   }) =>
-    `${server} · ${number(seconds, 1)} s · ${plain(made)} of at most ${plain(atMost)} generations · ${when}`,
+    `${server} · ${decimal(seconds)} s · ${plain(made)} of at most ${plain(atMost)} generations · ${when}`,
   findings: 'Findings',
   checkAgain: 'Check again',
   copyReport: 'Copy report',
