@@ -57,14 +57,31 @@ async function bundle () {
     style: nameOf(outputOf('style/index.css')[0]),
     icon: nameOf(Object.keys(metafile.outputs).find(path => path.endsWith('.svg')))
   }
+  const texts = ['index.html', 'manifest.webmanifest'].map(file => readFileSync(join(web, file), 'utf8'))
+  const icons = await drawIcons(join(web, 'icon.svg'), texts)
+  for (const [size, content] of icons) addresses[`icon${size}`] = `icon-${size}-${hashOf(content).slice(0, 8)}.png`
   const filled = file => readFileSync(join(web, file), 'utf8').replace(/\{(\w+)\}/g, (_, name) => addresses[name])
   const manifest = Buffer.from(filled('manifest.webmanifest'))
   addresses.manifest = `manifest-${hashOf(manifest).slice(0, 8)}.webmanifest`
   const served = outputFiles.filter(({ path }) => nameOf(path) !== nameOf(entry))
   return [
     ['index.html', Buffer.from(filled('index.html'))], [addresses.manifest, manifest],
+    ...[...icons].map(([size, content]) => [addresses[`icon${size}`], content]),
     ...served.map(({ path, contents }) => [nameOf(path), Buffer.from(contents)])
   ]
+}
+
+/**
+ * The icon as PNG in each size, in pixels, that the texts name, such as `{icon180}`: iOS shows no SVG on its home
+ * screen. Its corners are not round there, because systems cut them themselves.
+ */
+async function drawIcons (svg, texts) {
+  const sizes = new Set(texts.flatMap(text => [...text.matchAll(/\{icon(\d+)\}/g)].map(match => Number(match[1]))))
+  if (sizes.size === 0) return new Map()
+  const { default: sharp } = await import('sharp')
+  const source = readFileSync(svg, 'utf8').replace(/(<rect width="32" height="32") rx="\d+"/, '$1')
+  return new Map(await Promise.all([...sizes].map(async size =>
+    [size, await sharp(Buffer.from(source), { density: 72 * size / 32 }).resize(size, size).png().toBuffer()])))
 }
 
 /**

@@ -38,7 +38,11 @@ function App ({ problem }: { problem: string }) {
   async function look () {
     if (document.hidden) return
     const known = await session.read().catch(() => null)
-    if (known !== null) setWho(before => before instanceof Error || before === undefined || meaningOf(before) === meaningOf(known) ? before : known)
+    if (known === null) return
+    setWho(before => {
+      const isSame = before === undefined || before instanceof Error || meaningOf(before) === meaningOf(known)
+      return isSame ? before : known
+    })
   }
 
   function onSignOut () {

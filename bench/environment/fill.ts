@@ -87,6 +87,6 @@ async function addJob (
 }
 
 /** As long as the name that it is like, and another for every image. */
-function nameOf (name: string, index: number, place: number): string {
+export function nameOf (name: string, index: number, place: number): string {
   return `${String(index).padStart(10, '0')}${place}`.slice(0, name.length) + name.slice(11)
 }

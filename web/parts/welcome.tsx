@@ -28,7 +28,14 @@ export function Welcome ({ servers, isEmpty }: { servers?: readonly Server[], is
 
   return (
     <aside class='notice welcome' aria-label={t.gettingStarted}>
-      <p>{real.length > 0 ? sentenceAbout(real) : sentenceWithout(servers, rights.change_servers)}</p>
+      {real.length > 0
+        ? <p>{sentenceAbout(real)}</p>
+        : (
+          <p>
+            <span class={isEmpty || servers.length === 0 ? '' : 'not-on-phone'}>{sentenceWithout(servers, rights.change_servers)}</span>
+            {!isEmpty && servers.length > 0 && <span class='on-phone'>{t.onlySimulatorShort}</span>}
+          </p>
+          )}
       <div class='actions'>
         {rights.submit_jobs && servers.length > 0 && isEmpty && (
           <button type='button' class='button primary' disabled={busy} onClick={paint}>

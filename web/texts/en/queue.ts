@@ -202,5 +202,6 @@ export const t = inLanguage('queue', ({ number, plain, plural }) => ({
   outOfBackground: 'Out of background',
   imagesNotAllowed: 'Your access key does not include images.',
   onlySimulator: 'Only the built-in simulator is running: it paints pictures without Stable Diffusion. An administrator can add servers.',
-  noServersYet: 'No servers yet: an administrator can add them.'
+  noServersYet: 'No servers yet: an administrator can add them.',
+  onlySimulatorShort: 'Only the simulator is running.'
 }))
