@@ -40,6 +40,13 @@ const ways = {
   moto: { get: python('moto[s3,server]==5.2.5'), version: ['-c', 'import moto.server'] },
   /** A Python with A1111's best known client. */
   webuiapi: { get: python('webuiapi==0.9.17'), version: ['-c', 'import webuiapi'] },
+  /** A folder with OpenAI's package for Node; the last version that runs on Node 20. */
+  openaiNode: {
+    get: npmPackages('openai@6.49.0'),
+    check: path => [process.execPath, '-e', `require(${JSON.stringify(join(path, 'node_modules/openai'))})`]
+  },
+  /** A Python with OpenAI's package. */
+  openaiPython: { get: python('openai==3.57.0'), version: ['-c', 'import openai'] },
   /** A folder of packages: generators of clients, and what the generated code needs. */
   clientGenerators: {
     get: npmPackages('openapi-typescript@7.13.0', 'openapi-fetch@0.17.0', '@hey-api/openapi-ts@0.97.3', 'orval@8.38.0', 'typescript@5.9.3'),

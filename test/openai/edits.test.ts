@@ -115,21 +115,28 @@ t.test('a repeated edit with an Idempotency-Key is the same job', async t => {
 
 interface StreamEvent { readonly name: string, readonly data: Fields & { type: string, b64_json: string } }
 
-const eventsOf = (text: string): StreamEvent[] => text.split('\n\n').filter(part => part.startsWith('event:')).map(part => {
+const eventsOf = (text: string): StreamEvent[] => text.split('\n\n').slice(0, -1).filter(part => part.startsWith('event:')).map(part => {
   const [head = '', data = ''] = part.split('\n')
   return { name: head.slice('event: '.length), data: JSON.parse(data.slice('data: '.length)) as StreamEvent['data'] }
 })
 
 t.test('a stream has previews, then each image', async t => {
-  const slow = await startService(t, { redis: service.redis, simulator: { stepMilliseconds: 150 }, settings: { REDIS_PREFIX: 'slow', JOB_ATTEMPTS: '1' } })
+  const slow = await startService(t, { redis: service.redis, settings: { REDIS_PREFIX: 'slow', JOB_ATTEMPTS: '1' } })
   const own = await bearer(slow)
+  // It stays there until a preview has come.
+  slow.simulator.setFaults([{ kind: 'hang', afterSteps: 12 }])
   const answer = await fetch(`${slow.url}/v1/images/generations`, {
     method: 'POST',
     body: JSON.stringify({ prompt: 'x', size: '128x128', stream: true, partial_images: 2, output_format: 'jpeg' }),
     headers: { ...own, 'content-type': 'application/json' }
   })
   t.match(answer.headers.get('content-type'), 'text/event-stream')
-  const events = eventsOf(await answer.text())
+  let text = ''
+  for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
+    text += Buffer.from(chunk).toString()
+    if (eventsOf(text).length > 0) slow.simulator.setFaults([])
+  }
+  const events = eventsOf(text)
   const [last, ...before] = events.toReversed()
   t.match(last, { name: 'image_generation.completed', data: { type: 'image_generation.completed', size: '128x128', output_format: 'jpeg', usage: {}, created_at: Number } })
   t.equal((await sharp(Buffer.from(last?.data.b64_json ?? '', 'base64')).metadata()).format, 'jpeg')
