@@ -27,14 +27,23 @@ function onceAsked<Value> (make: () => Value): () => Value {
   return ask
 }
 
-/** One value for each object, computed at first use. */
-function onceFor<Value> (make: (object: object) => Value): (object: object) => () => Value {
+/**
+ * One value for each schema, computed at first use. Routes refer to the same named schema with objects of their own,
+ * and each instance of Fastify makes its own, so the text of a schema tells whether it was compiled before.
+ */
+function onceFor<Value> (make: (schema: object) => Value): (schema: object) => () => Value {
   const known = new WeakMap<object, () => Value>()
-  return object => {
-    const found = known.get(object)
+  const byText = new Map<string, Value>()
+  return schema => {
+    const found = known.get(schema)
     if (found !== undefined) return found
-    const made = onceAsked(() => make(object))
-    known.set(object, made)
+    const made = onceAsked(() => {
+      const text = JSON.stringify(schema)
+      const value = byText.get(text) ?? make(schema)
+      byText.set(text, value)
+      return value
+    })
+    known.set(schema, made)
     return made
   }
 }
