@@ -12,6 +12,8 @@ export default [
     files: ['**/*.{ts,tsx}'],
     rules: {
       '@typescript-eslint/no-explicit-any': 'error',
+      // The compiler finds these too, and here they took a tenth of the time.
+      '@typescript-eslint/no-unused-vars': 'off',
       // A TypeBox schema and its type share one name.
       '@typescript-eslint/no-redeclare': 'off'
     }

@@ -4,7 +4,7 @@ import { findProgram } from '../../src/redis/private/install.ts'
 
 /** The path of Chromium: from the test run, or found; undefined if this machine has none. */
 export const chromiumPath = process.env.STABLEQUEUE_TEST_CHROMIUM ??
-  findProgram(['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'])
+  findProgram(['chromium-headless-shell', 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'])
 
 /** Skips a test file on a machine without Chromium, but never in CI. */
 export const skip = chromiumPath === undefined && process.env.CI === undefined ? 'there is no Chromium' : false
