@@ -82,7 +82,6 @@ const batchRoutes: FastifyPluginAsync = async app => {
       tags: ['Studio'],
       summary: 'All pictures of a batch in one',
       params,
-      produces: ['image/png'],
       response: {
         200: { description: 'PNG.', content: { 'image/png': { schema: Type.String({ format: 'binary' }) } } }, ...botErrors(404)
       }

@@ -1,4 +1,4 @@
-import { WebhookEventBody } from '../../schemas/webhook.ts'
+import { ErrorBody } from '../../schemas/error.ts'
 import { fieldsOf, objectOf, textsOf, type JsonObject } from '../../src/lib/json-values.ts'
 
 /**
@@ -50,19 +50,20 @@ type Node = Record<string, unknown>
 /** The name in which generators see no difference between two spellings. */
 const plainName = (name: string) => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '')
 
-/** @returns the document that the service serves */
-export function clientDocument (document: object): object {
+/**
+ * @param callbacks requests of the service that follow an operation, by its id
+ * @returns the document that the service serves
+ */
+export function clientDocument (document: object, callbacks: Readonly<Record<string, object>>): object {
   const { paths, components, ...rest } = document as JsonObject
   const readable = Object.fromEntries(Object.entries(fieldsOf(paths))
-    .map(([path, item]) => pathFor(path, fieldsOf(item)))
+    .map(([path, item]) => pathFor(path, fieldsOf(item), callbacks))
     .filter(([, item]) => Object.keys(item).length > 0))
   const schemas = fieldsOf(fieldsOf(components).schemas)
   const operations = Object.values(readable).flatMap(item => Object.values(item)).map(fieldsOf)
   const requested = reachable(operations.map(({ requestBody }) => requestBody ?? null), schemas)
-  const answered = reachable(operations.map(({ responses }) => responses), schemas)
-  // Receivers want the type of what they get, although no route has it.
-  const used = Object.entries(schemas).filter(([name]) =>
-    requested.has(name) || answered.has(name) || name === WebhookEventBody.$id)
+  const answered = reachable([operations.map(({ responses }) => responses), callbacks], schemas)
+  const used = Object.entries(schemas).filter(([name]) => requested.has(name) || answered.has(name))
   return {
     ...rest,
     paths: readable,
@@ -84,19 +85,33 @@ function reachable (part: unknown, schemas: JsonObject, found = new Set<string>(
   return found
 }
 
-function pathFor (path: string, item: JsonObject): readonly [path: string, item: Node] {
+/** How the router answers a value in the path that is longer than any name can be. */
+const tooLong = {
+  414: {
+    description: 'The address is too long.',
+    content: { 'application/json': { schema: { $ref: `#/components/schemas/${ErrorBody.$id}` } } }
+  }
+}
+
+function pathFor (
+  path: string, item: JsonObject, callbacks: Readonly<Record<string, object>>
+): readonly [path: string, item: Node] {
   const template = path.replace('{*}', '{name}')
   const operations = Object.entries(item).flatMap(([method, operation]) => {
     const { parameters = [], requestBody, responses, ...rest } = fieldsOf(operation)
     const answers = fieldsOf(responses)
     // No client that is generated can open a WebSocket.
     if ('101' in answers) return []
+    const callback = callbacks[String(rest.operationId)]
     return [[method, {
       ...rest,
       ...replaced(rest, replacementOf({ method: method.toUpperCase(), path: template })),
       ...parametersFor(parameters as readonly JsonObject[]),
       ...(requestBody === undefined ? {} : { requestBody: bodyFor(fieldsOf(requestBody)) }),
-      responses: mapped(answers, answer => answerFor(fieldsOf(answer)))
+      responses: {
+        ...mapped(answers, answer => answerFor(fieldsOf(answer))), ...(path.includes('{') ? tooLong : {})
+      },
+      ...(callback === undefined ? {} : { callbacks: callback })
     }]]
   })
   return [template, Object.fromEntries(operations) as Node]
@@ -148,13 +163,17 @@ function answerFor ({ content, ...answer }: JsonObject): Node {
   const types = Object.entries(fieldsOf(content)).map(([type, media]) => {
     const { schema, ...others } = fieldsOf(media)
     // The value null has no type in most languages.
-    const readable = isNull(schema) ? { description: 'null' } : schemaFor(schema, 'answer')
+    const one = isNull(schema) ? { description: 'null' } : schemaFor(schema, 'answer')
+    const readable = type === 'text/event-stream' ? { anyOf: [wholeStream, one] } : one
     return [type, schema === undefined ? others : { ...others, schema: readable }] as const
   })
   if (types.length === 0) return answer
   const isBinary = types.every(([type]) => /^(?:image|video|application\/zip)\b/.test(type))
   return { ...answer, content: { ...Object.fromEntries(types), ...(isBinary ? anyBytes : {}) } }
 }
+
+/** For generators that do not know streams: they read the answer as one text. Others read events of the type beside it. */
+const wholeStream = { type: 'string', description: 'The stream as text.' }
 
 /** For generators that do not know the types of images: they read bytes. */
 const anyBytes = { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } }

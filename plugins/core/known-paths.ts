@@ -23,6 +23,13 @@ export default fp(async app => {
     methodsByUrl.set(url, methods)
   })
 
+  // A path without this method takes no body, so the type and the text of one do not matter.
+  app.addHook('preParsing', async (request, reply) => {
+    if (!request.is404) return
+    await request.routeOptions.handler.call(app, request, reply)
+    return reply
+  })
+
   app.decorate('methodsInstead', (method, path) => {
     matchers ??= [...methodsByUrl].map(([url, methods]) => ({ pattern: patternOf(url), methods }))
     const found = new Set(matchers.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => [...methods]))

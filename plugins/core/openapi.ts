@@ -13,37 +13,41 @@ const header = (name: string, description: string) => ({
 })
 
 const meanings: Readonly<Record<typeof webhookEvents[number], string>> = {
-  'job.started': 'A generation of the job began.',
-  'job.progress': 'The job got on by a twentieth or more; at most one each second, sent once, and lost if it fails.',
-  'job.completed': 'The job is done; its images are in the event.',
-  'job.failed': 'The job failed for good.',
-  'job.cancelled': 'The job was cancelled; it can still have images.',
-  'webhook.test': 'Somebody wanted to see whether events arrive.'
+  'job.started': 'a generation of the job began.',
+  'job.progress': 'the job got on by a twentieth or more; at most one each second, sent once, and lost if it fails.',
+  'job.completed': 'the job is done; its images are in the event.',
+  'job.failed': 'the job failed for good.',
+  'job.cancelled': 'the job was cancelled; it can still have images.',
+  'webhook.test': 'somebody wanted to see whether events arrive.'
 }
 
-/** Webhook events, for the top level of the OpenAPI document. */
-const eventsOfJobs = Object.fromEntries(webhookEvents.map(event => [event, {
-  post: {
-    operationId: `on_${event.replace('.', '_')}`,
-    tags: ['Webhook events'],
-    summary: meanings[event],
-    description: 'Signed by Standard Webhooks 1.0.0. Any 2xx within the time limit is success; 410 means never again.',
-    security: [],
-    parameters: [
-      header('webhook-id', 'Id of the event, the same at every attempt: what was seen before is a repeat.'),
-      header('webhook-timestamp', 'Seconds since 1970, of this attempt.'),
-      header('webhook-signature', 'One or more signatures, separated by spaces: v1,<base64 of HMAC-SHA-256>.')
-    ],
-    requestBody: {
-      required: true,
-      content: {
-        // No reference: openapi-generator does not import the types that only webhooks have.
-        'application/json': { schema: { type: 'object' as const, description: `A ${WebhookEventBody.$id}, see its schema.` } }
-      }
-    },
-    responses: { '2XX': { description: 'Got it.' }, 410: { description: 'Send no more here.' } }
+/**
+ * The request to a receiver, as a callback of the operations that name one. The section `webhooks` of the document has
+ * no place in a client: openapi-generator writes operations from it that do not compile in Python.
+ */
+const eventRequest = {
+  '{$request.body#/webhook_url}': {
+    post: {
+      summary: 'An event of a job',
+      description: [
+        'Signed by Standard Webhooks 1.0.0. Any 2xx within the time limit is success; 410 means never again. The types:',
+        ...webhookEvents.map(type => `- \`${type}\`: ${meanings[type]}`)
+      ].join('\n'),
+      security: [],
+      parameters: [
+        header('webhook-id', 'Id of the event, the same at every attempt: what was seen before is a repeat.'),
+        header('webhook-timestamp', 'Seconds since 1970, of this attempt.'),
+        header('webhook-signature', 'One or more signatures, separated by spaces: v1,<base64 of HMAC-SHA-256>.')
+      ],
+      requestBody: {
+        required: true,
+        content: { 'application/json': { schema: { $ref: `#/components/schemas/${WebhookEventBody.$id}` } } }
+      },
+      responses: { '2XX': { description: 'Got it.' }, 410: { description: 'Send no more here.' } }
+    }
   }
-}]))
+}
+const callbacks = { 'jobs.submit': { event: eventRequest }, 'webhooks.test': { event: eventRequest } }
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -118,7 +122,6 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
         { name: 'Servers', description: 'The Stable Diffusion servers behind the queue' },
         { name: 'Models', description: 'What the servers and the model folders have' },
         { name: 'Webhooks', description: 'Events of jobs, delivered to receivers' },
-        { name: 'Webhook events', description: 'Requests of this service to receivers' },
         { name: 'API keys', description: 'Access keys and their rights' },
         { name: 'Settings', description: 'What is in force, and what can be changed while the service runs' },
         { name: 'Web UI', description: 'Sessions of the web UI' },
@@ -135,13 +138,12 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
           basic: { type: 'http', scheme: 'basic', description: 'Key as user name, secret as password.' }
         }
       },
-      webhooks: eventsOfJobs,
       security: anyCredentials
     },
     refResolver: {
       buildLocalReference: (json, _base, _fragment, index) => typeof json.$id === 'string' ? json.$id : `Schema${index}`
     },
-    transformObject: document => clientDocument('openapiObject' in document ? document.openapiObject : {}),
+    transformObject: document => clientDocument('openapiObject' in document ? document.openapiObject : {}, callbacks),
     transform: ({ schema, url, route }) => {
       const { access, documentedBody, documentedAnswers } = route.config ?? {}
       const open = access === 'public' ? { security: [] } : {}

@@ -108,6 +108,10 @@ t.test('each operation has a path, a body and answers that generators can read',
       const isBinary = types.some(type => /^(?:image|video|application\/zip)\b/.test(type))
       t.ok(types.length <= 1 || (isBinary && types.includes('application/octet-stream')), `${name} ${types.join()}`)
     }
+    for (const [status, { content = {} }] of Object.entries(responses).filter(([status]) => status >= '400')) {
+      t.ok(Object.keys(content).every(type => type === 'application/json'), `${name} answers ${status} in JSON`)
+    }
+    if (path.includes('{')) t.ok('414' in responses, `${name} can be too long`)
     if (/^\/api\//.test(path)) t.ok(['400', '401', '403', '500'].every(status => status in responses), `${name} says how it fails`)
   }
 })
@@ -140,6 +144,25 @@ t.test('what the document leaves out is still accepted', async t => {
   t.equal((await fetch(`${service.url}/api/v2/generate`, { method: 'POST', body: form })).status, 202)
 })
 
+t.test('events are callbacks of what names a receiver, because generators write operations for webhooks', async t => {
+  t.notOk('webhooks' in document)
+  for (const id of ['jobs.submit', 'webhooks.test']) {
+    const { callbacks } = operations.find(({ operationId }) => operationId === id) as unknown as { callbacks: object }
+    t.match(JSON.stringify(callbacks), /webhook_url.*webhook-signature.*WebhookEvent/, id)
+  }
+  t.match(document.components.schemas.WebhookEvent, { type: 'object' })
+})
+
+t.test('a stream of events can be read as text', async t => {
+  const streams = operations.flatMap(({ responses }) => responses[200]?.content?.['text/event-stream'] ?? [])
+  t.ok(streams.length > 0)
+  for (const { schema } of streams) t.match(schema, { anyOf: [{ type: 'string' }, { $ref: /EventView/ }] })
+})
+
+t.test('an address that is too long gets 414', async t => {
+  t.match(await service.request('GET', `/api/v2/jobs/${'a'.repeat(600)}`), { status: 414, body: { error: 'uri_too_long' } })
+})
+
 t.test('a wrong method at a known path gets 405 and the right ones', async t => {
   const cases: ReadonlyArray<readonly [method: string, path: string, allow: RegExp]> = [
     ['GET', '/api/v2/generate', /^POST$/],
@@ -161,4 +184,18 @@ t.test('a wrong method at a known path gets 405 and the right ones', async t => 
     success: false, error: 'method_not_allowed', message: /POST/, details: { allowed: ['POST'] }
   })
   t.equal((await service.request('GET', '/api/v2/nothing')).status, 404)
+  const bodies: ReadonlyArray<readonly [method: string, body: string | undefined, headers: Record<string, string>]> = [
+    ['QUERY', undefined, {}],
+    ['PUT', '{', {}],
+    ['PUT', 'some text', { 'content-type': 'nonsense' }],
+    ['PUT', '<a/>', { 'content-type': 'text/xml' }]
+  ]
+  for (const path of ['/api/v2/generate', '/sdapi/v1/txt2img', '/generate/txt2img']) {
+    for (const [method, body, headers] of bodies) {
+      const { statusCode, headers: { allow } } = await service.app.inject({
+        method: method as 'PUT', url: path, ...(body === undefined ? {} : { body, headers: { 'content-type': 'application/json', ...headers } })
+      })
+      t.same([statusCode, allow], [405, 'POST'], `${method} ${path} ${body}`)
+    }
+  }
 })
