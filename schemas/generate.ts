@@ -194,6 +194,10 @@ export const DryRunAnswer = Type.Object({
 }, { $id: 'DryRunAnswer', description: 'What a submission would lead to.' })
 export type DryRunAnswer = Static<typeof DryRunAnswer>
 
+export const SubmitAnswer = Type.Union([Ref(GenerateAnswer), Ref(DryRunAnswer)], {
+  $id: 'SubmitAnswer', description: 'A job that was accepted, or the answer to a dry run.'
+})
+
 export const BulkAnswer = Type.Object({
   success,
   bulk_job_id: id('The bulk.'),

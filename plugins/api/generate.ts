@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import { errorResponses } from '../../schemas/error.ts'
 import {
   BulkAnswer, BulkForm, BulkIdParameters, BulkRequest, BulkView, DryRunAnswer, GenerateAnswer, GenerateForm,
-  GenerateFormV1, GenerateRequest, GenerateRequestV1
+  GenerateFormV1, GenerateRequest, GenerateRequestV1, SubmitAnswer
 } from '../../schemas/generate.ts'
 import {
   GenerationParameters, ParametersToRead, ReadParameters, type Warning
@@ -82,7 +82,7 @@ const generate: FastifyPluginAsyncTypebox = async app => {
         body,
         response: {
           200: {
-            ...Type.Union([Ref(GenerateAnswer), Ref(DryRunAnswer)]),
+            ...Ref(SubmitAnswer),
             description: 'Accepted, for clients that accept only 200 as success; or the answer to a dry run.'
           },
           202: { ...Ref(GenerateAnswer), description: 'Accepted: the job waits in the queue.' },

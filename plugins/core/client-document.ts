@@ -102,10 +102,11 @@ function pathFor (
     const answers = fieldsOf(responses)
     // No client that is generated can open a WebSocket.
     if ('101' in answers) return []
-    const callback = callbacks[String(rest.operationId)]
+    const replacement = replacementOf({ method: method.toUpperCase(), path: template })
+    const callback = replacement === null ? callbacks[String(rest.operationId)] : undefined
     return [[method, {
       ...rest,
-      ...replaced(rest, replacementOf({ method: method.toUpperCase(), path: template })),
+      ...replaced(rest, replacement),
       ...parametersFor(parameters as readonly JsonObject[]),
       ...(requestBody === undefined ? {} : { requestBody: bodyFor(fieldsOf(requestBody)) }),
       responses: {
@@ -172,7 +173,7 @@ function answerFor ({ content, ...answer }: JsonObject): Node {
   return { ...answer, content: { ...Object.fromEntries(types), ...(isBinary ? anyBytes : {}) } }
 }
 
-/** For generators that do not know streams: they read the answer as one text. Others read events of the type beside it. */
+/** For generators that do not know streams: they read the answer as one text. Others read events of the second type. */
 const wholeStream = { type: 'string', description: 'The stream as text.' }
 
 /** For generators that do not know the types of images: they read bytes. */

