@@ -121,6 +121,7 @@ export async function soakFleet (environment: Environment, { endsAt, random, log
       const answer = await ask(caller => caller.post('/api/v2/generate', {
         target_server_alias: random() < 0.3 ? pick(['A', 'B', 'C', 'D']) : 'default',
         priority: 1 + Math.floor(random() * 10),
+        background: random() < 0.3,
         generation_params: {
           prompt: `number ${number}`,
           steps: 5 + Math.floor(random() * 25),
@@ -178,6 +179,8 @@ export async function soakFleet (environment: Environment, { endsAt, random, log
       await caller.patch(`/api/v2/jobs/${id}`, { server: random() < 0.5 ? 'default' : someServer() })),
     priority: jobAction('pending', async (caller, id) =>
       await caller.patch(`/api/v2/jobs/${id}`, { priority: 1 + Math.floor(random() * 10) })),
+    lane: jobAction('pending', async (caller, id) =>
+      await caller.patch(`/api/v2/jobs/${id}`, { background: random() < 0.5 })),
     'run now': jobAction('pending', async (caller, id) => await caller.post(`/api/v2/jobs/${id}/run-now`)),
     'retry a cancelled one': async () => { await retryOne('cancelled') },
     'retry a failed one': async () => { await retryOne('failed') },
@@ -195,7 +198,7 @@ export async function soakFleet (environment: Environment, { endsAt, random, log
   async function actOn (): Promise<void> {
     for (; !over.signal.aborted; await sleep(random() * pauses.actions)) {
       // At most two servers are away by an operator or by death at once.
-      const name = pick(Object.keys(actions).filter((_name, index) => index < 7 || acting.size < 2))
+      const name = pick(Object.keys(actions).filter((_name, index) => index < 8 || acting.size < 2))
       if (name === undefined) continue
       done.set(name, (done.get(name) ?? 0) + 1)
       const act = (actions[name]?.() ?? Promise.resolve()).finally(() => { acting.delete(act) })

@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { ShortJobView } from './job.ts'
-import { Ref, success, Timestamp } from './kit.ts'
+import { Nullable, Ref, success, Timestamp } from './kit.ts'
 
 export const QueueQuery = Type.Object({
   server: Type.Optional(Type.String({ maxLength: 64, description: 'Only jobs that need the server with this alias, or are claimed or run by it.' })),
@@ -26,12 +26,20 @@ export const GroupCounts = Type.Object({
 }, { $id: 'GroupCounts', description: 'How far a bulk or group is.' })
 export type GroupCounts = Static<typeof GroupCounts>
 
+export const QueuedJobView = Type.Object({
+  ...ShortJobView.properties,
+  place: Nullable(Type.Integer({ minimum: 1 }), {
+    description: 'Its place among the waiting jobs of all servers, by expected begin: each place once. Those of which no ' +
+      'begin is known come last; null for one behind 2000 others. `position` counts only the jobs that it competes with.'
+  })
+}, { $id: 'QueuedJobView', description: 'A waiting job with its place in the queue of all servers.' })
+
 export const QueueView = Type.Object({
   success,
   as_of: Timestamp('The service\'s own clock: all of them were accepted before. Use it as created_before of an action.'),
   enabled: Type.Boolean({ description: 'false: all queues are paused, and servers begin no jobs.' }),
   running: Type.Array(Ref(ShortJobView), { description: 'Running jobs, the longest running first.' }),
-  waiting: Type.Array(Ref(ShortJobView), { description: 'One page of the waiting jobs of all servers, in the order in which they are expected to begin.' }),
+  waiting: Type.Array(Ref(QueuedJobView), { description: 'One page of the waiting jobs of all servers, in the order in which they are expected to begin.' }),
   total_running: count('Running jobs that fit the filters.'),
   total_waiting: count('Waiting jobs that fit the filters, on all pages.'),
   groups: Type.Array(Ref(GroupCounts), { description: 'Groups of the jobs of this page.' })

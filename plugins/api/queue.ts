@@ -5,15 +5,47 @@ import { Ref } from '../../schemas/kit.ts'
 import { FailuresQuery, FailuresView, type GroupCounts, QueueQuery, QueueView } from '../../schemas/queue.ts'
 import { keyToShow } from '../../src/access/principal.ts'
 import type { Job } from '../../src/jobs/job.ts'
+import type { JobFilter } from '../../src/jobs/list.ts'
 import { iso } from '../../src/lib/text.ts'
 import { readJobFilter } from './job-views.ts'
 
 /** Running jobs that one answer has at most: a server runs one. */
 const mostRunning = 1000
+/** Waiting jobs of all servers in one order; those behind them stay as they are listed. */
+const mostMerged = 2000
 
 /** The queue of all servers as one list, and failed jobs by cause. */
 const queue: FastifyPluginAsyncTypebox = async app => {
-  const { jobList: list, jobViews: views, bulks, registry, runtime } = app
+  const { jobList: list, jobStore: store, jobViews: views, bulks, estimates, registry, runtime } = app
+
+  /**
+   * The first waiting jobs of all servers, in the order in which they are expected to begin; those of which that is not
+   * known come last.
+   */
+  async function merged (): Promise<string[]> {
+    const [{ ids }, expected] = await Promise.all([
+      list.idPage({ status: 'pending', order: 'line', limit: mostMerged, offset: 0 }), estimates.positions(mostMerged)
+    ])
+    const ranks = new Map(expected.map(({ jobId, position }) => [jobId, position]))
+    const rankOf = (id: string) => ranks.get(id) ?? mostMerged
+    return ids.toSorted((one, other) => rankOf(one) - rankOf(other))
+  }
+
+  /** A page of the waiting jobs of a filter, and the place of each among those of all servers. */
+  async function waitingPage (filter: JobFilter, limit: number, offset: number) {
+    const asked = { ...filter, status: 'pending', order: 'line' } as const
+    const isFar = offset + limit > mostMerged
+    const [order, { ids, total }] = await Promise.all([
+      merged(), list.idPage({ ...asked, limit: isFar ? limit : mostMerged, offset: isFar ? offset : 0 })
+    ])
+    const places = new Map(order.map((id, at) => [id, at + 1]))
+    const placeOf = (id: string) => places.get(id) ?? Infinity
+    const page = isFar
+      ? ids
+      // One that arrived between the two readings has no place yet.
+      : ids.toSorted((one, other) => placeOf(one) < placeOf(other) ? -1 : 1).slice(offset, offset + limit)
+    return { jobs: await store.readMany(page), total, places }
+  }
 
   app.get('/api/v2/queue', {
     config: { access: { scope: 'jobs:read' } },
@@ -34,7 +66,7 @@ const queue: FastifyPluginAsyncTypebox = async app => {
       list.now(),
       runtime.read(),
       list.page({ ...filter, status: 'processing', order: 'oldest', limit: mostRunning, offset: 0 }),
-      list.page({ ...ofWaiting, order: 'line', limit, offset })
+      waitingPage(ofWaiting, limit, offset)
     ])
     // Jobs can begin and finish between the two lists.
     const jobs = [...new Map([...running.jobs, ...waiting.jobs].map(job => [job.id, job])).values()]
@@ -46,7 +78,8 @@ const queue: FastifyPluginAsyncTypebox = async app => {
       as_of: iso(timestamp),
       enabled: state.values.queueProcessing,
       running: shown.filter(({ status }) => status === 'processing').sort(byStart),
-      waiting: shown.filter(({ status }) => status === 'pending'),
+      waiting: shown.filter(({ status }) => status === 'pending')
+        .map(row => ({ ...row, place: waiting.places.get(row.id) ?? null })),
       total_running: running.total,
       total_waiting: waiting.total,
       groups: await groupsOf(jobs)

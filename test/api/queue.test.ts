@@ -63,6 +63,29 @@ t.test('the queue shows the waiting jobs of all servers in the order in which th
   await request('DELETE', '/api/v1/servers/Other?jobs=cancel')
 })
 
+t.test('each waiting job has a place of its own in the order of all servers, by expected begin', async t => {
+  const aliases = ['Left', 'Right']
+  for (const alias of aliases) await request('POST', '/api/v1/servers', { alias, apiUrl: 'http://127.0.0.1:9' })
+  await until(await submit(quick), 'completed')
+  const running = await submit({ ...quick, steps: 150, num_images: 8 })
+  await until(running, 'processing')
+  const pinned = []
+  for (const alias of [...aliases, ...aliases]) pinned.push(await submit(quick, { target_server_alias: alias }))
+  const soon = [await submit(quick), await submit(quick)]
+  const rows = (await queue()).waiting as JsonBody[]
+  t.strictSame(rows.map(({ place }) => place), [1, 2, 3, 4, 5, 6])
+  t.strictSame(idsOf(rows).slice(0, 2), soon, 'jobs that no server can run now come last')
+  const known = rows.map(({ starts_at: at }) => at).filter(at => at !== null)
+  t.strictSame(known, known.toSorted())
+  const right = (await queue('?server=Right')).waiting as JsonBody[]
+  t.strictSame(idsOf(right), [pinned[1], pinned[3]])
+  t.strictSame(right.map(({ place }) => place), rows.filter(({ alias }) => alias === 'Right').map(({ place }) => place))
+  const page = (await queue('?limit=2&offset=3')).waiting as JsonBody[]
+  t.strictSame(page.map(({ place }) => place), [4, 5])
+  await act({ action: 'cancel', all: true })
+  for (const alias of aliases) await request('DELETE', `/api/v1/servers/${alias}?jobs=cancel`)
+})
+
 t.test('a running job is in the queue, and a finished one says which checkpoint made it', async t => {
   const id = await submit({ ...quick, steps: 150 })
   await until(id, 'processing', 'completed')
