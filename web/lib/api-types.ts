@@ -62,13 +62,15 @@ export type FailureCause = FailuresView['causes'][number]
 
 /** A job in a list, with the names of a whole one, so that both have the same parts. */
 export interface ListedJob extends Pick<JobView,
-  'id' | 'status' | 'priority' | 'error' | 'waiting_for' | 'cancel_requested' | 'target_server_alias' | 'creation_timestamp' |
+  'id' | 'status' | 'priority' | 'background' | 'error' | 'waiting_for' | 'cancel_requested' | 'target_server_alias' | 'creation_timestamp' |
   'started_timestamp' | 'completion_timestamp' | 'queue_position' | 'progress_percentage' | 'step' | 'steps' | 'eta_seconds' |
   'estimated_start_time'>, Partial<Pick<ShortJob, 'group' | 'channel' | 'api_key_id' | 'user_id' | 'eta_p90' | 'checkpoint'>> {
   readonly images: ReadonlyArray<ShortImage & Partial<Pick<JobImage, 'role'>>>
   readonly generation_params: Parameters
   readonly estimated_time_remaining?: number | null
   readonly preview_url?: string
+  /** In the order of all servers; where it is shown with its server, `queue_position` is. */
+  readonly place?: number | null
 }
 
 export type Server = ServerView

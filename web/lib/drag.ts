@@ -7,6 +7,8 @@ const step = 12
 export interface Drop {
   readonly id: string
   readonly side: 'before' | 'after'
+  /** That of the job there. */
+  readonly lane: string
 }
 
 const marks = { before: 'drop-before', after: 'drop-after' } as const
@@ -21,7 +23,8 @@ function dropAt (list: Element, y: number): Drop & { row: Element } | undefined 
   const id = idOf(row)
   if (!row || id === undefined || !list.contains(row)) return undefined
   const { top, height } = row.getBoundingClientRect()
-  return { id, row, side: y < top + height / 2 ? 'before' : 'after' }
+  const { lane = '' } = row.querySelector<HTMLElement>('[data-drag]')?.dataset ?? {}
+  return { id, row, lane, side: y < top + height / 2 ? 'before' : 'after' }
 }
 
 /** Follows the pointer until it is released; Escape gives up. @param id the job of the handle */
@@ -58,7 +61,7 @@ export function dragRow (event: PointerEvent, id: string, onDrop: (drop: Drop) =
   window.addEventListener('pointerup', ({ clientY }) => {
     const drop = dropAt(list, clientY)
     end()
-    if (drop !== undefined && drop.id !== id) onDrop({ id: drop.id, side: drop.side })
+    if (drop !== undefined && drop.id !== id) onDrop({ id: drop.id, side: drop.side, lane: drop.lane })
   }, stop)
   document.body.classList.add('dragging')
   look()

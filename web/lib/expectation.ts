@@ -2,8 +2,8 @@ import type { Job, ListedJob } from './api-types.ts'
 import { secondsText } from './format.ts'
 import { t } from '../texts/en/queue.ts'
 
-/** The position of a job in its queue, in words; empty unless the job waits. */
-export function placeText ({ queue_position: place }: Pick<ListedJob, 'queue_position'>) {
+/** The place of a job among all, or its position, in words; empty unless the job waits. */
+export function placeText ({ queue_position: position, place = position }: Pick<ListedJob, 'queue_position' | 'place'>) {
   return place === null || place === undefined ? '' : t.inQueue(place)
 }
 
@@ -15,6 +15,7 @@ export function serverText ({ target_server_alias: alias }: Pick<ListedJob, 'tar
 /** What a waiting job without an expected time waits for, in words; empty otherwise. */
 export function reasonText ({ status, waiting_for: reason, estimated_start_time: moment }: Pick<ListedJob, 'status' | 'waiting_for' | 'estimated_start_time'>) {
   if (status !== 'pending' || moment || !reason) return ''
+  if (reason.startsWith('background: ')) return reason.slice('background: '.length)
   // Reasons that are sentences stand for themselves.
   return reason.endsWith('.') ? reason.slice(0, -1) : t.waitsFor(reason)
 }
@@ -22,6 +23,7 @@ export function reasonText ({ status, waiting_for: reason, estimated_start_time:
 /** What a waiting job waits for beside the jobs ahead of it, which its position tells; empty if there is nothing. */
 export function obstacleText ({ status, waiting_for: reason }: Pick<ListedJob, 'status' | 'waiting_for'>) {
   if (status !== 'pending' || !reason || reason.endsWith(' ahead of it')) return ''
+  if (reason.startsWith('background: ')) return reason.slice('background: '.length)
   return reason.endsWith('.') ? reason.slice(0, -1) : t.waitsFor(reason)
 }
 

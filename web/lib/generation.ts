@@ -19,6 +19,7 @@ export interface CreateForm {
   negative_prompt: string
   target_server_alias: string
   priority: string
+  background: boolean
   checkpoint_name: string
   vae: string
   clip_skip: string
@@ -51,6 +52,7 @@ export const emptyForm: CreateForm = {
   negative_prompt: '',
   target_server_alias: '',
   priority: '5',
+  background: false,
   checkpoint_name: '',
   vae: '',
   clip_skip: '',
@@ -128,6 +130,7 @@ export async function requestOf (form: CreateForm): Promise<JobRequest> {
   return {
     target_server_alias: form.target_server_alias || 'default',
     priority: Number(form.priority),
+    ...form.background && { background: true },
     generation_params: parameters,
     app_type: 'ui',
     source_info: 'web ui'

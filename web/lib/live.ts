@@ -112,7 +112,7 @@ export function useLive<Data> (
 const fieldsOfEvent: Readonly<Record<string, (data: Readonly<Record<string, unknown>>) => object>> = {
   progress: data => ({ ...data, progress_percentage: Math.round((Number(data.progress) || 0) * 1000) / 10 }),
   preview: ({ url }) => ({ preview_url: url }),
-  place: ({ position, ...times }) => ({ queue_position: position, ...times })
+  place: ({ position, ...times }) => ({ queue_position: position, place: position, ...times })
 }
 const states: Readonly<Record<string, JobStatus>> = { progress: 'processing', preview: 'processing', place: 'pending' }
 

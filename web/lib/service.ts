@@ -38,7 +38,7 @@ export interface QueueOverview {
 
 /** A short job under the names of a whole one, so that both have the same parts. */
 export function jobOfList (
-  { alias, created_at: created, started_at: started, finished_at: finished, ...job }: ShortJob
+  { alias, created_at: created, started_at: started, finished_at: finished, ...job }: ShortJob & Pick<ListedJob, 'place'>
 ): ListedJob {
   const { prompt, mode, size, steps, position, progress, eta, starts_at: startsAt } = job
   const [width, height] = size?.split('x').map(Number) ?? []

@@ -53,10 +53,11 @@ function without (parts: Readonly<Record<string, unknown>>, isExcluded: (name: s
 
 /** The parameters of a job, to change and submit again. */
 export function formOf (job: Job) {
-  const { id, generation_params: all, client_params: ofClient = {}, target_server_alias: alias, priority } = job
+  const { id, generation_params: all, client_params: ofClient = {}, target_server_alias: alias, background } = job
   // Parameters with a client's own names are there under A1111's names too.
   const parameters = Object.fromEntries(Object.entries(all).filter(([name]) => !(name in ofClient)))
-  return { ...formWith(parameters, id), target_server_alias: alias === 'default' ? '' : alias, priority: String(priority) }
+  const [server, priority] = [alias === 'default' ? '' : alias, String(job.priority)]
+  return { ...formWith(parameters, id), target_server_alias: server, priority, background }
 }
 
 /** The input images of the job, as files for the form. */

@@ -191,8 +191,8 @@ export function CreatePage ({ route }: { route: Route }) {
 
 /** Parameters of an image in the form; server and input images stay as they were. */
 function takenOver (before: CreateForm, parameters: Parameters) {
-  const { init_images: start, mask, mode, target_server_alias: alias, priority } = before
-  return { ...formWith(parameters), init_images: start, mask, mode, target_server_alias: alias, priority }
+  const { init_images: start, mask, mode, target_server_alias: alias, priority, background } = before
+  return { ...formWith(parameters), init_images: start, mask, mode, target_server_alias: alias, priority, background }
 }
 
 /** Values that another page sends, under the API's names; `prompt` is appended to the prompt. */

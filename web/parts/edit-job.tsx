@@ -73,6 +73,7 @@ function patchOf (before: CreateForm, after: CreateForm): JobPatch {
   const parameters = changedParameters(before, after)
   return {
     ...Object.keys(parameters).length > 0 && { generation_params: parameters },
+    ...after.background !== before.background && { background: after.background },
     ...after.priority !== before.priority && { priority: Number(after.priority) },
     ...after.target_server_alias !== before.target_server_alias && { server: after.target_server_alias || 'default' }
   }

@@ -57,6 +57,7 @@ export function ModelFields ({ form, servers, choices }: {
           <NumberField label={t.clipSkip} placeholder='1' min='1' max='12' {...form.field('clip_skip')} />
           <SelectField label={t.priority} {...form.field('priority')} options={priorities} />
         </div>
+        <CheckField label={t.inBackground} hint={t.inBackgroundHint} {...form.field('background')} />
       </section>
       {picking && (
         <ModelPicker

@@ -22,7 +22,7 @@ export function GroupChip ({ id, group, onChanged }: { id: string, group: Group 
         <div class='actions'>
           {actions.filter(({ status }) => group?.[status] !== 0).map(({ status, action, ...words }) => (
             <CountedAction
-              key={status} request={{ action, filter: { group: id, status } }} {...words}
+              key={words.label} request={{ action, filter: { group: id, status } }} {...words}
               onDone={() => { close(); onChanged() }}
             />
           ))}
@@ -42,6 +42,14 @@ export function GroupChip ({ id, group, onChanged }: { id: string, group: Group 
 
 const actions = [
   { status: 'pending', action: 'cancel', label: t.cancelThoseThatWait, icon: 'stop', question: t.cancelOfGroup, act: t.cancelOfGroupAction },
+  {
+    status: 'pending',
+    action: 'background',
+    label: t.moveWaitingToBackground,
+    icon: 'toEnd',
+    question: t.backgroundOfGroup,
+    act: t.backgroundOfGroupAction
+  },
   { status: 'failed', action: 'retry', label: t.retryThoseThatFailed, icon: 'again', question: t.retryOfGroup, act: t.retryOfGroupAction },
   { status: 'cancelled', action: 'retry', label: t.retryThoseThatWere, icon: 'again', question: t.retryOfGroup, act: t.retryOfGroupAction }
 ] as const

@@ -51,6 +51,7 @@ export function JobRow ({ job: read, nameOfKey, onChanged, group, check, handle,
           {obstacleText(job) && <span>{obstacleText(job)}</span>}
           {asker && <span title={t.askedForIt}>{asker}</span>}
           {job.images.length > 1 && <span>{t.imagesCount(job.images.length)}</span>}
+          {job.status === 'pending' && job.background && <span class='chip'>{t.background}</span>}
           {job.status === 'pending' && job.priority !== 5 && <span>{t.priorityPriority(job.priority)}</span>}
           {width !== undefined && <span class='numbers minor'>{width} × {height}</span>}
           {steps !== undefined && <span class='numbers minor'>{t.stepsSteps(steps)}</span>}

@@ -43,9 +43,10 @@ const nameOf = ({ generation_params: { prompt } }: ListedJob) => (prompt || t.jo
 
 /** A place for mouse and finger to move a waiting job; the keyboard has the buttons. */
 export function DragHandle ({ job, onChanged }: { job: ListedJob, onChanged: () => void }) {
-  async function drop ({ id, side }: Drop) {
+  async function drop ({ id, side, lane }: Drop) {
+    const background = lane === 'background'
     const done = await attempt(async () => {
-      const answer = await jobs.change(job.id, { before: id })
+      const answer = await jobs.change(job.id, { before: id, ...background !== job.background && { background } })
       return side === 'before' ? answer : await jobs.change(id, { before: job.id })
     }, t.jobWasMoved)
     if (done) onChanged()
@@ -53,6 +54,7 @@ export function DragHandle ({ job, onChanged }: { job: ListedJob, onChanged: () 
   return (
     <span
       class='handle' aria-hidden='true' title={t.dragToMove} data-drag={job.id}
+      data-lane={job.background ? 'background' : ''}
       onPointerDown={event => dragRow(event, job.id, drop)}
     ><Icon name='grip' />
     </span>
@@ -70,6 +72,8 @@ export function PlaceControls ({ job, before, after, onChanged }: {
   onChanged: () => void
 }) {
   const name = nameOf(job)
+  /** The neighbours in the same lane. */
+  const [above, below] = [before, after].map(other => other?.background === job.background ? other : undefined)
 
   async function change (id: string, request: JobPatch, place: Place) {
     if (!await attempt(() => jobs.change(id, request))) return
@@ -95,9 +99,9 @@ export function PlaceControls ({ job, before, after, onChanged }: {
       >
         {priorities.map(each => <option key={each} value={each} selected={each === job.priority}>{each}</option>)}
       </select>
-      {button('up', t.moveUp, t.altUp, before && { before: before.id })}
-      {button('down', t.moveDown, t.altDown, after && { before: job.id }, after?.id)}
-      {button('first', t.runNow, t.toTopAltShift, { place: 'first' })}
+      {button('up', t.moveUp, t.altUp, above && { before: above.id })}
+      {button('down', t.moveDown, t.altDown, below && { before: job.id }, below?.id)}
+      {button('first', t.runNow, t.toTopAltShift, { place: 'first', ...job.background && { background: false } })}
       {button('last', t.moveToEnd, t.altShiftDown, { place: 'last' })}
     </>
   )

@@ -45,6 +45,8 @@ export const t = inLanguage('create', ({ plain, plural }) => ({
   serverDefault: 'Server default',
   none: 'None',
   priority: 'Priority',
+  inBackground: 'In the background',
+  inBackgroundHint: 'It begins only when no other job waits.',
   chooseCheckpoint: 'Choose a checkpoint',
   sampling: 'Sampling',
   default: 'Default',

@@ -198,6 +198,10 @@ export const t = inLanguage('queue', ({ number, plain, plural }) => ({
     `Jobs of this queue run on ${plural(count, { one: '# server', other: '# servers' })}: ${words}. ` +
     'Every job is kept here with its images, from this web UI, the API, or a program written for A1111.',
   openaiClient: 'OpenAI client',
+  background: 'background',
+  moveWaitingToBackground: 'Move those that wait to the background',
+  backgroundOfGroup: (count: string) => `Move ${count} of this group to the background?`,
+  backgroundOfGroupAction: (count: string) => `Move ${count} of this group`,
   toBackground: 'To background',
   outOfBackground: 'Out of background',
   imagesNotAllowed: 'Your access key does not include images.',
