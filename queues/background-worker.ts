@@ -49,13 +49,15 @@ export function keepShortening (queue: QueueBase, connection: Redis, log: Log): 
 /** How long BullMQ waits for an entry before it looks again, in seconds; an entry that arrives ends the wait. */
 export const drainDelay = 10
 
-type WaitForJob = ReturnType<Worker['getBackend']>['waitForJob']
-
 /** Lets all workers of this process look again together: each wait ends with the same beat. */
-export function waitTogether (worker: { getBackend (): { waitForJob: WaitForJob } }): void {
-  const backend = worker.getBackend()
+export function waitTogether (worker: Pick<Worker, 'getBackend'>): void {
+  const backend = worker.getBackend() as RedisQueueBackend
   const wait = backend.waitForJob.bind(backend)
-  backend.waitForJob = async seconds => await wait(Math.min(seconds, secondsUntilBeat(drainDelay)))
+  backend.waitForJob = async seconds => {
+    // BullMQ would round up to whole seconds, as it does not ask Redis for its version.
+    if (backend.blockingConnection !== undefined) backend.blockingConnection.capabilities.canDoubleTimeout = true
+    return await wait(Math.min(seconds, secondsUntilBeat(drainDelay)))
+  }
 }
 
 export interface BackgroundWork<Data> {

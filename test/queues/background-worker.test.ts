@@ -26,6 +26,8 @@ t.test('a worker that is closed while BullMQ opens its connection again leaves n
   t.equal(await connections(), 1)
 })
 
+const workerOf = (backend: object) => ({ getBackend: () => backend }) as unknown as Worker
+
 t.test('the workers of a process end their waits together', async t => {
   const asked: number[] = []
   for (let count = 0; count < 2; count++) {
@@ -35,7 +37,7 @@ t.test('the workers of a process end their waits together', async t => {
         return null
       }
     }
-    waitTogether({ getBackend: () => backend })
+    waitTogether(workerOf(backend))
     await sleep(20)
     await backend.waitForJob(10)
   }
@@ -44,8 +46,15 @@ t.test('the workers of a process end their waits together', async t => {
   t.ok(apart < 0.01 || Math.abs(apart - 10) < 0.01, `${apart} s apart, or at the next but one`)
 
   const short: number[] = []
-  const backend = { waitForJob: async (seconds: number) => { short.push(seconds); return null } }
-  waitTogether({ getBackend: () => backend })
+  const backend = {
+    blockingConnection: { capabilities: { canDoubleTimeout: false } },
+    async waitForJob (seconds: number) {
+      short.push(seconds)
+      return null
+    }
+  }
+  waitTogether(workerOf(backend))
   await backend.waitForJob(0.001)
   t.same(short, [0.001], 'a delayed entry that is due sooner ends the wait')
+  t.same(backend.blockingConnection.capabilities, { canDoubleTimeout: true }, 'Redis gets fractions of seconds')
 })
