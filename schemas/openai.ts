@@ -118,12 +118,11 @@ export const OpenAiEditForm = Closed({
   })),
   ...editFields
 }, { $id: 'OpenAiEditForm', description: 'An image to edit, as a form.' })
-export type OpenAiEdit = Static<typeof OpenAiEditForm> & Static<typeof OpenAiEdit>
+export type OpenAiEdit = Static<typeof OpenAiEditForm>
 
 export const OpenAiVariationForm = Closed({ image: files, ...commonFields }, {
   $id: 'OpenAiVariationForm', description: 'An image to vary.'
 })
-export type OpenAiVariation = Static<typeof OpenAiVariationForm>
 
 const tokens = (description: string) => Type.Integer({ description })
 

@@ -6,13 +6,14 @@ import type { Job } from '../../src/jobs/job.ts'
 import { newJobId } from '../../src/jobs/submit.ts'
 import { anySignal } from '../../src/lib/deadline.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
+import { withoutTrailing } from '../../src/lib/text.ts'
 import {
   completedEvents, errorEvent, imagesAnswer, jobIsDeleted, linkLifetime, requireImages, type StreamKind
 } from '../../src/openai/answer.ts'
-import { usualSize } from '../../src/openai/models.ts'
-import { createPictures } from '../../src/openai/pictures.ts'
+import { selectedCheckpoint, usualSize } from '../../src/openai/models.ts'
+import { createPictures, type SentPictures } from '../../src/openai/pictures.ts'
 import {
-  type ImagesCall, type ImagesRequest, parametersOf, readImagesCall, sizeLike, startParameters
+  type ImagesCall, type ImagesRequest, parametersOf, readImagesCall, type Size, sizeLike, startParameters
 } from '../../src/openai/request.ts'
 import { checkImages } from '../../src/sdapi/answer.ts'
 import { disconnectSignal } from '../core/held-requests.ts'
@@ -161,15 +162,19 @@ const images: FastifyPluginAsync<ImagesOptions> = async (app, { keepAnswer }) =>
     await submitter.accept(checked, id)
   }
 
+  async function usual ({ checkpoint }: ImagesCall): Promise<Size> {
+    return await usualSize(catalogue, checkpoint ?? await selectedCheckpoint(app.registry, app.states))
+  }
+
   async function generation (call: ImagesCall, { body }: FastifyRequest): Promise<Parameters> {
     const { prompt = '' } = body as ImagesRequest
-    return parametersOf(prompt, call, call.size ?? await usualSize(catalogue, call.checkpoint))
+    return parametersOf(prompt, call, call.size ?? await usual(call))
   }
 
   async function startingFromImage (call: ImagesCall, { body, principal }: FastifyRequest): Promise<Parameters> {
-    const sent = body as ImagesRequest & Parameters
+    const sent = body as ImagesRequest & SentPictures
     const start = await pictures.read(sent, principal)
-    const { width, height } = await usualSize(catalogue, call.checkpoint)
+    const { width, height } = await usual(call)
     const size = call.size ?? sizeLike(start.size, width * height)
     return { ...parametersOf(sent.prompt ?? '', call, size), ...startParameters(start, sent) }
   }
@@ -212,7 +217,7 @@ const images: FastifyPluginAsync<ImagesOptions> = async (app, { keepAnswer }) =>
 
   function linksFrom (request: FastifyRequest): (name: string) => string {
     const { PUBLIC_URL } = app.config
-    const base = PUBLIC_URL === '' ? ownAddress(request) : PUBLIC_URL
+    const base = PUBLIC_URL === '' ? ownAddress(request) : withoutTrailing(PUBLIC_URL, '/')
     const expires = Date.now() + linkLifetime
     return name => imageUrls.sign(base, name, expires).replace(`${base}/outputs`, `${base}${resultsPath}`)
   }

@@ -3,7 +3,9 @@ import { ServiceError } from '../lib/errors.ts'
 import { baseModelOf } from '../model-facts/base-models.ts'
 import type { Model } from '../model-facts/facts.ts'
 import type { Catalogue } from '../models/catalogue.ts'
-import { familyOf } from '../servers/choose.ts'
+import { familyOf, readCandidates } from '../servers/choose.ts'
+import type { ServerRegistry } from '../servers/registry.ts'
+import type { ServerStateStore } from '../servers/state-store.ts'
 import type { Size } from './request.ts'
 
 /** A checkpoint as OpenAI shows a model. */
@@ -51,14 +53,22 @@ function entryOf ({ filename, path, files, facts }: Model, isAlone: boolean): Mo
 /** Sides of the images on which families of models were trained, where these are not 1024. */
 const trainedSides: Readonly<Record<string, number>> = { 'SD 1': 512, 'SD 2': 768 }
 
+/** The checkpoint that people selected at the best server, for requests that name none; null if that is not known. */
+export async function selectedCheckpoint (
+  registry: Pick<ServerRegistry, 'list'>, states: Pick<ServerStateStore, 'readMany' | 'options'>
+): Promise<string | null> {
+  const [best] = await readCandidates(registry.list(), states, async () => 0)
+  return best === undefined ? null : (await states.options.read(best.server.id))?.selection ?? null
+}
+
 /** The size for which a checkpoint was trained; OpenAI's usual one if that is not known. */
-export async function usualSize (catalogue: Catalogue, checkpoint: string | null): Promise<Size> {
+export async function usualSize (catalogue: Pick<Catalogue, 'require'>, checkpoint: string | null): Promise<Size> {
   const family = familyOf(checkpoint) ?? (checkpoint === null ? null : await familyByFacts(catalogue, checkpoint))
   const side = trainedSides[family ?? ''] ?? 1024
   return { width: side, height: side }
 }
 
-async function familyByFacts (catalogue: Catalogue, checkpoint: string): Promise<string | null> {
+async function familyByFacts (catalogue: Pick<Catalogue, 'require'>, checkpoint: string): Promise<string | null> {
   // The submission says what is wrong with a name.
   const model = await catalogue.require(checkpoint, 'checkpoint').catch(() => null)
   const { baseModel = null } = model?.facts ?? {}

@@ -10,7 +10,7 @@ import type { UploadTexts } from '../media/uploads.ts'
 import { type StartImage, wrong } from './request.ts'
 
 /** The pictures of a request, as its body has them. */
-interface SentPictures {
+export interface SentPictures {
   readonly image?: unknown
   readonly images?: unknown
   readonly mask?: unknown

@@ -1,10 +1,9 @@
-import type { OpenAiEdit, OpenAiGeneration, OpenAiVariation } from '../../schemas/openai.ts'
+import type { OpenAiEdit, OpenAiGeneration } from '../../schemas/openai.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { OutputForm } from '../media/encode-form.ts'
 
-/** The fields of a request, and those that only some requests have. */
-export type ImagesRequest =
-  OpenAiVariation & Partial<Omit<OpenAiGeneration, keyof OpenAiVariation>> & Partial<Pick<OpenAiEdit, 'input_fidelity'>>
+/** The fields of all kinds of requests beside their images. */
+export type ImagesRequest = Partial<OpenAiGeneration & Pick<OpenAiEdit, 'input_fidelity'>>
 
 export interface Size {
   readonly width: number
