@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
 import t from 'tap'
 import { small, startBots } from './studio.ts'
@@ -67,7 +68,10 @@ t.test('Python: a LoRA for the session, then txt2img', async t => {
     for (;;) {
       const { body: job } = await get(`/jobs/${String(body.job_id)}`)
       t.equal(typeof job.progress, 'number', 'Python formats it, and fails on None')
-      if (job.status !== 'completed') continue
+      if (job.status !== 'completed') {
+        await sleep(20)
+        continue
+      }
       const { body: result } = await get(`/jobs/${String(body.job_id)}/result`)
       t.ok((result.images as string[]).every(image => image.startsWith('iVBORw0KGgo')))
       t.match(result, { status: 'completed', error: null, info: { all_seeds: [Number] }, parameters: { steps: 20 } })

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { keyHeaders } from '../api/access-key.ts'
@@ -43,7 +44,7 @@ async function openSocket (path: string, headers: Headers = {}): Promise<{ statu
 
 /** Retries until the service has noticed the end of another connection. */
 async function until (look: () => Promise<{ status: number }>, status: number): Promise<void> {
-  while ((await look()).status !== status);
+  while ((await look()).status !== status) await sleep(10)
 }
 
 for (const [who, headers] of [['an access key', one.headers], ['an address without a key', {}]] as const) {

@@ -1,5 +1,6 @@
 import { connect } from 'node:net'
 import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { defaultDropIn } from '../../src/access/principal.ts'
@@ -254,7 +255,7 @@ t.test('a stopping service reports that while it can, and aborts answers that ha
   const late = open(service, '/sdapi/v1/txt2img', quick)
   const begun = await open(service, '/sdapi/v1/txt2img', quick, early)
   const halfway = open(service, '/sdapi/v1/txt2img', quick, { prefer: 'respond-async, wait=60' })
-  while ((await service.request('GET', '/api/v2/jobs?status=pending')).body.total !== 3) { /* not all are accepted */ }
+  while ((await service.request('GET', '/api/v2/jobs?status=pending')).body.total !== 3) await sleep(10)
   const [, ended, answer, accepted] = await Promise.all([service.app.close(), rest(begun), late, halfway])
   t.equal(ended, 'broken off: ECONNRESET')
   t.equal(answer.status, 503)
@@ -269,6 +270,7 @@ async function jobIn (service: Service, status: string): Promise<string> {
   for (;;) {
     const { jobs } = (await service.request('GET', `/api/v2/jobs?status=${status}`)).body as { jobs: Array<{ id: string }> }
     if (jobs[0] !== undefined) return jobs[0].id
+    await sleep(10)
   }
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { freePort } from '../support/free-port.ts'
 import { quick, startService } from '../helper.ts'
@@ -24,6 +25,7 @@ async function untilServer (alias: string, fits: (view: Awaited<ReturnType<typeo
   for (;;) {
     const view = await server(alias)
     if (fits(view)) return view
+    await sleep(10)
   }
 }
 
@@ -68,7 +70,10 @@ t.test('once nothing answers, the hint comes without a named server, and the las
   t.ok(Date.parse(String(view.last_answer_at)) >= Date.parse(String(before)))
   let hint: Hint | undefined
   // A submission uses a copy of what is known of the servers that is up to a second old.
-  while (hint === undefined) [hint] = (await submit('default', { dry_run: true })).body.warnings as Hint[]
+  while (hint === undefined) {
+    await sleep(10);
+    [hint] = (await submit('default', { dry_run: true })).body.warnings as Hint[]
+  }
   t.match(hint, { code: 'server_offline', message: /^No server that can run the job is up: Simulator does not answer\./ })
 })
 
