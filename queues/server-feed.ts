@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { type Claimer, createClaimer } from '../src/jobs/claimer.ts'
 import { type JobClaims, readGiven } from '../src/jobs/claims.ts'
 import type { Job, JobSubmission } from '../src/jobs/job.ts'
 import { shortCheckpoint, workloadOf } from '../src/jobs/workload.ts'
 import type { Log } from '../src/lib/logging.ts'
-import { learnFrom, predictSeconds } from '../src/servers/cost-model.ts'
+import { learnFrom, type Observed, predictSeconds } from '../src/servers/cost-model.ts'
 import type { Server, ServerRegistry } from '../src/servers/registry.ts'
 import type { ServerStateStore } from '../src/servers/state-store.ts'
 
@@ -57,8 +57,8 @@ function leadOf (seconds: number): number {
   return Math.min(lead.most, Math.max(lead.least, lead.share * seconds))
 }
 
-/** The shortest time between two writes of what was learned, in milliseconds. */
-const storeEvery = 100
+/** The shortest time between two fits of the model to what was observed, in milliseconds. */
+const learnEvery = 100
 
 export async function createServerFeed (dependencies: ServerFeedDependencies): Promise<ServerFeed> {
   const { server, claims, registry, states, fence, open, selection, onClaimed, log } = dependencies
@@ -71,27 +71,26 @@ export async function createServerFeed (dependencies: ServerFeedDependencies): P
   let claimAt: number | null = 0
   let held = 0
   const closing = new AbortController()
-  /** Of the model that is to be stored; null if the stored one is the newest. */
-  let storing: Promise<void> | null = null
-  let storeAgain = false
+  /** What the model does not contain yet. */
+  let observed: Observed[] = []
+  /** Null if the model contains all. */
+  let learning: Promise<void> | null = null
 
   async function adopt (): Promise<void> {
     const adopted = await claims.adopt(serverId, fence)
     if (adopted > 0) log.info({ server: server().alias, jobs: adopted }, 'jobs of an earlier version went into the pool')
   }
 
-  /** Stores the model: at once, but no more than once in a while, as short generations change it often. */
-  async function storeModel (): Promise<void> {
+  /** Fits and stores the model, no more than once in a while, as short generations come often. */
+  async function learnObserved (): Promise<void> {
+    // The server has just become free: its next request goes first.
+    await nextTurn()
+    model = learnFrom(model, observed)
+    observed = []
     await states.costs.write(serverId, model)
       .catch(error => { log.debug({ server: server().alias, err: error }, 'could not store how long jobs take') })
-    await sleep(storeEvery, undefined, { ref: false, signal: closing.signal }).catch(() => {})
-    storing = null
-    if (storeAgain) storeSoon()
-  }
-
-  function storeSoon (): void {
-    storeAgain = storing !== null
-    storing ??= storeModel()
+    await sleep(learnEvery, undefined, { ref: false, signal: closing.signal }).catch(() => {})
+    learning = observed.length === 0 ? null : learnObserved()
   }
 
   /** This server and the others, as known. */
@@ -150,12 +149,12 @@ export async function createServerFeed (dependencies: ServerFeedDependencies): P
       claimer.look()
     },
     learn (submission, seconds) {
-      model = learnFrom(model, workloadOf(submission), seconds)
-      storeSoon()
+      observed.push({ workload: workloadOf(submission), seconds })
+      learning ??= learnObserved()
     },
     async learnt () {
       closing.abort()
-      for (let last = storing; last !== null; last = storing) await last
+      for (let last = learning; last !== null; last = learning) await last
     },
     restarted () { loaded = '' },
     async holdDuring (work) {

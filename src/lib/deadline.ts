@@ -59,14 +59,19 @@ export function anySignal (...sources: readonly Source[]): LinkedSignal {
  */
 export function createDeadline (milliseconds: number, ...sources: readonly Source[]): Deadline {
   const time = new AbortController()
-  const passed = new DeadlinePassed(milliseconds)
+  // Made only when it is needed: an error costs a stack trace.
+  let passed: DeadlinePassed | undefined
   // The time comes last: a source that has fired already counts as first.
   const linked = anySignal(...sources, time.signal)
-  const stopTimer = linked.signal.aborted ? () => {} : startTimer(milliseconds, () => { time.abort(passed) })
+  function pass (): void {
+    passed = new DeadlinePassed(milliseconds)
+    time.abort(passed)
+  }
+  const stopTimer = linked.signal.aborted ? () => {} : startTimer(milliseconds, pass)
   linked.signal.addEventListener('abort', stopTimer, { once: true })
   return {
     signal: linked.signal,
-    expired: () => linked.signal.reason === passed,
+    expired: () => passed !== undefined && linked.signal.reason === passed,
     clear () {
       stopTimer()
       linked.clear()

@@ -34,7 +34,7 @@ function errorsIn (world: World, generations: number, seed: number): number[] {
     const seconds = (0.4 + drawing + (checkpoint === loaded ? 0 : 2.5)) * world.slowness(count) * chance
     const predicted = predictSeconds(model, workload, loaded)
     errors.push(predicted === null ? 1 : Math.abs(predicted - seconds) / seconds)
-    model = learnFrom(model, workload, seconds)
+    model = learnFrom(model, [{ workload, seconds }])
     loaded = loadedAfter(loaded, workload)
   }
   return errors
@@ -50,7 +50,7 @@ const medianOver = (world: World, from: number, to: number) =>
 t.test('the costs of a server are learned from few generations of any kind', async t => {
   t.equal(predictSeconds(newCostModel(), { evaluations: 20, megapixels: 5, checkpoint: '' }, ''), null)
   const known = [2, 9, 3].reduce((model, seconds) =>
-    learnFrom(model, { evaluations: 20, megapixels: 5, checkpoint: '' }, seconds), newCostModel())
+    learnFrom(model, [{ workload: { evaluations: 20, megapixels: 5, checkpoint: '' }, seconds }]), newCostModel())
   t.equal(predictSeconds(known, null, ''), 3, 'a job of which nothing is known is taken for an ordinary one')
   // The noise alone is ±10 %, so that no prediction could be better than 5 %.
   t.ok(medianOver(ordinary, 10, 30) < 0.09, 'after ten')
