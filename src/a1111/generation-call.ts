@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { parsePythonJson } from '../lib/exact-json.ts'
 import type { HttpClient } from '../lib/http/client.ts'
 import type { PreparedConnection } from '../lib/http/connect.ts'
@@ -314,7 +315,11 @@ async function * announcing (chunks: AsyncIterable<Buffer>, onAnswering?: () => 
   for await (const chunk of chunks) {
     const first = begun ? undefined : chunk.find(byte => !isBlank(byte))
     if (first !== undefined) begun = true
-    if (first === openingBrace) onAnswering?.()
+    if (first === openingBrace && onAnswering !== undefined) {
+      onAnswering()
+      // The next request goes first, before the images are decoded: the server waits for it.
+      await nextTurn()
+    }
     yield chunk
   }
 }

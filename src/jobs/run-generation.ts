@@ -273,7 +273,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
         onSent () {
           wasSent = true
           sentAt = performance.now()
-          telemetry.sent(claim, job, idleSince(atGateSince))
+          const idle = idleSince(atGateSince)
+          // Log lines come after the request.
+          setImmediate(() => { telemetry.sent(claim, job, idle) })
         },
         onAnswering: () => { leave().catch(() => {}) } // waited for below
       }))
