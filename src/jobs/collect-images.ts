@@ -1,5 +1,5 @@
 import { GenerationFailure, type ImageSink } from '../a1111/types.ts'
-import { withDeadline } from '../lib/deadline.ts'
+import { anySignal, withDeadline } from '../lib/deadline.ts'
 import type { Log } from '../lib/logging.ts'
 import { isMoving, type StoredImage } from '../lib/media-types.ts'
 import { isSeed } from '../lib/seeds.ts'
@@ -210,6 +210,33 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
         }))
       }
     }
+  }
+}
+
+/** The jobs of one server whose images are being stored, which can wait for disk space. */
+export function createStoring (leaving: AbortSignal) {
+  const waiting = new Map<string, AbortController>()
+  return {
+    /**
+     * Runs the work. Its signal ends the wait: when the job is cancelled, the images are given up or the process stops.
+     * @param isCancelled the job is cancelled already
+     */
+    async store<Images> (
+      { id }: Pick<Job, 'id'>, isCancelled: boolean, work: (signal: AbortSignal) => Promise<Images>
+    ): Promise<Images> {
+      const cancelled = new AbortController()
+      if (isCancelled) cancelled.abort()
+      const { signal, clear } = anySignal(leaving, cancelled.signal)
+      waiting.set(id, cancelled)
+      try {
+        return await work(signal)
+      } finally {
+        waiting.delete(id)
+        clear()
+      }
+    },
+    cancel (jobId: string) { waiting.get(jobId)?.abort() },
+    giveUp () { for (const cancelled of waiting.values()) cancelled.abort() }
   }
 }
 

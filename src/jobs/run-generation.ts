@@ -4,7 +4,6 @@ import type { A1111Client } from '../a1111/client.ts'
 import { isRateLimit, stalled } from '../a1111/failures.ts'
 import { rulesOf } from '../a1111/kinds/registry.ts'
 import { GenerationFailure } from '../a1111/types.ts'
-import { anySignal } from '../lib/deadline.ts'
 import type { PreparedConnection } from '../lib/http/connect.ts'
 import type { Log } from '../lib/logging.ts'
 import type { Semaphore } from '../lib/semaphore.ts'
@@ -17,7 +16,7 @@ import type { GenerationMarks } from '../servers/state-store.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { traced, type Tracing } from '../telemetry/tracing.ts'
 import type { ImageCheck } from './check-images.ts'
-import type { CollectImages } from './collect-images.ts'
+import { type CollectImages, createStoring } from './collect-images.ts'
 import type { FailureLimits } from './failure-policy.ts'
 import { createFinish, type FinishDependencies } from './finish-generation.ts'
 import { createGenerationTelemetry } from './generation-telemetry.ts'
@@ -25,8 +24,7 @@ import { createTaskControl } from './interrupt.ts'
 import type { Job, JobSubmission } from './job.ts'
 import type { FailedCall, Judge } from './judge-failure.ts'
 import {
-  Abandoned, type Beginning, type BeginningParts, createBeginning, createOpenGeneration, type OpenGeneration,
-  type StopReason
+  Abandoned, type Beginning, type BeginningParts, createBeginning, createOpenGeneration, type OpenGeneration
 } from './open-generation.ts'
 import { createOthers, type PreparedGeneration } from './prepare-generation.ts'
 import { asFailure, createOrphanKeeper, createRecovery, type OtherServer } from './recover-generation.ts'
@@ -130,8 +128,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   const others = createOthers({ server, store, otherServer, unclaim: async what => await unclaim({ fence, ...what }) })
   const begin = createBeginning({ store, fence, claimer, isSure, log })
   const running = new Map<string, OpenGeneration>()
-  /** Jobs whose images wait until they can be stored. */
-  const storing = new Map<string, AbortController>()
+  const storing = createStoring(leaving.signal)
   const settled = new Set<Promise<unknown>>()
   let runs = 0
   /** When the server was done with the last generation, by the monotonic clock; null if it failed. */
@@ -286,7 +283,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       if (answer.imageCount === 0 && stopReason === null) {
         throw new GenerationFailure('bad-answer', 'no_images', rulesOf(monitor.traits()).emptyAnswer)
       }
-      const collected = await storeImages(job, stopReason, signal =>
+      const collected = await storing.store(job, stopReason !== null, signal =>
         collector.finish(answer.info, imagesAsked(job.submission.parameters), signal))
       reported = true
       const result = { ...collected, partial: stopReason === 'cancel' }
@@ -310,22 +307,6 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       else if (failure.code !== 'connection_lost') await stopOrphan(job.id, { answer: 'none' }, leaving.signal)
     } finally {
       span.end()
-    }
-  }
-
-  /** A cancel of the job, or a stop of the process, need not wait for disk space. */
-  async function storeImages<Images> (
-    job: Job, stopReason: StopReason | null, work: (signal: AbortSignal) => Promise<Images>
-  ): Promise<Images> {
-    const cancelled = new AbortController()
-    if (stopReason !== null) cancelled.abort()
-    const { signal, clear } = anySignal(leaving.signal, cancelled.signal)
-    storing.set(job.id, cancelled)
-    try {
-      return await work(signal)
-    } finally {
-      storing.delete(job.id)
-      clear()
     }
   }
 
@@ -383,9 +364,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     },
     cancel (jobId) {
       running.get(jobId)?.stop('cancel')
-      storing.get(jobId)?.abort()
+      storing.cancel(jobId)
     },
-    giveUpImages () { for (const waiting of storing.values()) waiting.abort() },
+    giveUpImages: storing.giveUp,
     async stop () {
       leaving.abort(new ShuttingDown())
       for (const generation of running.values()) generation.stop('shutdown')

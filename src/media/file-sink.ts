@@ -201,15 +201,41 @@ export async function present<Outcome> (work: () => Promise<Outcome>): Promise<O
   }
 }
 
+interface KeptFolder {
+  readonly descriptor: Promise<number>
+  flushes: number
+  timer?: NodeJS.Timeout
+}
+
+/** Folders that were flushed just now: opening one again for each image costs two system calls and a thread's turn. */
+const keptFolders = new Map<string, KeptFolder>()
+/** In milliseconds; short, so that a drive can be unmounted. */
+const folderKeptFor = 1000
+
 /** Makes a change of names in this folder survive a power cut. */
 export async function flushFolder (folder: string): Promise<void> {
-  const descriptor = await openFile(folder, 'r')
+  const kept = keptFolders.get(folder) ?? { descriptor: openFile(folder, 'r'), flushes: 0 }
+  keptFolders.set(folder, kept)
+  kept.flushes++
+  clearTimeout(kept.timer)
   try {
-    await syncFile(descriptor)
+    await syncFile(await kept.descriptor)
+  } catch (error) {
+    if (keptFolders.get(folder) === kept) keptFolders.delete(folder)
+    throw error
   } finally {
-    // Nothing is left to be written, so this cannot wait for a disk.
-    closeSync(descriptor)
+    kept.flushes--
+    if (kept.flushes === 0) letGoOf(folder, kept)
   }
+}
+
+function letGoOf (folder: string, kept: KeptFolder): void {
+  const isLast = keptFolders.get(folder) === kept
+  kept.timer = setTimeout(() => {
+    if (isLast) keptFolders.delete(folder)
+    // Nothing is left to be written, so this cannot wait for a disk.
+    kept.descriptor.then(closeSync, () => {})
+  }, isLast ? folderKeptFor : 0).unref()
 }
 
 /** Runs file work; turns failures of the disk or the system into errors for clients. */

@@ -367,6 +367,28 @@ t.test('the server counts as done when its answer begins, not while it keeps a p
   t.same(reported, ['blank', 'answer'])
 })
 
+t.test('the next request goes to the server before the images of an answer are decoded', async t => {
+  const order: string[] = []
+  const { client } = await start(t, (request, response) => {
+    request.resume()
+    response.writeHead(200).end(completeAnswer)
+  })
+  const over = client.prepare()
+  let next: Promise<unknown> | undefined
+  const first = client.generate('txt2img', '{}', options({
+    onAnswering () {
+      next = client.generate('txt2img', '{}', options({ over, onSent () { order.push('next request') } }))
+    },
+    async createSink () {
+      order.push('image')
+      return { write: async () => {}, end: async () => {}, abort: async () => {} }
+    }
+  }))
+  await first
+  await next
+  t.same(order, ['next request', 'image'])
+})
+
 t.test('an answer is read to its end although its connection ended before', async t => {
   const large = JSON.stringify({ images: Array(4).fill(Buffer.alloc(150_000).toString('base64')), parameters: {}, info: '{}' })
   const { client } = await start(t, (request, response) => {
