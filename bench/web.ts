@@ -64,7 +64,9 @@ export async function main (words: readonly string[]): Promise<number> {
 async function measure (environment: Environment, jobs: number, minutes: number): Promise<void> {
   const upstreams = await Promise.all(['Main', 'Other'].map(async alias =>
     [alias, (await startUpstream(environment, { kind: 'simulator', options: { stepMilliseconds: 60 } })).url] as const))
-  const { caller, url } = await startService(environment, { command: 'start', servers: Object.fromEntries(upstreams) })
+  const { caller, url } = await startService(environment, {
+    command: 'start', servers: Object.fromEntries(upstreams), settings: { SIMULATOR: 'off' }
+  })
   const registered = await caller.get('/api/v1/servers') as Array<{ id: string }>
   const submit = async (alias: string) => await caller.post('/api/v2/generate', submission(alias)) as { id: string }
   const keys = createKeys('sq')

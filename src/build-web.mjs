@@ -80,8 +80,9 @@ async function drawIcons (svg, texts) {
   if (sizes.size === 0) return new Map()
   const { default: sharp } = await import('sharp')
   const source = readFileSync(svg, 'utf8').replace(/(<rect width="32" height="32") rx="\d+"/, '$1')
-  return new Map(await Promise.all([...sizes].map(async size =>
-    [size, await sharp(Buffer.from(source), { density: 72 * size / 32 }).resize(size, size).png().toBuffer()])))
+  const draw = async size =>
+    await sharp(Buffer.from(source), { density: 72 * size / 32 }).resize(size, size).removeAlpha().png().toBuffer()
+  return new Map(await Promise.all([...sizes].map(async size => [size, await draw(size)])))
 }
 
 /**

@@ -1,3 +1,4 @@
+import sharp from 'sharp'
 import t from 'tap'
 import { startService } from '../helper.ts'
 import { seriousFindings } from './axe.ts'
@@ -78,8 +79,11 @@ t.test('people know when their jobs are done', { skip }, async t => {
     t.match(address, `${url}/ui/manifest-`)
     const manifest = JSON.parse(data) as { start_url: string, icons: Array<{ src: string }> }
     t.equal(new URL(manifest.start_url, address).href, `${url}/`)
-    const icon = await fetch(new URL(manifest.icons[0]?.src ?? '', address))
-    t.match(icon.headers.get('content-type'), 'image/svg+xml')
+    const touchIcon = await page.locator('link[rel=apple-touch-icon]').getAttribute('href') ?? ''
+    const addresses = [...manifest.icons.map(({ src }) => new URL(src, address)), new URL(touchIcon, page.url())]
+    const icons = await Promise.all(addresses.map(async address => await fetch(address)))
+    t.strictSame(icons.map(icon => icon.headers.get('content-type')), ['image/svg+xml', 'image/png', 'image/png', 'image/png'])
+    t.match(await sharp(await icons[3]?.arrayBuffer()).metadata(), { width: 180, height: 180, hasAlpha: false })
     t.match((await fetch(address)).headers.get('content-type'), 'application/manifest+json')
     t.strictSame(violations, [])
   })

@@ -71,6 +71,33 @@ t.test('people browse their images', { skip }, async t => {
     t.strictSame(violations, [])
   })
 
+  t.test('people without the right to delete are not offered it, and people without images read why they see none', async t => {
+    const { page, violations } = await visit('about:blank')
+    const missing = new Set(['submit_jobs', 'change_all_jobs'])
+    await page.route('**/ui/session', async route => {
+      const answer = await route.fetch()
+      const who = await answer.json() as { rights: Record<string, boolean> }
+      for (const right of missing) who.rights[right] = false
+      await route.fulfill({ response: answer, json: who })
+    })
+    await page.goto(`${service.url}/#/gallery`)
+    await page.locator('.tile-picture').first().press('Delete')
+    await page.locator('.tile-picture').first().click()
+    const viewer = page.getByRole('dialog', { name: 'Image', exact: true })
+    await viewer.getByRole('link', { name: 'Download' }).waitFor()
+    t.equal(await viewer.getByRole('button', { name: 'Delete' }).count(), 0)
+    await page.keyboard.press('Delete')
+    t.equal(await page.getByRole('dialog').count(), 1, 'neither by a button nor by a key')
+
+    missing.add('see_images')
+    await page.goto(`${service.url}/#/queue`)
+    await page.reload()
+    await page.getByTitle('Your access key does not include images.').first().waitFor()
+    await page.goto(`${service.url}/#/job/${ids[0]}`)
+    await page.getByText('This job has 1 image, but your access key does not include images.').waitFor()
+    t.strictSame(violations, [])
+  })
+
   t.test('several are selected, downloaded as one zip and deleted', async t => {
     const { page, violations } = await visit(`${service.url}/#/gallery`)
     await page.locator('.tile').nth(2).waitFor()

@@ -57,7 +57,7 @@ export function Navigation ({ route, who, onSignOut }: { route: Route, who: Who,
           <li><a href={addressOf('/docs')}><Icon name='docs' /><span>{common.apiDocs}</span></a></li>
           {who.role === 'admin' && <li><a href={addressOf('/dashboard')}><Icon name='chart' /><span>{common.dashboard}</span></a></li>}
           {who.key_id !== null && <li><a href='#/access' aria-current={current === 'access' ? 'page' : undefined}><Icon name='key' /><span>{who.name}</span></a></li>}
-          {who.kind === 'session' && <li><button type='button' onClick={onSignOut}><Icon name='leave' /><span>{common.signOut}</span></button></li>}
+          {(who.kind === 'session' || who.kind === 'key') && <li><button type='button' onClick={onSignOut}><Icon name='leave' /><span>{common.signOut}</span></button></li>}
         </ul>
       </div>
     </nav>

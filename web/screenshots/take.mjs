@@ -1,6 +1,8 @@
 /**
  * Takes the screenshots of the web UI for the README and docs: `node web/screenshots/take.mjs`. It starts a service of
- * its own with two simulated servers, submits some jobs and takes the screenshots with the system's Chromium.
+ * its own with two simulated servers, submits some jobs and takes the screenshots with the system's Chromium, and the
+ * animated picture `queue.webp` from pictures of the queue while jobs run. `node web/screenshots/take.mjs queue` takes
+ * only those that have this name.
  */
 import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -11,6 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
 import sharp from 'sharp'
 
+const [only] = process.argv.slice(2)
 const folder = dirname(fileURLToPath(import.meta.url))
 const launcher = join(folder, '../../src/launch.mjs')
 const data = await mkdtemp(join(tmpdir(), 'sq-pictures-'))
@@ -54,6 +57,31 @@ async function putModel (name, seed, picture) {
   await mkdir(dirname(path), { recursive: true })
   await writeFile(`${path}.safetensors`, Buffer.concat([length, header]))
   await writeFile(`${path}.preview.png`, picture)
+}
+
+/** Frames of the animated picture, and the time between two, in milliseconds. */
+const frames = 24
+const frameTime = 500
+
+/** The queue while jobs run, one is moved to the front and one is submitted, as an animated WebP. */
+async function takeAnimation (browser, url, submit) {
+  const context = await browser.newContext({ viewport: { width: 1040, height: 660 }, reducedMotion: 'reduce' })
+  const page = await context.newPage()
+  await page.goto(`${url}/#/queue`)
+  await page.locator('.jobs.running .job').waitFor()
+  const pictures = []
+  for (let index = 0; index < frames; index++) {
+    const end = Date.now() + frameTime
+    if (index === 4) await submit('Studio', prompts[2], { steps: 60, width: 768, height: 512 })
+    if (index === 10) await page.getByRole('button', { name: /^Move to the end: / }).first().click()
+    if (index === 16) await page.getByRole('button', { name: /^Run now: / }).last().click()
+    pictures.push(await page.screenshot())
+    await new Promise(resolve => { setTimeout(resolve, Math.max(0, end - Date.now())) })
+  }
+  await context.close()
+  await sharp(pictures, { join: { animated: true } })
+    .webp({ quality: 60, effort: 4, loop: 0, delay: pictures.map(() => frameTime), minSize: true })
+    .toFile(join(folder, 'queue.webp'))
 }
 
 async function main () {
@@ -111,6 +139,7 @@ async function main () {
   try {
     const variants = { light: {}, dark: { colorScheme: 'dark' }, phone: { isMobile: true, hasTouch: true, viewport: { width: 375, height: 780 } } }
     const take = async (name, hash, look, act = async () => {}) => {
+      if (only !== undefined && only !== name) return
       const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...variants[look] })
       const page = await context.newPage()
       await page.goto(`${url}/#/${hash}`)
@@ -131,6 +160,7 @@ async function main () {
       await page.getByRole('button', { name: 'No, thanks' }).click()
     }
     const listed = async page => { await page.locator('.jobs.running .job').waitFor() }
+    if (only === undefined || only === 'queue.webp') await takeAnimation(browser, url, submit)
     await take('queue', 'queue', 'light', listed)
     await take('queue-dark', 'queue', 'dark', listed)
     await take('queue-phone', 'queue', 'phone', listed)
