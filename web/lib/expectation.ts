@@ -12,10 +12,13 @@ export function serverText ({ target_server_alias: alias }: Pick<ListedJob, 'tar
   return alias === 'default' ? t.anyServer : alias
 }
 
+/** The service's reason begins so if a job yields to others; its row names the background anyway. */
+const ofLane = /^background: /
+
 /** What a waiting job without an expected time waits for, in words; empty otherwise. */
 export function reasonText ({ status, waiting_for: reason, estimated_start_time: moment }: Pick<ListedJob, 'status' | 'waiting_for' | 'estimated_start_time'>) {
   if (status !== 'pending' || moment || !reason) return ''
-  if (reason.startsWith('background: ')) return reason.slice('background: '.length)
+  if (ofLane.test(reason)) return reason.replace(ofLane, '')
   // Reasons that are sentences stand for themselves.
   return reason.endsWith('.') ? reason.slice(0, -1) : t.waitsFor(reason)
 }
@@ -23,7 +26,7 @@ export function reasonText ({ status, waiting_for: reason, estimated_start_time:
 /** What a waiting job waits for beside the jobs ahead of it, which its position tells; empty if there is nothing. */
 export function obstacleText ({ status, waiting_for: reason }: Pick<ListedJob, 'status' | 'waiting_for'>) {
   if (status !== 'pending' || !reason || reason.endsWith(' ahead of it')) return ''
-  if (reason.startsWith('background: ')) return reason.slice('background: '.length)
+  if (ofLane.test(reason)) return reason.replace(ofLane, '')
   return reason.endsWith('.') ? reason.slice(0, -1) : t.waitsFor(reason)
 }
 
