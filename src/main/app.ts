@@ -35,6 +35,8 @@ export async function createApp ({ logger, ...options }: AppOptions): Promise<Fa
     trustProxy: config.TRUSTED_PROXIES.length > 0 ? [...config.TRUSTED_PROXIES] : false,
     routerOptions: { ignoreDuplicateSlashes: true, ignoreTrailingSlash: true, maxParamLength: 512 },
     forceCloseConnections: true,
+    // A start on a busy machine takes longer than Fastify's 10 s, after which it would fail.
+    pluginTimeout: 120_000,
     requestTimeout: 300_000,
     connectionTimeout: 0,
     http: {
