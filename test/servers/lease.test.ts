@@ -237,3 +237,23 @@ t.test('servers are shared evenly among the workers, by every process alike, and
   t.equal(shareServers([], ['one']).size, 0)
   t.equal(shareServers(['s'], []).size, 0)
 })
+
+t.test('all leases of a process are renewed with one script, which takes little more than a command for each', async t => {
+  const server = await startTestRedis()
+  t.teardown(server.stop)
+  const redis = new Redis(server.url)
+  t.teardown(() => { redis.disconnect() })
+  const leases = createLeaseStore(redis, createKeys('sq'), own)
+  const servers = Array.from({ length: 12 }, (_, number) => `server-${number}`)
+  const renew = async () => await Promise.all(servers.map(async server => await leases.renew(server, 1, minute)))
+  for (const serverId of servers) t.match(await leases.acquire(serverId, minute), { kind: 'taken', fence: 1 })
+  await renew()
+
+  await redis.config('RESETSTAT')
+  t.same(await renew(), servers.map(() => true))
+  const counts = [...(await redis.info('commandstats')).matchAll(/cmdstat_(\w+):calls=(\d+)/g)]
+    .map(([, name, calls]) => [name, Number(calls)] as const)
+  t.equal(new Map(counts).get('evalsha'), 1)
+  const ofScript = counts.filter(([name]) => !['evalsha', 'config', 'info'].includes(String(name)))
+  t.ok(ofScript.reduce((sum, [, calls]) => sum + calls, 0) <= servers.length + 3, JSON.stringify(ofScript))
+})
