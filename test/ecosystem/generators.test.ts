@@ -190,7 +190,7 @@ print(len(picture.payload.read()))`,
     name: 'oapi-codegen',
     skip: oapiCodegen.skip || go.skip,
     command: [oapiCodegen.path, '-package', 'sq', '-generate', 'types,client', '-o', 'sq.go', 'openapi.json'],
-    names: [/^sq\.go$/, /^func \(c \*ClientWithResponses\) (\w+)WithResponse\(/gm],
+    names: [/^sq\.go$/, /^func \(c \*ClientWithResponses\) (\w+?)(?:WithBody)?WithResponse\(/gm],
     program: goProgram('sq', `
       client, err := sq.NewClientWithResponses("${service.url}")
       check(err)
