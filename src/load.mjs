@@ -165,7 +165,7 @@ function mapStackTraces (path) {
   }
 }
 
-/** Written by `placesOf` of src/bundle.mjs. */
+/** Written by `placesOf` of src/bundle.mjs. Errors come from few places again and again, and lines can be very long. */
 function readPlaces (path) {
   let lines
   try {
@@ -174,11 +174,19 @@ function readPlaces (path) {
     return () => undefined
   }
   const sources = JSON.parse(lines[0])
-  return (line, column) => {
+  const known = new Map()
+
+  function find (line, column) {
     const places = (lines[line] ?? '').split(',').map(place => place.split(' '))
     const [, source, original] = places.findLast(([begin]) => Number(begin) < column) ?? []
     if (source === undefined) return undefined
     return [join(dirname(path), sources[source]), ...original === undefined ? [] : [original]].join(':')
+  }
+
+  return (line, column) => {
+    const position = `${line}:${column}`
+    if (!known.has(position)) known.set(position, find(line, column))
+    return known.get(position)
   }
 }
 
