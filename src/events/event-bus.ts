@@ -19,6 +19,8 @@ export interface EventBus {
   readonly log: EventLog
   /** Returns a function that ends it. */
   listen (listener: EventListener): () => void
+  /** How many have listened so far; grows when another one comes. */
+  listened (): number
   /** Sends the listeners of this process an event that is not stored. */
   emit (event: ServiceEvent & { readonly id: null }): void
   close (): void
@@ -47,6 +49,7 @@ export async function openEventBus (dependencies: EventBusDependencies): Promise
   let catchingUp = false
   /** The connection came back, possibly while the events of the former outage were still being read. */
   let wanted = false
+  let listened = 0
   /** Newest stored event that was received, sent on or not. */
   let newest = ''
   await subscriber.subscribe(channel)
@@ -118,9 +121,11 @@ export async function openEventBus (dependencies: EventBusDependencies): Promise
     head: () => head,
     log: eventLog,
     listen (listener) {
+      listened++
       listeners.add(listener)
       return () => { listeners.delete(listener) }
     },
+    listened: () => listened,
     emit,
     close () {
       closing.abort()

@@ -10,7 +10,7 @@ export interface PositionBroadcaster {
 }
 
 export interface PositionBroadcasterDependencies {
-  readonly eventBus: EventBus
+  readonly eventBus: Pick<EventBus, 'listen' | 'listened' | 'emit'>
   readonly estimates: Pick<Estimates, 'queue' | 'positions'>
   /** Ids of the servers. */
   readonly servers: () => readonly string[]
@@ -35,28 +35,41 @@ export function startPositionBroadcaster (
   { eventBus, estimates, servers, log, hasListeners }: PositionBroadcasterDependencies
 ): PositionBroadcaster {
   let published = new Map<string, number>()
+  /** The event of each server's queue, without its moment. */
+  let publishedQueues = new Map<string, string>()
+  /** How many had listened by then. */
+  let publishedTo = 0
   let due: NodeJS.Timeout | undefined
 
   function onEvent ({ kind }: ServiceEvent): void {
     if (!movers.has(kind) || due !== undefined) return
     due = setTimeout(() => {
       due = undefined
-      if (!hasListeners()) published.clear()
+      if (!hasListeners()) forgetPublished()
       else look().catch(error => { log.debug({ err: error }, 'positions could not be read') })
     }, together)
   }
 
-  /** Jobs wait for any server, so every event can move all of them. */
+  /** Jobs wait for any server, so every event can move all of them. One that comes later gets each queue once. */
   async function look (): Promise<void> {
     const positions = await estimates.positions(publishedPositions)
     const before = published
     published = new Map(positions.map(({ jobId, position }) => [jobId, position]))
+    const listened = eventBus.listened()
     const queues = await Promise.all(servers().map(async id => queueEvent(id, await estimates.queue(id))))
-    for (const event of queues) eventBus.emit(event)
+    const queuesBefore = publishedQueues
+    publishedQueues = new Map(queues.map(({ serverId, data }) => [serverId, JSON.stringify(data)]))
+    for (const event of queues) {
+      const { serverId } = event
+      const isKnown = listened === publishedTo && queuesBefore.get(serverId) === publishedQueues.get(serverId)
+      if (!isKnown) eventBus.emit(event)
+    }
+    publishedTo = listened
     for (const { jobId, keyId, position, estimate } of positions) {
       if (before.get(jobId) === position) continue
       eventBus.emit({
-        ...live(null),
+        ...live(),
+        serverId: null,
         kind: 'place',
         jobId,
         keyId,
@@ -66,7 +79,12 @@ export function startPositionBroadcaster (
     }
   }
 
-  const forget = eventBus.listen({ onEvent, onGap () { published.clear() } })
+  function forgetPublished (): void {
+    published.clear()
+    publishedQueues.clear()
+  }
+
+  const forget = eventBus.listen({ onEvent, onGap: forgetPublished })
   return {
     close () {
       forget()
@@ -75,10 +93,12 @@ export function startPositionBroadcaster (
   }
 }
 
-function queueEvent (serverId: string, queue: QueueEstimate) {
-  return { ...live(serverId), kind: 'queue' as const, jobId: null, keyId: null, status: null, data: { ...queue } }
+/** To a tenth of a second, as listeners get it: a smaller change is none. */
+function queueEvent (serverId: string, { seconds, ...counts }: QueueEstimate) {
+  const data = { ...counts, seconds: seconds === null ? null : Math.round(seconds * 10) / 10 }
+  return { ...live(), serverId, kind: 'queue' as const, jobId: null, keyId: null, status: null, data }
 }
 
-function live (serverId: string | null) {
-  return { id: null, serverId, moment: Date.now() }
+function live () {
+  return { id: null, moment: Date.now() }
 }
