@@ -25,7 +25,7 @@ async function untilGenerating (fleet: Pick<Fleet, 'simulator'>, id: string, wit
 
 t.test('a job is sent while Redis still notes that it begins', async t => {
   const fleet = await startFleet(t)
-  const api = await fleet.api()
+  const api = await fleet.apiHere()
   const proxy = await startRedisProxy(t, fleet.redis)
   const throughProxy = { REDIS_URL: proxy.url }
   const accepted: string[] = []
@@ -179,7 +179,7 @@ t.test('a job is sent while Redis still notes that it begins', async t => {
 
 t.test('a server that does not tell tasks apart never gets the next one while it can still have one', async t => {
   const fleet = await startFleet(t, { internalProgress: false })
-  const api = await fleet.api()
+  const api = await fleet.apiHere()
   const proxy = await startRedisProxy(t, fleet.redis)
   const worker = await fleet.worker({ REDIS_URL: proxy.url })
   await api.until(await api.submit(quick), 'completed')

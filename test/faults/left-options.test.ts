@@ -1,7 +1,7 @@
 import t from 'tap'
 import { quick } from '../helper.ts'
 import { checkInvariants } from './invariants.ts'
-import { startFleet, type ApiProcess, type Fleet, type ServiceProcess } from './processes.ts'
+import { startFleet, type Api, type Fleet, type ServiceProcess } from './processes.ts'
 
 /** Its first generation lasts until it is stopped. */
 const long = { ...quick, prompt: 'a long one', steps: 20, clip_skip: 2, checkpoint_name: 'two' }
@@ -21,7 +21,7 @@ function usedBy ({ simulator }: Fleet, id: string) {
   return { marks: found?.marks, checkpoint: found?.checkpoint }
 }
 
-async function run (fleet: Fleet, api: ApiProcess, parameters: object = {}) {
+async function run (fleet: Fleet, api: Api, parameters: object = {}) {
   const id = await api.submit({ ...quick, steps: 1, ...parameters })
   const { status } = await api.until(id, 'completed', 'failed')
   return { status, ...usedBy(fleet, id) }
@@ -35,7 +35,7 @@ async function byHand ({ simulator }: Fleet) {
 for (const flavor of ['a1111', 'forge'] as const) {
   t.test(`kill -9 of workers in front of ${flavor}`, async t => {
     const fleet = await startFleet(t, { flavor, checkpoints: ['one.safetensors', 'two.safetensors'] })
-    const api = await fleet.api()
+    const api = await fleet.apiHere()
     let worker = await fleet.worker()
     await run(fleet, api)
 

@@ -6,11 +6,16 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
+import { parseSettings } from '../../src/config/parse.ts'
+import { sourcesOf } from '../../src/config/sources.ts'
 import { createKeys, type Keys } from '../../src/lib/keys.ts'
+import { createApp } from '../../src/main/app.ts'
 import { isSameProcess } from '../../src/redis/private/process.ts'
 import { findRunningServer, readServerRecord } from '../../src/redis/private/server.ts'
+import { registerFromSettings } from '../../src/servers/discover.ts'
+import { openServices } from '../../src/services/services.ts'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
-import { client } from '../helper.ts'
+import { client, silentLogger } from '../helper.ts'
 import { startTestRedis, type TestRedis } from '../redis.ts'
 import { inRepository } from '../root.ts'
 
@@ -51,9 +56,13 @@ export interface ServiceProcess {
 export type Command = 'api' | 'worker' | 'start'
 export type Client = ReturnType<typeof client>
 
-/** A process that answers requests. */
-export interface ApiProcess extends ServiceProcess, Client {
+/** Answers requests. */
+export interface Api extends Client {
   readonly url: string
+}
+
+/** A process that answers requests. */
+export interface ApiProcess extends ServiceProcess, Api {
   /** A connection to its Redis for inspection; waits while that is away. */
   readonly look: Redis
 }
@@ -71,6 +80,8 @@ export interface Fleet {
   /** Resolves when the process is up: a worker as soon as it follows the servers, not only when it serves one. */
   worker (settings?: Settings): Promise<ServiceProcess>
   api (settings?: Settings): Promise<ApiProcess>
+  /** The API in the process of the test, for tests that strike only at workers: a process takes two seconds of CPU. */
+  apiHere (settings?: Settings): Promise<Api>
   /** The same without waiting until it is up, in a folder of its own. */
   starting (settings?: Settings): Promise<ServiceProcess>
   /** Everything in one process, on a private Redis. */
@@ -93,17 +104,19 @@ export async function startFleet (t: Teardown, options: SimulatorOptions = {}): 
   const look = lookInto(t, redis.url)
   const processes: ServiceProcess[] = []
 
+  const common = {
+    DATA_DIR: dataDirectory,
+    PORT: '0',
+    SERVERS: `Main=${simulator.url}`,
+    SIMULATOR: 'off',
+    RETRY_BACKOFF_SECONDS: '0.05',
+    SERVER_START_SECONDS: '0.05',
+    RATE_LIMIT_PER_MINUTE: '0'
+  }
+
   function launch (command: Command, settings: Settings): ServiceProcess {
     const started = startProcess(command, dataDirectory, {
-      DATA_DIR: dataDirectory,
-      PORT: '0',
-      SERVERS: `Main=${simulator.url}`,
-      SIMULATOR: 'off',
-      RETRY_BACKOFF_SECONDS: '0.05',
-      SERVER_START_SECONDS: '0.05',
-      RATE_LIMIT_PER_MINUTE: '0',
-      ...command !== 'start' && { REDIS_URL: redis.url },
-      ...settings
+      ...common, ...command !== 'start' && { REDIS_URL: redis.url }, ...settings
     })
     processes.push(started)
     t.teardown(started.kill)
@@ -131,6 +144,17 @@ export async function startFleet (t: Teardown, options: SimulatorOptions = {}): 
     async api (settings = {}) {
       const started = await answering('api', settings)
       return { ...started, look, ...client(started.url, { redisUrl: redis.url, keys }) }
+    },
+    async apiHere (settings = {}) {
+      const all = { ...common, ...settings }
+      const config = parseSettings(all)
+      const services = await openServices(config, redis.url, silentLogger, sourcesOf({ environment: all }))
+      t.teardown(services.close)
+      await registerFromSettings(services.registry, config, services.reach)
+      const app = await createApp({ services, logger: silentLogger, tokens: [] })
+      t.teardown(() => app.close())
+      const url = await app.listen({ host: '127.0.0.1', port: 0 })
+      return { url, ...client(url, services) }
     },
     async starting (settings = {}) {
       const folder = await mkdtemp(join(tmpdir(), 'sq-starting-'))

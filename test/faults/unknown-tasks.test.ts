@@ -23,7 +23,7 @@ function generationsOf ({ simulator }: Fleet, id: string) {
 for (const [name, options] of Object.entries(servers)) {
   t.test(name, async t => {
     const fleet = await startFleet(t, options)
-    const [api, worker] = await Promise.all([fleet.api(), fleet.worker()])
+    const [api, worker] = await Promise.all([fleet.apiHere(), fleet.worker()])
 
     const shown = async (id: string) => {
       for (;;) {
