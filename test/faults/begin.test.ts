@@ -9,6 +9,8 @@ import { startRedisProxy } from './redis-proxy.ts'
 /** The first generation of this prompt takes longer than any takeover; later ones do not. */
 const long = { ...quick, prompt: 'a long one', steps: 40 }
 const onceSlow = { kind: 'slow', factor: 120, prompt: long.prompt } as const
+/** Jobs with this prompt stay at a step until the fault is taken away, so that nothing has to be quick. */
+const hanging = { kind: 'hang', prompt: 'ahead', sticky: true } as const
 /** The command that notes that a job begins. */
 const beginning = [startJob.sha]
 
@@ -94,7 +96,7 @@ t.test('a job is sent while Redis still notes that it begins', async t => {
   }
 
   await t.test('cancelled before the note arrives: its generation is interrupted, and the next job begins', async t => {
-    const { id, release } = await generating({ ...long, steps: 500 })
+    const { id, release } = await generating({ ...long, steps: 400 }, [onceSlow])
     const next = await submit(quick)
     t.equal((await api.request('POST', `/api/v2/jobs/${id}/cancel`)).status, 200)
     t.equal((await api.job(id)).status, 'cancelled')
@@ -110,7 +112,7 @@ t.test('a job is sent while Redis still notes that it begins', async t => {
   })
 
   await t.test('cancelled, and the lease lost, before the note arrives: the next holder interrupts it', async t => {
-    const { id, release } = await generating({ ...long, steps: 1500 })
+    const { id, release } = await generating({ ...long, steps: 400 }, [onceSlow])
     t.equal((await api.request('POST', `/api/v2/jobs/${id}/cancel`)).status, 200)
     const next = await submit(quick)
     await worker.kill()
@@ -124,7 +126,7 @@ t.test('a job is sent while Redis still notes that it begins', async t => {
   })
 
   await t.test('given back to the pool before the note arrives: it is generated again, and only that counts', async t => {
-    const { id, release } = await generating({ ...long, prompt: 'moved', steps: 100 })
+    const { id, release } = await generating({ ...long, steps: 100 }, [onceSlow])
     t.equal((await api.request('PATCH', `/api/v2/jobs/${id}`, { priority: 9 })).status, 200)
     release()
     t.equal((await api.until(id, 'completed', 'failed')).status, 'completed')
@@ -135,23 +137,27 @@ t.test('a job is sent while Redis still notes that it begins', async t => {
   })
 
   await t.test('a job that was cancelled while it waited behind another is never sent', async t => {
-    const first = await submit({ ...long, prompt: 'ahead', steps: 60 })
+    fleet.simulator.setFaults([hanging])
+    const first = await submit({ ...long, prompt: hanging.prompt })
     await api.until(first, 'processing')
     const claimed = await submit(quick)
     while (await fleet.look.zscore(fleet.keys.key('claimed'), claimed) === null) await sleep(5)
     t.equal((await api.request('POST', `/api/v2/jobs/${claimed}/cancel`)).status, 200)
     const last = await submit(quick)
+    fleet.simulator.setFaults([])
     await api.until(last, 'completed', 'failed')
     t.equal(generationsOf(fleet, claimed).length, 0)
     t.equal((await api.job(first)).status, 'completed')
   })
 
   await t.test('while Redis is away, a job at its turn is not sent; afterwards it is, once', async t => {
-    const first = await submit({ ...long, prompt: 'before the outage', steps: 60 })
+    fleet.simulator.setFaults([hanging])
+    const first = await submit({ ...long, prompt: hanging.prompt })
     await untilGenerating(fleet, first)
     const second = await submit(quick)
     while (await fleet.look.zscore(fleet.keys.key('claimed'), second) === null) await sleep(5)
     proxy.cut()
+    fleet.simulator.setFaults([])
     while (generationsOf(fleet, first).some(({ outcome }) => outcome === 'running')) await sleep(5)
     await worker.printed(/worker connection/)
     t.equal(generationsOf(fleet, second).length, 0)
