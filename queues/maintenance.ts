@@ -1,5 +1,6 @@
 import { type Job, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
+import { fillCauses } from '../src/jobs/causes.ts'
 import type { SweepReport } from '../src/jobs/media-sweep.ts'
 import { fillSearch, sealSearch } from '../src/jobs/search-text.ts'
 import { purgeInterval, type Retention } from '../src/jobs/retention.ts'
@@ -17,7 +18,7 @@ const purgeName = 'purge-jobs'
 const atOnce = 3
 const sweepName = 'sweep-media'
 const fillName = 'fill-search'
-/** How often to look for unused files and for jobs that the search text lacks, in milliseconds. */
+/** How often to look for unused files, and for jobs that the search text or an index lacks, in milliseconds. */
 const sweepInterval = 6 * 3_600_000
 /** Files newer than this can belong to a job that is just being created or stored, in milliseconds. */
 const safeAge = 24 * 3_600_000
@@ -34,7 +35,7 @@ export interface Maintenance {
   schedulePurges (): Promise<void>
   /** Schedules the removal of unused files, now and every six hours, however many processes call this. */
   scheduleSweeps (): Promise<void>
-  /** Schedules a check of the search text, now and every six hours, and enters jobs that it lacks. */
+  /** Schedules a check, now and every six hours, which adds what the search text and the indexes by error code lack. */
   scheduleFills (): Promise<void>
   queue: Queue
   close (): Promise<void>
@@ -135,6 +136,7 @@ export function createMaintenanceWorker (dependencies: MaintenanceWorkerDependen
   }
 
   async function fill (closing: AbortSignal): Promise<void> {
+    await fillCauses({ redis: connection, keys }, closing)
     await fillSearch({ redis: connection, keys }, closing)
     await sealSearch({ redis: connection, keys }, closing)
   }

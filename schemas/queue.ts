@@ -58,8 +58,8 @@ export const FailureGroup = Type.Object({
   code: Type.String({ description: 'Error code of these jobs.' }),
   class: Type.String({ description: 'Kind of failure, such as out-of-memory or bad-request.' }),
   count: count('How many jobs failed so.'),
-  message: Type.String({ description: 'The error of the latest one.' }),
-  job_id: Type.String({ description: 'The latest one.' }),
+  message: Type.String({ description: 'The error of the one that was accepted last.' }),
+  job_id: Type.String({ description: 'The one that was accepted last.' }),
   failed_at: Timestamp('When it failed.'),
   filter: Type.Record(Type.String(), Type.String(), {
     description: 'For POST /api/v2/jobs/actions, with count as expected and as_of as created_before: retries exactly these.'

@@ -106,33 +106,22 @@ const queue: FastifyPluginAsyncTypebox = async app => {
     const { key, ...given } = request.query
     const filter = readJobFilter({ ...given, status: 'failed' }, keyToShow(request.principal, key), registry)
     const timestamp = await list.now()
-    const jobs = await list.examined({ ...filter, before: timestamp })
+    const causes = await list.causes({ ...filter, before: timestamp })
     return {
       success: true as const,
       as_of: iso(timestamp),
-      total: jobs.length,
-      causes: causesOf(jobs, { ...given, ...(key === undefined ? {} : { key }) })
+      total: causes.reduce((sum, { count }) => sum + count, 0),
+      causes: causes.toSorted((one, other) => other.count - one.count).map(({ code, count, newest }) => ({
+        code,
+        class: newest.error?.failureClass ?? 'unknown',
+        count,
+        message: newest.error?.message ?? '',
+        job_id: newest.id,
+        failed_at: iso(newest.endedAt ?? newest.updatedAt),
+        filter: { ...given, ...(key === undefined ? {} : { key }), status: 'failed', error: code }
+      }))
     }
   })
 }
 
 export default queue
-
-function causesOf (jobs: readonly Job[], given: Readonly<Record<string, string>>): FailuresView['causes'] {
-  const causes = new Map<string, { latest: Job, count: number }>()
-  for (const job of jobs) {
-    const code = job.error?.code ?? 'unknown'
-    const known = causes.get(code)
-    const isLater = known === undefined || (job.endedAt ?? 0) >= (known.latest.endedAt ?? 0)
-    causes.set(code, { latest: isLater ? job : known.latest, count: (known?.count ?? 0) + 1 })
-  }
-  return [...causes].map(([code, { latest, count }]) => ({
-    code,
-    class: latest.error?.failureClass ?? 'unknown',
-    count,
-    message: latest.error?.message ?? '',
-    job_id: latest.id,
-    failed_at: iso(latest.endedAt ?? latest.updatedAt),
-    filter: { ...given, status: 'failed', error: code }
-  })).sort((one, other) => other.count - one.count)
-}

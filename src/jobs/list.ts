@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { JobStatus } from '../../schemas/job.ts'
 import type { Keys } from '../lib/keys.ts'
-import { ServiceError } from '../lib/errors.ts'
+import { codeOf, codesIn, type FailureCause } from './causes.ts'
 import { indexKey, type Job } from './job.ts'
 import { matchText, readPage, readStamps, searchJobs } from './scripts/index.ts'
 import { sealSearch } from './search-text.ts'
@@ -75,41 +75,81 @@ interface Slice {
   readonly take: number
 }
 
+/** How the jobs of a filter are found. */
+interface Plan {
+  /** The sorted set that has all of them, by arrival. */
+  readonly source: string
+  /** The index that they are in as well, if the source has others. */
+  readonly within?: string
+  /** The error code that their records have, while the indexes by error code lack jobs. */
+  readonly codeOfRecord?: string
+}
+
 interface Arrived {
   readonly id: string
   /** Microseconds since the epoch. */
   readonly arrival: string
 }
 
-/** Pages through jobs by the indexes: every combination of key, server and status is one range. */
+/** Pages through jobs by the indexes: every combination of key, server, status and error code is one range. */
 export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
   let isSealing = false
 
-  /** How many jobs the indexes find, and some of them, from the offset or behind an arrival. */
+  /**
+   * @param codes those of the indexes by error code, if the caller has read them
+   * @returns null if no job can match
+   */
+  async function planOf (filter: JobFilter, codes?: readonly string[]): Promise<Plan | null> {
+    const { group, errorCode, keyId, serverId, status, background } = filter
+    if (errorCode !== undefined && status !== undefined && status !== 'failed') return null
+    const index = indexKey(keys, errorCode === undefined ? filter : { ...filter, status: 'failed' })
+    const isIndexed = errorCode === undefined || (codes ?? await codesIn({ redis, keys }, index)) !== null
+    const ofCode = errorCode === undefined || !isIndexed ? index : `${index}:${errorCode}`
+    const records = isIndexed ? {} : { codeOfRecord: errorCode }
+    if (group === undefined) return { source: ofCode, ...records }
+    const source = groupKey(keys, group)
+    // All jobs of a group are of one key.
+    const [first = ''] = keyId === undefined ? [] : await redis.zrange(source, '0', '0')
+    if (keyId !== undefined && await redis.zscore(indexKey(keys, { keyId }), first) === null) return null
+    const isWhole = serverId === undefined && status === undefined && errorCode === undefined && background !== true
+    return { source, ...isWhole ? {} : { within: ofCode }, ...records }
+  }
+
+  /** How many jobs the source has, and some of them, from the offset or behind an arrival. */
   async function range (
-    query: JobFilter & Pick<JobQuery, 'order'>, after: string | undefined, offset: number, count: number
+    source: string, query: JobFilter & Pick<JobQuery, 'order'>, after: string | undefined, offset: number, count: number
   ): Promise<{ total: number, found: Arrived[] }> {
     const order = query.order === 'newest' ? 'newest' : 'oldest'
-    const [total, ...reply] = await readPage(redis, [indexKey(keys, query)],
-      [order, ...boundsOf(query), after ?? '', offset, count])
+    const [total, ...reply] = await readPage(redis, [source], [order, ...boundsOf(query), after ?? '', offset, count])
     return { total, found: arrivedOf(reply) }
   }
 
-  /** All that match, in parts: reads every record, for a search while the search text lacks jobs. */
-  async function * fitting (query: JobFilter & Pick<JobQuery, 'order'>, from?: string): AsyncGenerator<Arrived[]> {
+  /** All that match, in parts: reads every record for a search while the search text lacks jobs. */
+  async function * fitting (
+    { source, within, codeOfRecord }: Plan, query: JobFilter & Pick<JobQuery, 'order'>, from?: string
+  ): AsyncGenerator<Arrived[]> {
     const { text = '', appType = '', user = '' } = query
     for (let after = from, found: Arrived[] = []; ; after = found.at(-1)?.arrival) {
-      found = (await range(query, after, 0, examinedAtOnce)).found
+      found = (await range(source, query, after, 0, examinedAtOnce)).found
       if (found.length > 0) {
-        const ids = found.map(({ id }) => id)
-        const matching = hasText(query)
-          ? await matchText(redis, [keys.key('')], [inLowerCase(text), appType, user, ...ids])
-          : ids
-        const fit = new Set(query.background === false ? await outside(matching) : matching)
+        let ids = found.map(({ id }) => id)
+        if (within !== undefined) ids = await inIndex(within, ids)
+        if (codeOfRecord !== undefined) {
+          ids = (await store.readMany(ids)).filter(job => codeOf(job) === codeOfRecord).map(({ id }) => id)
+        }
+        if (hasText(query) && ids.length > 0) {
+          ids = await matchText(redis, [keys.key('')], [inLowerCase(text), appType, user, ...ids])
+        }
+        const fit = new Set(query.background === false ? await outside(ids) : ids)
         yield found.filter(({ id }) => fit.has(id))
       }
       if (found.length < examinedAtOnce) return
     }
+  }
+
+  async function inIndex (index: string, ids: string[]): Promise<string[]> {
+    const arrivals = await redis.zmscore(index, ...ids)
+    return ids.filter((_id, at) => arrivals[at] !== null)
   }
 
   /** Those that are not in the background. */
@@ -122,13 +162,14 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
   /**
    * Searches the search text, in several calls, so that none blocks Redis for long.
    * @param need `page`: stops when it has all that it takes; `total`: counts the others too
-   * @returns null while the search text lacks jobs
+   * @returns null while the search text lacks jobs, or if the plan needs more than it
    */
   async function search (
-    query: JobFilter & Pick<JobQuery, 'order'>, after: string | undefined, { skip, take }: Slice, need: 'page' | 'total'
+    { source, within, codeOfRecord }: Plan, query: JobFilter & Pick<JobQuery, 'order'>, after: string | undefined,
+    { skip, take }: Slice, need: 'page' | 'total'
   ): Promise<{ found: Arrived[], total: number } | null> {
     const { text = '', appType = '', user = '' } = query
-    if (query.background === false) return null
+    if (query.background === false || within !== undefined || codeOfRecord !== undefined) return null
     // The search text separates the parts of its entries by these.
     if (['\0', '\x01', '\x02', '\x03'].some(sign => text.includes(sign))) return null
     const order = query.order === 'newest' ? 'newest' : 'oldest'
@@ -139,7 +180,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     const found: Arrived[] = []
     let total = 0
     for (let block = ''; ;) {
-      const answer = await searchJobs(redis, [keys.key(''), indexKey(keys, query)], [inLowerCase(text), appType, user, order,
+      const answer = await searchJobs(redis, [keys.key(''), source], [inLowerCase(text), appType, user, order,
         ...bounds, block, Math.max(0, skip - total), take - found.length, bytesAtOnce])
       if (answer[0] === 'incomplete') return null
       const [following, count, ...pairs] = answer as [string, number, ...string[]]
@@ -158,74 +199,46 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     sealSearch({ redis, keys }).catch(() => undefined).finally(() => { isSealing = false })
   }
 
-  /** All jobs that match a filter for which the records must be read, oldest first. */
-  async function examined (filter: JobFilter): Promise<Job[]> {
-    const { group, errorCode, ...others } = filter
-    const base: JobFilter = errorCode === undefined ? others : { ...others, status: 'failed' }
-    if (errorCode !== undefined && filter.status !== undefined && filter.status !== 'failed') return []
-    const ids = group === undefined ? await idsOf(base) : await redis.zrange(groupKey(keys, group), '0', '-1')
-    const searched = group !== undefined && isSearched(base) ? new Set(await idsOf(base)) : null
-    const found: Job[] = []
-    for (let from = 0; from < ids.length; from += examinedAtOnce) {
-      const some = ids.slice(from, from + examinedAtOnce).filter(id => searched?.has(id) ?? true)
-      for (const job of await store.readMany(some)) {
-        if (isWithin(base, job) && (errorCode === undefined || job.error?.code === errorCode)) found.push(job)
-      }
-    }
-    return found
-  }
-
-  async function examinedPage (query: JobQuery): Promise<IdPage> {
-    if (query.cursor !== undefined) {
-      throw new ServiceError('invalid_field_value', 'cursor cannot be combined with group or error; use offset.', { field: 'cursor' })
-    }
-    const found = await examined(query)
-    if (query.order === 'newest') found.reverse()
-    const ids = found.slice(query.offset, query.offset + query.limit).map(({ id }) => id)
-    return { ids, total: found.length, nextCursor: null }
-  }
-
   async function idsOf (filter: JobFilter): Promise<string[]> {
+    const plan = await planOf(filter)
+    if (plan === null) return []
     const query = { ...filter, order: 'oldest' } as const
     const all = { skip: 0, take: Number.MAX_SAFE_INTEGER }
-    const searched = isSearched(filter) ? await search(query, undefined, all, 'total') : null
+    const searched = isSearched(filter) ? await search(plan, query, undefined, all, 'total') : null
     if (searched !== null) return searched.found.map(({ id }) => id)
     const ids: string[] = []
-    for await (const some of fitting(query)) for (const { id } of some) ids.push(id)
+    for await (const some of fitting(plan, query)) for (const { id } of some) ids.push(id)
     return ids
   }
 
   async function count (filter: JobFilter): Promise<number> {
-    if (isExamined(filter)) return (await examined(filter)).length
     const { background, ...others } = filter
     if (background === false && !hasText(filter)) {
       return await count(others) - await count({ ...others, background: true })
     }
+    const plan = await planOf(filter)
+    if (plan === null) return 0
     const query = { ...filter, order: 'oldest' } as const
-    if (!isSearched(filter)) return (await range(query, undefined, 0, 0)).total
-    const searched = await search(query, undefined, { skip: 0, take: 0 }, 'total')
+    if (isExact(plan, filter)) return (await range(plan.source, query, undefined, 0, 0)).total
+    const searched = await search(plan, query, undefined, { skip: 0, take: 0 }, 'total')
     if (searched !== null) return searched.total
     let total = 0
-    for await (const some of fitting(query)) total += some.length
+    for await (const some of fitting(plan, query)) total += some.length
     return total
   }
 
-  async function plainPage (query: JobQuery): Promise<IdPage> {
-    const { total, found } = await range(query, query.cursor, query.offset, query.limit + 1)
-    return pageOf(found, query, 0, total)
-  }
-
-  async function searchedPage (query: JobQuery): Promise<IdPage> {
+  async function searchedPage (plan: Plan, query: JobQuery): Promise<IdPage> {
     const { cursor, limit } = query
     const skip = cursor === undefined ? query.offset : 0
-    const searched = await search(query, cursor, { skip, take: limit + 1 }, cursor === undefined ? 'total' : 'page')
+    const searched = await search(plan, query, cursor, { skip, take: limit + 1 }, cursor === undefined ? 'total' : 'page')
     if (searched !== null) {
       return pageOf(searched.found, query, 0, cursor === undefined ? searched.total : await count(query))
     }
     const found: Arrived[] = []
     let total = 0
-    const isCounted = cursor === undefined && hasText(query)
-    for await (const some of fitting(query, cursor)) {
+    // Two counts of indexes tell how many are outside the background.
+    const isCounted = cursor === undefined && (hasText(query) || query.background !== false)
+    for await (const some of fitting(plan, query, cursor)) {
       total += some.length
       if (found.length <= skip + limit) found.push(...some)
       else if (!isCounted) break
@@ -247,8 +260,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     const isWhole = keyId === undefined && serverId === undefined && background === undefined
     if (ids.length === 0 || (isWhole && ids.length < orderedAtMost)) return ids
     const index = indexKey(keys, { ...query, status: 'pending' })
-    const fitting = await redis.zmscore(index, ...ids)
-    const all = ids.filter((_id, at) => fitting[at] !== null)
+    const all = await inIndex(index, ids)
     const found = background === false ? await outside(all) : all
     if (ids.length < orderedAtMost) return found
     const known = new Set(found)
@@ -261,7 +273,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     const ids: string[] = []
     for (const background of lanes) {
       const wanted = { ...query, status: 'pending', order: 'oldest', background } as const
-      for await (const some of fitting(wanted)) {
+      for await (const some of fitting({ source: indexKey(keys, wanted) }, wanted)) {
         ids.push(...some.map(({ id }) => id))
         if (ids.length > most) return ids
       }
@@ -281,8 +293,41 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
       const [ids, total] = await Promise.all([idsInQueue(query), count(waiting)])
       return { ids: ids.slice(query.offset, query.offset + query.limit), total, nextCursor: null }
     }
-    if (isExamined(query)) return await examinedPage(query)
-    return isSearched(query) ? await searchedPage(query) : await plainPage(query)
+    return await plannedPage(await planOf(query), query)
+  }
+
+  async function plannedPage (plan: Plan | null, query: JobQuery): Promise<IdPage> {
+    if (plan === null) return { ids: [], total: 0, nextCursor: null }
+    if (!isExact(plan, query)) return await searchedPage(plan, query)
+    const { total, found } = await range(plan.source, query, query.cursor, query.offset, query.limit + 1)
+    return pageOf(found, query, 0, total)
+  }
+
+  /** The failed jobs of a filter by error code. */
+  async function causes (filter: JobFilter): Promise<FailureCause[]> {
+    const failed = { ...filter, status: 'failed' } as const
+    const codes = await codesIn({ redis, keys }, indexKey(keys, failed))
+    if (codes === null) return await causesOfRecords(failed)
+    const found = await Promise.all(codes.map(async code => {
+      const query = { ...failed, errorCode: code, order: 'newest', limit: 1, offset: 0 } as const
+      const { ids, total } = await plannedPage(await planOf(query, codes), query)
+      const [newest] = await store.readMany(ids)
+      return newest === undefined ? [] : { code, count: total, newest }
+    }))
+    return found.flat()
+  }
+
+  async function causesOfRecords (filter: JobFilter): Promise<FailureCause[]> {
+    const found = new Map<string, FailureCause>()
+    const plan = await planOf(filter)
+    if (plan === null) return []
+    for await (const some of fitting(plan, { ...filter, order: 'newest' })) {
+      for (const job of await store.readMany(some.map(({ id }) => id))) {
+        const { count = 0, newest = job } = found.get(codeOf(job)) ?? {}
+        found.set(codeOf(job), { code: codeOf(job), count: count + 1, newest })
+      }
+    }
+    return [...found.values()]
   }
 
   return {
@@ -303,11 +348,8 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     /** Number of jobs that match. */
     count,
     /** Ids of all jobs that match now, oldest first. */
-    async ids (filter: JobFilter): Promise<string[]> {
-      return isExamined(filter) ? (await examined(filter)).map(({ id }) => id) : await idsOf(filter)
-    },
-    /** The jobs of a filter with `group` or `errorCode`, or of all failed ones, in full. */
-    examined,
+    ids: idsOf,
+    causes,
     /** A time before which all jobs arrived that exist now; Redis' clock, in milliseconds since the epoch. */
     async now (): Promise<number> {
       const [seconds, microseconds] = await redis.time()
@@ -328,16 +370,9 @@ export function groupKey (keys: Keys, id: string): string {
   return keys.key('bulk', id, 'jobs')
 }
 
-function isWithin (filter: JobFilter, job: Job): boolean {
-  const { keyId, serverId, status, background, since = 0, before = Infinity } = filter
-  return (keyId === undefined || job.keyId === keyId) && (serverId === undefined || job.serverId === serverId) &&
-    (status === undefined || job.status === status) && (background === undefined || job.background === background) &&
-    job.createdAt >= since && job.createdAt < before
-}
-
-/** Whether records must be read. */
-function isExamined ({ group, errorCode }: JobFilter): boolean {
-  return group !== undefined || errorCode !== undefined
+/** Whether the source of the plan has these jobs and no others. */
+function isExact ({ within, codeOfRecord }: Plan, filter: JobFilter): boolean {
+  return within === undefined && codeOfRecord === undefined && !isSearched(filter)
 }
 
 /** Whether the indexes alone cannot answer the filter. */

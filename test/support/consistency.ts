@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Redis } from 'ioredis'
+import { codeOf } from '../../src/jobs/causes.ts'
 import { parseJob, type Job } from '../../src/jobs/job.ts'
 import type { Keys } from '../../src/lib/keys.ts'
 import { findPoolProblems } from './pool-consistency.ts'
@@ -86,11 +87,18 @@ export async function findIndexProblems (
   const { look, keys } = traces
   const jobs = known ?? await readJobs(traces)
   const wanted = new Map<string, Set<string>>()
-  for (const { id, keyId, serverId, status, background } of jobs.values()) {
+  const codes = new Set<string>()
+  for (const job of jobs.values()) {
+    const { id, keyId, serverId, status, background } = job
+    const states = ['*', status]
+    if (status === 'failed') {
+      states.push(`failed:${codeOf(job)}`)
+      codes.add(codeOf(job))
+    }
     const owners = keyId === null ? ['*'] : ['*', keyId]
     for (const key of background ? [...owners, ...owners.map(owner => `~${owner}`)] : owners) {
       for (const server of ['*', serverId]) {
-        for (const state of ['*', status]) {
+        for (const state of states) {
           const name = keys.key('jobs', key, server, state)
           wanted.set(name, (wanted.get(name) ?? new Set()).add(id))
         }
@@ -98,6 +106,9 @@ export async function findIndexProblems (
     }
   }
   const problems: string[] = []
+  const listed = new Set(await look.smembers(keys.key('causes')))
+  for (const code of codes) if (!listed.has(code)) problems.push(`${code} is not listed as a cause`)
+  for (const code of listed) if (!codes.has(code)) problems.push(`${code} is listed as a cause of no job`)
   const indexes = await namesOf(look, `${keys.key('jobs', '')}*`)
   for (const name of new Set([...indexes, ...wanted.keys()])) {
     const found = new Set(await look.zrange(name, '0', '-1'))

@@ -17,7 +17,7 @@
 --- @include "../../events/scripts/publish"
 --- @include "includes/record"
 --- @include "includes/has-ended"
---- @include "includes/indexes"
+--- @include "includes/causes"
 --- @include "includes/pool"
 --- @include "includes/webhook"
 --- @include "includes/end-data"
@@ -49,6 +49,7 @@ if status == 'completed' then
   clearJob(id, 'class', 'needs', 'list', 'order', 'ms', 'weight', 'cost', 'share', 'user', 'target')
 end
 changeStatus(id, job.arrival, job.key, job.server, 'processing', status)
+if status == 'failed' then enterCause(id, job, failure) else leaveCause(id, job) end
 publish(status, id, job.server, job.key, status, endData(failure, { unpack(ARGV, 8) }))
 enqueueWebhook('job.' .. status, id)
 return { 'ended', status }

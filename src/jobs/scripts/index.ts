@@ -123,6 +123,14 @@ export const readPage: Script<[index: string], [
   order: 'newest' | 'oldest', lowest: string, highest: string, after: string, offset: number, most: number
 ], [total: number, ...found: string[]]> = loadScript(new URL('read-page.lua', import.meta.url))
 
+/** The error codes of an index of failed jobs, after 1; only 0 while the indexes of the codes differ from it. */
+export const listCauses: Script<[prefix: string, failed: string], [], [isComplete: 0 | 1, ...codes: string[]]> =
+  loadScript(new URL('list-causes.lua', import.meta.url))
+
+/** Compares jobs of an index with their records; where it ended, or an empty text. */
+export const checkCauses: Script<[prefix: string, index: string], [after: string, most: number], string> =
+  loadScript(new URL('check-causes.lua', import.meta.url))
+
 /** Found jobs of some blocks of the search text: how many, and `id, arrival, …` of those of the page. */
 export const searchJobs: Script<[prefix: string, index: string], [
   text: string, application: string, user: string, order: 'newest' | 'oldest', lowest: string, highest: string,

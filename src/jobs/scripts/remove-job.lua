@@ -10,7 +10,7 @@
 --- @include "../../events/scripts/publish"
 --- @include "includes/record"
 --- @include "includes/has-ended"
---- @include "includes/indexes"
+--- @include "includes/causes"
 --- @include "includes/search"
 local id = ARGV[1]
 local job = readJob(id)
@@ -18,6 +18,7 @@ if not job then return { 'gone' } end
 if not hasEnded(job.status) then return { 'active', job.status } end
 leaveSearch(id, job.arrival)
 leaveIndexes(id, job.key, job.server, job.status)
+leaveCause(id, job)
 if job.bulk ~= '' then redis.call('ZREM', KEYS[1] .. 'bulk:' .. job.bulk .. ':jobs', id) end
 redis.call('DEL', jobKey(id))
 for i = 2, #ARGV do redis.call('HDEL', KEYS[1] .. 'outputs', ARGV[i]) end

@@ -11,6 +11,7 @@
   Answers { 'entered', run, position } | { 'active', status } | { 'full', waiting jobs } | { 'gone' }
 ]]
 --- @include "../../events/scripts/publish"
+--- @include "includes/causes"
 --- @include "includes/give-back"
 --- @include "includes/offer"
 --- @include "includes/waiting-limit"
@@ -21,6 +22,7 @@ if record.status ~= 'failed' and record.status ~= 'cancelled' then return { 'act
 local waiting = waitingBeyond(record.key, most, id, 1)
 if waiting then return { 'full', waiting } end
 local run = record.run + 1
+leaveCause(id, record)
 clearJob(id, 'ended', 'started', 'cancel', 'error', 'result', 'used', 'crashes', 'sends',
   'deaths', 'progress', 'fixed', 'charged')
 writeJob(id, 'firstRun', run)

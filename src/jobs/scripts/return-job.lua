@@ -22,6 +22,7 @@
   Answers { 'returned', new run } | { 'cancelled' } | { 'spent' } | { 'superseded' } | { 'lease_lost' }
 ]]
 --- @include "../../events/scripts/publish"
+--- @include "includes/causes"
 --- @include "includes/give-back"
 --- @include "includes/offer"
 --- @include "includes/webhook"
@@ -58,6 +59,7 @@ local sent = redis.call('HMGET', jobKey(id), 'sends', 'deaths')
 if tonumber(sent[1] or 0) - tonumber(sent[2] or 0) >= tonumber(allowed) then
   writeJob(id, 'status', 'failed', 'ended', moment, 'error', failure)
   changeStatus(id, record.arrival, record.key, record.server, 'processing', 'failed')
+  enterCause(id, record, failure)
   publish('failed', id, record.server, record.key, 'failed', endData(failure, {}))
   enqueueWebhook('job.failed', id)
   return { 'spent' }

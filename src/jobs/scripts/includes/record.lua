@@ -44,11 +44,11 @@ local inBackground = {}
 -- The fields most scripts need, or nil where there is no such job.
 local function readJob (id)
   local values = redis.call('HMGET', jobKey(id),
-    'status', 'server', 'key', 'arrival', 'run', 'owner', 'bulk', 'background')
+    'status', 'server', 'key', 'arrival', 'run', 'owner', 'bulk', 'background', 'cause')
   if not values[1] then return nil end
   inBackground[id] = values[8] == '1'
   return {
     status = values[1], server = values[2], key = values[3] or '', arrival = values[4], run = values[5],
-    owner = values[6] or '', bulk = values[7] or ''
+    owner = values[6] or '', bulk = values[7] or '', cause = values[9] or ''
   }
 end
