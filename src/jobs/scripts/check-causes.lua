@@ -28,5 +28,6 @@ for i = 1, #found, 2 do
   end
   if not own[index] then redis.call('ZREM', index, id) end
 end
-if string.sub(index, 1, #everyFailed + 1) == everyFailed .. ':' then forgetUnused(string.sub(index, #everyFailed + 2)) end
+local beginning = everyFailed .. ':'
+if string.sub(index, 1, #beginning) == beginning then forgetUnused(string.sub(index, #beginning + 1)) end
 return #found == most * 2 and found[#found] or ''
