@@ -105,7 +105,7 @@ export function ownAddress ({ protocol, host, base }: FastifyRequest): string {
 
 /** Tells routes the prefix, and completes addresses in the header Location. It must come before all routes. */
 export default fp<{ readonly requestPrefix: RequestPrefix }>(async (app, { requestPrefix: prefix }) => {
-  app.addHook('onRoute', ({ url }) => { prefix.note(url) })
+  if (prefix.isPossible) app.addHook('onRoute', ({ url }) => { prefix.note(url) })
   app.decorateRequest('base', { getter () { return prefix.wayOf(this.raw).base } })
   app.decorateRequest('cookiePath', {
     getter () {

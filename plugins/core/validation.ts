@@ -133,10 +133,15 @@ function deferred (validator: () => Validator): Validator {
 /** One value for the same names of schemas. */
 function onceForNames<Value> (make: (schemas: NamedSchemas) => Value): (schemas: NamedSchemas) => Value {
   const known = new Map<string, Value>()
+  // Contexts have the same object, until one adds a schema of its own.
+  const bySchemas = new WeakMap<NamedSchemas, Value>()
   return schemas => {
+    const same = bySchemas.get(schemas)
+    if (same !== undefined) return same
     const names = JSON.stringify(Object.keys(schemas).toSorted())
     const found = known.get(names) ?? make(schemas)
     known.set(names, found)
+    bySchemas.set(schemas, found)
     return found
   }
 }
@@ -224,6 +229,32 @@ const serializersFor = onceForNames((externalSchemas): SerializerCompiler => {
   }
 })
 
-export const schemaController: NonNullable<FastifyServerOptions['schemaController']> = {
-  compilersFactory: { buildValidator, buildSerializer }
+type SchemaController = NonNullable<FastifyServerOptions['schemaController']>
+type Bucket = ReturnType<NonNullable<SchemaController['bucket']>>
+
+/**
+ * The named schemas of a context. Fastify's own bucket copies all of them for each context and each compiler; this one
+ * does when a context adds one.
+ */
+function bucket (inherited?: unknown): Bucket {
+  let schemas = (inherited ?? {}) as Record<string, unknown>
+  let isShared = inherited !== undefined
+  return {
+    add (schema) {
+      const { $id: id } = schema as { $id?: string }
+      if (id === undefined || id in schemas) throw new Error(id === undefined ? 'A schema has no $id.' : `There are two schemas ${id}.`)
+      if (isShared) schemas = { ...schemas }
+      isShared = false
+      schemas[id] = schema
+    },
+    getSchema: id => schemas[id],
+    getSchemas () {
+      isShared = true
+      return schemas
+    }
+  } as Bucket
+}
+
+export const schemaController: SchemaController = {
+  bucket, compilersFactory: { buildValidator, buildSerializer }
 }
