@@ -311,6 +311,7 @@ export const JobActionAnswer = Type.Object({
   count: Type.Integer({ description: 'Matching jobs that the caller can act on.' }),
   created_before: Timestamp('All of them were accepted before this moment.'),
   done: Type.Integer({ description: 'Jobs with which it was done.' }),
+  ids: Type.Array(jobId('The job.'), { description: 'Those jobs, in the order in which it was done; the first 1000.' }),
   refused: Type.Array(Type.Object({
     id: jobId('The job.'),
     code: Type.String({ description: 'Why not, for programs.' }),

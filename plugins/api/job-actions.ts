@@ -70,6 +70,8 @@ export default jobActions
 
 /** Refusals that an answer lists. */
 const maxRefused = 100
+/** Ids that an answer lists. */
+const maxIds = 1000
 
 const words: Readonly<Record<ManyAction, string>> = {
   cancel: 'cancelled',
@@ -89,6 +91,7 @@ function renderCount (action: ManyAction, { count, before }: ManyCount): JobActi
     count,
     created_before: iso(before),
     done: 0,
+    ids: [],
     refused: [],
     refused_count: 0
   }
@@ -98,11 +101,12 @@ function renderOutcome (action: ManyAction, { count, before, done, refused }: Ma
   const others = refused.length === 0 ? '' : `; ${refused.length} could not be`
   return {
     success: true,
-    message: `${done} ${done === 1 ? 'job was' : 'jobs were'} ${words[action]}${others}.`,
+    message: `${done.length} ${done.length === 1 ? 'job was' : 'jobs were'} ${words[action]}${others}.`,
     dry_run: false,
     count,
     created_before: iso(before),
-    done,
+    done: done.length,
+    ids: done.slice(0, maxIds),
     refused: refused.slice(0, maxRefused).map(({ id, error }) => ({ id, code: error.code, message: error.message })),
     refused_count: refused.length
   }

@@ -78,7 +78,8 @@ export interface ManyCount {
 }
 
 export interface ManyOutcome extends ManyCount {
-  readonly done: number
+  /** Ids of the jobs with which it was done. */
+  readonly done: readonly string[]
   readonly refused: ReadonlyArray<{ readonly id: string, readonly error: ServiceError }>
 }
 
@@ -159,12 +160,12 @@ export function createManyJobs ({ store, list, moves, remove }: ManyJobsDependen
       const { ids, others: refused } = await chosen(choice, before, mayAct)
       refuseMore(ids.length, limits.expected, { created_before: iso(before) })
       const acting = createSemaphore(actAtOnce)
-      let done = 0
+      const done: string[] = []
 
       async function actOn (id: string): Promise<void> {
         try {
           await apply(id)
-          done++
+          done.push(id)
         } catch (error) {
           if (!(error instanceof ServiceError)) throw error
           refused.push({ id, error })

@@ -313,8 +313,11 @@ t.test('many jobs are cancelled, retried, moved to the front and deleted with on
   t.match(await act({ action: 'cancel', ids: [...ids.slice(0, 2), ids[0], 'nobody'] }), {
     status: 200, body: { done: 2, refused_count: 1, refused: [{ id: 'nobody', code: 'job_not_found' }] }
   })
-  t.match((await act({ action: 'cancel', ids: ids.slice(0, 1) })).body, { done: 0, refused: [{ code: 'job_operation_invalid' }] })
-  t.match((await act({ action: 'retry', filter: { status: 'cancelled' } })).body, { done: 2 })
+  t.match((await act({ action: 'cancel', ids: ids.slice(0, 1) })).body, { done: 0, ids: [], refused: [{ code: 'job_operation_invalid' }] })
+  t.match((await act({ action: 'retry', filter: { status: 'cancelled' }, dry_run: true })).body, { done: 0, ids: [] })
+  const { body: retried } = await act({ action: 'retry', filter: { status: 'cancelled' } })
+  t.equal(retried.done, 2)
+  t.strictSame(new Set(retried.ids as string[]), new Set(ids.slice(0, 2)), 'it says which')
   await act({ action: 'run-now', ids: [ids[4], ids[5]] })
   const { body } = await many.request('GET', '/api/v2/jobs?status=pending&server=Main&order=line&limit=2')
   t.match(body.jobs, [{ id: ids[4] }, { id: ids[5] }], 'they keep their order')

@@ -70,6 +70,27 @@ t.test('people know when their jobs are done', { skip }, async t => {
     t.strictSame(violations, [])
   })
 
+  t.test('and when a job that they retried is done', async t => {
+    const { request } = service
+    await request('PUT', '/api/v1/settings/queue-processing', { enabled: false })
+    const id = await service.submit({ prompt: 'a lost boat', steps: 2, width: 64, height: 64 })
+    await request('POST', `/api/v2/jobs/${id}/cancel`)
+    const { page, violations } = await visit(`${url}/#/queue?status=cancelled`)
+    await page.evaluate(record)
+    const titleIs = async (title: string) => {
+      while (await page.title() !== title) await page.evaluate('new Promise(requestAnimationFrame)')
+    }
+    await page.getByRole('button', { name: 'Retry: a lost boat' }).click()
+    await titleIs('waiting · Queue – StableQueue')
+    await request('PUT', '/api/v1/settings/queue-processing', { enabled: true })
+    await service.until(id, 'completed')
+    await titleIs('Queue – StableQueue')
+    const { badges } = await page.evaluate('told') as Told
+    t.ok(badges.includes(1), String(badges))
+    t.equal(badges.at(-1), 0)
+    t.strictSame(violations, [])
+  })
+
   t.test('and can install the UI as an app, below the path of a proxy too', async t => {
     const { page, violations } = await visit(`${url}/`)
     await page.getByRole('heading', { name: 'Queue' }).waitFor()

@@ -154,4 +154,29 @@ t.test('people browse their models', { skip }, async t => {
     t.strictSame(await seriousFindings(page), [])
     t.strictSame(violations, [])
   })
+
+  t.test('details open in front of the list, which stays where it is', async t => {
+    const { page, violations } = await open('models', { viewport: { width: 700, height: 300 } })
+    await page.locator('.model-tile').first().waitFor()
+    const link = page.locator('.model-tile a').last()
+    await page.evaluate("document.querySelector('.model-grid').lastElementChild.isTheSame = true")
+    // A click would scroll to it.
+    await link.hover()
+    const read = async () => await page.evaluate("[window.scrollY, document.querySelector('.model-grid').lastElementChild.isTheSame]")
+    const before = await read() as [number, boolean]
+    t.ok(before[0] > 0, 'it is scrolled')
+    const dialog = page.getByRole('dialog')
+    for (const leave of [
+      async () => { await page.keyboard.press('Escape') }, async () => { await page.goBack() },
+      async () => { await dialog.getByRole('button', { name: 'Close' }).click() }
+    ]) {
+      await link.click()
+      await dialog.getByText('Known from').waitFor()
+      await leave()
+      await dialog.waitFor({ state: 'detached' })
+      t.strictSame(await read(), before)
+      t.match(page.url(), /#\/models$/)
+    }
+    t.strictSame(violations, [])
+  })
 })

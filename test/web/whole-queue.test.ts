@@ -1,3 +1,4 @@
+import sharp from 'sharp'
 import t from 'tap'
 import type { Locator, Page } from 'playwright-core'
 import { quick, startService, type JsonBody } from '../helper.ts'
@@ -14,6 +15,10 @@ t.test('the queue of all servers in one list', { skip }, async t => {
   await request('POST', '/api/v1/servers', { alias: 'Attic', apiUrl: 'http://127.0.0.1:9' })
 
   const waiting = (page: Page) => page.getByRole('list', { name: 'Waiting jobs' }).locator('.job')
+  /** Waits until the tab has this title. */
+  async function titleOf (page: Page, title: string) {
+    while (await page.title() !== title) await page.evaluate('new Promise(requestAnimationFrame)')
+  }
   async function orderIs (rows: Locator, ...prompts: string[]) {
     for (const [index, prompt] of prompts.entries()) await rows.nth(index).getByText(prompt, { exact: true }).waitFor()
   }
@@ -119,13 +124,16 @@ t.test('the queue of all servers in one list', { skip }, async t => {
     const left = page.getByRole('region', { name: '1 failed job by cause' })
     await left.waitFor()
     t.equal(await count('pending'), 2)
+    await titleOf(page, '(2) waiting · Queue – StableQueue')
     service.simulator.reset()
     const sent = page.waitForRequest(/jobs\/actions/)
     await left.getByRole('button', { name: 'Retry all 1 failed' }).click()
     t.match((await sent).postDataJSON(), { action: 'retry', expected: 1, created_before: String, filter: { status: 'failed' } })
     await page.getByText('No job matches these filters').waitFor()
+    await titleOf(page, '(3) waiting · Queue – StableQueue')
     await setQueues(true)
     for (const id of failed) await service.until(id, 'completed')
+    await titleOf(page, 'Queue – StableQueue')
     t.strictSame(violations, [])
   })
 
@@ -146,6 +154,10 @@ t.test('the queue of all servers in one list', { skip }, async t => {
     const rows = waiting(page)
     await orderIs(rows, 'a small thing', 'a patient harbour')
     t.match(await rows.nth(1).textContent(), /background/)
+    await page.getByRole('link', { name: 'a patient harbour' }).click()
+    await page.getByText('5, in the background', { exact: true }).waitFor()
+    await page.goBack()
+    await orderIs(rows, 'a small thing', 'a patient harbour')
     t.notMatch(await rows.nth(0).textContent(), /background/)
     await page.getByRole('button', { name: 'Edit: a patient harbour' }).click()
     const dialog = page.getByRole('dialog', { name: 'Change this job' })
@@ -193,5 +205,47 @@ t.test('the queue of all servers in one list', { skip }, async t => {
     await dialog.getByRole('button', { name: 'Save' }).click()
     await dialog.getByRole('alert').waitFor()
     t.strictSame(violations, [])
+  })
+
+  t.test('hires fix and the use of start images are changed, and an error about the server stands at its field', async t => {
+    await setQueues(false)
+    await request('POST', '/api/v1/servers', { alias: 'Shed', apiUrl: 'http://127.0.0.1:9' })
+    const grey = (await sharp({ create: { width: 64, height: 64, channels: 3, background: '#808080' } }).png().toBuffer()).toString('base64')
+    await service.submit({ ...quick, prompt: 'a plain pond' }, { target_server_alias: 'Main' })
+    await service.submit({ ...quick, prompt: 'a drawn pond', init_images: [grey], mask: grey, denoising_strength: 0.5 }, { target_server_alias: 'Main' })
+    const { page, violations } = await visit(service.url)
+    const dialog = page.getByRole('dialog', { name: 'Change this job' })
+    const save = async () => {
+      const sent = page.waitForRequest(request => request.method() === 'PATCH')
+      await dialog.getByRole('button', { name: 'Save' }).click()
+      return (await sent).postDataJSON()
+    }
+    await page.getByRole('button', { name: 'Edit: a plain pond' }).click()
+    t.equal(await dialog.getByLabel('Resize mode').count(), 0)
+    await dialog.getByRole('checkbox', { name: 'Hires fix' }).check()
+    await dialog.getByLabel('Upscale by').fill('1.5')
+    await dialog.getByLabel('Server', { exact: true }).selectOption('Shed')
+    await request('DELETE', '/api/v1/servers/Shed')
+    t.match(await save(), { server: 'Shed' })
+    await dialog.locator('select[name=target_server_alias][aria-invalid=true]').waitFor()
+    t.match(await dialog.locator('.field', { has: page.locator('select[name=target_server_alias]') }).locator('.problem').textContent(), /Shed/)
+    t.equal(await dialog.getByRole('alert').count(), 0, 'only there')
+    await dialog.getByLabel('Server', { exact: true }).selectOption('Main')
+    t.strictSame(await save(), {
+      generation_params: { enable_hr: true, hr_scale: 1.5, hr_upscaler: 'Latent', hr_second_pass_steps: null, denoising_strength: 0.6 }
+    })
+    await dialog.waitFor({ state: 'detached' })
+
+    await page.getByRole('button', { name: 'Edit: a drawn pond' }).click()
+    await dialog.getByLabel('Masked content').selectOption('Latent noise')
+    t.equal(await dialog.getByRole('checkbox', { name: 'Hires fix' }).count(), 0)
+    t.equal(await dialog.getByLabel('Denoising').inputValue(), '0.5')
+    await dialog.getByLabel('Denoising').fill('0.3')
+    t.strictSame(await seriousFindings(page), [])
+    t.strictSame(await save(), { generation_params: { denoising_strength: 0.3, inpainting_fill: 2 } })
+    await dialog.waitFor({ state: 'detached' })
+    t.strictSame(violations, [])
+    await request('POST', '/api/v2/jobs/actions', { action: 'cancel', filter: { status: 'pending' } })
+    await setQueues(true)
   })
 })

@@ -19,6 +19,11 @@ interface State { status: 'pending' | 'processing' | 'completed' | 'failed' | 'c
 
 const jobs = new Map<string, State>(stored())
 const listeners = new Set<(followed: Followed, isEnd: boolean) => void>()
+/** Jobs whose state is read soon. */
+const unread = new Set<string>()
+/** Jobs that are read at once, and the time until the next ones, in milliseconds. */
+const readAtOnce = 30
+const betweenReads = 10_000
 let soon: ReturnType<typeof setTimeout> | undefined
 let stopListening: (() => void) | undefined
 
@@ -31,6 +36,12 @@ function stored (): Array<[string, State]> {
 }
 
 const isUnfinished = ({ status }: State) => status === 'pending' || status === 'processing'
+
+/** Whether the job is one of them and has not ended. */
+function isFollowed (id: string) {
+  const state = jobs.get(id)
+  return state !== undefined && isUnfinished(state)
+}
 
 export function readFollowed (): Followed {
   const all = [...jobs.values()]
@@ -45,14 +56,14 @@ export function readFollowed (): Followed {
   }
 }
 
-/** Follows a job that was just submitted; a new round begins when all before it have ended. */
-export function follow (id: string) {
+/** Follows jobs that were just submitted or retried; a new round begins when all before them have ended. */
+export function follow (...ids: readonly string[]) {
+  if (ids.length === 0) return
   if (![...jobs.values()].some(isUnfinished)) jobs.clear()
-  jobs.set(id, { status: 'pending', progress: 0 })
+  for (const id of ids) jobs.set(id, { status: 'pending', progress: 0 })
   listen()
   // A quick job can have ended before the answer to its submission was here.
-  clearTimeout(soon)
-  soon = setTimeout(readAgain, 1000)
+  readSoon(ids, 1000)
   tell(false)
 }
 
@@ -88,15 +99,31 @@ function change (id: string, state: State) {
 }
 
 /** After a gap in the events: what became of the jobs meanwhile. */
-async function readAgain () {
-  for (const [id, before] of [...jobs].filter(([, state]) => isUnfinished(state))) {
+function readAgain () {
+  readSoon(jobs.keys(), 0)
+}
+
+function readSoon (ids: Iterable<string>, delay: number) {
+  for (const id of ids) unread.add(id)
+  clearTimeout(soon)
+  soon = setTimeout(readSome, delay)
+}
+
+/** Reads some of the unread jobs, and the rest later, so that a thousand of them are no burst of requests. */
+async function readSome () {
+  const some = [...unread].slice(0, readAtOnce)
+  for (const id of some) {
+    unread.delete(id)
+    if (!isFollowed(id)) continue
     try {
       const { job: { status, progress_percentage: percent } } = await ask<{ job: Job }>('GET', pathOf('/api/v2/jobs', id))
-      if (status !== before.status) change(id, { status, progress: percent / 100 })
+      // An event can have been faster.
+      if (isFollowed(id) && status !== jobs.get(id)?.status) change(id, { status, progress: percent / 100 })
     } catch (error) {
       if (error instanceof ApiError && error.status === 404) change(id, { status: 'cancelled', progress: 1 })
     }
   }
+  if (unread.size > 0) readSoon([], betweenReads)
 }
 
 function tell (isEnd: boolean) {

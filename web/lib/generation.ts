@@ -2,7 +2,6 @@ import type { JobRequest } from './api-types.ts'
 import { numberOf } from './exact-json.ts'
 import { dataUrlOf } from './images.ts'
 import { withInputs } from './inputs.ts'
-import { common } from '../texts/en/common.ts'
 
 /** From the form of the Create page to a request. */
 
@@ -135,14 +134,4 @@ export async function requestOf (form: CreateForm): Promise<JobRequest> {
     app_type: 'ui',
     source_info: 'web ui'
   }
-}
-
-/** The first job of a new user. */
-export const firstRequest: JobRequest = {
-  target_server_alias: 'default',
-  generation_params: {
-    prompt: common.examplePrompt, width: 768, height: 512, steps: 24
-  },
-  app_type: 'ui',
-  source_info: 'web ui'
 }

@@ -1,7 +1,7 @@
 import type { Parameters } from './api-types.ts'
 import { addressOf, pathOf } from './api.ts'
 import { dataUrlOf } from './images.ts'
-import { t } from '../texts/en/create.ts'
+import { common } from '../texts/en/common.ts'
 
 /** The input images of a job: start images, masks, ControlNet images. Its parameters refer to them as `$media`. */
 
@@ -31,7 +31,7 @@ export function inputUrl (jobId: string, name: string) {
 /** An input image as a file, like one chosen on this machine. */
 export async function fileOfInput (jobId: string, name: string) {
   const response = await fetch(inputUrl(jobId, name))
-  if (!response.ok) throw new Error(t.inputIsGone)
+  if (!response.ok) throw new Error(common.inputIsGone)
   return new window.File([await response.blob()], name, { type: response.headers.get('content-type') ?? '' })
 }
 

@@ -82,12 +82,20 @@ export const jobs = {
     return accepted
   },
   cancel: (id: string) => ask<JobDone>('POST', `${pathOf(jobsPath, id)}/cancel`),
-  retry: (id: string) => ask<JobDone>('POST', `${pathOf(jobsPath, id)}/retry`),
+  async retry (id: string) {
+    const done = await ask<JobDone>('POST', `${pathOf(jobsPath, id)}/retry`)
+    follow(id)
+    return done
+  },
   runNow: (id: string) => ask<JobDone>('POST', `${pathOf(jobsPath, id)}/run-now`),
   remove: (id: string) => ask<Message>('DELETE', pathOf(jobsPath, id)),
   /** @param change position of a waiting job */
   change: (id: string, change: JobPatch) => ask<JobDone>('PATCH', pathOf(jobsPath, id), { body: change }),
-  act: (request: JobAction) => ask<JobsDone>('POST', `${jobsPath}/actions`, { body: request }),
+  async act (request: JobAction) {
+    const done = await ask<JobsDone>('POST', `${jobsPath}/actions`, { body: request })
+    if (request.action === 'retry') follow(...done.ids)
+    return done
+  },
   /**
    * Counts the jobs that such an action affects, in the form that `act` accepts.
    */

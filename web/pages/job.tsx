@@ -129,7 +129,7 @@ function factsOf (job: Job): Array<readonly [string, string]> {
   const bytes = job.images.reduce((sum, image) => sum + image.bytes, 0)
   return [
     [common.job, job.id],
-    [t.priority, String(job.priority)],
+    [t.priority, job.background ? t.priorityInBackground(job.priority) : String(job.priority)],
     ...job.checkpoint_used === null ? [] : [[t.checkpointUsed, job.checkpoint_used] as const],
     [t.sentBy, channels[job.channel]],
     // Clients name themselves, so the label says no more than that.

@@ -8,11 +8,11 @@ import { setQuery } from '../lib/router.ts'
 import { servers } from '../lib/service.ts'
 import { AddServer } from '../parts/add-server.tsx'
 import { CheckServer } from '../parts/check-server.tsx'
+import { onDemand } from '../parts/dialog.tsx'
 import { EditServer } from '../parts/edit-server.tsx'
 import { HealthStrip } from '../parts/health-strip.tsx'
 import { Icon } from '../parts/icon.tsx'
 import { Loading, PageHead } from '../parts/page-head.tsx'
-import { PauseServer } from '../parts/pause-server.tsx'
 import { RemoveServer } from '../parts/remove-server.tsx'
 import { ServerActions } from '../parts/server-actions.tsx'
 import { ServerInventory } from '../parts/server-inventory.tsx'
@@ -20,6 +20,8 @@ import { Stale } from '../parts/stale.tsx'
 import { healthWord, pauseWord, Status } from '../parts/status.tsx'
 import { common } from '../texts/en/common.ts'
 import { t } from '../texts/en/servers.ts'
+
+const PauseServer = onDemand(async () => (await import('../parts/pause-server.tsx')).PauseServer)
 
 /** The Stable Diffusion servers behind the queue. */
 export function ServersPage ({ route }: { route: Route }) {

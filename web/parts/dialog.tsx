@@ -1,6 +1,7 @@
-import { render, type ComponentChildren } from 'preact'
+import { render, type ComponentChildren, type FunctionComponent } from 'preact'
 import { Caller, useCaller } from '../lib/caller.ts'
-import { useId, useLayoutEffect, useRef } from 'preact/hooks'
+import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { complain } from '../lib/messages.ts'
 import { Icon } from './icon.tsx'
 import { common } from '../texts/en/common.ts'
 
@@ -44,6 +45,32 @@ export function useOpenDialog () {
     }
     window.addEventListener('hashchange', close)
     render(<Caller.Provider value={who}>{content(close)}</Caller.Provider>, host)
+  }
+}
+
+/** A dialog whose code the browser loads when it opens for the first time. */
+export function onDemand<Props extends { onClose: () => void }> (
+  load: () => Promise<FunctionComponent<Props>>
+): FunctionComponent<Props> {
+  let View: FunctionComponent<Props> | undefined
+  return function OnDemand (props) {
+    const [, setIsLoaded] = useState(false)
+    useEffect(() => {
+      let isWanted = true
+      async function read () {
+        try {
+          View ??= await load()
+          if (isWanted) setIsLoaded(true)
+        } catch (error) {
+          if (!isWanted) return
+          complain(error)
+          props.onClose()
+        }
+      }
+      if (View === undefined) read()
+      return () => { isWanted = false }
+    }, [])
+    return View === undefined ? null : <View {...props} />
   }
 }
 

@@ -1,14 +1,15 @@
 import type { JobStatus, ListedJob } from '../lib/api-types.ts'
-import { follow } from '../lib/followed.ts'
 import { useState } from 'preact/hooks'
 import { useMayChange } from '../lib/caller.ts'
-import { attempt, complain } from '../lib/messages.ts'
+import { attempt } from '../lib/messages.ts'
 import { isEnlarging } from '../lib/inputs.ts'
 import { jobs } from '../lib/service.ts'
-import { Confirm, useOpenDialog } from './dialog.tsx'
+import { Confirm, onDemand, useOpenDialog } from './dialog.tsx'
 import { Icon, type IconName } from './icon.tsx'
 import { common } from '../texts/en/common.ts'
 import { t } from '../texts/en/queue.ts'
+
+const EditJob = onDemand(async () => (await import('./edit-job.tsx')).EditJob)
 
 /** Actions for a job in each state, the most common first. */
 type Action = 'runNow' | 'edit' | 'cancel' | 'retry' | 'remove'
@@ -42,21 +43,10 @@ export function JobActions ({ job, isPlaced = false, onDone }: {
   const [confirming, setConfirming] = useState(false)
   const prompt = job.generation_params.prompt || t.jobWithoutPrompt
 
-  /** The form comes with its code when it is wanted for the first time. */
-  async function edit () {
-    try {
-      const { EditJob } = await import('./edit-job.tsx')
-      openDialog(close => <EditJob id={job.id} onClose={close} onChanged={() => onDone('edit')} />)
-    } catch (error) {
-      complain(error)
-    }
-  }
-
   async function act (action: Action) {
     setConfirming(false)
-    if (action === 'edit') return await edit()
+    if (action === 'edit') return openDialog(close => <EditJob id={job.id} onClose={close} onChanged={() => onDone('edit')} />)
     if (!await attempt(() => jobs[action](job.id))) return
-    if (action === 'retry') follow(job.id)
     onDone(action)
   }
 

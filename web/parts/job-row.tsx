@@ -47,11 +47,11 @@ export function JobRow ({ job: read, nameOfKey, onChanged, group, check, handle,
         {job.group && <GroupChip id={job.group} group={group} onChanged={onChanged} />}
         <p class='facts'>
           <span>{serverText(job)}</span>
+          {job.status === 'pending' && job.background && <span class='chip'>{t.background}</span>}
           {timesOf(job).map(([text, title]) => <span key={title} title={title}>{text}</span>)}
           {obstacleText(job) && <span>{obstacleText(job)}</span>}
           {asker && <span title={t.askedForIt}>{asker}</span>}
           {job.images.length > 1 && <span>{t.imagesCount(job.images.length)}</span>}
-          {job.status === 'pending' && job.background && <span class='chip'>{t.background}</span>}
           {job.status === 'pending' && job.priority !== 5 && <span>{t.priorityPriority(job.priority)}</span>}
           {width !== undefined && <span class='numbers minor'>{width} × {height}</span>}
           {steps !== undefined && <span class='numbers minor'>{t.stepsSteps(steps)}</span>}

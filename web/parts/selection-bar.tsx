@@ -1,16 +1,16 @@
 import type { JobAction, JobStatus } from '../lib/api-types.ts'
-import { follow } from '../lib/followed.ts'
 import { ApiError } from '../lib/api.ts'
 import type { Selection } from '../lib/selection.ts'
 import type { JobFilter } from '../lib/pages-of-jobs.ts'
 import { useState } from 'preact/hooks'
 import { complain, say } from '../lib/messages.ts'
 import { jobs } from '../lib/service.ts'
-import { Confirm } from './dialog.tsx'
+import { Confirm, onDemand } from './dialog.tsx'
 import { Icon, type IconName } from './icon.tsx'
-import { MoveJobs } from './move-jobs.tsx'
 import { common } from '../texts/en/common.ts'
 import { t } from '../texts/en/queue.ts'
+
+const MoveJobs = onDemand(async () => (await import('./move-jobs.tsx')).MoveJobs)
 
 type Action = JobAction['action']
 type Counted = Required<Pick<JobAction, 'expected' | 'created_before'>>
@@ -79,11 +79,7 @@ export function SelectionBar ({ selection, total, asOf, filter, onDone }: {
   /** If more jobs match than the dialog said, it asks again with the new number. */
   async function act (action: Action, counted: Partial<Counted>, more: { server?: string } = {}) {
     try {
-      const { message, refused } = await jobs.act({ action, ...which(), ...counted, ...more })
-      say(message)
-      if (action === 'retry' && !selection.all) {
-        for (const id of selection.ids) if (!refused.some(job => job.id === id)) follow(id)
-      }
+      say((await jobs.act({ action, ...which(), ...counted, ...more })).message)
       finish()
     } catch (error) {
       if (!(error instanceof ApiError) || error.code !== 'more_than_expected') throw error

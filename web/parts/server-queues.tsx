@@ -5,12 +5,14 @@ import { useRights } from '../lib/caller.ts'
 import { useProgress, useQueueSeconds } from '../lib/live.ts'
 import { attempt } from '../lib/messages.ts'
 import { servers } from '../lib/service.ts'
+import { onDemand } from './dialog.tsx'
 import { Icon } from './icon.tsx'
 import { JobPicture } from './job-picture.tsx'
-import { PauseServer } from './pause-server.tsx'
 import { healthWord, pauseWord, Status } from './status.tsx'
 import { common } from '../texts/en/common.ts'
 import { t } from '../texts/en/queue.ts'
+
+const PauseServer = onDemand(async () => (await import('./pause-server.tsx')).PauseServer)
 
 /** The servers side by side: their running jobs, lengths of their queues, and pausing them. */
 export function ServerQueues ({ servers: known, running, onChanged }: {

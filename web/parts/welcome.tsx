@@ -1,12 +1,22 @@
-import type { Server } from '../lib/api-types.ts'
-import { firstRequest } from '../lib/generation.ts'
+import type { JobRequest, Server } from '../lib/api-types.ts'
 import { useState } from 'preact/hooks'
 import { useRights } from '../lib/caller.ts'
 import { complain } from '../lib/messages.ts'
 import { goTo } from '../lib/router.ts'
 import { jobs } from '../lib/service.ts'
 import { Icon } from './icon.tsx'
+import { common } from '../texts/en/common.ts'
 import { t } from '../texts/en/queue.ts'
+
+/** The first job of a new user. */
+const firstRequest: JobRequest = {
+  target_server_alias: 'default',
+  generation_params: {
+    prompt: common.examplePrompt, width: 768, height: 512, steps: 24
+  },
+  app_type: 'ui',
+  source_info: 'web ui'
+}
 
 /** For new users: what the service found, and a first job in one click. */
 export function Welcome ({ servers, isEmpty }: { servers?: readonly Server[], isEmpty: boolean }) {

@@ -120,5 +120,6 @@ export const common = inLanguage('common', ({ decimal, number }) => ({
   hoursAndMinutes: ({ hours, minutes }: { hours: number, minutes: number }) => `${hours} h ${minutes} min`,
   kibibytes: (size: number) => `${number(size)} KiB`,
   mebibytes: (size: number) => `${decimal(size)} MiB`,
-  percent: (value: number) => `${number(Math.round(value))} %`
+  percent: (value: number) => `${number(Math.round(value))} %`,
+  inputIsGone: 'An input image of the job no longer exists; choose another.'
 }))

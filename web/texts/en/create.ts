@@ -1,7 +1,6 @@
 import { inLanguage } from '../language.ts'
 
 export const t = inLanguage('create', ({ plain, plural }) => ({
-  inputIsGone: 'An input image of the job no longer exists; choose another.',
   clipSkip: 'Clip skip',
   width: 'Width',
   height: 'Height',

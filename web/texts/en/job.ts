@@ -34,6 +34,7 @@ export const t = inLanguage('job', ({ plain }) => ({
   parametersCopied: 'The parameters were copied.',
   downloadAsJson: 'Download as JSON',
   priority: 'Priority',
+  priorityInBackground: (priority: number) => `${priority}, in the background`,
   checkpointUsed: 'Checkpoint used',
   sentBy: 'Sent by',
   client: 'Client',
