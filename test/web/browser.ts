@@ -65,7 +65,7 @@ export async function openBrowser (t: Pick<Test, 'teardown'>) {
     await context.clearCookies()
     const page = await context.newPage()
     for (const before of context.pages().filter(other => other !== page)) await before.close()
-    page.setDefaultTimeout(20_000)
+    page.setDefaultTimeout(60_000)
     const violations: string[] = []
     page.on('pageerror', error => violations.push(error.message))
     page.on('dialog', dialog => {
