@@ -23,7 +23,7 @@ t.test('over plain http at a name of the network, every page loads completely an
   /** The errors of a page until it shows the expected content. */
   async function complaints (path: string, shown: (page: Page) => Promise<unknown>): Promise<string[]> {
     const page = await context.newPage()
-    // The documentation has hundreds of operations: a busy machine takes longer to render it than the 30 s of Playwright.
+    // The documentation has hundreds of operations, which a busy machine does not render within 30 seconds.
     page.setDefaultTimeout(120_000)
     const found: string[] = []
     page.on('pageerror', error => found.push(error.message))
