@@ -17,8 +17,10 @@ async function sendRaw (service: Service, method: string, path: string, headers:
 
 const pngStart = 'iVBORw0KGgo'
 
+const quickOne = await startService(t)
+
 t.test('webuiapi: reads lists at its start, sets a model, sends every field, decodes every image, waits until ready', async t => {
-  const service = await startService(t)
+  const service = quickOne
   const { secret } = await newKey(service)
   // The client accepts one user and one password only.
   const auth = { authorization: `Basic ${base64(`user:${secret}`)}` }
@@ -46,7 +48,7 @@ t.test('webuiapi: reads lists at its start, sets a model, sends every field, dec
 })
 
 t.test('Open WebUI: sends an empty Authorization, and the whole options back with another checkpoint', async t => {
-  const service = await startService(t)
+  const service = quickOne
   t.equal((await sendRaw(service, 'GET', '/sdapi/v1/options', { authorization: '' })).status, 200, 'anonymous, from this machine')
   const { key, secret } = await newKey(service)
   const auth = { authorization: `Basic ${base64(`${key}:${secret}`)}` }

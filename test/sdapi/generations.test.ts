@@ -88,8 +88,10 @@ t.test('requests recorded at A1111 get answers with the server\'s own status, ke
   }
 })
 
+const plain = await startService(t)
+
 t.test('the answer has A1111\'s image, parameters and info, and the parameters echo the request', async t => {
-  const service = await startService(t)
+  const service = plain
   const { body, headers } = await service.request('POST', '/sdapi/v1/txt2img', recorded)
   const real = await (await fetch(`${service.simulator.url}/sdapi/v1/txt2img`, {
     method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(recorded)
@@ -106,7 +108,7 @@ t.test('the answer has A1111\'s image, parameters and info, and the parameters e
 })
 
 t.test('names that no server has are rejected in A1111\'s shape, or left out if the setting says so', async t => {
-  const strict = await startService(t)
+  const strict = plain
   const wanted = { ...recorded, override_settings: { sd_model_checkpoint: 'nope' } }
   for (const request of [wanted, { ...recorded, sampler_name: 'nope' }]) {
     const { status, body } = await strict.request('POST', '/sdapi/v1/txt2img', request)

@@ -48,29 +48,46 @@ t.test('every way to ask for it gets 202 with the job\'s id and address', async 
   t.equal((await listOf(service.url, '/sdapi/v1/jobs', asProxy)).length, 57, 'the proxy lists all that are active')
 })
 
-t.test('waiting clients get the images: with `wait`, or with `?async=0` whatever else the request contains', async t => {
-  const service = await startService(t, { settings: { AUTH_TOKEN: authToken, JOB_ATTEMPTS: '1' } })
-  for (const [name, path, headers, more] of await waysToAsk(service)) {
-    const prefer = headers.prefer === undefined ? 'wait=60' : `${headers.prefer}, wait=60`
-    const answers = [
-      await service.request('POST', path, { ...quick, ...more }, { ...headers, prefer }),
-      await service.request('POST', `${path.split('?')[0] ?? ''}?async=0`, { ...quick, ...more }, headers)
-    ]
-    for (const { status, headers: answered, body } of answers) {
-      t.equal(status, 200, name)
-      t.strictSame(Object.keys(body), ['images', 'parameters', 'info'], name)
-      t.match(answered.get('x-job-id'), /^[A-Za-z0-9]{8}$/)
-      t.equal(answered.get('preference-applied'), null, 'it was not answered at once')
-      t.equal(answered.get('location'), null)
-    }
-  }
+/** A job of it runs once. The first test of it lists everything. */
+const once = await startService(t, { settings: { AUTH_TOKEN: authToken, JOB_ATTEMPTS: '1' } })
+
+t.test('one list serves both contracts: the request decides which', async t => {
+  const service = once
+  await service.request('POST', '/sdapi/v1/txt2img', quick)
   service.simulator.setFaults([{ kind: 'nan' }])
-  const failed = await service.request('POST', '/sdapi/v1/txt2img', quick, { prefer: 'respond-async, wait=60' })
-  t.match(failed, { status: 500, body: { error: 'NansException' } }, 'the status tells of a failure within the wait')
+  await service.request('POST', '/sdapi/v1/txt2img', { ...quick, prompt: 'a storm' })
+  const states = async (path: string, headers = {}) =>
+    (await listOf(service.url, path, headers)).map(({ status }) => status)
+  t.strictSame(await states('/sdapi/v1/jobs'), ['Failed', 'Completed'], 'the tracker sees everything, newest first')
+  t.strictSame(await states('/sdapi/v1/jobs', asProxy), ['Completed'], 'the proxy shows no failures there')
+  t.strictSame(await states('/async/sdapi/v1/jobs'), ['Completed'])
+  t.strictSame(await states('/sdapi/v1/jobs?limit=1', asProxy), ['Failed'], 'only the tracker has a limit')
+  t.strictSame(await states('/sdapi/v1/jobs?status=completed'), ['Completed'])
+  t.strictSame(await states('/sdapi/v1/jobs?ip=10.0.0.1'), [])
+  t.strictSame(await states('/sdapi/v1/jobs?ip=127.0.0.1&limit=0'), [])
+  t.strictSame(await states(`/sdapi/v1/jobs?after=${Math.floor(Date.now() / 1000)}`), [])
+  t.match(await service.request('GET', '/sdapi/v1/jobs?limit=x'), {
+    status: 422, body: { detail: [{ loc: ['query', 'limit'], msg: 'value is not a valid integer' }] }
+  })
+
+  service.simulator.setFaults([])
+  const { key, secret } = await newKey(service, { drop_in: { answer: 'async' } })
+  const keyed = { 'x-api-key': key, 'x-api-secret': secret }
+  for (const more of [{ prompt: 'a calm' }, { prompt: 'a breeze' }]) {
+    await service.request('POST', '/sdapi/v1/txt2img?async=0', { ...quick, ...more }, keyed)
+  }
+  const prompts = async (headers = {}) => (await listOf(service.url, '/sdapi/v1/jobs', headers)).map(({ prompt }) => prompt)
+  t.strictSame(await prompts(keyed), ['a breeze', 'a calm'], 'the key makes it a client of the proxy')
+  const [newest] = await listOf(service.url, '/sdapi/v1/jobs')
+  await service.services.redis.hset(service.services.keys.key('job', String(newest?.uuid)), 'ended', Date.now() - 301_000)
+  t.strictSame(await prompts(keyed), ['a calm'], 'what ended more than 5 minutes ago is gone')
+  await service.until(await service.submit({ ...quick, prompt: 'from elsewhere' }), 'completed')
+  t.strictSame(await prompts(asProxy), ['from elsewhere', 'a calm', quick.prompt], 'the proxy has jobs of every interface')
+  t.strictSame(await prompts(), ['a breeze', 'a calm', 'a storm', quick.prompt], 'the tracker those of the drop-in, however old')
 })
 
 t.test('each of its ids leads to a job, by the routes of both contracts', async t => {
-  const service = await startService(t, { settings: { JOB_ATTEMPTS: '1' } })
+  const service = once
   const call = await service.request('POST', '/sdapi/v1/txt2img', quick)
   const shortId = String(call.headers.get('x-job-id'))
   const [listed] = await listOf(service.url, '/sdapi/v1/jobs')
@@ -111,39 +128,25 @@ t.test('each of its ids leads to a job, by the routes of both contracts', async 
   t.match((await service.request('GET', `/sdapi/v1/jobs/${String(failure?.uuid)}`)).body, { job_status: 'error', images: [], info: /NaN/ })
 })
 
-t.test('one list serves both contracts: the request decides which', async t => {
-  const service = await startService(t, { settings: { AUTH_TOKEN: authToken, JOB_ATTEMPTS: '1' } })
-  await service.request('POST', '/sdapi/v1/txt2img', quick)
-  service.simulator.setFaults([{ kind: 'nan' }])
-  await service.request('POST', '/sdapi/v1/txt2img', { ...quick, prompt: 'a storm' })
-  const states = async (path: string, headers = {}) =>
-    (await listOf(service.url, path, headers)).map(({ status }) => status)
-  t.strictSame(await states('/sdapi/v1/jobs'), ['Failed', 'Completed'], 'the tracker sees everything, newest first')
-  t.strictSame(await states('/sdapi/v1/jobs', asProxy), ['Completed'], 'the proxy shows no failures there')
-  t.strictSame(await states('/async/sdapi/v1/jobs'), ['Completed'])
-  t.strictSame(await states('/sdapi/v1/jobs?limit=1', asProxy), ['Failed'], 'only the tracker has a limit')
-  t.strictSame(await states('/sdapi/v1/jobs?status=completed'), ['Completed'])
-  t.strictSame(await states('/sdapi/v1/jobs?ip=10.0.0.1'), [])
-  t.strictSame(await states('/sdapi/v1/jobs?ip=127.0.0.1&limit=0'), [])
-  t.strictSame(await states(`/sdapi/v1/jobs?after=${Math.floor(Date.now() / 1000)}`), [])
-  t.match(await service.request('GET', '/sdapi/v1/jobs?limit=x'), {
-    status: 422, body: { detail: [{ loc: ['query', 'limit'], msg: 'value is not a valid integer' }] }
-  })
-
-  service.simulator.setFaults([])
-  const { key, secret } = await newKey(service, { drop_in: { answer: 'async' } })
-  const keyed = { 'x-api-key': key, 'x-api-secret': secret }
-  for (const more of [{ prompt: 'a calm' }, { prompt: 'a breeze' }]) {
-    await service.request('POST', '/sdapi/v1/txt2img?async=0', { ...quick, ...more }, keyed)
+t.test('waiting clients get the images: with `wait`, or with `?async=0` whatever else the request contains', async t => {
+  const service = once
+  for (const [name, path, headers, more] of await waysToAsk(service)) {
+    const prefer = headers.prefer === undefined ? 'wait=60' : `${headers.prefer}, wait=60`
+    const answers = [
+      await service.request('POST', path, { ...quick, ...more }, { ...headers, prefer }),
+      await service.request('POST', `${path.split('?')[0] ?? ''}?async=0`, { ...quick, ...more }, headers)
+    ]
+    for (const { status, headers: answered, body } of answers) {
+      t.equal(status, 200, name)
+      t.strictSame(Object.keys(body), ['images', 'parameters', 'info'], name)
+      t.match(answered.get('x-job-id'), /^[A-Za-z0-9]{8}$/)
+      t.equal(answered.get('preference-applied'), null, 'it was not answered at once')
+      t.equal(answered.get('location'), null)
+    }
   }
-  const prompts = async (headers = {}) => (await listOf(service.url, '/sdapi/v1/jobs', headers)).map(({ prompt }) => prompt)
-  t.strictSame(await prompts(keyed), ['a breeze', 'a calm'], 'the key makes it a client of the proxy')
-  const [newest] = await listOf(service.url, '/sdapi/v1/jobs')
-  await service.services.redis.hset(service.services.keys.key('job', String(newest?.uuid)), 'ended', Date.now() - 301_000)
-  t.strictSame(await prompts(keyed), ['a calm'], 'what ended more than 5 minutes ago is gone')
-  await service.until(await service.submit({ ...quick, prompt: 'from elsewhere' }), 'completed')
-  t.strictSame(await prompts(asProxy), ['from elsewhere', 'a calm', quick.prompt], 'the proxy has jobs of every interface')
-  t.strictSame(await prompts(), ['a breeze', 'a calm', 'a storm', quick.prompt], 'the tracker those of the drop-in, however old')
+  service.simulator.setFaults([{ kind: 'nan' }])
+  const failed = await service.request('POST', '/sdapi/v1/txt2img', quick, { prefer: 'respond-async, wait=60' })
+  t.match(failed, { status: 500, body: { error: 'NansException' } }, 'the status tells of a failure within the wait')
 })
 
 t.test('a cancelled job stays cancelled, waiting or running, and both contracts have their word for each state', async t => {
