@@ -1,6 +1,6 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import { examplePng, ImageText } from './a1111-fields.ts'
-import { Inline, Nullable, SeedNumber, WithDefaults } from './kit.ts'
+import { Inline, needing, Nullable, SeedNumber, WithDefaults } from './kit.ts'
 import { RegionalConfig } from './bots-extensions.ts'
 import { webhookFields } from './webhook.ts'
 
@@ -176,6 +176,7 @@ export const BotImg2imgRequest = WithDefaults({
   resize_mode: resizeMode,
   ...inpainting
 }, {
+  ...needing(['image']),
   $id: 'StudioImg2imgRequest',
   description: 'A picture from a picture.',
   examples: [{ user_id: 'discord-1234', prompt: 'the same in winter', image: examplePng, denoising_strength: 0.5 }]
@@ -183,6 +184,7 @@ export const BotImg2imgRequest = WithDefaults({
 export type BotImg2imgRequest = Static<typeof BotImg2imgRequest>
 
 export const BotInpaintRequest = WithDefaults({ ...BotImg2imgRequest.properties }, {
+  ...needing(['image', 'mask']),
   $id: 'StudioInpaintRequest',
   description: 'A part of a picture, generated again.',
   examples: [{ user_id: 'discord-1234', prompt: 'a red door', image: examplePng, mask: examplePng }]
@@ -199,6 +201,7 @@ export const BotOutpaintRequest = WithDefaults({
   mask_blur: { ...inpainting.mask_blur, default: 8 },
   inpainting_fill: inpainting.inpainting_fill
 }, {
+  ...needing(['image']),
   $id: 'StudioOutpaintRequest',
   description: 'A picture extended beyond its edges. Its size follows from the picture.',
   examples: [{ user_id: 'discord-1234', prompt: 'a wide beach', image: examplePng, outpaint_pixels_right: 128 }]
@@ -261,6 +264,7 @@ export const BotUpscaleRequest = WithDefaults({
   restore_faces: perhaps(Type.Boolean(), 'Restore faces by CodeFormer.', false),
   ...faceFields
 }, {
+  ...needing(['image'], ['job_id']),
   $id: 'StudioUpscaleRequest',
   description: 'Finished pictures to enlarge.',
   examples: [{ user_id: 'discord-1234', image: examplePng, scale: 2 }]
@@ -272,6 +276,7 @@ export const BotFaceRestoreRequest = WithDefaults({
   ...faceFields,
   codeformer_visibility: { ...faceFields.codeformer_visibility, default: 1 }
 }, {
+  ...needing(['image'], ['job_id']),
   $id: 'StudioFaceRestoreRequest',
   description: 'Finished pictures whose faces are to be restored.',
   examples: [{ user_id: 'discord-1234', image: examplePng }]

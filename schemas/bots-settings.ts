@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { Warning } from './generation-parameters.ts'
-import { Nullable, Ref, StringEnum, WithDefaults } from './kit.ts'
+import { needing, Nullable, Ref, StringEnum, WithDefaults } from './kit.ts'
 
 const texts = (description: string, example: string[]) =>
   Type.Array(Type.String({ maxLength: 500 }), { description, examples: [example], maxItems: 200 })
@@ -236,7 +236,7 @@ export const PresetCopy = Type.Object({
   code: Type.Optional(Type.String({ description: 'Share code of the preset.', maxLength: 64, examples: ['k3Vx9QmT2w'] })),
   preset_id: Type.Optional(Type.String({ description: 'Or its id, where it is shared with everyone or is this user\'s own.', maxLength: 64, examples: [exampleId] })),
   name: Type.Optional(name)
-}, { $id: 'StudioPresetCopy', description: 'A preset to copy.' })
+}, { ...needing(['code'], ['preset_id']), $id: 'StudioPresetCopy', description: 'A preset to copy.' })
 
 export const PresetList = Type.Object({
   presets: Type.Array(Ref(Preset), { description: 'Oldest first.' })

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Closed, Nullable, Ref, StringEnum, Timestamp, success } from './kit.ts'
+import { Closed, needing, Nullable, Ref, StringEnum, Timestamp, success } from './kit.ts'
 import { ModelType } from './model.ts'
 
 const statuses = ['pending', 'downloading', 'completed', 'failed', 'cancelled'] as const
@@ -42,7 +42,7 @@ export const DownloadRequest = Closed({
   priority: withoutEffect,
   downloadUrl: withoutEffect,
   fileSizeKb: withoutEffect
-})
+}, needing(['source', 'type'], ['modelVersionId']))
 
 export const CivitaiDownloadRequest = Closed({
   civitaiModelVersionId: Type.Union([Type.Integer({ minimum: 1 }), Type.String({ pattern: '^\\d{1,15}$' })], {

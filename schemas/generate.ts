@@ -1,6 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { GenerationParameters, Warning } from './generation-parameters.ts'
-import { Nullable, Ref, SeedNumber, seedText, StringEnum, success, Timestamp } from './kit.ts'
+import { needing, Nullable, Ref, SeedNumber, seedText, StringEnum, success, Timestamp } from './kit.ts'
 import { webhookFields, webhookSigningSecret } from './webhook.ts'
 
 const target = Type.String({
@@ -64,6 +64,9 @@ const requestFields = {
 
 const file = (description: string) => Type.String({ format: 'binary', description })
 
+/** Other parameters stand in for a prompt as well, but hardly any request is without one. */
+const somethingToGenerate = needing(['prompt'], ['generation_params'], ['generation_info_raw'])
+
 /** The first of the parameters, which can all be beside the other fields. */
 const promptField = {
   prompt: Type.Optional(Nullable(Type.String(), {
@@ -90,6 +93,7 @@ const groupField = {
 
 /** Clients of several programs send their own fields along: unknown ones lead to a warning, unless `strict` is true. */
 export const GenerateRequest = Type.Object({ ...requestFields, ...promptField, ...groupField }, {
+  ...somethingToGenerate,
   $id: 'GenerateRequest',
   description: 'What to generate, where, and how urgent it is.',
   additionalProperties: true,
@@ -101,6 +105,7 @@ export const GenerateRequest = Type.Object({ ...requestFields, ...promptField, .
 export type GenerateRequest = Static<typeof GenerateRequest>
 
 export const GenerateForm = Type.Object({ ...requestFields, ...promptField, ...groupField, ...formFields }, {
+  ...somethingToGenerate,
   $id: 'GenerateForm',
   description: 'The same as a form: generation_params as JSON text, or its fields beside the others; images as files.',
   additionalProperties: true
@@ -108,6 +113,7 @@ export const GenerateForm = Type.Object({ ...requestFields, ...promptField, ...g
 
 /** v1 has always required the server; an empty one is any. */
 export const GenerateRequestV1 = Type.Object({ ...GenerateRequest.properties, target_server_alias: target }, {
+  ...somethingToGenerate,
   $id: 'GenerateRequestV1',
   description: 'The same as GenerateRequest, with a server.',
   additionalProperties: true,
@@ -115,6 +121,7 @@ export const GenerateRequestV1 = Type.Object({ ...GenerateRequest.properties, ta
 })
 
 export const GenerateFormV1 = Type.Object({ ...GenerateForm.properties, target_server_alias: target }, {
+  ...somethingToGenerate,
   $id: 'GenerateFormV1',
   description: 'The same as GenerateForm, with a server.',
   additionalProperties: true
@@ -138,6 +145,7 @@ const bulkFields = {
 }
 
 export const BulkRequest = Type.Object({ ...requestFields, ...promptField, ...bulkFields }, {
+  ...somethingToGenerate,
   $id: 'BulkRequest',
   description: 'One generation to be made many times.',
   additionalProperties: true,
@@ -150,6 +158,7 @@ export const BulkRequest = Type.Object({ ...requestFields, ...promptField, ...bu
 export type BulkRequest = Static<typeof BulkRequest>
 
 export const BulkForm = Type.Object({ ...requestFields, ...promptField, ...bulkFields, ...formFields }, {
+  ...somethingToGenerate,
   $id: 'BulkForm',
   description: 'The same as a form, as for a single job.',
   additionalProperties: true

@@ -2,7 +2,7 @@ import { type Static, type TProperties, type TSchema, Type } from '@sinclair/typ
 import {
   choice, commonFields, denoisingFields, factsOf, hiresFields, img2imgFields, record, scriptFields, text, whole
 } from './a1111-fields.ts'
-import { Closed, success } from './kit.ts'
+import { Closed, needing, success } from './kit.ts'
 
 /** A job's parameters once understood: A1111's own names and types, images as base64 or as references. */
 export const A1111Parameters = Type.Object({
@@ -99,8 +99,10 @@ export const Warning = Type.Object({
 export type Warning = Static<typeof Warning>
 
 export const ParametersToRead = Closed({
-  image: Type.Optional(Type.String({
-    description: 'PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP as base64 or data URL.',
+  image: Type.Optional(Type.Unsafe<unknown>({
+    type: ['string', 'object'],
+    description: 'PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP as base64 or data URL; or the name of an output, an https address, ' +
+      'or an object with the job_id of a job and the index of its image.',
     examples: ['iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==']
   })),
   text: Type.Optional(Type.String({
@@ -109,7 +111,10 @@ export const ParametersToRead = Closed({
     examples: ['a lighthouse\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512']
   }))
 }, {
-  $id: 'ParametersToRead', description: 'A picture or a text; one of them.', examples: [{ text: 'a lighthouse\nSteps: 20, Sampler: Euler a' }]
+  ...needing(['image'], ['text']),
+  $id: 'ParametersToRead',
+  description: 'A picture or a text; one of them.',
+  examples: [{ text: 'a lighthouse\nSteps: 20, Sampler: Euler a' }]
 })
 export type ParametersToRead = Static<typeof ParametersToRead>
 

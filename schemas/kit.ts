@@ -27,6 +27,14 @@ export function Nullable<Schema extends TSchema> (schema: Schema, options: Schem
   })
 }
 
+/**
+ * For the options of an object: the request needs all fields of one of these lists. Handlers check it, because their
+ * errors say more than a validator's. plugins/core/client-document.ts demands it in a form that generators can read.
+ */
+export function needing (...choices: ReadonlyArray<readonly [string, ...string[]]>) {
+  return { needs: choices }
+}
+
 /** An object that takes no other fields: a request with one is refused, and told which name comes nearest. */
 export function Closed<Properties extends TProperties> (properties: Properties, options: ObjectOptions = {}) {
   return Type.Object(properties, { ...options, additionalProperties: false })

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Closed, Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
+import { Closed, needing, Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
 import { LearnedView } from './server-check.ts'
 
 export const serverHealths = ['online', 'busy', 'suspected', 'offline', 'unauthorized', 'disabled'] as const
@@ -80,6 +80,7 @@ const serverFields = {
 }
 
 export const ServerInput = Closed(serverFields, {
+  ...needing(['apiUrl'], ['url'], ['host']),
   $id: 'ServerInput',
   description: 'A server to be added.',
   examples: [{ alias: 'Studio', apiUrl: 'http://192.168.1.20:7860', description: 'The big machine' }]

@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { Scope } from './api-key.ts'
-import { Closed, Nullable, StringEnum, Timestamp } from './kit.ts'
+import { Closed, needing, Nullable, StringEnum, Timestamp } from './kit.ts'
 
 /** What opens a session of the web UI. */
 export const SessionOpening = Closed({
@@ -9,7 +9,9 @@ export const SessionOpening = Closed({
   })),
   key: Type.Optional(Type.String({ minLength: 1, maxLength: 200, description: 'Access key, `mk_…`, together with secret.' })),
   secret: Type.Optional(Type.String({ minLength: 1, maxLength: 1024, description: 'Secret of the access key.' }))
-}, { $id: 'SessionOpening', description: 'Either token, or key with secret.' })
+}, {
+  ...needing(['token'], ['key', 'secret']), $id: 'SessionOpening', description: 'Either token, or key with secret.'
+})
 export type SessionOpening = Static<typeof SessionOpening>
 
 const right = (description: string) => Type.Boolean({ description })

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Closed, Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
+import { Closed, needing, Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
 
 export const jobEvents = ['job.started', 'job.progress', 'job.completed', 'job.failed', 'job.cancelled'] as const
 export const webhookEvents = [...jobEvents, 'webhook.test'] as const
@@ -57,9 +57,10 @@ export const webhookSigningSecret = Type.Optional(Type.String({
 }))
 
 export const WebhookFields = Closed(webhookFields, {
+  ...needing(['webhookUrl']),
   $id: 'WebhookFields',
   description: 'Where events are sent, and how.',
-  examples: [{ webhookUrl: 'https://example.org/hook' }]
+  examples: [{ webhook_url: 'https://example.org/hook' }]
 })
 export type WebhookFields = Static<typeof WebhookFields>
 

@@ -153,14 +153,16 @@ export const readParameters: FastifyPluginAsyncTypebox = async app => {
       summary: 'Read the parameters inside a picture or a text',
       description: 'Nothing is kept. The fields go into generation_params of a job as they are.',
       body: Ref(ParametersToRead),
-      response: { 200: { ...Ref(ReadParameters), description: 'What was found.' }, ...errorResponses(400, 403, 413, 422) }
+      response: { 200: { ...Ref(ReadParameters), description: 'What was found.' }, ...errorResponses(400, 403, 404, 413, 422) }
     }
   }, async request => {
-    const { image, text } = request.body
+    const { body: { image, text }, principal } = request
     if ((image === undefined) === (text === undefined)) {
       throw new ServiceError('missing_required_field', 'Send either image or text, not both.', { field: 'image' })
     }
-    const { source, text: found, infotext, notes } = text === undefined ? await readImage(image ?? '') : readText(text)
+    const { source, text: found, infotext, notes } = text === undefined
+      ? await readImage(await app.imageSources.read(image, 'image', principal))
+      : readText(text)
     return {
       success: true as const,
       text: found,

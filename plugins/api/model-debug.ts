@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
-import { Closed, Ref } from '../../schemas/kit.ts'
+import { Closed, needing, Ref } from '../../schemas/kit.ts'
 import { ModelsCacheView, VerifyAnswer } from '../../schemas/model-files.ts'
 import { bareName, splitHash } from '../../src/a1111/names.ts'
 import { ignoring, ServiceError } from '../../src/lib/errors.ts'
@@ -57,7 +57,7 @@ const modelDebug: FastifyPluginAsyncTypebox = async app => {
         civitai_version_id: Type.Optional(name('A hash, whatever the field is called.')),
         model_hash: Type.Optional(name('A hash.')),
         checkpoint_name: Type.Optional(name('A name.'))
-      }),
+      }, needing(['model_hash'], ['checkpoint_name'], ['civitai_version_id'])),
       response
     }
   }, async request => {

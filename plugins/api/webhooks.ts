@@ -225,7 +225,8 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
       tags,
       summary: 'Send a test event now',
       description: 'Checked and signed like events of jobs, with one attempt. Answers 200 for any answer of the receiver; ' +
-        'the delivery has the result. A successful test enables an endpoint that was gone, disabled or in a break.',
+        'the delivery has the result. A successful test enables an endpoint that was gone, disabled or in a break. ' +
+        'With `webhook_url` null, the endpoint of the access key is tested.',
       body: Ref(WebhookFields),
       response: { 200: { ...Ref(DeliveryDetail), description: 'Result.' }, ...errorResponses(400, 403, 422) }
     }

@@ -186,17 +186,16 @@ const isNull = (schema: unknown) => {
 
 function schemaFor (schema: unknown, where: Where): Node {
   const {
-    default: preset, properties, required, items, additionalProperties: more, anyOf, enum: values, type, examples,
-    ...others
+    default: preset, properties, required, needs, items, additionalProperties: more, anyOf, enum: values, type,
+    examples, ...others
   } = fieldsOf(schema)
   const choice = Array.isArray(anyOf) ? choiceFor(anyOf, where) : {}
   const declared = { ...typeFor(type, where), ...choice }
   const plain: Node = {
     ...others,
-    // openapi-generator reads integers of formats that it does not know into 32 bits, and fails for half of all seeds.
-    ...(others.format === 'uint64' ? { format: 'int64' } : {}),
     ...examplesFor(examples, declared.type),
     ...typeFor(type, where),
+    ...(values === undefined ? widthFor(type, others) : {}),
     ...valuesFor(values, type),
     ...(objectOf(items) === null ? {} : { items: schemaFor(items, where) }),
     ...(more === undefined ? {} : { additionalProperties: objectOf(more) === null ? more : schemaFor(more, where) }),
@@ -204,7 +203,42 @@ function schemaFor (schema: unknown, where: Where): Node {
     ...choice
   }
   if (Array.isArray(others.allOf)) plain.allOf = others.allOf.map(one => schemaFor(one, where))
-  return withDefault(plain, preset)
+  const choices = Array.isArray(needs) ? needs.map(names => spelled(textsOf(names), plain)) : []
+  return withDefault(withNeeds(plain, choices), preset)
+}
+
+/** The names that the document has for these fields. */
+function spelled (names: readonly string[], { properties }: Node): string[] {
+  const declared = Object.keys(fieldsOf(properties))
+  return names.map(name => declared.find(other => plainName(other) === plainName(name)) ?? name)
+}
+
+/**
+ * Demands what `needing` in schemas/kit.ts says. Of `anyOf` beside properties some generators make a union, which loses
+ * the properties; they pass over `if`, which validators know.
+ */
+function withNeeds (schema: Node, choices: ReadonlyArray<readonly string[]>): Node {
+  const last = choices.at(-1)
+  if (last === undefined) return schema
+  const others = choices.slice(0, -1).map(required => ({ required }))
+  if (others.length === 0) return { ...schema, required: [...new Set([...textsOf(schema.required), ...last])] }
+  const named = choices.map(names => names.map(name => `\`${name}\``).join(' and ')).join(', or ')
+  return {
+    ...schema,
+    description: `${schema.description === undefined ? '' : `${String(schema.description)} `}Needs ${named}.`,
+    if: { not: others.length === 1 ? others[0] : { anyOf: others } },
+    then: { required: last }
+  }
+}
+
+/**
+ * openapi-generator reads an integer without a format, or of one that it does not know, into 32 bits in Go, and fails
+ * for half of all seeds, and for files of more than 2 GB.
+ */
+function widthFor (type: unknown, { maximum, format, const: only }: JsonObject): Node {
+  if (![type].flat().includes('integer') || only !== undefined) return {}
+  const isWide = format === 'uint64' || typeof maximum !== 'number' || maximum >= 2 ** 31
+  return isWide ? { format: 'int64' } : {}
 }
 
 /** Examples of the declared type: others are accepted, but do not fit the document. */

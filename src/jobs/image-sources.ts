@@ -19,6 +19,11 @@ export interface ImageSources {
    * @throws ServiceError naming the field: `job_not_found`, `image_not_found`, `invalid_image`, `invalid_field_value`
    */
   resolve (parameters: Parameters, caller: Principal): Promise<Parameters>
+  /**
+   * The bytes of one named image, which are not kept. Any other text is the image itself, and stays one.
+   * @throws ServiceError as `resolve`
+   */
+  read (value: unknown, field: string, caller: Principal): Promise<Buffer | string>
 }
 
 export interface ImageSourcesDependencies {
@@ -51,17 +56,17 @@ export function createImageSources (
     }
   }
 
-  async function ofOutput (name: string, field: string, caller: Principal): Promise<UploadedImage> {
+  async function ofOutput (name: string, field: string, caller: Principal): Promise<Buffer> {
     const owner = await store.ownerOfOutput(name)
     if (owner === undefined || !maySeeJob(caller, owner)) {
       throw new ServiceError('image_not_found', `There is no image ${name}; it was possibly deleted with its job.`, { field })
     }
-    return await keep(await wholeOutput(media, name), field)
+    return await wholeOutput(media, name)
   }
 
   async function ofJob (
     { job_id: id, index = 0, ...others }: Parameters, field: string, caller: Principal
-  ): Promise<UploadedImage> {
+  ): Promise<Buffer> {
     const [unknown] = Object.keys(others)
     if (typeof id !== 'string' || unknown !== undefined) {
       throw new ServiceError('invalid_field_value',
@@ -77,16 +82,16 @@ export function createImageSources (
       throw new ServiceError('invalid_field_value',
         `Job ${id} has ${images.length} finished images; index counts them from 0.`, { field: `${field}.index` })
     }
-    return await keep(await wholeOutput(media, image.name), field)
+    return await wholeOutput(media, image.name)
   }
 
   async function ofAddress (
     address: string, field: string, keyId: string | null, until: number
-  ): Promise<UploadedImage> {
+  ): Promise<Buffer> {
     if (!URL.canParse(address)) {
       throw new ServiceError('invalid_field_value', name => `${name} must be a valid https address.`, { field })
     }
-    const bytes = await fetching.run(async () => {
+    return await fetching.run(async () => {
       const left = until - performance.now()
       if (left <= 0) throw new Error('the images of this request took too long')
       return await fetch(new URL(address), keyId, left)
@@ -94,10 +99,21 @@ export function createImageSources (
       throw new ServiceError('invalid_image', `The image at ${new URL(address).host} could not be fetched: ${messageOf(error)}.`,
         { field }, { cause: error })
     })
-    return await keep(bytes, field)
+  }
+
+  async function bytesOf (
+    source: Source, value: unknown, field: string, caller: Principal, until: number
+  ): Promise<Buffer> {
+    if (source === 'job') return await ofJob(value as Parameters, field, caller)
+    const text = String(value).trim()
+    return source === 'output' ? await ofOutput(text, field, caller) : await ofAddress(text, field, caller.keyId, until)
   }
 
   return {
+    async read (value, field, caller) {
+      const source = isRecord(value) ? 'job' : sourceOf(value)
+      return source === null ? String(value) : await bytesOf(source, value, field, caller, performance.now() + patience)
+    },
     async resolve (parameters, caller) {
       const until = performance.now() + patience
       let count = 0
@@ -109,9 +125,7 @@ export function createImageSources (
         if (source !== null && ++count > limits.count) {
           throw new ServiceError('payload_too_large', `One job can have at most ${limits.count} images (IMAGES_PER_JOB).`, { field })
         }
-        if (source === 'job') return await ofJob(value as Parameters, field, caller)
-        if (source === 'output') return await ofOutput(String(value).trim(), field, caller)
-        if (source === 'address') return await ofAddress(String(value).trim(), field, caller.keyId, until)
+        if (source !== null) return await keep(await bytesOf(source, value, field, caller, until), field)
         if (Array.isArray(value)) {
           const items: unknown[] = []
           for (const [index, item] of value.entries()) items.push(await walk(item, [...path, index]))
@@ -139,7 +153,9 @@ function hasSource (value: unknown, path: ReadonlyArray<string | number>): boole
   return isRecord(value) && Object.entries(value).some(([key, item]) => hasSource(item, [...path, key]))
 }
 
-function sourceOf (value: unknown): 'job' | 'output' | 'address' | null {
+type Source = 'job' | 'output' | 'address'
+
+function sourceOf (value: unknown): Source | null {
   if (isRecord(value)) return Object.hasOwn(value, 'job_id') ? 'job' : null
   if (typeof value !== 'string' || value.length > 4096) return null
   const text = value.trim()

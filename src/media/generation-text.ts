@@ -308,10 +308,10 @@ const nothing: GenerationText = { source: null, text: '', infotext: null, notes:
 
 /**
  * What a picture says about its generation, whichever program wrote it.
- * @param image base64 or data URL
+ * @param image bytes, base64 or a data URL
  * @throws ServiceError `invalid_image`
  */
-export async function readImage (image: string): Promise<GenerationText> {
+export async function readImage (image: Buffer | string): Promise<GenerationText> {
   return await readGeneration(await bytesOf(image)) ?? nothing
 }
 
@@ -329,12 +329,12 @@ export function parametersOf (infotext: Infotext | null): Record<string, unknown
   return hasSettings ? { ...parameters, override_settings: settings } : parameters
 }
 
-async function bytesOf (image: string): Promise<Buffer> {
+async function bytesOf (image: Buffer | string): Promise<Buffer> {
   try {
-    const bytes = await decodeBase64(image.trim().replace(/^data:[^,]{0,256},/, ''))
+    const bytes = typeof image === 'string' ? await decodeBase64(image.trim().replace(/^data:[^,]{0,256},/, '')) : image
     if (isReadable(kindOf(bytes.subarray(0, 64)))) return bytes
   } catch (error) {
     if (!(error instanceof Base64Fault)) throw error
   }
-  throw new ServiceError('invalid_image', `image must be a ${readableKinds} as base64.`, { field: 'image' })
+  throw new ServiceError('invalid_image', `image must be a ${readableKinds}${typeof image === 'string' ? ' as base64' : ''}.`, { field: 'image' })
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
 import { pngWithTexts } from '../media/made-images.ts'
+import { keyHeaders } from './access-key.ts'
 
 t.test('an image contains its parameters, as fields that can generate it again', async t => {
   const service = await startService(t)
@@ -30,6 +31,24 @@ t.test('an image contains its parameters, as fields that can generate it again',
   })
   const again = await service.until(await service.submit(found.body.generation_params as object as Record<string, unknown>), 'completed')
   t.equal(again.images[0]?.seed, 77)
+
+  const named = async (image: unknown, headers: Record<string, string> = {}) =>
+    await service.request('POST', '/api/v1/read-parameters', { image }, headers)
+  const name = String(job.images[0]?.filename)
+  for (const image of [name, { job_id: job.id }, { job_id: job.id, index: 0 }]) {
+    t.strictSame((await named(image)).body, found.body, JSON.stringify(image))
+  }
+  const { headers } = await keyHeaders(service)
+  for (const [image, status, error, field, key] of [
+    [name, 404, 'image_not_found', 'image', headers],
+    [{ job_id: job.id }, 404, 'job_not_found', 'image.job_id', headers],
+    [name.replace(/^.{8}/, 'ffffffff'), 404, 'image_not_found', 'image', {}],
+    [{ job_id: job.id, index: 3 }, 400, 'invalid_field_value', 'image.index', {}],
+    [{ job: job.id }, 400, 'invalid_field_value', 'image', {}],
+    ['https://127.0.0.1:1/a.png', 422, 'invalid_image', 'image', {}]
+  ] as const) {
+    t.match(await named(image, key), { status, body: { error, details: { field } } }, JSON.stringify(image))
+  }
 
   t.match((await read({ text: 'a house\nSteps: 9, Size: 64x128, Clip skip: 2' })).body.generation_params,
     { prompt: 'a house', steps: '9', width: '64', height: '128', clip_skip: '2' })

@@ -194,7 +194,7 @@ print(len(picture.payload.read()))`,
     program: goProgram('sq', `
       client, err := sq.NewClientWithResponses("${service.url}")
       check(err)
-      prompt, steps, size, wait := "a lighthouse", 2, 64, 60
+      prompt, steps, size, wait := "a lighthouse", int64(2), int64(64), 60
       sent, err := client.JobsSubmitWithResponse(ctx, nil, sq.GenerateRequest{
         GenerationParams: &sq.GenerationParameters{Prompt: &prompt, Steps: &steps, Width: &size, Height: &size}})
       check(err)

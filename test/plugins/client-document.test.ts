@@ -80,6 +80,11 @@ t.test('a value has one type', async t => {
     type === 'null' || (Array.isArray(values) && values.every(value => value === null))).filter(at => !/anyOf\d$/.test(at)), [],
   'no value that is always null')
   t.same(faulty(({ schema }) => schema.format === 'uint64'), [], 'seeds have a format that generators know')
+  t.same(faulty(({ schema: { type, enum: values, const: value, maximum, format } }) =>
+    [type].flat().includes('integer') && values === undefined && value === undefined && format !== 'int64' &&
+    !(typeof maximum === 'number' && maximum < 2 ** 31)), [], 'integers that can pass 2^31 say so')
+  t.same(faulty(({ schema: { maximum, format } }) => format === 'int64' && typeof maximum === 'number' && maximum < 2 ** 31), [],
+    'and no others')
   t.same(faulty(({ schema }) => schema.type === 'boolean' && schema.enum !== undefined), [], 'no enum of booleans')
 })
 
