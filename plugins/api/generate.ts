@@ -1,25 +1,21 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { errorResponses } from '../../schemas/error.ts'
 import {
-  BulkAnswer, BulkForm, BulkIdParameters, BulkRequest, BulkView, DryRunAnswer, GenerateAnswer, GenerateForm,
-  GenerateFormV1, GenerateRequest, GenerateRequestV1, SubmitAnswer
+  BulkAnswer, BulkForm, BulkRequest, DryRunAnswer, GenerateAnswer, GenerateForm, GenerateFormV1,
+  GenerateRequest, GenerateRequestV1, SubmitAnswer
 } from '../../schemas/generate.ts'
 import {
   GenerationParameters, ParametersToRead, ReadParameters, type Warning
 } from '../../schemas/generation-parameters.ts'
-import { hasEnded, type JobStatus } from '../../schemas/job.ts'
-import { JsonOrForm, Ref, success } from '../../schemas/kit.ts'
+import { JsonOrForm, Ref } from '../../schemas/kit.ts'
 import {
   describeUnknownField, parameterSynonyms, unknownFieldsError, warningsOfUnknown
 } from '../../src/a1111/unknown-fields.ts'
-import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
-import type { Job } from '../../src/jobs/job.ts'
 import { newBulkId } from '../../src/jobs/many.ts'
 import { type Accepted, type DryRun, dryRun, newJobId, type SubmissionRequest } from '../../src/jobs/submit.ts'
 import { readWebhookRequest } from '../../src/jobs/webhook-request.ts'
-import { ignoring, ServiceError } from '../../src/lib/errors.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
 import { seedText } from '../../src/lib/seeds.ts'
 import { iso } from '../../src/lib/text.ts'
 import { formAsked } from '../../src/media/encode-form.ts'
@@ -28,7 +24,7 @@ import { signingSecretOf } from '../../src/webhooks/signing-keys.ts'
 import { ownAddress } from '../core/prefix.ts'
 import { contextOf } from '../core/request-log.ts'
 import { isParameterName, mergedParameters, namingFields, namingWarnings } from './parameter-fields.ts'
-import { jobIds, jobLinks, outputUrl, renderSeconds } from './render-job.ts'
+import { jobIds, jobLinks, renderSeconds } from './render-job.ts'
 
 /** Clients that accept only 200 as success; all others get 202. */
 const sourcesThatNeed200 = new Set(['civitai_browser_plus'])
@@ -169,64 +165,6 @@ export const readParameters: FastifyPluginAsyncTypebox = async app => {
       generation_params: parametersOf(infotext),
       ...(source === null ? {} : { source }),
       ...(notes.length === 0 ? {} : { notes: [...notes] })
-    }
-  })
-}
-
-/** A bulk as a whole: its progress, and cancelling the rest of it. */
-export const bulkRoutes: FastifyPluginAsyncTypebox = async app => {
-  const { bulks, jobStore: store } = app
-
-  app.get('/api/v2/generate/bulk/:bulkId', {
-    config: { access: { scope: 'jobs:read', bucket: 'status' } },
-    schema: {
-      operationId: 'bulks.get',
-      tags: ['Jobs'],
-      summary: 'How far a bulk is',
-      description: 'All its jobs with their states, in one call.',
-      params: BulkIdParameters,
-      response: { 200: { ...Ref(BulkView), description: 'The bulk.' }, ...errorResponses(404) }
-    }
-  }, async request => {
-    const { bulkId } = request.params
-    const jobs = (await bulks.jobs(bulkId)).filter(job => maySeeJob(request.principal, job.keyId))
-    if (jobs.length === 0) throw new ServiceError('bulk_not_found', `There is no bulk ${bulkId}.`)
-    const positions = await Promise.all(jobs.map(async job => await store.position(job)))
-    return renderBulkView(bulkId, jobs, positions, request.base)
-  })
-
-  app.post('/api/v2/generate/bulk/:bulkId/cancel', {
-    config: { access: { scope: 'jobs:write' } },
-    schema: {
-      operationId: 'bulks.cancel',
-      tags: ['Jobs'],
-      summary: 'Cancel what is left of a bulk',
-      description: 'Finished jobs stay unchanged.',
-      params: BulkIdParameters,
-      response: {
-        200: Type.Object({
-          success,
-          bulk_job_id: Type.String({ description: 'The bulk.' }),
-          cancelled_jobs: Type.Integer({ description: 'Jobs that this call cancelled.' }),
-          message: Type.String({ description: 'What was done.' })
-        }, { description: 'Done.' }),
-        ...errorResponses(403, 404)
-      }
-    }
-  }, async request => {
-    const { bulkId } = request.params
-    const jobs = (await bulks.jobs(bulkId)).filter(job => mayCancelJob(request.principal, job.keyId))
-    if (jobs.length === 0) throw new ServiceError('bulk_not_found', `There is no bulk ${bulkId}.`)
-    let cancelled = 0
-    for (const job of jobs.filter(({ status }) => !hasEnded(status))) {
-      const done = await store.cancel(job.id).then(() => true, ignoring('job_operation_invalid'))
-      if (done) cancelled++
-    }
-    return {
-      success: true as const,
-      bulk_job_id: bulkId,
-      cancelled_jobs: cancelled,
-      message: `${cancelled} of ${jobs.length} jobs cancelled; the others had finished.`
     }
   })
 }
@@ -374,32 +312,5 @@ function renderBulk (id: string, accepted: readonly Accepted[], body: BulkReques
     jobs: accepted.map(job => ({ ...jobIds(job.id), queue_position: job.position })),
     warnings: namingWarnings(accepted[0]?.warnings ?? [], body),
     links: { self, cancel: `${self}/cancel` }
-  }
-}
-
-function renderBulkView (
-  id: string, jobs: readonly Job[], positions: ReadonlyArray<number | null>, base: string
-): BulkView {
-  const count = (status: JobStatus) => jobs.filter(job => job.status === status).length
-  const done = jobs.reduce((sum, job) => sum + (hasEnded(job.status) ? 1 : job.progress?.fraction ?? 0), 0)
-  return {
-    success: true,
-    bulk_job_id: id,
-    total_jobs: jobs.length,
-    pending_jobs: count('pending'),
-    processing_jobs: count('processing'),
-    completed_jobs: count('completed'),
-    failed_jobs: count('failed'),
-    cancelled_jobs: count('cancelled'),
-    progress_percentage: Math.round(done / jobs.length * 1000) / 10,
-    jobs: jobs.map((job, index) => {
-      const image = job.result?.images.find(({ role }) => role === 'image')
-      return {
-        ...jobIds(job.id),
-        status: job.status,
-        queue_position: positions[index] ?? null,
-        preview_url: image === undefined ? null : outputUrl(image.name, base)
-      }
-    })
   }
 }

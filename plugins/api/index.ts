@@ -1,10 +1,11 @@
 import fp from 'fastify-plugin'
 import apiKeys from './api-keys.ts'
+import bulks from './bulks.ts'
 import civitai from './civitai.ts'
 import { compressJson } from './compress.ts'
 import downloads from './downloads.ts'
 import gallery from './gallery.ts'
-import generate, { bulkRoutes, readParameters } from './generate.ts'
+import generate, { readParameters } from './generate.ts'
 import jobActions from './job-actions.ts'
 import jobInputs from './job-inputs.ts'
 import jobs from './jobs.ts'
@@ -22,7 +23,7 @@ import webhooks from './webhooks.ts'
 
 /** In the order of the documentation. */
 const routes = [
-  generate, readParameters, bulkRoutes, queue, jobs, jobActions, jobInputs, servers, serverChecks, apiKeys, webhooks,
+  generate, readParameters, bulks, queue, jobs, jobActions, jobInputs, servers, serverChecks, apiKeys, webhooks,
   modelScan, models, modelActions, modelOwner, modelDisk, modelDebug, modelMetadata, modelPreviews, civitai, downloads,
   choices, gallery, settings
 ]

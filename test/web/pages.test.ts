@@ -108,6 +108,8 @@ t.test('every page', { skip }, async t => {
   t.test('works with the keyboard alone', async t => {
     const { page } = await visit(service.url)
     await page.getByRole('link', { name: 'New job' }).waitFor()
+    // It comes when the page knows whether the queues run.
+    await page.getByRole('button', { name: 'Pause all' }).waitFor()
     await page.keyboard.press('Tab')
     t.equal(await page.evaluate('document.activeElement.className'), 'skip', 'the first stop leads past the navigation')
     await page.keyboard.press('Enter')
