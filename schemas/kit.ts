@@ -69,3 +69,8 @@ export const success = Type.Literal(true, { description: 'Always true: errors ha
 export function Timestamp (description: string) {
   return Type.String({ format: 'date-time', description, examples: ['2026-11-21T09:30:00.000Z'] })
 }
+
+/** The cursor of a list that is paged by offset. */
+export const OffsetCursor = Type.String({ pattern: '^\\d{1,8}$', description: '`next_cursor` of the page before; it takes precedence over offset.' })
+
+export const nextCursor = Nullable(Type.String(), { description: 'Leads to the next page; null at the end.' })

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
+import { nextCursor, Nullable, OffsetCursor, Ref, StringEnum, success, Timestamp } from './kit.ts'
 
 export const modelTypes = ['checkpoint', 'lora', 'vae', 'embedding', 'upscaler', 'controlnet', 'other'] as const
 export const ModelType = StringEnum(modelTypes, { description: 'What the model is for. LyCORIS files are LoRAs.' })
@@ -101,7 +101,8 @@ export const ModelQuery = Type.Object({
   server: Type.Optional(Type.String({ maxLength: 64, description: 'Only models that the server with this alias has.' })),
   search: Type.Optional(Type.String({ maxLength: 200, description: 'Words out of name, file, alias, tags, triggers or description; best first.' })),
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 1000, description: 'Models a page.' })),
-  offset: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000_000, default: 0, description: 'Models to pass over.' }))
+  offset: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000_000, default: 0, description: 'Models to pass over.' })),
+  cursor: Type.Optional(OffsetCursor)
 })
 export type ModelQuery = Static<typeof ModelQuery>
 
@@ -109,7 +110,8 @@ export const ModelListView = Type.Object({
   success,
   total: count('Models that fit.'),
   count: count('Models on this page.'),
-  models: Type.Array(Ref(ModelView), { description: 'The page; by name, or best first with search.' })
+  models: Type.Array(Ref(ModelView), { description: 'The page; by name, or best first with search.' }),
+  next_cursor: nextCursor
 }, { $id: 'ModelList' })
 
 export const ModelAnswer = Type.Object({ success, model: Ref(ModelView) }, { $id: 'ModelAnswer' })

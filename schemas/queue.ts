@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { ShortJobView } from './job.ts'
-import { Nullable, Ref, success, Timestamp } from './kit.ts'
+import { nextCursor, Nullable, OffsetCursor, Ref, success, Timestamp } from './kit.ts'
 
 export const QueueQuery = Type.Object({
   server: Type.Optional(Type.String({ maxLength: 64, description: 'Only jobs that need the server with this alias, or are claimed or run by it.' })),
@@ -9,7 +9,8 @@ export const QueueQuery = Type.Object({
   })),
   background: Type.Optional(Type.Boolean({ description: 'true: only jobs in the background; false: only others.' })),
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 200, description: 'Waiting jobs a page.' })),
-  offset: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000_000, default: 0, description: 'Waiting jobs to pass over.' }))
+  offset: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000_000, default: 0, description: 'Waiting jobs to pass over.' })),
+  cursor: Type.Optional(OffsetCursor)
 })
 export type QueueQuery = Static<typeof QueueQuery>
 
@@ -42,7 +43,8 @@ export const QueueView = Type.Object({
   waiting: Type.Array(Ref(QueuedJobView), { description: 'One page of the waiting jobs of all servers, in the order in which they are expected to begin.' }),
   total_running: count('Running jobs that fit the filters.'),
   total_waiting: count('Waiting jobs that fit the filters, on all pages.'),
-  groups: Type.Array(Ref(GroupCounts), { description: 'Groups of the jobs of this page.' })
+  groups: Type.Array(Ref(GroupCounts), { description: 'Groups of the jobs of this page.' }),
+  next_cursor: nextCursor
 }, { $id: 'QueueView', description: 'What runs and what waits, over all servers.' })
 export type QueueView = Static<typeof QueueView>
 

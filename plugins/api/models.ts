@@ -6,6 +6,7 @@ import { Closed, Ref, StringEnum } from '../../schemas/kit.ts'
 import {
   ChoiceView, ModelAnswer, ModelListView, ModelQuery, ModelReference, ModelType, modelTypes, ModelView
 } from '../../schemas/model.ts'
+import { pageOf } from '../../src/lib/page-of.ts'
 import { choiceKinds, listChoices, selectModels } from '../../src/models/catalogue.ts'
 import { pathIn } from '../../src/models/folders.ts'
 import { imageNotFound, imagesOf, readImage } from '../../src/models/images.ts'
@@ -33,13 +34,14 @@ const models: FastifyPluginAsyncTypebox = async app => {
       response: { 200: { ...Ref(ModelListView), description: 'One page.' }, ...errorResponses(400, 403, 404) }
     }
   }, async request => {
-    const { limit = 1000, offset = 0, server, type, ...filters } = request.query
+    const { limit = 1000, offset, cursor, server, type, ...filters } = request.query
+    const { begin, next } = pageOf({ limit, offset, cursor })
     const serverId = server === undefined ? undefined : registry.require(server, 'server').id
     const types = type === undefined ? defaultTypes : type === 'all' ? modelTypes : [type]
     const wanted = { ...filters, types, ...(serverId === undefined ? {} : { serverId }) }
     const found = selectModels(await catalogue.state(), wanted)
-    const page = found.slice(offset, offset + limit).map(model => views.one(model, request.base))
-    return { success: true as const, total: found.length, count: page.length, models: page }
+    const page = found.slice(begin, begin + limit).map(model => views.one(model, request.base))
+    return { success: true as const, total: found.length, count: page.length, models: page, next_cursor: next(found.length) }
   })
 
   app.get('/api/v1/models/:id', {

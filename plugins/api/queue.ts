@@ -6,6 +6,7 @@ import { FailuresQuery, FailuresView, type GroupCounts, QueueQuery, QueueView } 
 import { keyToShow } from '../../src/access/principal.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobFilter } from '../../src/jobs/list.ts'
+import { pageOf } from '../../src/lib/page-of.ts'
 import { iso } from '../../src/lib/text.ts'
 import { readJobFilter } from './job-views.ts'
 
@@ -59,14 +60,15 @@ const queue: FastifyPluginAsyncTypebox = async app => {
       response: { 200: { ...Ref(QueueView), description: 'The queue.' }, ...errorResponses(400, 403, 404) }
     }
   }, async request => {
-    const { key, limit = 200, offset = 0, ...given } = request.query
+    const { key, limit = 200, offset, cursor, ...given } = request.query
+    const { begin, next } = pageOf({ limit, offset, cursor })
     const filter = readJobFilter(given, keyToShow(request.principal, key), registry)
     const ofWaiting = readJobFilter({ ...given, status: 'pending' }, filter.keyId, registry)
     const [timestamp, state, running, waiting] = await Promise.all([
       list.now(),
       runtime.read(),
       list.page({ ...filter, status: 'processing', order: 'oldest', limit: mostRunning, offset: 0 }),
-      waitingPage(ofWaiting, limit, offset)
+      waitingPage(ofWaiting, limit, begin)
     ])
     // Jobs can begin and finish between the two lists.
     const jobs = [...new Map([...running.jobs, ...waiting.jobs].map(job => [job.id, job])).values()]
@@ -82,7 +84,8 @@ const queue: FastifyPluginAsyncTypebox = async app => {
         .map(row => ({ ...row, place: waiting.places.get(row.id) ?? null })),
       total_running: running.total,
       total_waiting: waiting.total,
-      groups: await groupsOf(jobs)
+      groups: await groupsOf(jobs),
+      next_cursor: next(waiting.total)
     }
   })
 

@@ -34,7 +34,7 @@ const nested = new Set(['items', 'additionalProperties', 'not', 'anyOf', 'oneOf'
 
 function downConvert (value: unknown): unknown {
   if (!isNode(value)) return value
-  const { type, anyOf, oneOf, const: only, examples, required, $id: _id, ...others } = value
+  const { type, anyOf, oneOf, const: only, examples, required, $id: _id, if: condition, then, ...others } = value
   const plain = mapped(others, (inner, name) => {
     if (name === 'properties' && isNode(inner)) return mapped(inner, downConvert)
     return nested.has(name) ? schemas(inner) : inner
@@ -48,8 +48,15 @@ function downConvert (value: unknown): unknown {
     ...limit('maximum', 'exclusiveMaximum', plain),
     ...typeOf(type, plain),
     ...choice('anyOf', anyOf),
-    ...choice('oneOf', oneOf)
+    ...choice('oneOf', oneOf),
+    ...demand(condition, then, plain)
   }
+}
+
+/** 3.0 has no conditions: `if` not one list of fields `then` the other is one of both. */
+function demand (condition: unknown, then: unknown, { allOf = [] }: Node): Node {
+  if (!isNode(condition)) return {}
+  return { allOf: [...allOf as unknown[], { anyOf: [condition.not, then] }] }
 }
 
 function schemas (value: unknown): unknown {

@@ -52,7 +52,8 @@ t.test('the queue shows the waiting jobs of all servers in the order in which th
     t.match(rows.get(theirs), { api_key_id: key.id, checkpoint: null })
     t.match(rows.get(bot), { channel: 'bot', user_id: 'ann' })
 
-    t.match(await queue('?limit=1&offset=1'), { total_waiting: 4, waiting: [{ id: line[1] }] })
+    t.match(await queue('?limit=1&offset=1'), { total_waiting: 4, waiting: [{ id: line[1] }], next_cursor: '2' })
+    t.match(await queue('?limit=2&cursor=2'), { waiting: [{ id: line[2] }, { id: line[3] }], next_cursor: null })
     t.match(await queue('?server=Other'), { total_waiting: 1, waiting: [{ id: two }] })
     t.strictSame(idsOf((await queue('', key.headers)).waiting), [theirs])
     t.match(await queue('', key.headers), { total_waiting: 1, total_running: 0 })

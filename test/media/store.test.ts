@@ -169,7 +169,8 @@ async function smallDisk (): Promise<string | null> {
   try {
     await run('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', folder])
     t.after(async () => {
-      await run('umount', [folder])
+      // The store keeps a folder open for a moment.
+      await run('umount', ['-l', folder])
       await rmdir(folder)
     })
     return folder

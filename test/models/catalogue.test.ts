@@ -67,7 +67,7 @@ const modelsOf = (body: JsonBody) => body.models as Array<JsonBody & { id: numbe
 
 async function listed (service: Service, query: string) {
   const { status, body } = await service.request('GET', `/api/v1/models?${query}`)
-  return { status, total: body.total, models: modelsOf(body) }
+  return { status, total: body.total, models: modelsOf(body), next_cursor: body.next_cursor as string | null }
 }
 
 t.test('the catalogue of two servers', async t => {
@@ -118,6 +118,13 @@ t.test('the catalogue of two servers', async t => {
     }
     t.same(paged, all.map(({ id }) => id))
     t.equal(new Set(paged).size, total)
+    const byCursor: number[] = []
+    for (let cursor: string | null = '0'; cursor !== null;) {
+      const page: Awaited<ReturnType<typeof listed>> = await listed(service, `limit=4&cursor=${cursor}`)
+      byCursor.push(...page.models.map(({ id }) => id))
+      cursor = page.next_cursor
+    }
+    t.same(byCursor, paged, 'by cursor too')
   })
 
   t.test('is searched by parts, by words in any order and with typing errors', async t => {
