@@ -41,7 +41,8 @@ const models: FastifyPluginAsyncTypebox = async app => {
     const wanted = { ...filters, types, ...(serverId === undefined ? {} : { serverId }) }
     const found = selectModels(await catalogue.state(), wanted)
     const page = found.slice(begin, begin + limit).map(model => views.one(model, request.base))
-    return { success: true as const, total: found.length, count: page.length, models: page, next_cursor: next(found.length) }
+    const total = found.length
+    return { success: true as const, total, count: page.length, models: page, next_cursor: next(total) }
   })
 
   app.get('/api/v1/models/:id', {
