@@ -38,7 +38,11 @@ RUN set -e; \
     node src/launch.mjs simulator --host 127.0.0.1 --port 7860 > /dev/null & simulator=$!; \
     for command in start api worker; do \
       HOST=127.0.0.1 DATA_DIR=/tmp/first-start REDIS_URL=redis://127.0.0.1:6379 A1111_URL=http://127.0.0.1:7860 \
-        timeout --preserve-status 15 node src/launch.mjs $command; \
+        node src/launch.mjs $command & service=$!; \
+      for second in $(seq 120); do \
+        if ls dist/bundle/cli.cjs.cache/$command-* > /dev/null 2>&1; then break; fi; sleep 1; \
+      done; \
+      kill $service; wait $service || true; \
     done; \
     kill $simulator; redis-cli shutdown nosave; rm -rf /tmp/first-start; \
     ls dist/bundle/cli.cjs.cache/start-* dist/bundle/cli.cjs.cache/api-* dist/bundle/cli.cjs.cache/worker-*
