@@ -36,6 +36,7 @@ ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data
 RUN set -e; \
     redis-server --save '' --daemonize yes --dir /tmp > /dev/null; \
     node src/launch.mjs simulator --host 127.0.0.1 --port 7860 > /dev/null & simulator=$!; \
+    trap 'kill $simulator; redis-cli shutdown nosave' EXIT; \
     for command in start api worker; do \
       HOST=127.0.0.1 DATA_DIR=/tmp/first-start REDIS_URL=redis://127.0.0.1:6379 A1111_URL=http://127.0.0.1:7860 \
         node src/launch.mjs $command & service=$!; \
@@ -44,7 +45,7 @@ RUN set -e; \
       done; \
       kill $service; wait $service || true; \
     done; \
-    kill $simulator; redis-cli shutdown nosave; rm -rf /tmp/first-start; \
+    rm -rf /tmp/first-start; \
     ls dist/bundle/cli.cjs.cache/start-* dist/bundle/cli.cjs.cache/api-* dist/bundle/cli.cjs.cache/worker-*
 USER node
 VOLUME /data
