@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
@@ -121,4 +122,17 @@ export function breakOff (reply: FastifyReply): void {
 
 export function wasBrokenOff (reply: FastifyReply): boolean {
   return brokenOff.has(reply)
+}
+
+/** One piece at a time: a slow reader must not make us buffer many. */
+export function stream (pieces: AsyncGenerator<string>): Readable {
+  return Readable.from(pieces, { highWaterMark: 1 })
+}
+
+/** Null for the error that the client's own disconnect caused. */
+export function unlessGone (signal: AbortSignal): (error: unknown) => null {
+  return error => {
+    if (signal.aborted) return null
+    throw error
+  }
 }

@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { JsonOrForm, Ref } from '../../schemas/kit.ts'
 import { OpenAiEdit, OpenAiEditForm, OpenAiGeneration, OpenAiImages, OpenAiVariationForm } from '../../schemas/openai.ts'
@@ -16,7 +16,7 @@ import {
   type ImagesCall, type ImagesRequest, parametersOf, readImagesCall, type Size, sizeLike, startParameters
 } from '../../src/openai/request.ts'
 import { checkImages } from '../../src/sdapi/answer.ts'
-import { disconnectSignal } from '../core/held-requests.ts'
+import { disconnectSignal, stream, unlessGone } from '../core/held-requests.ts'
 import { ownAddress } from '../core/prefix.ts'
 import { contextOf } from '../core/request-log.ts'
 import { targetOf } from '../sdapi/call.ts'
@@ -230,17 +230,4 @@ async function sendEvents (body: Readable, reply: FastifyReply): Promise<Fastify
   return await reply.headers({
     'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no'
   }).send(body)
-}
-
-/** One piece at a time: a slow reader must not make us buffer many. */
-function stream (pieces: AsyncGenerator<string>): Readable {
-  return Readable.from(pieces, { highWaterMark: 1 })
-}
-
-/** Null for the error that the client's own disconnect caused. */
-function unlessGone (signal: AbortSignal): (error: unknown) => null {
-  return error => {
-    if (signal.aborted) return null
-    throw error
-  }
 }

@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream'
 import { type TSchema, Type } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { A1111Img2img, A1111Txt2img } from '../../schemas/a1111.ts'
@@ -13,7 +12,7 @@ import { ServiceError } from '../../src/lib/errors.ts'
 import { fieldsOf } from '../../src/lib/json-values.ts'
 import { type AnswerOptions, blanksUntil, generationAnswer } from '../../src/sdapi/answer.ts'
 import { type GenerationCall, readGenerationCall } from '../../src/sdapi/request.ts'
-import { breakOff, disconnectSignal } from '../core/held-requests.ts'
+import { breakOff, disconnectSignal, stream, unlessGone } from '../core/held-requests.ts'
 import { ownAddress } from '../core/prefix.ts'
 import { contextOf } from '../core/request-log.ts'
 import {
@@ -210,19 +209,6 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
 }
 
 export default generations
-
-/** One piece at a time: a slow reader must not make us buffer many. */
-function stream (pieces: AsyncGenerator<string>): Readable {
-  return Readable.from(pieces, { highWaterMark: 1 })
-}
-
-/** Null for the error that the client's own disconnect caused. */
-function unlessGone (signal: AbortSignal): (error: unknown) => null {
-  return error => {
-    if (signal.aborted) return null
-    throw error
-  }
-}
 
 /** async-proxy's questions to Florence-2 about an image. */
 export const florence: FastifyPluginAsync = async app => {
