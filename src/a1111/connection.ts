@@ -1,3 +1,4 @@
+import { startTimer } from '../lib/deadline.ts'
 import type { HttpAnswer, HttpClient, HttpRequest } from '../lib/http/client.ts'
 import type { Destination } from '../lib/http/connect.ts'
 import { withoutTrailing } from '../lib/text.ts'
@@ -40,7 +41,7 @@ export interface CallLimit {
 }
 
 /**
- * @param timeoutMs milliseconds from now, at most 2^31 - 1
+ * @param timeoutMs milliseconds from now
  * @param late the failure once they are over
  * @param closed fires when the client is closed
  * @param cancelled the caller's own signal
@@ -57,7 +58,7 @@ export function limitCall (
   }
   const onClosed = () => finish(clientClosed)
   const onCancelled = () => finish(callCancelled)
-  const timer = setTimeout(() => finish(late), timeoutMs)
+  const stopTimer = startTimer(timeoutMs, () => finish(late))
   closed.addEventListener('abort', onClosed)
   cancelled?.addEventListener('abort', onCancelled)
   if (cancelled?.aborted === true) onCancelled()
@@ -66,7 +67,7 @@ export function limitCall (
     signal: controller.signal,
     failure: phase => end === null ? null : end(phase),
     release () {
-      clearTimeout(timer)
+      stopTimer()
       closed.removeEventListener('abort', onClosed)
       cancelled?.removeEventListener('abort', onCancelled)
     }

@@ -53,8 +53,9 @@ export function anySignal (...sources: readonly Source[]): LinkedSignal {
 }
 
 /**
- * Fires when the time is over, by the monotonic clock, or with the reason of the first source that fires. Replaces
- * AbortSignal.timeout(). It keeps the process running until it fires or is cleared, so that it does fire.
+ * Fires when the time is over, by the monotonic clock and without the time in which the process did not run, or with
+ * the reason of the first source that fires. Replaces AbortSignal.timeout(). It keeps the process running until it
+ * fires or is cleared, so that it does fire.
  * @param milliseconds from now, Infinity for no limit
  */
 export function createDeadline (milliseconds: number, ...sources: readonly Source[]): Deadline {
@@ -94,13 +95,32 @@ export async function withDeadline<Result> (
   }
 }
 
-/** As `setTimeout`, also for longer than 24 days. Returns a function that stops it. */
-function startTimer (milliseconds: number, whenOver: () => void): () => void {
-  const dueAt = performance.now() + milliseconds
+/** A timer that fires so much too late shows that the process did not run meanwhile, in milliseconds. */
+const standstill = 250
+/** A deadline is counted in pieces of at least so many milliseconds. */
+const shortestPiece = 1000
+
+/**
+ * As `setTimeout`, also for longer than 24 days. Time in which the process did not run does not count (a machine that
+ * sleeps, a frozen container, a loop that was busy): timers fire before the answers that came meanwhile are read, and
+ * those answers were in time. Returns a function that stops it.
+ */
+export function startTimer (milliseconds: number, whenOver: () => void): () => void {
+  let left = milliseconds
+  let isExtended = false
   let timer: NodeJS.Timeout
   function wait (): void {
-    const left = dueAt - performance.now()
-    timer = setTimeout(left > longestTimer ? wait : whenOver, Math.min(Math.max(left, 0), longestTimer))
+    const piece = Math.max(0, Math.min(left, Math.max(milliseconds / 4, shortestPiece), longestTimer))
+    const dueAt = performance.now() + piece
+    timer = setTimeout(() => {
+      const late = performance.now() - dueAt
+      left -= late > standstill ? piece : piece + late
+      if (left > 0) return wait()
+      if (late <= standstill || isExtended) return whenOver()
+      isExtended = true
+      left = Math.min(milliseconds, shortestPiece)
+      wait()
+    }, piece)
   }
   wait()
   return () => { clearTimeout(timer) }

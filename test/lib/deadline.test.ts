@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { getEventListeners } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
@@ -73,6 +74,30 @@ t.test('a deadline gives the reason of its end', async t => {
     t.match(signal.reason, { name: 'TimeoutError', message: 'It was not done within 0.001 s.' })
     t.equal(deadline.expired(), true)
   })
+})
+
+t.test('what ends while the process does not run is in time', async t => {
+  const nobody = new Int32Array(new SharedArrayBuffer(4))
+  const freeze = (milliseconds: number) => { Atomics.wait(nobody, 0, 0, milliseconds) }
+  const before = (work: Promise<unknown>, signal: AbortSignal) => Promise.race([
+    work.then(() => 'done'),
+    new Promise(resolve => { signal.addEventListener('abort', () => { resolve('late') }) })
+  ])
+  for (const milliseconds of [100, 1500]) {
+    const found = await withDeadline(milliseconds, [], async signal => {
+      // Several calls one after the other, each of which returns to the event loop.
+      const work = readFile(inRepository('package.json'))
+      freeze(milliseconds + 600)
+      return await before(work, signal)
+    })
+    t.equal(found, 'done', `${milliseconds} ms`)
+  }
+  const endless = await withDeadline(100, [], async signal => {
+    const work = new Promise(() => {})
+    freeze(700)
+    return await before(work, signal)
+  })
+  t.equal(endless, 'late', 'it ends all the same')
 })
 
 t.test('no timer or listener stays behind', async t => {

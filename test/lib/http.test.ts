@@ -5,6 +5,7 @@ import { createServer as createTcpServer, type AddressInfo, type Server, type So
 import { Readable } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { createSecureContext, type TLSSocket } from 'node:tls'
+import { Worker } from 'node:worker_threads'
 import t, { type Test } from 'tap'
 import { createA1111Client } from '../../src/a1111/client.ts'
 import type { ImageSink } from '../../src/a1111/types.ts'
@@ -398,6 +399,36 @@ t.test('a server that is silent for too long is given up, but not if its reader 
   const beyond = performance.now() + 100
   while (performance.now() < beyond) await nextTurn()
   t.equal((await readBytes(answer.body, 1e6)).length, text.length)
+})
+
+t.test('an answer that comes while the process does not run is in time', async t => {
+  const elsewhere = new Worker(`
+    const server = require('node:http').createServer((request, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders()
+      setTimeout(() => { response.end('{}') }, 50)
+    })
+    server.listen(0, '127.0.0.1', () => { require('node:worker_threads').parentPort.postMessage(server.address().port) })
+  `, { eval: true })
+  t.teardown(async () => await elsewhere.terminate())
+  const [port] = await once(elsewhere, 'message') as [number]
+  const url = new URL(`http://127.0.0.1:${port}/`)
+  const nobody = new Int32Array(new SharedArrayBuffer(4))
+  const freeze = () => { Atomics.wait(nobody, 0, 0, 700) }
+
+  for (const [connections, create] of clients) {
+    const client = create()
+    const { body } = await client.request({ url, idleMs: 300, signal: never })
+    freeze()
+    t.equal((await readBytes(body, 100)).toString(), '{}', connections)
+    await client.close()
+  }
+
+  const client = createA1111Client({ baseUrl: url.href })
+  t.teardown(client.close)
+  const answer = client.readJson('/sdapi/v1/options', { timeoutMs: 300 })
+  await new Promise(resolve => { setTimeout(resolve, 20) })
+  freeze()
+  t.strictSame(await answer, {}, 'a small call')
 })
 
 t.test('a request has its body with its length, whatever its method, and its headers as they are', async t => {

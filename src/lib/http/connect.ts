@@ -2,6 +2,7 @@ import type { LookupAddress } from 'node:dns'
 import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net'
 import { connect as connectTls, type SecureContext } from 'node:tls'
 import type { buildConnector } from 'undici'
+import { startTimer } from '../deadline.ts'
 
 /** Where a connection is about to go. */
 export interface Destination {
@@ -65,14 +66,14 @@ export interface Place {
 /** @throws the error of `resolve`, or of the connection; `ETIMEDOUT` if it is not open in time */
 export async function openConnection (policy: ConnectPolicy, place: Place, signal?: AbortSignal): Promise<Socket> {
   let socket: Socket | undefined
-  let timer: NodeJS.Timeout | undefined
+  let stopTimer = () => {}
   let abort = () => {}
   const ended = new Promise<never>((_resolve, reject) => {
     abort = () => { reject(signal?.reason) }
     signal?.addEventListener('abort', abort, { once: true })
-    timer = setTimeout(() => {
+    stopTimer = startTimer(policy.connectTimeoutMs, () => {
       reject(Object.assign(new Error('no connection in time'), { code: 'ETIMEDOUT' }))
-    }, policy.connectTimeoutMs)
+    })
     if (signal?.aborted === true) abort()
   })
   try {
@@ -86,7 +87,7 @@ export async function openConnection (policy: ConnectPolicy, place: Place, signa
     socket?.destroy()
     throw error
   } finally {
-    clearTimeout(timer)
+    stopTimer()
     signal?.removeEventListener('abort', abort)
   }
 }

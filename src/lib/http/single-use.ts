@@ -156,8 +156,12 @@ function send (
   if (idleMs > 0) {
     socket.setTimeout(idleMs, () => {
       const isBehind = answer !== undefined && answer.readableLength > 0
-      if (isBehind) socket.setTimeout(idleMs)
-      else sending.destroy(new Silence(url, idleMs))
+      const read = socket.bytesRead
+      // Timers fire before the bytes that came while the process did not run are read.
+      setImmediate(() => {
+        if (isBehind || socket.bytesRead > read) socket.setTimeout(idleMs)
+        else sending.destroy(new Silence(url, idleMs))
+      })
     })
   }
   if (bytes instanceof Readable) pipeline(bytes, sending, error => { if (error != null) fail(error) })
