@@ -27,15 +27,22 @@ const allowedHeaders = [
  * carry no key, are answered, and the page can read every later refusal. Cookies never cross origins.
  */
 const cors: FastifyPluginAsync<CorsOptions> = async (app, { origins }) => {
-  // A page from a public address must ask before it reaches a private one.
-  // https://wicg.github.io/private-network-access/
-  app.addHook('onRequest', (request, reply, done) => {
-    const { origin = '', 'access-control-request-private-network': wanted } = request.headers
-    if (request.method === 'OPTIONS' && wanted === 'true' && origins.includes(origin)) {
-      reply.header('Access-Control-Allow-Private-Network', 'true')
-    }
-    done()
-  })
+  if (origins.length > 0) {
+    // A page from a public address must ask before it reaches a private one.
+    // https://wicg.github.io/private-network-access/
+    app.addHook('onRequest', (request, reply, done) => {
+      const { origin = '', 'access-control-request-private-network': wanted } = request.headers
+      if (request.method === 'OPTIONS' && wanted === 'true' && origins.includes(origin)) {
+        reply.header('Access-Control-Allow-Private-Network', 'true')
+      }
+      done()
+    })
+  } else {
+    // Only preflights, whose route the plugin adds itself, get an answer of it.
+    app.addHook('onRoute', route => {
+      if (route.method !== 'OPTIONS') route.config = Object.assign({}, route.config, { cors: false })
+    })
+  }
 
   await app.register(fastifyCors, {
     origin: [...origins],
