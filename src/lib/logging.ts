@@ -70,3 +70,41 @@ function causesOf (error: Error, depth: number): Pick<LoggedError, 'cause' | 'er
 function clean (text: string): string {
   return hidden.reduce((cleaned, [pattern, put]) => cleaned.replace(pattern, put), text.slice(0, longestText))
 }
+
+/** Never in a log line: properties of the fields of a line, and headers of requests. */
+const secretProperties = new Set(['password', 'secret'])
+const secretHeaders = new Set(['authorization', 'cookie', 'x-api-key', 'x-api-secret', 'x-webhook-key'])
+
+/**
+ * The fields of a line without secrets, as pino's formatter. pino's own redaction reads each value of each line; nearly
+ * all are texts and numbers, in which nothing can be.
+ */
+export function withoutSecrets (fields: Record<string, unknown>): Record<string, unknown> {
+  for (const name of Object.keys(fields)) if (holdsSecret(fields[name])) return censored(fields)
+  return fields
+}
+
+function isObject (value: unknown): value is Record<string, unknown> {
+  // The serializer of errors keeps only facts.
+  return typeof value === 'object' && value !== null && !(value instanceof Error)
+}
+
+function holdsSecret (value: unknown): boolean {
+  if (!isObject(value)) return false
+  return Object.keys(value).some(name => secretProperties.has(name)) || isObject(value.headers)
+}
+
+function censored (fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => {
+    if (!holdsSecret(value)) return [name, value]
+    const { headers, ...others } = value as Record<string, unknown>
+    return [name, {
+      ...hiding(others, secretProperties),
+      ...(headers === undefined ? {} : { headers: isObject(headers) ? hiding(headers, secretHeaders) : headers })
+    }]
+  }))
+}
+
+function hiding (values: Readonly<Record<string, unknown>>, names: ReadonlySet<string>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, names.has(name) ? '(hidden)' : value]))
+}

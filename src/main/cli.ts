@@ -16,7 +16,7 @@ import {
   type Environment, readEnvironment, readEnvironmentFile, type SettingSources, sourcesOf
 } from '../config/sources.ts'
 import { UsageError } from '../lib/errors.ts'
-import { type Log, serializeError } from '../lib/logging.ts'
+import { type Log, serializeError, withoutSecrets } from '../lib/logging.ts'
 import { startEmbeddedRedis } from '../redis/private/embedded.ts'
 import { findRunningServer } from '../redis/private/server.ts'
 import { createServerReach, parseServerUrl } from '../servers/address.ts'
@@ -25,18 +25,11 @@ import { openServices, type Services } from '../services/services.ts'
 import { readDoctorOptions } from './doctor-options.ts'
 import { type Parts, serve } from './serve.ts'
 
-/** Never in a log line of any module. */
-const secrets = [
-  'req.headers.authorization', 'req.headers.cookie', 'req.headers["x-api-key"]', 'req.headers["x-api-secret"]',
-  'req.headers["x-webhook-key"]', '*.password', '*.secret'
-]
-
-/** Options for pino. */
-export const redaction = { paths: secrets, censor: '(hidden)' }
-
 /** JSON lines to standard output; readable ones on a terminal. */
 function createLogger (config: Pick<Config, 'LOG_LEVEL'>): Logger {
-  const options = { level: config.LOG_LEVEL, redact: redaction, serializers: { err: serializeError } }
+  const options = {
+    level: config.LOG_LEVEL, formatters: { log: withoutSecrets }, serializers: { err: serializeError }
+  }
   if (!process.stdout.isTTY) return pino(options, standardOutput())
   return pino({
     ...options,

@@ -3,8 +3,7 @@ import { connect } from 'node:net'
 import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import t from 'tap'
-import { redaction } from '../../src/main/cli.ts'
-import { serializeError, type LoggedError } from '../../src/lib/logging.ts'
+import { serializeError, type LoggedError, withoutSecrets } from '../../src/lib/logging.ts'
 import { listenTo } from '../events/listener.ts'
 import { quick, startService } from '../helper.ts'
 
@@ -20,7 +19,7 @@ interface Line {
 /** A logger like the service's, and its lines. */
 function listeningLogger () {
   const lines: Line[] = []
-  const logger = pino({ level: 'debug', redact: redaction }, new Writable({
+  const logger = pino({ level: 'debug', formatters: { log: withoutSecrets } }, new Writable({
     write (chunk: Buffer, _encoding, done) {
       for (const line of chunk.toString('utf8').split('\n')) if (line !== '') lines.push(JSON.parse(line) as Line)
       done()
