@@ -68,13 +68,13 @@ function isUnreachable (error: unknown): boolean {
 /**
  * request: for HTTP routes, fails at once while Redis is away and in seconds if it gives no answer, so that clients
  * get their 503. queue: the same for the BullMQ queues of routes. BullMQ defines 64 scripts on its connection, and
- * ioredis copies them into every pipeline; it makes a pipeline of each request's commands. worker: for BullMQ and
+ * ioredis copies them into every pipeline. worker: for BullMQ and
  * background work, waits until Redis is back. subscriber: for channels, subscribes again by itself.
  */
 export type ConnectionKind = 'request' | 'queue' | 'worker' | 'subscriber'
 
 const optionsOfKind: Readonly<Record<ConnectionKind, RedisOptions>> = {
-  request: { enableOfflineQueue: false, maxRetriesPerRequest: 1, enableAutoPipelining: true },
+  request: { enableOfflineQueue: false, maxRetriesPerRequest: 1 },
   queue: { enableOfflineQueue: false, maxRetriesPerRequest: 1 },
   worker: { maxRetriesPerRequest: null },
   subscriber: { maxRetriesPerRequest: null, autoResubscribe: true }
