@@ -22,7 +22,7 @@ export const settledAfter = 2000
  */
 const youngGeneration = { idle: 4 * 1024 * 1024, busy: 16 * 1024 * 1024 }
 /** Collections within less than this of each other mean load, and work, in milliseconds. */
-const busyInterval = 100
+const busyInterval = 500
 const workInterval = 1000
 
 /**
