@@ -126,6 +126,7 @@ const settings: ReadonlyArray<readonly [string, string]> = [
 const checkpointNames = ['checkpoint_name', 'sd_checkpoint', 'checkpoint']
 const checkpointHashes = ['model_hash', 'checkpoint_hash', 'autov2_hash', 'sha256_hash']
 const hintNames = { sampler: 'sampling_category', scheduler: 'scheduler_or_quality_preset', style: 'style_preset' } as const
+const hintEntries = Object.entries(hintNames)
 const loraNames = ['loras', 'lora']
 
 /** Fields that are omitted without a warning: the service decides them, or they concern only the client. */
@@ -154,7 +155,7 @@ export const understood: ReadonlySet<string> = new Set([
 export function translateFields (given: GivenFields): TranslatedFields {
   const overrides = isRecord(given.override_settings) ? { ...given.override_settings } : {}
   const { sd_model_checkpoint: checkpointSetting, ...otherSettings } = overrides
-  const fields = without(given, name => understood.has(name) || isUnset(given[name]))
+  const fields = { ...without(given, name => understood.has(name) || isUnset(given[name])) }
   for (const [name, own] of renamed) fillIn(fields, own, given[name])
   for (const [name, own] of settings) fillIn(otherSettings, own, given[name])
   if (isUnset(given.override_settings) || isRecord(given.override_settings)) fields.override_settings = otherSettings
@@ -191,8 +192,9 @@ function fillIn (fields: Record<string, unknown>, name: string, value: unknown):
 }
 
 function checkpointOf (given: GivenFields, setting: unknown): string | null {
-  const named = [...checkpointNames.map(name => ({ field: name, value: given[name] })),
-    { field: 'override_settings.sd_model_checkpoint', value: setting }].find(({ value }) => !isUnchosen(value))
+  const field = checkpointNames.find(name => !isUnchosen(given[name]))
+  const ofSettings = { field: 'override_settings.sd_model_checkpoint', value: setting }
+  const named = field !== undefined ? { field, value: given[field] } : isUnchosen(setting) ? undefined : ofSettings
   const hash = checkpointHashes.map(name => given[name]).find(value => typeof value === 'string' && isHash(value))
   const name = named === undefined ? '' : textOf(named.field, named.value)
   if (name === '') return typeof hash === 'string' ? hash.trim() : null
@@ -204,11 +206,12 @@ function isHash (text: string): boolean {
 }
 
 function hintsOf (given: GivenFields): Hints {
-  const hints = Object.entries(hintNames).flatMap(([hint, name]) => {
+  const hints: Record<string, string> = {}
+  for (const [hint, name] of hintEntries) {
     const value = given[name]
-    return typeof value === 'string' && !isUnchosen(value) ? [[hint, value.trim()]] : []
-  })
-  return Object.fromEntries(hints) as Hints
+    if (typeof value === 'string' && !isUnchosen(value)) hints[hint] = value.trim()
+  }
+  return hints
 }
 
 function textOf (field: string, value: unknown): string {

@@ -33,13 +33,14 @@ function resolveSampling (
   parameters: A1111Parameters, hints: Hints, server: CheckedServer, resolve: ResolveName
 ): A1111Parameters {
   const { inventory } = server
-  const hinted = {
+  const hinted = definedOnly({
     sampler_name: known(hints.sampler, name => findSampler(name, inventory)),
     scheduler: known(hints.scheduler, name => findScheduler(name, inventory))
-  }
-  const asked: A1111Parameters = { ...definedOnly(hinted), ...parameters }
+  })
+  const asked: A1111Parameters = { ...hinted, ...parameters }
   const main = resolvePair(asked, { sampler: 'sampler_name', scheduler: 'scheduler' }, server, resolve)
   const both = resolvePair(main, { sampler: 'hr_sampler_name', scheduler: 'hr_scheduler' }, server, resolve)
+  if (both.sampler_name !== undefined) return both
   const { defaultSampler } = rulesOf(server.traits)
   const usual = defaultSampler === null ? undefined : findSampler(defaultSampler, inventory)?.sampler
   return definedOnly<unknown>({ sampler_name: usual, ...both })
@@ -55,27 +56,26 @@ function resolvePair (
 ): A1111Parameters {
   const { inventory, traits } = server
   if (given[pair.sampler] === undefined && given[pair.scheduler] === undefined) return given
-  const { [pair.sampler]: sampler, [pair.scheduler]: scheduler, ...others } = given
+  const { [pair.sampler]: sampler, [pair.scheduler]: scheduler } = given
   const chosen = sampler === undefined ? null : chooseSampler(sampler, pair.sampler)
   const schedule = scheduler === undefined ? chosen?.scheduler ?? null : chooseScheduler(scheduler)
   const joint = chosen !== null && scheduler !== undefined ? jointName(chosen.sampler, scheduler, inventory) : null
-  return definedOnly({
-    ...others,
-    [pair.sampler]: joint ?? chosen?.sampler,
-    [pair.scheduler]: joint !== null || schedule === null ? undefined : rulesOf(traits).schedulerName(schedule)
-  })
+  const ownSampler = joint ?? chosen?.sampler
+  const ownScheduler = joint !== null || schedule === null ? undefined : rulesOf(traits).schedulerName(schedule)
+  if (ownSampler === sampler && ownScheduler === scheduler) return given
+  return definedOnly<unknown>({ ...given, [pair.sampler]: ownSampler, [pair.scheduler]: ownScheduler })
 
   function chooseSampler (wanted: string, field: string): SamplerChoice | null {
     if (inventory.missing.includes('samplers')) return { sampler: wanted, scheduler: null }
     const find = () => findSampler(wanted, inventory)
-    const candidates = inventory.samplers.map(({ name }) => name)
+    const candidates = () => inventory.samplers.map(({ name }) => name)
     return resolve({ wanted, field, code: 'sampler_not_found', noun: 'sampler', find, candidates })
   }
 
   function chooseScheduler (wanted: string) {
     if (inventory.missing.includes('schedulers')) return { name: wanted, label: wanted }
     const find = () => findScheduler(wanted, inventory)
-    const candidates = inventory.schedulers.map(({ label }) => label)
+    const candidates = () => inventory.schedulers.map(({ label }) => label)
     return resolve({ wanted, field: pair.scheduler, code: 'scheduler_not_found', noun: 'scheduler', find, candidates })
   }
 }
@@ -129,7 +129,7 @@ export function checkCompatibility (
 
   function titleOf (wanted: string, field: string, code: ErrorCode): string | null {
     if (!offers('checkpoints')) return wanted
-    const candidates = inventory.checkpoints.map(({ title }) => title)
+    const candidates = () => inventory.checkpoints.map(({ title }) => title)
     const find = () => findCheckpoint(wanted, inventory)
     return resolve({ wanted, field, code, noun: 'checkpoint', find, candidates })?.title ?? null
   }
@@ -149,7 +149,7 @@ export function checkCompatibility (
 
   function withUpscaler (given: A1111Parameters): A1111Parameters {
     if (!offers('upscalers') || !offers('latentUpscaleModes')) return given
-    const candidates = [...inventory.latentUpscaleModes, ...inventory.upscalers]
+    const candidates = () => [...inventory.latentUpscaleModes, ...inventory.upscalers]
     return replaced(given, 'hr_upscaler', wanted => {
       const find = () => findUpscaler(wanted, inventory)
       // to most servers "None" is an upscaler
@@ -185,24 +185,27 @@ export function checkCompatibility (
   function vaeOf (wanted: string, field: string): string | null {
     if (!offers('vaes')) return lastPart(wanted)
     const find = () => findVae(wanted, inventory)
-    return resolve({ wanted, field, code: 'model_not_found', noun: 'VAE', find, candidates: inventory.vaes })
+    return resolve({ wanted, field, code: 'model_not_found', noun: 'VAE', find, candidates: () => inventory.vaes })
   }
 
   function withLoras (given: A1111Parameters): A1111Parameters {
     if (!offers('loras') || given.disable_extra_networks === true) return given
-    const hidesComments = mode !== 'extras' && inventory.scripts[mode].some(title => title.toLowerCase() === 'comments')
     return ['prompt', 'hr_prompt'].reduce((parameters, field) => replaced(parameters, field, prompt => {
-      const read = hidesComments ? withoutComments(prompt) : prompt
+      const read = prompt.includes('#') && hidesComments() ? withoutComments(prompt) : prompt
       const names = loraNames(read).map((wanted): [string, string | null] => [wanted, loraOf(wanted, field)])
-      return renameLoras(prompt, new Map(names))
+      return names.every(([wanted, own]) => own === wanted) ? prompt : renameLoras(prompt, new Map(names))
     }), given)
+  }
+
+  function hidesComments (): boolean {
+    return mode !== 'extras' && inventory.scripts[mode].some(title => title.toLowerCase() === 'comments')
   }
 
   function loraOf (wanted: string, field: string): string | null {
     // a name that the server knows stays as written, also in the answer
     const known = inventory.loras.find(({ name, alias }) => name === wanted || alias === wanted)
     if (known !== undefined && rulesOf(traits).loraName(known) === known.name) return wanted
-    const candidates = inventory.loras.map(({ name }) => name)
+    const candidates = () => inventory.loras.map(({ name }) => name)
     const find = () => findLora(wanted, inventory)
     const found = resolve({ wanted, field, code: 'model_not_found', noun: 'LoRA', find, candidates })
     return found === null ? null : rulesOf(traits).loraName(found)
@@ -224,9 +227,9 @@ export function checkCompatibility (
 
   function withScripts (given: A1111Parameters): A1111Parameters {
     if (!offers('scripts') || scriptNames.every(name => given[name] === undefined)) return given
-    const candidates = mode === 'extras' ? [] : inventory.scripts[mode]
+    const titles = mode === 'extras' ? [] : inventory.scripts[mode]
     const nameOf = (wanted: string, field: string) => resolve({
-      wanted, field, code: 'script_not_found', noun: 'script', find: () => findListed(wanted, candidates), candidates
+      wanted, field, code: 'script_not_found', noun: 'script', find: () => findListed(wanted, titles), candidates: () => titles
     })
     const { alwayson_scripts: always, script_args: args, ...others } = replaced(given, 'script_name', wanted => nameOf(wanted, 'script_name'))
     const kept = Object.entries(always ?? {}).flatMap(([title, script]) => {
@@ -246,10 +249,9 @@ const scriptNames = ['script_name', 'script_args', 'alwayson_scripts'] as const
 /** Replaces A1111's defaults with the server's own if the client named no value. */
 function withOwnDefaults ({ parameters, unnamed = [] }: CompatibilityRequest, rules: ServerKindRules): A1111Parameters {
   const left = rules.defaultSampler === null && unnamed.includes('sampler_name') ? ['sampler_name', 'scheduler'] : []
-  return {
-    ...without<unknown>(parameters, name => left.includes(name)),
-    ...picked(rules.defaults, unnamed as A1111ParameterName[])
-  }
+  const kept = left.length === 0 ? parameters : without<unknown>(parameters, name => left.includes(name))
+  const own = picked(rules.defaults, unnamed as A1111ParameterName[])
+  return Object.keys(own).length === 0 ? kept : { ...kept, ...own }
 }
 
 /**

@@ -219,7 +219,7 @@ function checkUnit (
       throw new ServiceError('server_capability', `This server accepts ${most} ControlNet units. Allow more in ` +
         'its settings under "Multi-ControlNet: ControlNet unit number".', { field })
     },
-    candidates: []
+    candidates: () => []
   })
   if (place === null) return null
   const common = commonUnit(unit, field)
@@ -232,7 +232,7 @@ function checkUnit (
           code: 'model_not_found',
           noun: 'ControlNet model',
           find: () => findControlNetModel(String(unit.model), lists.controlNetModels),
-          candidates: lists.controlNetModels
+          candidates: () => lists.controlNetModels
         }) ?? 'None'
       }
   const module = moduleOf(unit.module, field, lists, resolve)
@@ -258,7 +258,7 @@ function moduleOf (wanted: unknown, field: string, lists: ControlNetLists, resol
     code: 'model_not_found',
     noun: 'ControlNet module',
     find: () => findControlNetModule(String(wanted), modules),
-    candidates: modules
+    candidates: () => modules
   }) ?? nothing
 }
 
@@ -267,14 +267,16 @@ function unnamed (value: unknown): boolean {
   return typeof value !== 'string' || value.trim() === '' || value.trim().toLowerCase() === 'none'
 }
 
+/** A model without hash, folder and ending. */
+const plainNames = (model: string) => [bareName(splitHash(model, 1).name)]
+
 /**
  * Finds a model with or without the hash after its name, folder and ending; else the shortest name that contains the
  * wanted text, like A1111's extension.
  */
 export function findControlNetModel (wanted: string, models: readonly string[]): string | null {
-  const withoutHash = (name: string) => splitHash(name, 1).name
-  const plain = bareName(withoutHash(wanted))
-  return findListed(wanted, models) ?? findNamed(plain, models, model => [bareName(withoutHash(model))]) ??
+  const [plain = ''] = plainNames(wanted)
+  return findListed(wanted, models) ?? findNamed(plain, models, plainNames) ??
     models.filter(model => plain !== '' && model.toLowerCase().includes(plain.toLowerCase()))
       .toSorted((one, other) => one.length - other.length)[0] ?? null
 }

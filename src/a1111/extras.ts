@@ -64,7 +64,7 @@ export function checkExtras (
   const names = Object.entries(asked).flatMap(([field, wanted]: [string, unknown]) => {
     if (!/^upscaler_[12]$/.test(field) || typeof wanted !== 'string' || inventory.missing.includes('upscalers')) return []
     const find = () => findListed(wanted, known)
-    const found = resolve({ wanted, field, code: 'model_not_found', noun: 'upscaler', find, candidates: known })
+    const found = resolve({ wanted, field, code: 'model_not_found', noun: 'upscaler', find, candidates: () => known })
     return [[field, found ?? noUpscaler]]
   })
   return { parameters: { ...asked, ...Object.fromEntries(names) as object }, checkpointTitle: null }

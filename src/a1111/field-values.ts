@@ -66,18 +66,22 @@ function put<Value> (object: Record<string, Value>, name: string, value: Value):
   else Reflect.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })
 }
 
-/** The object without the fields that the test names. */
+/** The object without the fields that the test names; itself if it has none of them. */
 export function without<Value> (
   values: Readonly<Record<string, Value>>, isLeftOut: (name: string) => boolean
-): Record<string, Value> {
+): Readonly<Record<string, Value>> {
+  const names = Object.keys(values)
+  if (!names.some(isLeftOut)) return values
   const kept: Record<string, Value> = {}
-  for (const name of Object.keys(values)) if (!isLeftOut(name)) put(kept, name, values[name] as Value)
+  for (const name of names) if (!isLeftOut(name)) put(kept, name, values[name] as Value)
   return kept
 }
 
 /** The named values that are defined. */
 export function picked (values: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
-  return definedOnly<unknown>(Object.fromEntries(names.map(name => [name, values[name]])))
+  const found: Record<string, unknown> = {}
+  for (const name of names) if (values[name] !== undefined) put(found, name, values[name])
+  return found
 }
 
 export function isRecord (value: unknown): value is Record<string, unknown> {

@@ -33,7 +33,14 @@ const shortestImage = 64
 
 /** Calls the visitor with every image in the parameters, base64 or reference, in a fixed order. */
 export function visitImages (parameters: Parameters, visitor: (place: ImageLocation) => void): void {
-  for (const [name, value] of Object.entries(parameters)) walk(value, [name], imageFields.has(name), visitor)
+  for (const name of Object.keys(parameters)) {
+    const value = parameters[name]
+    const inImageField = imageFields.has(name)
+    // Most values are numbers and texts that are no image.
+    if (typeof value === 'object' || (typeof value === 'string' && (inImageField || looksLikeImage(value)))) {
+      walk(value, [name], inImageField, visitor)
+    }
+  }
 }
 
 /**

@@ -64,7 +64,8 @@ export function withRealSize (
   if (real.width !== width || real.height !== height) {
     warn({ code: 'size_rounded', message: `${width}x${height} is generated as ${real.width}x${real.height}: sides are rounded down to a multiple of 8.`, field: real.width === width ? 'height' : 'width' })
   }
-  return judge === 'server' ? parameters : { ...parameters, ...real }
+  const isReal = real.width === parameters.width && real.height === parameters.height
+  return judge === 'server' || isReal ? parameters : { ...parameters, ...real }
 }
 
 /** Fills hires fix only if it is on; without a denoising strength A1111 fails with a 500. */
@@ -84,8 +85,11 @@ export function withHires (
  * @param random a whole number from 0 to below its argument
  */
 export function withSeeds (parameters: A1111Parameters, random: (below: number) => number): A1111Parameters {
-  const { seed = -1, subseed = -1, subseed_strength: strength = 0, ...others } = parameters
   const draw = (value: Seed) => value === -1 ? randomSeed(random) : value
+  if (parameters.subseed === undefined && parameters.subseed_strength === undefined) {
+    return { ...parameters, seed: draw(parameters.seed ?? -1) }
+  }
+  const { seed = -1, subseed = -1, subseed_strength: strength = 0, ...others } = parameters
   // without a strength it changes nothing, but the server's answer names it
   const variation = strength === 0 && subseed === -1 ? {} : { subseed: draw(subseed), subseed_strength: strength }
   return { ...others, seed: draw(seed), ...variation }

@@ -62,18 +62,61 @@ export function folded (name: string): string {
 export function findNamed<Entry> (
   wanted: string, entries: readonly Entry[], namesOf: (entry: Entry) => readonly string[]
 ): Entry | null {
-  const ways: ReadonlyArray<(name: string) => string> = [
-    name => name.trim(), name => name.trim().normalize('NFC').toLowerCase(), name => foldedText(name.trim()), folded
-  ]
-  for (const way of ways) {
-    const target = way(wanted)
-    const matches = entries.filter(entry => namesOf(entry).some(name => way(name) === target))
-    if (matches.length === 1) return matches[0] ?? null
-    // its own name takes precedence over aliases of others
-    const own = matches.filter(entry => way(namesOf(entry)[0] ?? '') === target)
-    if (own.length === 1) return own[0] ?? null
+  for (const [place, spell] of spellings.entries()) {
+    const found = indexOf(entries, namesOf, place).get(spell(wanted))
+    if (found !== undefined) return found
   }
   return null
+}
+
+/** Ways in which names are compared, from the surest to the least sure. */
+const spellings: ReadonlyArray<(name: string) => string> = [
+  name => name.trim(), name => name.trim().normalize('NFC').toLowerCase(), name => foldedText(name.trim()), folded
+]
+
+/** The entry that each name decides for. */
+type NameIndex<Entry> = ReadonlyMap<string, Entry>
+
+/**
+ * By list and the function that reads its names: one for each spelling that was needed. Every submission looks names
+ * up in the lists of servers, which change rarely.
+ */
+const nameIndexes = new WeakMap<object, WeakMap<object, Array<NameIndex<unknown> | undefined>>>()
+
+function indexOf<Entry> (
+  entries: readonly Entry[], namesOf: (entry: Entry) => readonly string[], place: number
+): NameIndex<Entry> {
+  const ofList = nameIndexes.get(entries) ?? new WeakMap<object, Array<NameIndex<unknown> | undefined>>()
+  nameIndexes.set(entries, ofList)
+  const known = ofList.get(namesOf) ?? []
+  ofList.set(namesOf, known)
+  const index = known[place] as NameIndex<Entry> | undefined ?? makeIndex(entries, namesOf, spellings[place] ?? folded)
+  known[place] = index
+  return index
+}
+
+function makeIndex<Entry> (
+  entries: readonly Entry[], namesOf: (entry: Entry) => readonly string[], spell: (name: string) => string
+): NameIndex<Entry> {
+  const all = new Map<string, Entry[]>()
+  const own = new Map<string, Entry[]>()
+  const add = (lists: Map<string, Entry[]>, name: string, entry: Entry) => {
+    const list = lists.get(name)
+    if (list === undefined) lists.set(name, [entry])
+    else list.push(entry)
+  }
+  for (const entry of entries) {
+    const names = namesOf(entry).map(spell)
+    for (const name of new Set(names)) add(all, name, entry)
+    if (names[0] !== undefined) add(own, names[0], entry)
+  }
+  const index = new Map<string, Entry>()
+  for (const [name, matches] of all) {
+    // its own name takes precedence over aliases of others
+    const decided = matches.length === 1 ? matches : own.get(name) ?? []
+    if (decided.length === 1) index.set(name, decided[0] as Entry)
+  }
+  return index
 }
 
 /** Below this likeness (0 to 1) a name would only mislead. */
@@ -145,23 +188,29 @@ function editDistance (one: string, other: string): number {
 
 type Lora = Inventory['loras'][number]
 
+// Lists are indexed by these functions.
+const itself = (name: string) => [name]
+const bareNames = (file: string) => [bareName(file)]
+const loraNames = (lora: Lora) => [lora.name]
+const loraAliases = (lora: Lora) => [lora.alias]
+
 /** Values of `sd_vae` besides a file: choose by the checkpoint's name, or use the one inside the checkpoint. */
 const vaeWords = ['Automatic', 'None']
 
 /** A VAE (on Forge also a text encoder) by name, with or without folder and ending, in any case. */
 export function findVae (wanted: string, inventory: Pick<Inventory, 'vaes'>): string | null {
-  return findNamed(wanted, vaeWords, word => [word]) ?? findFile(wanted, inventory.vaes)
+  return findNamed(wanted, vaeWords, itself) ?? findFile(wanted, inventory.vaes)
 }
 
 function findFile (wanted: string, files: readonly string[]): string | null {
-  return findNamed(wanted, files, file => [file]) ?? findNamed(bareName(wanted), files, file => [bareName(file)])
+  return findNamed(wanted, files, itself) ?? findNamed(bareName(wanted), files, bareNames)
 }
 
 /** A LoRA by the name or alias that tags use; paths and endings are cut off, since tags never have them. */
 export function findLora (wanted: string, inventory: Pick<Inventory, 'loras'>): Lora | null {
-  return findNamed(wanted, inventory.loras, lora => [lora.name]) ??
-    findNamed(wanted, inventory.loras, lora => [lora.alias]) ??
-    findNamed(bareName(wanted), inventory.loras, lora => [lora.name])
+  return findNamed(wanted, inventory.loras, loraNames) ??
+    findNamed(wanted, inventory.loras, loraAliases) ??
+    findNamed(bareName(wanted), inventory.loras, loraNames)
 }
 
 /** A latent mode or an upscaler for hires fix, in any case. */
@@ -173,7 +222,7 @@ export function findUpscaler (
 
 /** A style, script or other plain name, in any case. */
 export function findListed (wanted: string, names: readonly string[]): string | null {
-  return findNamed(wanted, names, name => [name])
+  return findNamed(wanted, names, itself)
 }
 
 type Sampler = Inventory['samplers'][number]
@@ -212,11 +261,15 @@ export function findSampler (
   return null
 }
 
+const knownEndings = new WeakMap<object, ReadonlyArray<[string, Scheduler]>>()
+
 /** Longest first, so that `SGM Uniform` is not taken for `Uniform`. */
-function schedulerEndings (schedulers: readonly Scheduler[]): Array<[string, Scheduler]> {
-  return schedulers
+function schedulerEndings (schedulers: readonly Scheduler[]): ReadonlyArray<[string, Scheduler]> {
+  const endings = knownEndings.get(schedulers) ?? schedulers
     .flatMap(scheduler => schedulerNames(scheduler).map((name): [string, Scheduler] => [folded(name), scheduler]))
     .sort(([one], [other]) => other.length - one.length)
+  knownEndings.set(schedulers, endings)
+  return endings
 }
 
 const wholeHash = /^([0-9a-f]{8}|[0-9a-f]{10}|[0-9a-f]{12}|[0-9a-f]{64})$/i

@@ -24,6 +24,7 @@ type Parameters = Readonly<Record<string, unknown>>
 
 /** Scripts that run the client's text as a program on the server. */
 const deniedScripts = new Set(['custom code'])
+const scriptFields = ['script_name', 'script_args', 'alwayson_scripts']
 /** Arguments of ControlNet units that make the server read folders of its disk. */
 const folderArguments = ['batch_image_dir', 'batch_mask_dir']
 
@@ -33,6 +34,7 @@ const folderArguments = ['batch_image_dir', 'batch_mask_dir']
  * @throws ServiceError `unsupported_parameter` for scripts that reach beyond the image, `invalid_field_value`
  */
 function checkScripts (parameters: Parameters, warn: (warning: Warning) => void): Parameters {
+  if (scriptFields.every(name => parameters[name] === undefined)) return parameters
   const { script_name: name, script_args: args, alwayson_scripts: always, ...others } = parameters
   if (typeof name === 'string') refuseScript(name, 'script_name')
   const scripts = isRecord(always) ? alwaysOn(always, warn) : {}
@@ -117,7 +119,8 @@ const choices = new Set<string>(namesOf(A1111Parameters.properties, ({ isChoice 
 const meant: Readonly<Record<string, RegExp>> = { hr_upscaler: /^none$/i, hr_scheduler: /^automatic$/i }
 /** Each is looked up at every server that can run the job. */
 const maxLoras = 64
-const img2imgImages: readonly string[] = namesOf(img2imgFields, ({ isImage }) => isImage === true)
+const img2imgImages = new Set<string>(namesOf(img2imgFields, ({ isImage }) => isImage === true))
+const defaultNames = Object.keys(defaults)
 
 /**
  * Converts any client's request into A1111's form. Finds values that A1111 would answer with a 500 or treat differently
@@ -138,7 +141,7 @@ export function normaliseParameters (given: unknown, options: NormalisingOptions
   const parameters = fittingOutput(seeded, { fromText: translated.fromText, maximumPixels, warn })
   if (judge !== 'server') refuseImpossible(parameters)
   refuseHugeOutput(parameters, { pixels: maximumPixels, images: maximumImages })
-  const unnamed = Object.keys(defaults).filter(name => !Object.hasOwn(read, name))
+  const unnamed = defaultNames.filter(name => !Object.hasOwn(read, name))
   return { mode, parameters, checkpoint: translated.checkpoint, hints: translated.hints, warnings, unnamed }
 }
 
@@ -155,7 +158,9 @@ function withInfotexts (
   given: GivenFields, { rules, judge = 'here' }: NormalisingOptions, warn: (warning: Warning) => void
 ): InfotextFields {
   const explicit = translateFields(given)
-  const sources = [['generation_info_raw', rawInfotext(given)], ['infotext', explicit.infotext]] as const
+  const raw = rawInfotext(given)
+  if (isUnset(raw) && isUnset(explicit.infotext)) return { ...explicit, fromText: noFields }
+  const sources = [['generation_info_raw', raw], ['infotext', explicit.infotext]] as const
   const texts = sources.filter(([, text]) => !isUnset(text)).map(([field, text]) => {
     const { fields, notes } = fieldsOfInfotext(field, text)
     for (const message of notes) warn({ code: 'infotext_partly_read', message, field })
@@ -170,7 +175,6 @@ function withInfotexts (
       field: 'raw_payload'
     })
   }
-  if (texts.length === 0) return { ...explicit, fromText: noFields }
   const all = [...texts.toReversed().map(({ fields }) => fields), explicit.fields]
   const overrides = all.map(({ override_settings: settings }) => isRecord(settings) ? settings : {})
   const { override_settings: own } = explicit.fields
@@ -201,7 +205,8 @@ function readFields (
 ) {
   const { override_settings: settings, ...plain } = fields
   const read: Record<string, unknown> = {}
-  for (const [name, value] of Object.entries(plain)) {
+  for (const name of Object.keys(plain)) {
+    const value = plain[name]
     const rule = rules.get(name)
     if (rule === undefined || isNothing(name, value)) continue
     const known = readValue(name, value, judge === 'server' ? withoutBounds(rule) : rule)
@@ -213,7 +218,8 @@ function readFields (
   if (first !== undefined && unknown === 'refuse') throw unknownFieldsError([first, ...others])
   if (first !== undefined) warn(unknownWarning([first, ...others]))
   const overrides = readOverrideSettings(settings, judge, warn)
-  const prompt = withLoras(String(read.prompt ?? ''), [...loras].flatMap(([field, list]) => readLoras(field, list)))
+  const listed = [...loras].flatMap(([field, list]) => readLoras(field, list))
+  const prompt = withLoras(String(read.prompt ?? ''), listed)
   refuseManyLoras('prompt', prompt)
   refuseManyLoras('hr_prompt', String(read.hr_prompt ?? ''))
   const scripts = checkScripts(read, warn)
@@ -294,5 +300,5 @@ function modeOf (
 
 function forMode (parameters: A1111Parameters, mode: GenerationMode): A1111Parameters {
   if (mode === 'img2img') return parameters
-  return without<unknown>(parameters, name => img2imgImages.includes(name))
+  return without<unknown>(parameters, name => img2imgImages.has(name))
 }

@@ -100,7 +100,7 @@ function withoutSignals (prompt: string, field: string, { and }: Division, resol
       code: 'invalid_field_value',
       noun: 'LoRA',
       find () { throw signalInName(name, signal, field) },
-      candidates: []
+      candidates: () => []
     }) ?? ''
   }).trim()
 }

@@ -23,7 +23,8 @@ export interface Search<Found> {
   /** Its kind in words, such as `checkpoint`. */
   readonly noun: string
   readonly find: () => Found | null
-  readonly candidates: readonly string[]
+  /** The server's names of this kind, for an error. */
+  readonly candidates: () => readonly string[]
 }
 
 /** Looks up a name; null if it is missing and can be omitted. */
@@ -65,7 +66,7 @@ export function createNameResolver (
       const found = find()
       if (found !== null) return found
       noteMissing(listsOf[noun] ?? [])
-      throw missing(wanted, field, code, noun, candidates)
+      throw missing(wanted, field, code, noun, candidates())
     } catch (error) {
       if (onMissing === 'refuse' || !(error instanceof ServiceError)) throw error
       warn({ code: error.code, message: `${error.message} It was left out.`, field })

@@ -145,12 +145,17 @@ export function createImageSources (
 
 /** Whether anything is to be replaced; mostly nothing is, and the parameters stay as they are. */
 function hasSource (value: unknown, path: ReadonlyArray<string | number>): boolean {
+  if (typeof value !== 'string' && typeof value !== 'object') return false
   // Most values are short texts and numbers, of which none is a source: their place does not matter.
   const isSource = sourceOf(value) !== null
   if (isMediaReference(value)) return false
   if (isSource && isImagePlace(path)) return true
   if (Array.isArray(value)) return value.some((item, index) => hasSource(item, [...path, index]))
-  return isRecord(value) && Object.entries(value).some(([key, item]) => hasSource(item, [...path, key]))
+  if (!isRecord(value)) return false
+  return Object.keys(value).some(key => {
+    const item = value[key]
+    return (typeof item === 'object' || sourceOf(item) !== null) && hasSource(item, [...path, key])
+  })
 }
 
 type Source = 'job' | 'output' | 'address'

@@ -1,6 +1,7 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import type { JobStatus } from '../../schemas/job.ts'
+import { without } from '../a1111/field-values.ts'
 import type { OnMissing } from '../a1111/resolve.ts'
 import type { ErrorAnswer, FailureClass, GenerationMode } from '../a1111/types.ts'
 import { parseJsonText, stringifyKeepingFloats, withFloatsOf } from '../lib/exact-json.ts'
@@ -269,11 +270,9 @@ const usual = {
 export function packSubmission (submission: JobSubmission): { submission: string, prompt: string } {
   const { prompt, ...parameters } = submission.parameters
   const { warnings, ...others } = submission
-  const unusual = Object.entries(others).filter(([name, value]) => Reflect.get(usual, name) !== value)
+  const unusual = without(others, name => Reflect.get(usual, name) === Reflect.get(others, name))
   return {
-    submission: stringifyKeepingFloats({
-      ...Object.fromEntries(unusual), ...(warnings.length === 0 ? {} : { warnings }), parameters
-    }),
+    submission: stringifyKeepingFloats({ ...unusual, ...(warnings.length === 0 ? {} : { warnings }), parameters }),
     prompt: typeof prompt === 'string' ? prompt : ''
   }
 }
