@@ -54,6 +54,17 @@ local function addNewEntry (prefix, name, data, options, timestamp)
   noteEvent(prefix, 'waiting', 'jobId', name)
 end
 
+-- The queue of the pool, which has no worker: its entries are only shown.
+local shownQueue = 'waiting'
+
+-- Adds an entry that does not exist and that no worker takes. It needs no marker, and nobody hears its events.
+local function addShownEntry (prefix, name, data, options, timestamp)
+  redis.call('HSET', prefix .. name, 'name', 'generate', 'data', data, 'opts', cjson.encode(options),
+    'timestamp', timestamp, 'delay', 0, 'priority', options.priority)
+  local number = redis.call('INCR', prefix .. 'pc')
+  redis.call('ZADD', prefix .. 'prioritized', options.priority * 0x100000000 + number % 0x100000000, name)
+end
+
 -- Adds an entry; adding it twice is harmless. Each has a priority, from 1 to 2,097,152: BullMQ puts entries without
 -- priority ahead of all others.
 local function addEntry (queueName, name, jobId, run, priority, delayMs)
@@ -62,7 +73,8 @@ local function addEntry (queueName, name, jobId, run, priority, delayMs)
   local timestamp = milliseconds()
   local data = '{"jobId":' .. cjson.encode(jobId) .. ',"run":' .. string.format('%.0f', run) .. '}'
   if options.delay == 0 and redis.call('EXISTS', prefix .. name) == 0 then
-    addNewEntry(prefix, name, data, options, timestamp)
+    local add = queueName == shownQueue and addShownEntry or addNewEntry
+    add(prefix, name, data, options, timestamp)
     return
   end
   redis.call('HSETNX', prefix .. 'meta', 'opts.maxLenEvents', eventsKept)
@@ -90,7 +102,7 @@ local function removeEntry (queueName, name)
   if isUsual and redis.call('ZREM', prefix .. 'prioritized', name) == 1 then
     redis.call('DEL', key, key .. ':logs', key .. ':dependencies', key .. ':processed', key .. ':failed',
       key .. ':unsuccessful')
-    noteEvent(prefix, 'removed', 'jobId', name, 'prev', 'prioritized')
+    if queueName ~= shownQueue then noteEvent(prefix, 'removed', 'jobId', name, 'prev', 'prioritized') end
     return
   end
   removeJob({ key, prefix .. 'repeat' }, { name, '0', prefix })

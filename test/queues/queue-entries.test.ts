@@ -161,6 +161,26 @@ for (const [what, steps] of cases) {
   })
 }
 
+t.test('the queue of the pool shows its entries as BullMQ does, without what only workers need', async t => {
+  const keys = createKeys('shown')
+  const queues = createGenerationQueues({ connection: redis, keys, log: silentLogger })
+  t.teardown(() => queues.close())
+  const queue = queues.waiting()
+  await queue.getVersion()
+  const theirs = await openSide(t, 'bullmq')
+  for (const [id, priority] of [['a', 5], ['b', 1]] as const) {
+    await change(redis, [keys.key('')], ['add', queue.name, nameOf(id), id, run, priority, 0])
+    await theirs.add({ id, priority })
+  }
+  const entriesOf = async ({ queue }: Pick<Side, 'queue'>) => await Promise.all((await queue.getPrioritized())
+    .map(async ({ id }) => ({ id, fields: await valueOf(queue.toKey(id ?? '')) })))
+  t.same(await entriesOf({ queue }), await entriesOf(theirs))
+  await change(redis, [keys.key('')], ['add', queue.name, nameOf('a'), 'a', run, 1, 0])
+  await change(redis, [keys.key('')], ['remove', queue.name, nameOf('b')])
+  t.same((await queue.getPrioritized()).map(({ id }) => id), [nameOf('a')])
+  t.equal(await redis.exists(queue.toKey(nameOf('b')), queue.toKey('marker')), 0)
+})
+
 t.test('an entry of a queue that no process has opened keeps as many events as the queue does', async t => {
   const keys = createKeys('unopened')
   await change(redis, [keys.key('')], ['add', 'generation-one', 'a_1', 'a', 1, 5, 0])

@@ -7,18 +7,22 @@
 -- Least number of stored events; a client that reconnects later must reload its lists.
 local keptEvents = 10000
 
-local function sendToListeners (event)
-  redis.call('PUBLISH', KEYS[1] .. 'channel:jobs', cjson.encode(event))
+-- `data` is JSON, or ''.
+local function sendToListeners (event, data)
+  local text = cjson.encode(event)
+  if data ~= '' then text = string.sub(text, 1, -2) .. ',"data":' .. data .. '}' end
+  redis.call('PUBLISH', KEYS[1] .. 'channel:jobs', text)
 end
 
 local function publish (kind, job, server, key, status, data)
+  local text = data and cjson.encode(data) or ''
   local id = redis.call('XADD', KEYS[1] .. 'events', 'MAXLEN', '~', keptEvents, '*', 'kind', kind, 'job', job,
-    'server', server, 'key', key, 'status', status, 'data', data and cjson.encode(data) or '')
-  sendToListeners({ id = id, kind = kind, job = job, server = server, key = key, status = status, data = data })
+    'server', server, 'key', key, 'status', status, 'data', text)
+  sendToListeners({ id = id, kind = kind, job = job, server = server, key = key, status = status }, text)
 end
 
 local function publishEphemeral (kind, job, server, key, status, data)
   sendToListeners({
-    kind = kind, job = job, server = server, key = key, status = status, data = data, moment = milliseconds()
-  })
+    kind = kind, job = job, server = server, key = key, status = status, moment = milliseconds()
+  }, data and cjson.encode(data) or '')
 end

@@ -5,8 +5,8 @@
 --- @include "claim"
 --- @include "give-back"
 -- Gives one such job back if its server can run the class, the one that was claimed first. `yielding` has the last job
--- of the lane that each server claimed.
-local function makeWay (class, patience)
+-- of the lane that each server claimed. `patienceOf` answers the patience of the dial.
+local function makeWay (class, patienceOf)
   local claimed, first, since = redis.call('HGETALL', KEYS[1] .. 'yielding'), nil, nil
   for i = 1, #claimed, 2 do
     local server, id = claimed[i], claimed[i + 1]
@@ -21,5 +21,5 @@ local function makeWay (class, patience)
   redis.call('HDEL', KEYS[1] .. 'yielding', first.record.server)
   local job = readPooled(first.id)
   leaveWaiting(first.id, first.record, job)
-  returnToOrder(first.id, first.record, job, patience)
+  returnToOrder(first.id, first.record, job, patienceOf())
 end

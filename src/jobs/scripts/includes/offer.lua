@@ -13,11 +13,11 @@ end
 
 -- The id of the server that took a job, or nil.
 local function offer (job, dialText)
-  local class, dial = job.class, cjson.decode(dialText)
+  local class = job.class
   local idle, best = redis.call('HGETALL', KEYS[1] .. 'idle'), nil
   for i = 1, #idle, 2 do
-    local server = cjson.decode(idle[i + 1])
-    if redis.call('HGET', KEYS[1] .. 'can:' .. server.id, class) == '1' and servesUnder(server.id, server.fence) and
+    local server = redis.call('HGET', KEYS[1] .. 'can:' .. idle[i], class) == '1' and cjson.decode(idle[i + 1])
+    if server and servesUnder(server.id, server.fence) and
       redis.call('EXISTS', KEYS[1] .. 'lease:' .. server.id) == 1 then
       server.warm = checkpointOf(class, server) == server.loaded
       if not best or (server.warm and not best.warm) or (server.warm == best.warm and server.speed < best.speed) then
@@ -28,13 +28,13 @@ local function offer (job, dialText)
   if best then
     local can, unknown = classesOf(best.id)
     local claimed = #unknown == 0 and redis.call('ZCARD', queueKey(best.id)) == 0 and
-      claimFor(best, can, dial)
+      claimFor(best, can, cjson.decode(dialText))
     if claimed then
       give(best, claimed[1])
       return best.id
     end
   end
-  if laneOf(job.list) == '' then makeWay(class, dial.patience) end
+  if laneOf(job.list) == '' then makeWay(class, function () return cjson.decode(dialText).patience end) end
   announce(class)
   return nil
 end

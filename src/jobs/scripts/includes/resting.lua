@@ -16,7 +16,7 @@ local function wakeRested (patience)
       if values[1] == 'pending' then
         local job = readPooled(id)
         enterPool(job)
-        if laneOf(job.list) == '' then makeWay(job.class, patience) end
+        if laneOf(job.list) == '' then makeWay(job.class, function () return patience end) end
         announce(job.class)
       end
     end
