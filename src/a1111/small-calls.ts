@@ -162,6 +162,12 @@ async function readOutcome (...[chunks, most, leaveOut]: Parameters<Reader<unkno
   })
 }
 
+const [openingBrace, openingBracket] = [0x7b, 0x5b]
+/** Objects and lists up to this length are parsed whole, without being scanned, in bytes. */
+const shortAnswer = 64 * 1024
+/** Levels of a short answer beyond which it is scanned, as it is possibly too deep. */
+const usualDepth = 20
+
 async function readValue (
   chunks: AsyncIterable<Buffer>, maxAnswerBytes: number, leaveOut: readonly string[]
 ): Promise<unknown> {
@@ -170,7 +176,39 @@ async function readValue (
     dispositionOf: (path, kind) => kind === 'container' && leaveOut.includes(String(path.at(-1))) ? 'drop' : 'keep'
   })
   // nothing is streamed, so there are no events
-  const whole = bounded(chunks, maxAnswerBytes, () => answerTooLarge(maxAnswerBytes))
-  for await (const chunk of whole) Array.from(streamFilter.scan(chunk))
+  const scan = (chunk: Buffer) => { Array.from(streamFilter.scan(chunk)) }
+  let beginning: Buffer[] | null = leaveOut.length === 0 ? [] : null
+  let bytes = 0
+  for await (const chunk of bounded(chunks, maxAnswerBytes, () => answerTooLarge(maxAnswerBytes))) {
+    const canBeParsed = bytes > 0 || [openingBrace, openingBracket].includes(chunk[0] ?? 0)
+    bytes += chunk.length
+    if (beginning !== null && canBeParsed && bytes <= shortAnswer) {
+      beginning.push(chunk)
+      continue
+    }
+    beginning?.forEach(scan)
+    beginning = null
+    scan(chunk)
+  }
+  if (beginning === null) return streamFilter.finish()
+  const value = parsedWhole(beginning)
+  if (value !== undefined) return value
+  // The scan finds out why not.
+  beginning.forEach(scan)
   return streamFilter.finish()
+}
+
+/** Undefined if it is no JSON, or deeper than usual. */
+function parsedWhole (parts: readonly Buffer[]): unknown {
+  try {
+    const value = parsePythonJson(String(Buffer.concat(parts)))
+    return isDeeperThan(value, usualDepth) ? undefined : value
+  } catch {
+    return undefined
+  }
+}
+
+function isDeeperThan (value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return levels === 0 || Object.values(value).some(inner => isDeeperThan(inner, levels - 1))
 }

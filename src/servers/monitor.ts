@@ -8,24 +8,12 @@ import { messageOf } from '../lib/errors.ts'
 import type { Log } from '../lib/logging.ts'
 import { redisProblemOf } from '../redis/errors.ts'
 import { createLoraPass } from './lora-pass.ts'
+import { defaultMonitorIntervals, type MonitorIntervals } from './monitor-intervals.ts'
 import { answersLooks, lastAnswerOf, type Server, type ServerState } from './registry.ts'
 import { createStartCheck, type StartPatience } from './start-check.ts'
 import type { ServerStateStore } from './state-store.ts'
 import { createSuspicions } from './suspicions.ts'
 
-/** How often a server is looked at, in milliseconds. */
-export interface MonitorIntervals {
-  readonly whileUp: number
-  /** While nothing runs there and its end would be noticed by an open connection; as `whileUp` if left out. */
-  readonly whileIdle?: number
-  readonly whileDown: number
-  readonly inventory: number
-  readonly start?: StartPatience
-}
-
-export const defaultMonitorIntervals: MonitorIntervals = {
-  whileUp: 15_000, whileIdle: 30_000, whileDown: 1000, inventory: 120_000
-}
 const defaultPatience: StartPatience = { known: 30_000, unknown: 10_000 }
 
 /** How long reports from generations keep a server out of use, in milliseconds. */
@@ -116,7 +104,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   let state: ServerState | null = null
   /** The last value that `onUsable` got and has handled. */
   let reportedUsable: boolean | null = null
-  let inventoryDueAt = 0
+  /** When the inventory is to be read again for a reason, and when in any case. */
+  let [inventoryDueAt, usuallyDueAt] = [0, 0]
   let sampledAt = -Infinity
   /** Breaks since the last successful generation. */
   let reports = 0
@@ -211,10 +200,10 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       // A restarted server can have changed: everything is read again after each outage.
       const isNew = mayBeNew || !answersLooks(state)
       const begin = performance.now()
-      const isSame = isIdentified && !isNew && lastFailure === null && performance.now() < inventoryDueAt
+      const isSame = isIdentified && !isNew && lastFailure === null && performance.now() < inventoryDue()
       const found = await probeServer(client, routes ?? undefined, isSame ? state?.traits ?? null : null)
       const responseMs = Math.round(performance.now() - begin)
-      const due = isNew || performance.now() >= inventoryDueAt ||
+      const due = isNew || performance.now() >= inventoryDue() ||
         titlesOf(await readCheckpoints(client)) !== checkpoints
       const read = due ? await readLists(client, found, null, new Set()) : null
       if (isNew && read !== null) await start.require(read.inventory, found)
@@ -239,7 +228,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       await loraPass.writeInventory(inventory, read.loraFacts)
       inventoryReadAt = performance.now()
       const isUnsettled = start.rereads() || isNew
-      inventoryDueAt = inventoryReadAt + Math.min(intervals.inventory, isUnsettled ? 2 * intervals.whileDown : Infinity)
+      inventoryDueAt = isUnsettled ? inventoryReadAt + 2 * intervals.whileDown : Infinity
+      usuallyDueAt = inventoryReadAt + intervals.inventory
       checkpoints = titlesOf(inventory.checkpoints)
       return await enter({ ...seen, traits, inventoryReadAt: inventory.readAt }, responseMs)
     } catch (error) {
@@ -255,6 +245,12 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       start.failed(error)
       return await enterFailure(error)
     }
+  }
+
+  /** A name that a job needs is looked up at once, so that an idle server's lists only have to be read for people. */
+  function inventoryDue (): number {
+    const { inventory, inventoryWhileIdle = inventory } = intervals
+    return Math.min(inventoryDueAt, isIdle() ? usuallyDueAt + inventoryWhileIdle - inventory : usuallyDueAt)
   }
 
   /** Milliseconds for which the server is still out of use, whatever its probes show. */
@@ -294,7 +290,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
 
   function pauseNow (): number {
     if (state?.reachable === 'yes') {
-      const [due, { whileUp, whileIdle = whileUp }] = [inventoryDueAt - performance.now(), intervals]
+      const [due, { whileUp, whileIdle = whileUp }] = [inventoryDue() - performance.now(), intervals]
       return Math.min(isIdle() ? whileIdle : whileUp, due > 0 ? due + 1 : Infinity)
     }
     // During a break the monitor must not miss a restart, which would end it.

@@ -161,7 +161,9 @@ export function createApp (server: ServerProcess): FastifyInstance {
     bodyLimit: 1024 ** 3,
     exposeHeadRoutes: false,
     forceCloseConnections: true,
-    keepAliveTimeout: settings.internalProgress ? keepAlive.interface : keepAlive.bare
+    keepAliveTimeout: settings.internalProgress ? keepAlive.interface : keepAlive.bare,
+    // uvicorn waits for a request on a new connection without a limit.
+    http: { headersTimeout: 0, requestTimeout: 0 }
   })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => { done(null, body) })

@@ -369,6 +369,17 @@ t.test('a connection that cannot be prepared costs a request nothing', async t =
   await t.rejects(guarded.request({ url, signal: never, over: before }), { message: 'it is starting' })
 })
 
+t.test('a request that follows an answer uses its connection again', async t => {
+  let connections = 0
+  const server = createServer((_request, response) => { response.end('{}') })
+  server.on('connection', () => { connections++ })
+  const url = await listen(t, server)
+  const client = createHttpClient({ connectTimeoutMs: 2000, keep: { connections: 4, idleMs: 2000 } })
+  t.teardown(client.close)
+  for (let count = 0; count < 3; count++) await requestBytes(client, { url, timeoutMs: 10_000, maxBytes: 100 })
+  t.equal(connections, 1)
+})
+
 t.test('an answer without a length whose connection is reset is not whole', async t => {
   const server = createTcpServer(socket => {
     socket.once('data', () => { socket.write(`${head('connection: close')}begun`) })

@@ -4,7 +4,8 @@ import { createA1111Client, type A1111Client } from '../../src/a1111/client.ts'
 import { connectionFailure } from '../../src/a1111/failures.ts'
 import { GenerationFailure } from '../../src/a1111/types.ts'
 import { createKeys } from '../../src/lib/keys.ts'
-import { createServerMonitor, type MonitorIntervals } from '../../src/servers/monitor.ts'
+import { createServerMonitor } from '../../src/servers/monitor.ts'
+import type { MonitorIntervals } from '../../src/servers/monitor-intervals.ts'
 import { createServerStateStore } from '../../src/servers/state-store.ts'
 import type { Server, ServerState } from '../../src/servers/registry.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
@@ -213,6 +214,36 @@ t.test('differences reload the inventory once each, and at most every 30 seconds
   t.equal(await after('five'), 3, 'four and five together')
   now += 30_000
   t.equal(await after('one', 'two', 'three', 'four', 'five'), 3)
+})
+
+t.test('the lists of an idle server are read again less often', async t => {
+  const reads = () => simulator.state().requests['GET /sdapi/v1/samplers'] ?? 0
+  let now = performance.now()
+  let isIdle = true
+  t.intercept(performance, 'now', { value: () => now })
+  const resting = createServerMonitor({
+    server: () => serverCalled('Resting'),
+    client,
+    states,
+    log: silentLogger,
+    intervals: { ...intervals, inventory: 120_000, inventoryWhileIdle: 600_000 },
+    isIdle: () => isIdle,
+    onUsable: async () => { /* nobody waits */ }
+  })
+  t.teardown(resting.close)
+  const before = reads()
+  const after = async () => {
+    await resting.check()
+    return reads() - before
+  }
+  t.equal(await after(), 1)
+  now += 599_000
+  t.equal(await after(), 1)
+  isIdle = false
+  t.equal(await after(), 2, 'a job runs')
+  isIdle = true
+  now += 601_000
+  t.equal(await after(), 3)
 })
 
 t.test('problems of this machine or Redis make no server offline', async t => {

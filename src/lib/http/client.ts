@@ -30,7 +30,8 @@ async function dispatch (dispatcher: Dispatcher, request: HttpRequest): Promise<
     }
     function finish (): void {
       release()
-      answer?.push(null)
+      // undici takes the next request a turn later: one that follows an answer at once would open another connection.
+      process.nextTick(setImmediate, () => { answer?.push(null) })
     }
     abort = () => {
       // undici heeds this only once there is a connection
