@@ -1,4 +1,5 @@
 import { link, readdir } from 'node:fs/promises'
+import { loadavg } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -28,11 +29,16 @@ const imagesOfJob = 2
 const visits = 3
 /** The network of a first visit, as Chromium's own preset "Slow 4G": bytes a second, and milliseconds. */
 const slowNetwork = { offline: false, latency: 150, downloadThroughput: 1_600_000 / 8, uploadThroughput: 750_000 / 8 }
-/** Milliseconds between two jobs of a busy service, and between two looks at the tab. */
+/** Milliseconds between two jobs of a busy service. */
 const betweenJobs = 1500
-const betweenLooks = 5000
-/** Milliseconds that the tab stays on a page before it goes to the next one. */
-const stay = 15_000
+/** Minutes of a busy service after which the tab is looked at, beside the last one. */
+const lookAt = [0, 1, 5]
+/** Milliseconds until a page has read and shown all. */
+const settling = 2000
+/** Rounds of a tab through its pages, scrolls on each, and the milliseconds between them. */
+const rounds = 5
+const scrolls = 4
+const betweenScrolls = 400
 
 /** The pages of a first visit, and what shows that their content is there. */
 const firstPages = [
@@ -52,16 +58,38 @@ export async function main (words: readonly string[]): Promise<number> {
     process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })
   }
   const [minutes, jobs] = [Number(values.minutes), Number(values.jobs)]
-  const checkouts = [['now', undefined], ...values.before === undefined ? [] : [['before', values.before] as const]] as const
-  for (const [name, checkout] of checkouts) {
+  const earlier = values.before === undefined ? [] : [['before', values.before] as const]
+  const measured: Measured[] = []
+  for (const [name, checkout] of [...earlier, ['now', undefined] as const]) {
     measureCheckout(checkout)
-    process.stdout.write(`## ${name}: ${jobs} jobs, ${jobs * imagesOfJob} images, ${minutes} minutes busy\n\n`)
-    await withEnvironment(async environment => { await measure(environment, jobs, minutes) })
+    await withEnvironment(async environment => {
+      measured.push({ name, ...await measure(environment, jobs, minutes) })
+    })
+    process.stderr.write(`${name}: measured\n`)
   }
+  process.stdout.write(`${jobs} jobs, ${jobs * imagesOfJob} images, ${minutes} minutes busy\n\n${tableOf(measured)}`)
   return 0
 }
 
-async function measure (environment: Environment, jobs: number, minutes: number): Promise<void> {
+interface FirstVisit {
+  readonly requests: number
+  readonly kilobytes: number
+  /** Milliseconds until something, and until the content is there. */
+  readonly paint: number
+  readonly there: number
+}
+
+/** What was measured of one checkout. */
+interface Measured {
+  readonly name: string
+  readonly visits: readonly FirstVisit[]
+  readonly looks: readonly Look[]
+  readonly rounds: string
+  readonly jobs: number
+  readonly load: number
+}
+
+async function measure (environment: Environment, jobs: number, minutes: number): Promise<Omit<Measured, 'name'>> {
   const upstreams = await Promise.all(['Main', 'Other'].map(async alias =>
     [alias, (await startUpstream(environment, { kind: 'simulator', options: { stepMilliseconds: 60 } })).url] as const))
   const { caller, url } = await startService(environment, {
@@ -72,23 +100,32 @@ async function measure (environment: Environment, jobs: number, minutes: number)
   const keys = createKeys('sq')
   const store = createJobStore({ redis: environment.redis, keys, queueEntries: recordsOnly, dial: fillDial })
   const { id } = await submit('Main')
-  await until(async () => (await store.get(id)).status === 'completed', 'an ordinary job is completed')
+  const ordinary = async () => (await caller.get(`/api/v2/jobs/${id}`) as { job: { status: string } }).job
+  await until(async () => (await ordinary()).status === 'completed', 'an ordinary job is completed')
   await fillWith(environment, await store.get(id), jobs, registered.map(server => server.id))
 
   const executablePath = process.env.STABLEQUEUE_TEST_CHROMIUM ??
-    findProgram(['chromium', 'chromium-browser', 'google-chrome'])
+    findProgram(['chromium-headless-shell', 'chromium', 'chromium-browser', 'google-chrome'])
   const browser = await chromium.launch({
     ...executablePath === undefined ? {} : { executablePath },
     args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync']
   })
   environment.onClose(async () => { await browser.close() })
-  for (const page of firstPages) process.stdout.write(`${await firstVisit(browser, url, page)}\n`)
+  const seen: FirstVisit[] = []
+  for (const page of firstPages) seen.push(await firstVisit(browser, url, page))
 
   const over = new AbortController()
-  const work = keepBusy(async index => { await submit(index % 2 === 0 ? 'Main' : 'Other') }, over.signal)
-  process.stdout.write(`${await busyTab(browser, url, minutes)}\n\n`)
+  let submitted = 0
+  const work = keepBusy(async index => {
+    await submit(index % 2 === 0 ? 'Main' : 'Other')
+    submitted++
+  }, over.signal)
+  const looks = await openQueue(browser, url, minutes)
+  const meanwhile = submitted
+  const wandering = await wanderingTab(browser, url)
   over.abort()
   await work
+  return { visits: seen, looks, rounds: wandering, jobs: meanwhile, load: loadavg()[2] ?? NaN }
 }
 
 /** Jobs like that one, whose images are links to its image. */
@@ -112,11 +149,11 @@ async function fillWith (
   })
 }
 
-/** A visit with an empty cache over a slow network: requests, bytes, first paint, time until content is there. */
+/** Visits with an empty cache over a slow network: requests, bytes, first paint, time until content is there. */
 async function firstVisit (
-  browser: Browser, url: string, { name, hash, content }: typeof firstPages[number]
-): Promise<string> {
-  const seen: Array<{ requests: number, kilobytes: number, paint: number, there: number }> = []
+  browser: Browser, url: string, { hash, content }: typeof firstPages[number]
+): Promise<FirstVisit> {
+  const seen: FirstVisit[] = []
   for (let count = 0; count < visits; count++) {
     const context = await browser.newContext({ viewport: { width: 1280, height: 860 } })
     const page = await context.newPage()
@@ -134,10 +171,13 @@ async function firstVisit (
     seen.push({ requests, kilobytes: bytes / 1000, paint, there })
     await context.close()
   }
-  const middle = (of: (visit: typeof seen[number]) => number) => Math.round(median(seen.map(of)))
-  return `${name}, first visit on a slow network: ${middle(visit => visit.requests)} requests and ` +
-    `${middle(visit => visit.kilobytes)} kB until content is there, first paint after ${middle(visit => visit.paint)} ms, ` +
-    `content after ${middle(visit => visit.there)} ms`
+  const middle = (of: (visit: FirstVisit) => number) => Math.round(median(seen.map(of)))
+  return {
+    requests: middle(visit => visit.requests),
+    kilobytes: middle(visit => visit.kilobytes),
+    paint: middle(visit => visit.paint),
+    there: middle(visit => visit.there)
+  }
 }
 
 async function keepBusy (submit: (index: number) => Promise<void>, signal: AbortSignal): Promise<void> {
@@ -147,52 +187,113 @@ async function keepBusy (submit: (index: number) => Promise<void>, signal: Abort
   }
 }
 
-/** A tab that shows the queue, all jobs and the gallery in turns, scrolls in them, and gets all events meanwhile. */
-async function busyTab (browser: Browser, url: string, minutes: number): Promise<string> {
+/** What a tab uses at one moment, after a collection of garbage. */
+interface Look {
+  readonly minute: number
+  readonly heap: number
+  readonly nodes: number
+  readonly listeners: number
+  readonly elements: number
+  /** Processor time of the tab so far, and the time at which that was read, in seconds. */
+  readonly busy: number
+  readonly at: number
+}
+
+/** Looks at a tab that stays on the queue, and gets all events meanwhile. */
+async function openQueue (browser: Browser, url: string, minutes: number): Promise<Look[]> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 } })
   const page = await context.newPage()
   const devtools = await context.newCDPSession(page)
   await devtools.send('Performance.enable')
   await page.goto(url)
   await page.locator('.job').first().waitFor()
-  await round(page, 1000)
-  const before = await readAtQueue(page, devtools)
-  const nodes: number[] = []
-  const end = performance.now() + minutes * 60_000
-  while (performance.now() < end) {
-    await round(page, stay, async () => { nodes.push(await page.evaluate("document.querySelectorAll('*').length") as number) })
+  await sleep(settling)
+  const looks: Look[] = []
+  const begun = performance.now()
+  for (const minute of [...lookAt.filter(each => each < minutes), minutes]) {
+    await sleep(Math.max(0, begun + minute * 60_000 - performance.now()))
+    looks.push(await lookOf(page, devtools, minute))
   }
-  const after = await readAtQueue(page, devtools)
   await context.close()
-  const busy = (after.TaskDuration - before.TaskDuration) / ((after.Timestamp - before.Timestamp) / 60)
-  const megabytes = (bytes: number) => (bytes / 1024 / 1024).toFixed(1)
-  return `Busy tab: heap ${megabytes(before.JSHeapUsedSize)} → ${megabytes(after.JSHeapUsedSize)} MiB, ` +
-    `nodes of the browser ${before.Nodes} → ${after.Nodes}, listeners ${before.JSEventListeners} → ${after.JSEventListeners}, ` +
-    `at most ${Math.max(0, ...nodes)} elements in the page, ${busy.toFixed(1)} s of processor time a minute`
+  return looks
 }
 
-/** Goes to each page once. @param look is called again and again meanwhile */
-async function round (page: Page, milliseconds: number, look = async () => {}): Promise<void> {
+async function lookOf (page: Page, devtools: CDPSession, minute: number): Promise<Look> {
+  const elements = await page.evaluate("document.querySelectorAll('*').length") as number
+  await devtools.send('HeapProfiler.collectGarbage')
+  const { metrics } = await devtools.send('Performance.getMetrics')
+  const of = (name: string) => metrics.find(metric => metric.name === name)?.value ?? NaN
+  return {
+    minute,
+    heap: of('JSHeapUsedSize'),
+    nodes: of('Nodes'),
+    listeners: of('JSEventListeners'),
+    elements,
+    busy: of('TaskDuration'),
+    at: of('Timestamp')
+  }
+}
+
+/** A tab that goes from page to page and scrolls in them; what it uses at the queue before and after. */
+async function wanderingTab (browser: Browser, url: string): Promise<string> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 } })
+  const page = await context.newPage()
+  const devtools = await context.newCDPSession(page)
+  await devtools.send('Performance.enable')
+  await page.goto(url)
+  await page.locator('.job').first().waitFor()
+  await round(page)
+  const before = await lookAtQueue(page, devtools)
+  for (let count = 0; count < rounds; count++) await round(page)
+  const after = await lookAtQueue(page, devtools)
+  await context.close()
+  return `${rounds} rounds through queue, all jobs and gallery: heap ${megabytes(before.heap)} → ${megabytes(after.heap)} MiB, ` +
+    `nodes ${before.nodes} → ${after.nodes}, listeners ${before.listeners} → ${after.listeners}`
+}
+
+/** Goes to each page once, and scrolls there. */
+async function round (page: Page): Promise<void> {
   for (const { hash, content } of firstPages) {
     await page.evaluate(`window.location.hash = ${JSON.stringify(`#/${hash}`)}`)
     await page.locator(content).first().waitFor({ timeout: 60_000 })
-    for (let passed = 0; passed < milliseconds; passed += betweenLooks) {
+    for (let count = 0; count < scrolls; count++) {
       await page.evaluate('window.scrollBy(0, 2000)')
-      await sleep(Math.min(betweenLooks, milliseconds))
-      await look()
+      await sleep(betweenScrolls)
     }
   }
 }
 
-type Metrics = Record<'JSHeapUsedSize' | 'Nodes' | 'JSEventListeners' | 'TaskDuration' | 'Timestamp', number>
-
-/** What the tab uses on its first page after a collection of garbage. */
-async function readAtQueue (page: Page, devtools: CDPSession): Promise<Metrics> {
+async function lookAtQueue (page: Page, devtools: CDPSession): Promise<Look> {
   await page.evaluate("window.location.hash = '#/'")
   await page.locator('.tile').first().waitFor({ state: 'detached' })
   await page.locator('.job').first().waitFor()
-  await sleep(2000)
-  await devtools.send('HeapProfiler.collectGarbage')
-  const { metrics } = await devtools.send('Performance.getMetrics')
-  return Object.fromEntries(metrics.map(({ name, value }) => [name, value])) as Metrics
+  await sleep(settling)
+  return await lookOf(page, devtools, 0)
+}
+
+const megabytes = (bytes: number) => (bytes / 1024 / 1024).toFixed(1)
+
+/** The table of all checkouts, in Markdown. */
+function tableOf (measured: readonly Measured[]): string {
+  const line = (name: string, cells: readonly string[]) => `| ${[name, ...cells].join(' | ')} |\n`
+  const row = (name: string, cell: (one: Measured) => string) => line(name, measured.map(cell))
+  const over = (name: string, of: (look: Look) => string | number) =>
+    row(`${name}, at minute ${(measured[0]?.looks ?? []).map(({ minute }) => minute).join(', ')}`,
+      ({ looks }) => looks.map(of).join(', '))
+  return line('', measured.map(({ name }) => name)) + line('---', measured.map(() => '---')) +
+    firstPages.map((page, index) => row(`${page.name}, first visit over slow 4G`, ({ visits: seen }) => {
+      const { requests = 0, kilobytes = 0, paint = 0, there = 0 } = seen[index] ?? {}
+      return `${requests} requests, ${kilobytes} kB, first paint after ${paint} ms, content after ${there} ms`
+    })).join('') +
+    over('JS heap in MiB', ({ heap }) => megabytes(heap)) +
+    over('nodes of the browser', ({ nodes }) => nodes) +
+    over('elements of the page', ({ elements }) => elements) +
+    over('event listeners', ({ listeners }) => listeners) +
+    row('processor time of the tab a minute', ({ looks: [first, ...others] }) => {
+      const last = others.at(-1)
+      return first === undefined || last === undefined ? '–' : `${((last.busy - first.busy) / ((last.at - first.at) / 60)).toFixed(1)} s`
+    }) +
+    row('jobs meanwhile', ({ jobs }) => String(jobs)) +
+    row('rounds', ({ rounds: sentence }) => sentence) +
+    row('load of the machine, 15 minutes', ({ load }) => load.toFixed(1))
 }

@@ -41,6 +41,10 @@ const shareWeight = Type.Number({
     'default. Setting it needs queue:admin.',
   examples: [1]
 })
+const background = Type.Boolean({
+  description: 'true: its jobs go to the background, where they yield to all others, unless a request says `background: false`. Default: false.',
+  examples: [true]
+})
 const legacyValue = (what: string) => Type.Union([Type.String({ maxLength: 10_000 }), Type.Object({}), Type.Null()], {
   description: `${what} of older clients, kept as text and without effect.`, examples: ['{}']
 })
@@ -58,6 +62,7 @@ const settable = {
   rate_limit_per_minute: Type.Optional(ratePerMinute),
   rate_limit_tier: Type.Optional(tier),
   share_weight: Type.Optional(shareWeight),
+  background: Type.Optional(background),
   permissions: Type.Optional(legacyValue('Permissions')),
   custom_rate_limits: Type.Optional(legacyValue('Own limits')),
   drop_in: Type.Optional(dropIn),
@@ -106,6 +111,7 @@ const shown = {
   rate_limit_per_minute: ratePerMinute,
   rate_limit_tier: tier,
   share_weight: shareWeight,
+  background,
   custom_rate_limits: Nullable(Type.String(), { description: 'Text of older clients, without effect.' }),
   permissions: Type.String({ description: 'Text of older clients, without effect.', examples: ['{}'] }),
   drop_in: dropIn,

@@ -31,8 +31,8 @@ const requestFields = {
     description: 'A weight: 10 gets twice as many turns as 5, and 1 a quarter; jobs of equal priority run in order of arrival.'
   })),
   background: Type.Optional(Type.Boolean({
-    default: false,
-    description: 'true: the job always yields: it begins only when no job that is not in the background waits for the server.',
+    description: 'true: the job always yields: it begins only when no job that is not in the background waits for the server. ' +
+      'Without it, as the access key says; otherwise false.',
     examples: [true]
   })),
   on_difference: Type.Optional(StringEnum(['warn', 'fail'], {

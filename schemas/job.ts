@@ -29,6 +29,10 @@ const inBackground = Type.Boolean({
   description: 'Whether it is in the background: it begins only when no other job waits for the server.'
 })
 
+const previewAddress = Nullable(Type.String(), {
+  description: 'Where to get the unfinished picture while it runs, which takes up to 5 seconds, or 404 if its server shows none; null otherwise.'
+})
+
 const checkpointUsed = Nullable(Type.String(), {
   description: 'The checkpoint that made its images, as the server wrote it into them; null until then.'
 })
@@ -97,6 +101,7 @@ export const JobView = Type.Object({
   result_details: Nullable(record('Result: info, a sentence; images, saved_filenames, generation_info; or error and details.')),
   result_details_json: Nullable(Type.String(), { description: 'The same as JSON text.' }),
   images: Type.Array(Ref(JobImageView), { description: 'Results, best used instead of result_details.' }),
+  preview_url: previewAddress,
   error: Nullable(Type.Object({
     code: Type.String({ description: 'For programs.' }), message: Type.String({ description: 'For people.' })
   }), { description: 'Why it failed.' }),
@@ -139,6 +144,7 @@ export const ShortJobView = Type.Object({
   size: Nullable(Type.String(), { description: 'Width and height as requested, in pixels; null if it has none.', examples: ['512x768'] }),
   steps: Nullable(Type.Integer(), { description: 'Sampling steps as requested; null if it has none.' }),
   images: Type.Array(Ref(ShortImageView), { description: 'Its results, without grids and extra images.' }),
+  preview_url: previewAddress,
   error: Nullable(Type.Object({
     code: Type.String({ description: 'For programs.' }), message: Type.String({ description: `For people; the first ${shortText} characters.` })
   }), { description: 'Why it failed.' }),

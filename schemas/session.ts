@@ -40,7 +40,8 @@ export const SessionView = Type.Object({
   limits: Type.Object({
     requests_per_minute: Nullable(Type.Integer(), { description: 'Requests a minute, without those of pages of the web UI that only read; null for no limit.' }),
     waiting_jobs: Nullable(Type.Integer(), { description: 'Waiting jobs that it can have; null for no limit.' }),
-    share_weight: Nullable(Type.Number(), { description: 'Its share of the servers relative to other keys; null without a key.' })
+    share_weight: Nullable(Type.Number(), { description: 'Its share of the servers relative to other keys; null without a key.' }),
+    background: Type.Boolean({ description: 'Whether its jobs go to the background unless a request says otherwise.' })
   }, { description: 'Its limits.' }),
   usage: Type.Object({
     today_since: Timestamp('Begin of the day, in UTC.'),

@@ -33,6 +33,7 @@ function viewOf (accessKey: AccessKey, at: string, endpoint: WebhookRequest | nu
     rate_limit_per_minute: accessKey.ratePerMinute,
     rate_limit_tier: accessKey.tier,
     share_weight: accessKey.shareWeight,
+    background: accessKey.background,
     custom_rate_limits: accessKey.customRateLimits,
     permissions: accessKey.permissions,
     drop_in: {
@@ -58,6 +59,7 @@ function fieldsOf (body: FirstApiKeyCreation & ApiKeyUpdate): AccessKeyFields {
   if (body.rate_limit_per_minute !== undefined) fields.ratePerMinute = body.rate_limit_per_minute
   if (body.rate_limit_tier !== undefined) fields.tier = isRateTier(body.rate_limit_tier) ? body.rate_limit_tier : 'default'
   if (body.share_weight !== undefined) fields.shareWeight = body.share_weight
+  if (body.background !== undefined) fields.background = body.background
   if (body.permissions !== undefined) fields.permissions = legacyText(body.permissions) ?? '{}'
   if (body.custom_rate_limits !== undefined) fields.customRateLimits = legacyText(body.custom_rate_limits)
   if (body.drop_in !== undefined) {

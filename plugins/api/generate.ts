@@ -251,7 +251,7 @@ async function toSubmission (
     appType: body.app_type ?? 'forge',
     source: body.source_info ?? 'extension',
     priority: body.priority ?? 5,
-    background: body.background ?? false,
+    ...body.background === undefined ? {} : { background: body.background },
     onMissing: body.on_missing ?? 'refuse',
     onDifference: body.on_difference ?? 'warn',
     ...(output === null ? {} : { output }),

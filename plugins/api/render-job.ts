@@ -34,6 +34,11 @@ export function thumbnailUrl (name: string, base: string): string {
   return `${base}/outputs/thumbs/${name}`
 }
 
+/** Address of the picture of a running job. @param moment when it was made; browsers then fetch each new one */
+export function previewUrl (id: string, base: string, moment?: number): string {
+  return `${base}/api/v2/jobs/${id}/preview${moment === undefined ? '' : `?v=${moment}`}`
+}
+
 /** The names under which clients look for a job's id. */
 export function jobIds (id: string) {
   return { id, job_id: id, mobilesd_job_id: id, stablequeue_job_id: id }
@@ -70,6 +75,7 @@ export function renderJob (job: Job, { alias, base, position, estimate, waitingF
     result_details: result,
     result_details_json: result === null ? null : stringifyJson(result),
     images: (job.result?.images ?? []).map(image => renderImage(image, base)),
+    preview_url: previewOf(job, base),
     error: job.error === null ? null : { code: job.error.code, message: job.error.message },
     warnings: namingWarnings([...job.submission.warnings, ...job.result?.warnings ?? []]),
     attempts: job.attempts.map(({ run, server, startedAt, endedAt, error }) => ({
@@ -112,6 +118,7 @@ export function renderShortJob (
     steps: typeof steps === 'number' ? steps : null,
     images: (job.result?.images ?? []).filter(({ role }) => role === 'image').map(({ name, width, height }) =>
       ({ filename: name, url: outputUrl(name, base), thumbnail_url: thumbnailUrl(name, base), width, height })),
+    preview_url: previewOf(job, base),
     error: job.error === null ? null : { code: job.error.code, message: cut(job.error.message) },
     priority: job.priority,
     background: job.background,
@@ -145,6 +152,10 @@ function cut (text: string): string {
 
 function progressOf ({ status, progress }: Job): number {
   return status === 'completed' ? 1 : progress?.fraction ?? 0
+}
+
+function previewOf ({ id, status }: Job, base: string): string | null {
+  return status === 'processing' ? previewUrl(id, base) : null
 }
 
 function isCancelling ({ status, cancelRequestedAt }: Job): boolean {

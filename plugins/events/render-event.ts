@@ -4,7 +4,7 @@ import type { JobView } from '../../schemas/job.ts'
 import type { ServiceEvent } from '../../src/events/event.ts'
 import { removedAlias } from '../../src/jobs/job.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
-import { outputUrl } from '../api/render-job.ts'
+import { outputUrl, previewUrl } from '../api/render-job.ts'
 
 /** Views of events for clients that reach the service under `base`. */
 export interface EventViews {
@@ -35,7 +35,7 @@ export function createEventViews (registry: Pick<ServerRegistry, 'byId'>): Event
       status,
       at: new Date(timestamp).toISOString(),
       data: {
-        ...renderData(kind, facts, timestamp, base), ...(kind === 'preview' ? { url: previewUrl(jobId, timestamp, base) } : {})
+        ...renderData(kind, facts, timestamp, base), ...(kind === 'preview' && jobId !== null ? { url: previewUrl(jobId, base, timestamp) } : {})
       }
     }
   }
@@ -105,10 +105,6 @@ function timesOf (timestamp: number, startsIn: unknown, endsIn: unknown): Array<
 
 function roundedOf (seconds: unknown): number | null {
   return typeof seconds === 'number' ? Math.round(seconds * 10) / 10 : null
-}
-
-function previewUrl (jobId: string | null, timestamp: number, base: string): string {
-  return `${base}/api/v2/jobs/${jobId}/preview?v=${timestamp}`
 }
 
 function imagesOf (names: unknown, base: string): Array<{ filename: string, url: string }> {

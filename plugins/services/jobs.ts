@@ -61,7 +61,12 @@ export default fp(async app => {
     work: workPrediction,
     log: app.log,
     ownUrl: config.PUBLIC_URL === '' ? `http://127.0.0.1:${config.PORT}` : config.PUBLIC_URL,
-    waitingOfKey: async keyId => await list.count({ keyId, status: 'pending' })
+    async standingOf (keyId) {
+      const [waiting, background] = await Promise.all([
+        list.count({ keyId, status: 'pending' }), app.accessKeys.isInBackground(keyId)
+      ])
+      return { waiting, background }
+    }
   })
   const jobEdits = createJobEdits({
     submitter, store, inputs, uploadTexts: app.uploadTexts, registry, work: workPrediction

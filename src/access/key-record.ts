@@ -14,6 +14,8 @@ export interface AccessKey {
   readonly tier: RateTier
   /** Its share of the servers, relative to other keys; src/jobs/scripts read it from the record. */
   readonly shareWeight: number
+  /** Whether its jobs go to the background unless a request says otherwise. */
+  readonly background: boolean
   /** Text of older clients, without effect. */
   readonly permissions: string
   readonly customRateLimits: string | null
@@ -51,6 +53,7 @@ export interface AccessKeyFields {
   ratePerMinute?: number | null
   tier?: RateTier
   shareWeight?: number
+  background?: boolean
   permissions?: string
   customRateLimits?: string | null
   dropIn?: Partial<DropInPreferences>
@@ -69,6 +72,7 @@ export function toHash (fields: AccessKeyFields): Record<string, string> {
   }
   if (fields.ratePerMinute !== undefined) hash.rate = String(fields.ratePerMinute ?? 'none')
   if (fields.shareWeight !== undefined) hash.weight = String(fields.shareWeight)
+  if (fields.background !== undefined) hash.background = fields.background ? '1' : ''
   if (fields.permissions !== undefined) hash.permissions = fields.permissions
   if (fields.customRateLimits !== undefined) hash.customRateLimits = fields.customRateLimits ?? ''
   if (fields.dropIn !== undefined) hash.dropIn = JSON.stringify(fields.dropIn)
@@ -93,6 +97,7 @@ export function parseAccessKey (id: string, hash: Record<string, string>, defaul
     ratePerMinute: effectiveRate(hash.rate ?? '', tier, defaultRate),
     tier,
     shareWeight: Number(hash.weight ?? 1),
+    background: hash.background === '1',
     permissions: hash.permissions ?? '{}',
     customRateLimits: hash.customRateLimits || null,
     // Records of earlier versions lack the preferences that came later.

@@ -153,6 +153,8 @@ export interface AccessKeys {
   readonly signedIn: (signIn: Pick<KeySignIn, 'key' | 'rotations'>) => Promise<Principal | null>
   /** The present holder of a key that was verified before; null if it was removed or switched off. */
   readonly holder: (id: string) => Promise<Principal | null>
+  /** Whether jobs of this key go to the background unless a request says otherwise. */
+  readonly isInBackground: (id: string) => Promise<boolean>
   /**
    * Creates the key of the setting BOOTSTRAP_API_KEY (`key:secret`, with all rights) if there is no key yet, and
    * answers whether it did.
@@ -342,6 +344,8 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
       const accessKey = parseAccessKey(id, await redis.hgetall(recordKey(id)), defaultRatePerMinute)
       return accessKey?.active === true ? principalOf(accessKey) : null
     },
+
+    isInBackground: async id => await redis.hget(recordKey(id), 'background') === '1',
 
     async importFirst (pair) {
       const [, key, secret] = /^(mk_[0-9A-Za-z]{8,64}):([!-~]{16,256})$/.exec(pair) ?? []

@@ -9,6 +9,8 @@ export interface NewKey {
   readonly description?: string
   /** Requests a minute; null for no limit. */
   readonly rate?: number | null
+  /** Whether its jobs go to the background unless they say otherwise. */
+  readonly background?: boolean
 }
 
 /** Access keys, in the Redis of this installation or at a running service. */
@@ -23,9 +25,9 @@ type KeyFacts = Pick<ApiKey, 'id' | 'key' | 'name' | 'scopes'> & { readonly acti
 export function keysOf (service: Service): KeyStore {
   const factsOf = <Key extends ApiKey>({ is_active: active, ...key }: Key) => ({ ...key, active })
   return {
-    async create ({ name, scopes, description, rate }) {
+    async create ({ name, scopes, description, rate, background }) {
       const answer = await service.ask('POST', '/api/v1/api-keys', {
-        name, scopes, description, ...rate === undefined ? {} : { rate_limit_per_minute: rate }
+        name, scopes, description, background, ...rate === undefined ? {} : { rate_limit_per_minute: rate }
       }) as { readonly api_key: ApiKeyWithSecret }
       return factsOf(answer.api_key)
     },

@@ -110,7 +110,7 @@ function requestOf (prompt: string, options: SubmitOptions) {
     source_info: 'stablequeue submit',
     generation_params: parameters,
     ...priority === undefined ? {} : { priority },
-    ...background === true ? { background } : {},
+    ...background === undefined ? {} : { background },
     ...dryRun === true ? { dry_run: true } : {}
   }
 }

@@ -9,6 +9,8 @@ import { isLast } from './history.ts'
 export interface PreviewRequest {
   readonly jobs: readonly string[]
   readonly milliseconds: number
+  /** A client began to watch just now, and has not seen what was sent before. */
+  readonly begins?: boolean
 }
 
 /** A message of the channel `previews`. */
@@ -63,14 +65,14 @@ export function createPreviews ({ eventBus, redis, subscriber, keys, log }: Prev
 
   const debug = (error: unknown) => { log.debug({ err: error }, 'previews are not to be had just now') }
 
-  function requested (): void {
-    const message: PreviewRequest = { jobs: [...watchers.keys()], milliseconds: requestHolds }
+  function announce (more: Pick<PreviewRequest, 'begins'> = {}): void {
+    const message: PreviewRequest = { jobs: [...watchers.keys()], milliseconds: requestHolds, ...more }
     redis.publish(keys.channel('preview-wishes'), JSON.stringify(message)).catch(debug)
   }
 
   function begin (): void {
     subscriber.subscribe(channel).catch(debug)
-    timer = setInterval(requested, requestInterval)
+    timer = setInterval(announce, requestInterval)
   }
 
   function end (): void {
@@ -112,7 +114,7 @@ export function createPreviews ({ eventBus, redis, subscriber, keys, log }: Prev
     const name = jobId ?? ''
     if (watchers.size === 0) begin()
     watchers.set(name, (watchers.get(name) ?? 0) + 1)
-    requested()
+    announce({ begins: true })
     signal.addEventListener('abort', () => {
       const left = (watchers.get(name) ?? 1) - 1
       if (left > 0) watchers.set(name, left)

@@ -67,7 +67,7 @@ export interface PreviewSenderDependencies {
   readonly keys: Keys
 }
 
-/** After this many milliseconds the same image is sent again. */
+/** After this many milliseconds the same image is sent again, for watchers that missed it. */
 const sendAgainMs = 3000
 
 export async function createPreviewSender (
@@ -81,7 +81,9 @@ export async function createPreviewSender (
 
   function hear (channel: string, text: string): void {
     if (channel !== requestedOptions) return
-    const { jobs, milliseconds } = JSON.parse(text) as PreviewRequest
+    const { jobs, milliseconds, begins } = JSON.parse(text) as PreviewRequest
+    // New watchers have not seen the last one.
+    if (begins === true) lastSent.clear()
     for (const jobId of jobs) watchedUntil.set(jobId, performance.now() + milliseconds)
     for (const [jobId, until] of watchedUntil) if (until < performance.now()) watchedUntil.delete(jobId)
   }
@@ -95,7 +97,6 @@ export async function createPreviewSender (
       if (image === null) return
       const hash = createHash('sha1').update(image).digest('base64')
       const last = lastSent.get(serverId)
-      // New watchers have not seen it yet.
       if (last?.hash === hash && performance.now() - last.sentAt < sendAgainMs) return
       lastSent.set(serverId, { hash, sentAt: performance.now() })
       const preview = await shrinkPreview(image)

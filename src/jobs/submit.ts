@@ -38,7 +38,7 @@ export interface SubmissionRequest {
   readonly source: string
   /** 1 to 10, 10 first. */
   readonly priority: number
-  /** Whether it yields to all jobs that are not in the background; false if omitted. */
+  /** Whether it yields to all jobs that are not in the background; if omitted, as its key says. */
   readonly background?: boolean
   /** What to do if the server lacks something that the request names. */
   readonly onMissing: OnMissing
@@ -128,7 +128,8 @@ export interface SubmitDependencies {
   /** Waiting jobs that one access key can have. */
   readonly queueLimitPerKey: number
   readonly limits: OutputLimits
-  readonly waitingOfKey: (keyId: string) => Promise<number>
+  /** The waiting jobs of an access key, and the lane of its jobs that choose none. */
+  readonly standingOf: (keyId: string) => Promise<{ readonly waiting: number, readonly background: boolean }>
   readonly webhooks: WebhookService
   readonly storage: Pick<StorageCheck, 'fault'>
   readonly lists: FreshLists
@@ -163,7 +164,7 @@ const maxParameterCharacters = 1_048_576
 
 /** The one way into the queue, for every interface. */
 export function createSubmitter (dependencies: SubmitDependencies): Submitter {
-  const { registry, states, store, inputs, queueLimitPerKey, limits, waitingOfKey } = dependencies
+  const { registry, states, store, inputs, queueLimitPerKey, limits, standingOf } = dependencies
   const { webhooks, storage, lists, work, ownUrl, log } = dependencies
 
   /** The servers that can take the job, best first. */
@@ -195,10 +196,12 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
     if (fault !== null) throw storageError(fault)
   }
 
-  async function refuseTooMany (keyId: string, jobs: number): Promise<void> {
-    const waiting = await waitingOfKey(keyId)
-    if (waiting + jobs <= queueLimitPerKey) return
-    throw tooManyWaiting(waiting, queueLimitPerKey)
+  /** The request with a lane. @throws ServiceError `queue_limit_reached` */
+  async function ofItsKey (request: SubmissionRequest, jobs: number): Promise<SubmissionRequest> {
+    if (request.keyId === null) return request
+    const { waiting, background } = await standingOf(request.keyId)
+    if (waiting + jobs > queueLimitPerKey) throw tooManyWaiting(waiting, queueLimitPerKey)
+    return { background, ...request }
   }
 
   async function tell (job: Job): Promise<Accepted> {
@@ -218,12 +221,11 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   }
 
   return {
-    async check (request, jobs = 1) {
-      const { keyId } = request
+    async check (asked, jobs = 1) {
       await refuseWhileFull()
-      if (keyId !== null) await refuseTooMany(keyId, jobs)
+      const request = await ofItsKey(asked, jobs)
       checkMetadata(request.metadata)
-      const webhook = await webhooks.check(request.webhook ?? null, keyId)
+      const webhook = await webhooks.check(request.webhook ?? null, request.keyId)
       const read = request.work === 'extras'
         ? normaliseExtras(request.given)
         : normaliseParameters(request.given, {
@@ -302,7 +304,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       }
       const { position, createdAt, serverId } = created
       const alias = aliasOf(registry, serverId)
-      log.info({ job: id, ...requestOf(context), server: alias, place: position }, 'job accepted')
+      log.info({ job: id, ...context === null ? {} : { request: context.requestId }, server: alias, place: position }, 'job accepted')
       return { id, alias, position, createdAt, seed: seedOf(parameters), warnings: [...warnings, ...hints] }
     },
     async recall (id) {
@@ -341,10 +343,6 @@ function refuseHugeParameters (parameters: Readonly<Record<string, unknown>>): v
   if (characters <= maxParameterCharacters) return
   throw new ServiceError('payload_too_large', `The parameters have ${characters} characters beside their images; ` +
     `at most ${maxParameterCharacters} are kept.`)
-}
-
-function requestOf (context: RequestContext | null): { request?: string } {
-  return context === null ? {} : { request: context.requestId }
 }
 
 function seedOf ({ seed }: Readonly<Record<string, unknown>>): Seed | null {

@@ -41,7 +41,8 @@ export function createUsageReader ({ list, accessKeys, limiter, waitingPerKey }:
       limits: {
         requests_per_minute: keyId === null ? null : rate,
         waiting_jobs: keyId === null ? null : waitingPerKey,
-        share_weight: key?.shareWeight ?? null
+        share_weight: key?.shareWeight ?? null,
+        background: key?.background ?? false
       },
       usage: {
         today_since: iso(since),

@@ -156,12 +156,13 @@ async function withKeys (work: (keys: KeyStore) => Promise<number>): Promise<num
 
 function keyStoreOf (accessKeys: AccessKeys): KeyStore {
   return {
-    async create ({ name, scopes, description, rate }) {
+    async create ({ name, scopes, description, rate, background }) {
       const { accessKey, secret } = await accessKeys.create({
         name,
         scopes: scopes === undefined ? defaultScopes : scopes.map(scopeOf),
         ...(description === undefined ? {} : { description }),
-        ...(rate === undefined ? {} : { ratePerMinute: rate })
+        ...(rate === undefined ? {} : { ratePerMinute: rate }),
+        ...(background === undefined ? {} : { background })
       })
       return { ...shownOf(accessKey), secret }
     },

@@ -108,7 +108,7 @@ export async function openDoor (
     keySessions,
     failedLogins,
     usageOf: async () => ({
-      limits: { requests_per_minute: null, waiting_jobs: null, share_weight: null },
+      limits: { requests_per_minute: null, waiting_jobs: null, share_weight: null, background: false },
       usage: {
         today_since: '2026-11-21T00:00:00.000Z',
         jobs_today: 0,

@@ -149,3 +149,26 @@ t.test('forms and v1 take it too, and what is no boolean is refused', async t =>
   t.match(wrong, { status: 400, body: { details: { field: 'background' } } })
   t.equal((await request('GET', '/api/v2/jobs?background=perhaps')).status, 400)
 })
+
+t.test('a key can choose the background for its jobs, of any interface, unless a request says otherwise', async t => {
+  const made = await request('POST', '/api/v1/api-keys', { name: 'batch renders', background: true })
+  t.match(made, { status: 201, body: { api_key: { background: true } } })
+  const { id, key, secret } = made.body.api_key as Record<'id' | 'key' | 'secret', string>
+  const headers = { 'X-API-Key': key, 'X-API-Secret': secret }
+  const laneOf = async (path: string, body: object) => {
+    const { body: { total_jobs: count = 1 } } = await request('POST', path, body, headers)
+    const { jobs } = (await request('GET', `/api/v2/jobs?limit=${String(count)}`, undefined, headers)).body
+    return (jobs as JsonBody[]).map(({ background }) => background)
+  }
+  const asked = { generation_params: quick }
+  t.strictSame(await laneOf('/api/v2/generate', asked), [true])
+  t.strictSame(await laneOf('/api/v2/generate', { ...asked, background: false }), [false])
+  t.strictSame(await laneOf('/api/v2/generate/bulk', { ...asked, bulk_quantity: 2 }), [true, true])
+  t.strictSame(await laneOf('/sdapi/v1/txt2img?async=1', quick), [true])
+  t.match((await request('GET', '/ui/session', undefined, headers)).body, { limits: { background: true } })
+
+  t.match(await request('PUT', `/api/v1/api-keys/${id}`, { name: 'renders' }), { body: { api_key: { background: true } } })
+  t.match(await request('PUT', `/api/v1/api-keys/${id}`, { background: false }), { body: { api_key: { background: false } } })
+  t.strictSame(await laneOf('/api/v2/generate', asked), [false])
+  t.match(await job(await submit(quick)), { background: false }, 'callers without a key are not concerned')
+})

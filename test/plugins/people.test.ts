@@ -76,7 +76,7 @@ t.test('the session names rights, limits and usage', async t => {
     const { body } = await request('GET', '/ui/session', undefined, pages)
     t.match(body, {
       rights: { submit_jobs: true, see_images: true, see_all_jobs: false, change_queue: false, manage_keys: false },
-      limits: { requests_per_minute: 30, waiting_jobs: 20, share_weight: 2 },
+      limits: { requests_per_minute: 30, waiting_jobs: 20, share_weight: 2, background: false },
       usage: { jobs_today: 2, waiting: 1, running: 0, waiting_left: 19 }
     })
     const usage = body.usage as { requests_left: number, requests_full_at: string }

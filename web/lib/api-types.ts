@@ -44,8 +44,6 @@ export type ShortImage = Static<typeof ShortImageView>
 /** A whole job. */
 export interface Job extends Omit<Static<typeof JobAnswer>['job'], 'generation_params'> {
   readonly generation_params: Parameters
-  /** From the events of a running generation. */
-  readonly preview_url?: string
 }
 export type JobAccepted = GenerateAnswer
 export type JobForecast = DryRunAnswer
@@ -64,11 +62,10 @@ export type FailureCause = FailuresView['causes'][number]
 export interface ListedJob extends Pick<JobView,
   'id' | 'status' | 'priority' | 'background' | 'error' | 'waiting_for' | 'cancel_requested' | 'target_server_alias' | 'creation_timestamp' |
   'started_timestamp' | 'completion_timestamp' | 'queue_position' | 'progress_percentage' | 'step' | 'steps' | 'eta_seconds' |
-  'estimated_start_time'>, Partial<Pick<ShortJob, 'group' | 'channel' | 'api_key_id' | 'user_id' | 'eta_p90' | 'checkpoint'>> {
+  'estimated_start_time'>, Partial<Pick<ShortJob, 'preview_url' | 'group' | 'channel' | 'api_key_id' | 'user_id' | 'eta_p90' | 'checkpoint'>> {
   readonly images: ReadonlyArray<ShortImage & Partial<Pick<JobImage, 'role'>>>
   readonly generation_params: Parameters
   readonly estimated_time_remaining?: number | null
-  readonly preview_url?: string
   /** In the order of all servers; where it is shown with its server, `queue_position` is. */
   readonly place?: number | null
 }

@@ -1,4 +1,4 @@
-import { emptyForm, type CreateForm } from './generation.ts'
+import type { CreateForm } from './generation.ts'
 import type { Sweep } from './sweep.ts'
 
 /**
@@ -18,12 +18,13 @@ export interface Draft {
 /** The texts of the draft, with the images if the page was there before. */
 let keptImages: Images | null = null
 
-export function readDraft (): Draft {
+/** @param empty the form of a user without a draft */
+export function readDraft (empty: CreateForm): Draft {
   try {
     const { form, sweeps = [] } = JSON.parse(window.localStorage.getItem(name) ?? '{}') as Partial<Draft>
-    return { form: { ...emptyForm, ...form, ...keptImages ?? { init_images: null, mask: null } }, sweeps }
+    return { form: { ...empty, ...form, ...keptImages ?? { init_images: null, mask: null } }, sweeps }
   } catch {
-    return { form: emptyForm, sweeps: [] }
+    return { form: empty, sweeps: [] }
   }
 }
 

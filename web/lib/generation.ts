@@ -129,7 +129,7 @@ export async function requestOf (form: CreateForm): Promise<JobRequest> {
   return {
     target_server_alias: form.target_server_alias || 'default',
     priority: Number(form.priority),
-    ...form.background && { background: true },
+    background: form.background,
     generation_params: parameters,
     app_type: 'ui',
     source_info: 'web ui'

@@ -49,6 +49,7 @@ export const emptyKey = {
   rights: '',
   scopes: ordinary,
   rate_limit_per_minute: '',
+  background: false,
   is_active: true,
   answer: 'wait',
   on_hang_up: 'continue',
@@ -67,6 +68,7 @@ export function formOfKey (key: Key) {
     rights: rightsOf(key.scopes),
     scopes: key.scopes.includes('*') ? Object.keys(scopeWords) : key.scopes,
     rate_limit_per_minute: key.rate_limit_per_minute === null ? '' : String(key.rate_limit_per_minute),
+    background: key.background,
     is_active: key.is_active,
     answer: answer ?? emptyKey.answer,
     on_hang_up: onHangUp ?? emptyKey.on_hang_up,
@@ -94,6 +96,7 @@ export function requestOfKey (form: KeyValues, before: Key | null) {
     description: form.description,
     scopes: (scopesOf[form.rights] ?? form.scopes) as Key['scopes'],
     ...rate === '' && before === null ? {} : { rate_limit_per_minute: rate === '' ? null : Number(rate) },
+    background: form.background,
     drop_in: { answer: answer as DropIn['answer'], on_hang_up: onHangUp as DropIn['on_hang_up'], server: server === '' ? null : server, early_job_id: earlyJobId }
   }
   if (before !== null) request.is_active = form.is_active

@@ -1,7 +1,7 @@
 import type { Failures, Group, ListedJob, WholeQueue } from './api-types.ts'
 import { ask } from './api.ts'
 import { queryOf } from './query.ts'
-import { jobOfList } from './service.ts'
+import { rowsOf } from './service.ts'
 
 /** The routes of the queue of all servers. */
 
@@ -19,8 +19,8 @@ export async function readQueue (
   const found = await ask<WholeQueue>('GET', `/api/v2/queue?${queryOf(query)}`, { signal })
   return {
     ...found,
-    running: found.running.map(jobOfList),
-    waiting: found.waiting.map(jobOfList),
+    running: rowsOf(found.running),
+    waiting: rowsOf(found.waiting),
     groups: new Map(found.groups.map(group => [group.id, group]))
   }
 }

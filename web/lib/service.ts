@@ -57,11 +57,20 @@ export function jobOfList (
   }
 }
 
+/** Browsers open six connections to one address, and the first picture of a running job can take one for seconds. */
+const picturesAtOnce = 2
+
+/** Rows of a list, of which only some fetch the picture of what runs at once; the others get it with the next event. */
+export function rowsOf (found: ReadonlyArray<Parameters<typeof jobOfList>[0]>): ListedJob[] {
+  const first = found.filter(job => job.preview_url !== null).slice(0, picturesAtOnce)
+  return found.map(job => jobOfList(first.includes(job) ? job : { ...job, preview_url: null }))
+}
+
 export const jobs = {
   /** A page of jobs, with only what a list shows. */
   async list (query: Partial<JobQuery>, signal?: AbortSignal) {
     const page = await ask<JobPage>('GET', `${jobsPath}?${queryOf({ ...query, view: 'short' })}`, { signal })
-    return { ...page, jobs: page.jobs.map(jobOfList) }
+    return { ...page, jobs: rowsOf(page.jobs) }
   },
   /** Counts, and the jobs that the first view shows. @param server empty: all */
   async overview (server: string, signal: AbortSignal): Promise<QueueOverview> {
@@ -69,7 +78,7 @@ export const jobs = {
     return {
       totals: found.totals,
       groups: {
-        processing: found.running.map(jobOfList),
+        processing: rowsOf(found.running),
         pending: found.waiting.map(jobOfList),
         ended: found.finished.map(jobOfList)
       }

@@ -41,6 +41,7 @@ export function AccessPage () {
       ? limitText(limits.requests_per_minute)
       : t.ofLeft({ requestsLeft: usage.requests_left, limitText: limitText(limits.requests_per_minute) })],
     ...usage.requests_full_at === null ? [] : [[t.allOfThemAgain, momentText(usage.requests_full_at)]],
+    ...limits.background ? [[t.jobsOf, t.yields]] : [],
     ...limits.share_weight === null ? [] : [[t.shareOfServers, t.shareWeight(limits.share_weight)]]
   ] as const
   return (

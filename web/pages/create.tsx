@@ -9,7 +9,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { keepDraft, readDraft, readDraftImages, removeDraftImages, type Draft } from '../lib/draft.ts'
 import { fileOfOutput, sizeOf } from '../lib/images.ts'
 import { isEnlarging } from '../lib/inputs.ts'
-import { useServers } from '../lib/caller.ts'
+import { useCaller, useServers } from '../lib/caller.ts'
 import { readChoices } from '../lib/inventory.ts'
 import { aboutServers, seldom, useLive } from '../lib/live.ts'
 import { complain, say } from '../lib/messages.ts'
@@ -38,7 +38,9 @@ const modes: Readonly<Record<CreateForm['mode'], string>> = { txt2img: t.textToI
 
 /** Submits jobs and shows their results. */
 export function CreatePage ({ route }: { route: Route }) {
-  const draft = useMemo(readDraft, [])
+  const { limits: { background } } = useCaller()
+  const empty = { ...emptyForm, background }
+  const draft = useMemo(() => readDraft(empty), [])
   const form = useForm(draft.form)
   const [sweeps, setSweeps] = useState<Sweep[]>(draft.sweeps)
   const [discarded, setDiscarded] = useState<Draft | null>(null)
@@ -121,7 +123,7 @@ export function CreatePage ({ route }: { route: Route }) {
 
   function startOver () {
     setDiscarded({ form: form.values, sweeps })
-    form.setValues(emptyForm)
+    form.setValues(empty)
     setSweeps([])
   }
 

@@ -21,6 +21,7 @@ import { JobImages } from '../parts/job-images.tsx'
 import { JobInputs } from '../parts/job-inputs.tsx'
 import { JobProgress } from '../parts/job-progress.tsx'
 import { Loading, PageHead } from '../parts/page-head.tsx'
+import { Preview } from '../parts/preview.tsx'
 import { Stale } from '../parts/stale.tsx'
 import { Status } from '../parts/status.tsx'
 import { common } from '../texts/en/common.ts'
@@ -65,7 +66,7 @@ export function JobPage ({ route }: { route: Route }) {
       {job.warnings.map(warning => <p key={warning.message} class='notice warning-notice'><Icon name='warning' /> {warning.message}</p>)}
       <JobImages job={job} viewer={viewer} />
       {job.images.length === 0 && active.includes(job.status) && (job.preview_url && rights.see_images
-        ? <img class='preview' src={job.preview_url} alt={t.preview} />
+        ? <Preview src={job.preview_url} alt={t.preview}><p class='empty'>{t.imagesWillAppearHere}</p></Preview>
         : <p class='empty'>{t.imagesWillAppearHere}</p>)}
       <div class='job-details'>
         <Parameters job={job} />

@@ -74,6 +74,7 @@ function KeyCard ({ accessKey, onOpen }: { accessKey: Key, onOpen: (dialog: stri
         <div><dt>{t.key}</dt><dd><code>{accessKey.key}</code></dd></div>
         <div><dt>{t.permissions}</dt><dd>{rightsText(scopes)}</dd></div>
         <div><dt>{t.limit}</dt><dd>{limit === null ? t.none : t.requestsAMinute(limit)}</dd></div>
+        {accessKey.background && <div><dt>{t.jobsOf}</dt><dd>{t.yields}</dd></div>}
         {accessKey.webhook_url && <div><dt>{t.webhook}</dt><dd>{accessKey.webhook_url}</dd></div>}
         {dropInText(accessKey.drop_in) && <div><dt>{t.dropIn}</dt><dd>{dropInText(accessKey.drop_in)}</dd></div>}
         {accessKey.drop_in.server && <div><dt>{common.server}</dt><dd>{accessKey.drop_in.server}</dd></div>}

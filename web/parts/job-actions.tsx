@@ -6,23 +6,24 @@ import { isEnlarging } from '../lib/inputs.ts'
 import { jobs } from '../lib/service.ts'
 import { Confirm, onDemand, useOpenDialog } from './dialog.tsx'
 import { Icon, type IconName } from './icon.tsx'
+import { LaneSwitch } from './lane-switch.tsx'
 import { common } from '../texts/en/common.ts'
 import { t } from '../texts/en/queue.ts'
 
 const EditJob = onDemand(async () => (await import('./edit-job.tsx')).EditJob)
 
 /** Actions for a job in each state, the most common first. */
-type Action = 'runNow' | 'edit' | 'cancel' | 'retry' | 'remove'
+type Action = 'runNow' | 'lane' | 'edit' | 'cancel' | 'retry' | 'remove'
 
 const actionsOf: Readonly<Record<JobStatus, readonly Action[]>> = {
-  pending: ['runNow', 'edit', 'cancel'],
+  pending: ['runNow', 'lane', 'edit', 'cancel'],
   processing: ['cancel'],
   completed: ['remove'],
   failed: ['retry', 'remove'],
   cancelled: ['retry', 'remove']
 }
 
-const actions: Readonly<Record<Action, { label: string, icon: IconName }>> = {
+const actions: Readonly<Record<Exclude<Action, 'lane'>, { label: string, icon: IconName }>> = {
   runNow: { label: t.runNow, icon: 'bolt' },
   edit: { label: t.edit, icon: 'pen' },
   cancel: { label: common.cancel, icon: 'stop' },
@@ -34,7 +35,7 @@ const actions: Readonly<Record<Action, { label: string, icon: IconName }>> = {
  * @param props isPlaced: other controls move the job in its queue; onDone is called after a successful action
  */
 export function JobActions ({ job, isPlaced = false, onDone }: {
-  job: Pick<ListedJob, 'id' | 'status' | 'generation_params' | 'cancel_requested' | 'api_key_id'>
+  job: Pick<ListedJob, 'id' | 'status' | 'generation_params' | 'cancel_requested' | 'api_key_id' | 'background'>
   isPlaced?: boolean
   onDone: (action: Action) => void
 }) {
@@ -43,7 +44,7 @@ export function JobActions ({ job, isPlaced = false, onDone }: {
   const [confirming, setConfirming] = useState(false)
   const prompt = job.generation_params.prompt || t.jobWithoutPrompt
 
-  async function act (action: Action) {
+  async function act (action: Exclude<Action, 'lane'>) {
     setConfirming(false)
     if (action === 'edit') return openDialog(close => <EditJob id={job.id} onClose={close} onChanged={() => onDone('edit')} />)
     if (!await attempt(() => jobs[action](job.id))) return
@@ -51,18 +52,21 @@ export function JobActions ({ job, isPlaced = false, onDone }: {
   }
 
   if (!mayChange(job)) return null
+  const name = prompt.slice(0, 80)
   return (
     <>
-      {actionsOf[job.status].filter(action => action === 'runNow' ? !isPlaced : action !== 'edit' || !isEnlarging(job)).map(action => (
-        <button
-          key={action} type='button' class='button quiet' disabled={job.cancel_requested}
-          aria-label={t.actionOf({ action: actions[action].label, name: prompt.slice(0, 80) })}
-          title={actions[action].label}
-          onClick={() => action === 'remove' ? setConfirming(true) : act(action)}
-        >
-          <Icon name={actions[action].icon} /><span class='word'>{actions[action].label}</span>
-        </button>
-      ))}
+      {actionsOf[job.status].filter(action => action === 'runNow' ? !isPlaced : action !== 'edit' || !isEnlarging(job)).map(action => action === 'lane'
+        ? <LaneSwitch key={action} job={job} name={name} onDone={() => onDone(action)} />
+        : (
+          <button
+            key={action} type='button' class='button quiet' disabled={job.cancel_requested}
+            aria-label={t.actionOf({ action: actions[action].label, name })}
+            title={actions[action].label}
+            onClick={() => action === 'remove' ? setConfirming(true) : act(action)}
+          >
+            <Icon name={actions[action].icon} /><span class='word'>{actions[action].label}</span>
+          </button>
+          ))}
       {confirming && (
         <Confirm
           title={t.deleteThisJob} sentence={t.thisPermanentlyDeletesJob} action={common.delete}

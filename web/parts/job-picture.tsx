@@ -1,16 +1,12 @@
 import type { IconName } from './icon.tsx'
-import type { TargetedEvent } from 'preact'
 import type { ListedJob } from '../lib/api-types.ts'
 import { useRights } from '../lib/caller.ts'
 import { thumbnailOf } from '../lib/images.ts'
 import { Icon } from './icon.tsx'
+import { Preview } from './preview.tsx'
 import { t } from '../texts/en/queue.ts'
 
 const icons: Readonly<Record<string, IconName>> = { failed: 'warning', pending: 'clock' }
-
-/** A preview can expire before the browser loads it; the next one replaces it. */
-const hide = ({ currentTarget: image }: TargetedEvent<HTMLImageElement>) => { image.hidden = true }
-const show = ({ currentTarget: image }: TargetedEvent<HTMLImageElement>) => { image.hidden = false }
 
 /** The thumbnail of a job's first image; before that its preview or an icon. */
 export function JobPicture ({ job }: { job: Pick<ListedJob, 'status' | 'preview_url' | 'images'> }) {
@@ -19,7 +15,7 @@ export function JobPicture ({ job }: { job: Pick<ListedJob, 'status' | 'preview_
     return <span class='picture-hidden' title={t.imagesNotAllowed}><Icon name='image' /></span>
   }
   if (job.status === 'processing' && job.preview_url) {
-    return <img src={job.preview_url} alt='' decoding='async' onLoad={show} onError={hide} />
+    return <Preview src={job.preview_url} alt=''><Icon name='image' /></Preview>
   }
   const picture = job.images.find(({ role = 'image' }) => role === 'image')
   if (picture === undefined) return <Icon name={icons[job.status] ?? 'image'} />

@@ -44,7 +44,7 @@ export function JobRow ({ job: read, nameOfKey, onChanged, group, check, handle,
       <a class='job-picture' href={address} tabindex={-1} aria-hidden='true'><JobPicture job={job} /></a>
       <div class='job-text'>
         <h3><a href={address}>{name}</a></h3>
-        {job.group && <GroupChip id={job.group} group={group} onChanged={onChanged} />}
+        {job.group && <GroupChip id={job.group} job={job} group={group} onChanged={onChanged} />}
         <p class='facts'>
           <span>{serverText(job)}</span>
           {job.status === 'pending' && job.background && <span class='chip'>{t.background}</span>}
@@ -60,7 +60,9 @@ export function JobRow ({ job: read, nameOfKey, onChanged, group, check, handle,
         {job.error !== null && <p class='problem' title={job.error.message}>{job.error.message}</p>}
       </div>
       <div class='job-side'>
-        {place ? <span class='status still'>{noteOf(job)}</span> : <Status status={job.status} note={noteOf(job)} />}
+        {place
+          ? <span class='status still' title={noteOf(job)}><span class='word'>{noteOf(job)}</span><span class='short'>{shortNoteOf(job)}</span></span>
+          : <Status status={job.status} note={noteOf(job)} />}
         <div class='actions'>
           {place}
           <JobActions job={job} isPlaced={Boolean(place)} onDone={onChanged} />
@@ -73,6 +75,12 @@ export function JobRow ({ job: read, nameOfKey, onChanged, group, check, handle,
 function noteOf (job: ListedJob) {
   if (job.cancel_requested) return t.beingCancelled
   return placeText(job)
+}
+
+/** The same where there is little room. */
+function shortNoteOf (job: ListedJob) {
+  const { queue_position: position, place = position, cancel_requested: isCancelling } = job
+  return isCancelling || place === null ? noteOf(job) : t.placeNumber(place)
 }
 
 /** The times of a job with their explanations, the most important first. */

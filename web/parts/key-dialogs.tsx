@@ -87,6 +87,7 @@ function KeyForm ({ form, title, action, limit, send, onClose, children }: {
         <SelectField label={t.permissions} {...form.field('rights')} options={rights} />
         {right === 'chosen' && <Choices legend={t.rights} words={scopeWords} {...form.field('scopes')} />}
         <NumberField label={t.requestsAMinuteLabel} placeholder={limit} min='1' {...form.field('rate_limit_per_minute')} />
+        <CheckField label={t.inBackground} hint={t.inBackgroundHint} {...form.field('background')} />
         {children}
         <More summary={t.dropInSummary} needed={problems.server !== undefined}>
           <SelectField label={t.theAnswer} {...form.field('answer')} options={answers} />

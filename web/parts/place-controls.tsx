@@ -1,5 +1,6 @@
 import type { JobPatch, ListedJob } from '../lib/api-types.ts'
 import { dragRow, type Drop } from '../lib/drag.ts'
+import { followJob } from '../lib/follow-row.ts'
 import { attempt } from '../lib/messages.ts'
 import { jobs } from '../lib/service.ts'
 import { Icon } from './icon.tsx'
@@ -8,36 +9,6 @@ import { t } from '../texts/en/queue.ts'
 const priorities = Array.from({ length: 10 }, (_, index) => 10 - index)
 
 type Place = 'priority' | 'up' | 'down' | 'first' | 'last'
-
-/** How long the focus follows a moved job, in milliseconds. */
-const followed = 2000
-
-/** Keeps the focus on the controls of a job that moves to another row. */
-function followJob (id: string, place: Place) {
-  const until = Date.now() + followed
-  const stop = new AbortController()
-  const end = () => stop.abort()
-  for (const kind of ['pointerdown', 'keydown', 'wheel', 'touchstart', 'scroll']) window.addEventListener(kind, end, stop)
-  function look () {
-    const active = document.activeElement
-    const isFree = active === document.body || (active instanceof HTMLElement && active.dataset.of !== undefined)
-    if (stop.signal.aborted || !isFree || Date.now() > until) return end()
-    const [own] = [place, 'up', 'down'].flatMap(name =>
-      document.querySelector<HTMLElement>(`[data-of="${id}"][data-place="${name}"]:not(:disabled)`) ?? [])
-    if (own !== undefined && own !== active) own.focus({ preventScroll: true })
-    window.requestAnimationFrame(look)
-  }
-  look()
-}
-
-/** Alt and an arrow key move the job of the row that has the focus; with Shift, to the top or the end. */
-export function moveByKey (event: KeyboardEvent) {
-  const { key, altKey, shiftKey, target } = event
-  const place = key === 'ArrowUp' ? shiftKey ? 'first' : 'up' : key === 'ArrowDown' ? shiftKey ? 'last' : 'down' : undefined
-  if (!altKey || place === undefined || !(target instanceof Element)) return
-  event.preventDefault()
-  target.closest('li')?.querySelector<HTMLElement>(`[data-place="${place}"]`)?.click()
-}
 
 const nameOf = ({ generation_params: { prompt } }: ListedJob) => (prompt || t.jobWithoutPrompt).slice(0, 80)
 

@@ -5,6 +5,7 @@ import { useRights } from '../lib/caller.ts'
 import { jobs } from '../lib/service.ts'
 import { ResultImages } from './job-images.tsx'
 import { JobProgress } from './job-progress.tsx'
+import { Preview } from './preview.tsx'
 import { Status } from './status.tsx'
 import { AskToTell } from './telling.tsx'
 import { t } from '../texts/en/create.ts'
@@ -52,7 +53,7 @@ function Result ({ id, label }: { id: string, label: string }) {
       )}
       {job.warnings.map(({ message }) => <p key={message} class='hint'>{message}</p>)}
       {job.images.length === 0 && job.error === null && (job.preview_url && sees
-        ? <img class='preview' src={job.preview_url} alt={t.preview} />
+        ? <Preview src={job.preview_url} alt={t.preview}><p class='empty'>{job.generation_params.prompt}</p></Preview>
         : <p class='empty'>{job.generation_params.prompt}</p>)}
       <ResultImages job={job} />
     </>

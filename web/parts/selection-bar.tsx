@@ -33,8 +33,8 @@ const actions: Readonly<Record<Action, {
   sentence?: string
 }>> = {
   'run-now': { label: t.runNow, icon: 'bolt' },
-  background: { label: t.toBackground, icon: 'toEnd' },
-  foreground: { label: t.outOfBackground, icon: 'up' },
+  background: { label: t.runInBackground, icon: 'moon' },
+  foreground: { label: t.bringBack, icon: 'sun' },
   move: { label: t.move, icon: 'server' },
   cancel: { label: common.cancel, icon: 'stop', question: t.cancelCount, act: t.cancelJobs, sentence: t.runningJobsAreStopped },
   retry: { label: t.retry, icon: 'again' },

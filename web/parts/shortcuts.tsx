@@ -6,6 +6,7 @@ const shortcuts: ReadonlyArray<readonly [string, string]> = [
   ['?', common.thisList],
   [common.altArrows, common.shortcutMove],
   [common.altShiftArrows, common.shortcutMoveToEnds],
+  [common.altB, common.shortcutBackground],
   [common.shiftClick, common.shortcutChooseUpTo],
   [common.ctrlEnter, common.shortcutSubmit],
   [common.arrowKeys, common.shortcutNextImage],

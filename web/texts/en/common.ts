@@ -83,6 +83,8 @@ export const common = inLanguage('common', ({ decimal, number }) => ({
   shortcutMove: 'Queue, waiting jobs: move the job of the row up or down',
   altShiftArrows: 'Alt + Shift + ↑ or ↓',
   shortcutMoveToEnds: 'Queue, waiting jobs: move it to the top or to the end',
+  altB: 'Alt + B',
+  shortcutBackground: 'Queue, waiting jobs: run the job of the row in the background, or bring it back',
   shiftClick: 'Shift + click',
   shortcutChooseUpTo: 'Lists: choose all up to the one before',
   shortcutSubmit: 'Create: submit',

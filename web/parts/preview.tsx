@@ -1,0 +1,17 @@
+import type { ComponentChildren } from 'preact'
+import { useState } from 'preact/hooks'
+
+/** The unfinished picture of a running job. @param props children: shown until there is one */
+export function Preview ({ src, alt, children }: { src: string, alt: string, children: ComponentChildren }) {
+  const [isThere, setThere] = useState(false)
+  // It can expire before the browser loads it; the next one replaces it.
+  return (
+    <>
+      {!isThere && children}
+      <img
+        class='preview' hidden={!isThere} src={src} alt={alt} decoding='async'
+        onLoad={() => setThere(true)} onError={() => setThere(false)}
+      />
+    </>
+  )
+}
