@@ -57,8 +57,8 @@ export interface ServerWorker {
   updateQueue (): void
   /** A call that is no job waits for the server, or is over. */
   lookAtExclusiveCalls (): void
-  /** A job entered the pool. */
-  lookAtPool (): void
+  /** A job of this class entered the pool. */
+  lookAtPool (classId: string): void
   /** A script gave the idle server a job. @param text a message of the channel `given` */
   given (text: string): void
   /** A claimed job was taken away from its server. @param name id and run */
@@ -299,7 +299,7 @@ export async function startServerWorker (
     reload: monitor.reload,
     updateQueue () { settle(setQueue(monitor.usable()), 'could not pause or resume the queue') },
     lookAtExclusiveCalls: exclusiveCalls.look,
-    lookAtPool: feed.look,
+    lookAtPool: feed.entered,
     given: feed.given,
     taken: feed.taken,
     doubt () {

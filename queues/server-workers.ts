@@ -320,7 +320,7 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
     [keys.channel('given'), text => { workerOf(text.split(' ', 1)[0] ?? '')?.given(text) }],
     [keys.channel('taken'), name => { for (const worker of workers()) worker.taken(name) }],
     [keys.channel('leases'), serverId => { enabled.get(serverId)?.lease.tryNow() }],
-    [keys.channel('pool'), () => { for (const worker of workers()) worker.lookAtPool() }],
+    [keys.channel('pool'), classId => { for (const worker of workers()) worker.lookAtPool(classId) }],
     [keys.channel('checks'), serverId => { workerOf(serverId)?.lookAtChecks() }],
     [keys.channel('servers'), serverId => {
       registry.refresh()

@@ -27,6 +27,8 @@ export interface ClaimerDependencies {
 export interface Claimer {
   /** Claims the next job if the server is about to be free. Returns at once. */
   look (): void
+  /** A job of this class entered the pool: looks, unless the server is known to be unable to run it. */
+  entered (classId: string): void
   /**
    * The record of a claimed job, so that it need not be read again; once, and only for this run. From now on the job
    * waits here to begin.
@@ -64,6 +66,9 @@ const mostTaken = 200
 /** Jobs that have arrived here that are remembered: the notice that one was given can arrive later. */
 const mostArrived = 200
 
+/** Classes that a server cannot run that are remembered. */
+const mostUnable = 200
+
 const nameOf = (jobId: string, run: number) => `${jobId}_${run}`
 
 function remember (names: Set<string>, name: string, most: number): void {
@@ -83,6 +88,8 @@ export function createClaimer (dependencies: ClaimerDependencies): Claimer {
   const waiting = new Map<string, 'certain' | 'doubtful'>()
   const taken = new Set<string>()
   const arrived = new Set<string>()
+  /** Classes that the server cannot run, as it said since it was last asked again. */
+  const unable = new Set<string>()
   let more = false
   let looking = false
   let again = false
@@ -93,7 +100,9 @@ export function createClaimer (dependencies: ClaimerDependencies): Claimer {
     const { own, others } = await fleet()
     return new Map(classes.map(({ id, needs }) => {
       const parsed = parseNeeds(needs)
-      return [id, parsed !== null && canRun(parsed, own, others)] as const
+      const able = parsed !== null && canRun(parsed, own, others)
+      if (!able) remember(unable, id, mostUnable)
+      return [id, able] as const
     }))
   }
 
@@ -170,6 +179,10 @@ export function createClaimer (dependencies: ClaimerDependencies): Claimer {
 
   return {
     look,
+    entered (classId) {
+      // Else an idle server would claim in vain for each job that needs another one.
+      if (!unable.has(classId)) look()
+    },
     record (jobId, run) {
       const found = claimed?.id === jobId && claimed.run === run ? claimed : null
       if (found !== null) claimed = null
@@ -196,7 +209,9 @@ export function createClaimer (dependencies: ClaimerDependencies): Claimer {
     doubt,
     hasMore: () => more,
     async forgetClasses () {
+      unable.clear()
       if (!closed) await claims.noteClasses(serverId, fence, new Map())
+      unable.clear()
       look()
     },
     giveBack,

@@ -137,6 +137,27 @@ t.test('a closed claimer asks for nothing', async t => {
   t.same(calls, [])
 })
 
+t.test('jobs that only others can run cause no claim, until the server is asked again', async t => {
+  const { claimer, calls, answer } = start()
+  const needs = JSON.stringify({ target: 'other', checkpoint: null, lacking: [], failed: [], lenient: false })
+  claimer.entered('-other')
+  await answer({ kind: 'unknown', classes: [{ id: '-other', needs }] })
+  await answer({ kind: 'none', restMs: null })
+  calls.length = 0
+  claimer.entered('-other')
+  await settled()
+  t.same(calls, [])
+  claimer.entered('-mine')
+  await answer({ kind: 'none', restMs: null })
+  t.same(calls, ['claim, idle'])
+  await claimer.forgetClasses()
+  await answer({ kind: 'none', restMs: null })
+  calls.length = 0
+  claimer.entered('-other')
+  await settled()
+  t.same(calls, ['claim, idle'])
+})
+
 t.test('a server looks again when a job that rests can be claimed', async t => {
   const { claimer, calls, answer } = start()
   claimer.look()
