@@ -3,7 +3,7 @@ import { maySeeJob, type Principal } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { isAfter } from '../../src/events/event.ts'
 import type { EventBus } from '../../src/events/event-bus.ts'
-import { createEventFilter, type EventFilter } from '../../src/events/filter.ts'
+import { audienceOf, createEventFilter, type EventFilter } from '../../src/events/filter.ts'
 import { catchUp } from '../../src/events/catch-up.ts'
 import { endOf, isLast, readJobHistory } from '../../src/jobs/history.ts'
 import type { Job } from '../../src/jobs/job.ts'
@@ -110,8 +110,9 @@ export function createJobEventSender (
 
   return {
     async prepare (requested, principal) {
-      const ofJob = createEventFilter({ job: requested.jobId }, principal, registry)
-      const wanted = createEventFilter({ job: requested.jobId, kinds: requested.kinds }, principal, registry)
+      const ofJob = createEventFilter(audienceOf({ job: requested.jobId }, principal, registry))
+      const wanted = createEventFilter(
+        audienceOf({ job: requested.jobId, kinds: requested.kinds }, principal, registry))
       const head = await eventBus.log.head()
       const job = await store.find(requested.jobId)
       if (job !== null && !maySeeJob(principal, job.keyId)) throw notFound(requested.jobId)

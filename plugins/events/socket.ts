@@ -6,7 +6,7 @@ import type { FastifyRequest } from 'fastify'
 import { errorResponses } from '../../schemas/error.ts'
 import { EventQuery, SocketMessage } from '../../schemas/event.ts'
 import { describeUnknownField, unknownFieldsError } from '../../src/a1111/unknown-fields.ts'
-import { createEventFilter, wantsPreviews } from '../../src/events/filter.ts'
+import { audienceOf, wantsPreviews } from '../../src/events/filter.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { toServiceError } from '../core/errors.ts'
@@ -146,14 +146,14 @@ function serve (socket: WebSocket, { principal, server, base }: FastifyRequest):
     if (subscriptions.size >= maxSubscriptions) {
       throw new ServiceError('too_many_listeners', `A socket has at most ${maxSubscriptions} subscriptions.`)
     }
-    const accepts = createEventFilter(requested, principal, registry)
+    const audience = audienceOf(requested, principal, registry)
     const subscription = new AbortController()
     subscriptions.set(id, subscription)
     const eventSubscriber = eventSubscriberOf(id, subscription)
     try {
       if (wantsPreviews(requested)) previews.watch(jobId ?? null, subscription.signal)
       const sendEvents = jobId === undefined
-        ? await prepareAll({ eventBus, asked, accepts })
+        ? await prepareAll({ eventBus, asked, audience })
         : await jobEventSender.prepare({ jobId, asked, kinds: requested.kinds }, principal)
       if (sendEvents === null) eventSubscriber.end()
       else await sendEvents(eventSubscriber)

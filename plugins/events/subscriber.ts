@@ -1,7 +1,7 @@
 import type { EventView } from '../../schemas/event.ts'
 import type { ServiceEvent } from '../../src/events/event.ts'
 import type { EventBus } from '../../src/events/event-bus.ts'
-import type { EventFilter } from '../../src/events/filter.ts'
+import { type Audience, createEventFilter } from '../../src/events/filter.ts'
 import { catchUp } from '../../src/events/catch-up.ts'
 import { readyMessage, resetMessage, streamEvent } from './render-event.ts'
 
@@ -25,18 +25,22 @@ export interface Request {
   readonly eventBus: EventBus
   /** The last event that it got; null for a new listener. */
   readonly asked: string | null
-  readonly accepts: EventFilter
+  readonly audience: Audience
 }
 
 /**
- * Resolves to a function that sends the listener's events, the missed ones first.
+ * Sends a listener's events, the missed ones first. Without `follow` it sends the later ones too; see `catchUp`.
+ */
+export type SendAllEvents = (eventSubscriber: EventSubscriber, follow?: () => void) => Promise<void>
+
+/**
+ * Resolves to a function that sends the listener's events.
  * @throws errors of Redis if the missed events cannot be read
  */
-export async function prepareAll (
-  { eventBus, asked, accepts }: Request
-): Promise<(eventSubscriber: EventSubscriber) => Promise<void>> {
+export async function prepareAll ({ eventBus, asked, audience }: Request): Promise<SendAllEvents> {
   if (asked !== null) await eventBus.log.head()
-  return async eventSubscriber => {
+  const accepts = createEventFilter(audience)
+  return async (eventSubscriber, follow) => {
     const after = asked ?? eventBus.head()
     eventSubscriber.view(streamEvent('ready', after, readyMessage))
     await catchUp({
@@ -48,7 +52,8 @@ export async function prepareAll (
         event: eventSubscriber.event,
         reset (head) { eventSubscriber.view(streamEvent('reset', head, resetMessage)) },
         ready: eventSubscriber.ready
-      }
+      },
+      follow
     })
   }
 }

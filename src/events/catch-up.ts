@@ -20,6 +20,8 @@ export interface CatchUpOptions {
   readonly accepts: (event: ServiceEvent) => boolean
   readonly sink: EventSink
   readonly signal: AbortSignal
+  /** Sends the events after the bus' head in another way. Called in the step in which none lies between the two. */
+  readonly follow?: (() => void) | undefined
 }
 
 /** Pause before the stream is read again if Redis gave nothing, in milliseconds. */
@@ -27,10 +29,10 @@ const readAgainMs = 500
 
 /**
  * Sends one listener the missed events first and then new ones, each stored event once and in order, until the signal
- * is aborted. Missed events are read at the receiver's pace, so nothing piles up meanwhile. While Redis gives nothing,
- * it waits. Resolves when it has caught up.
+ * is aborted, or `follow` takes over. Missed events are read at the receiver's pace, so nothing piles up meanwhile.
+ * While Redis gives nothing, it waits. Resolves when it has caught up.
  */
-export async function catchUp ({ eventBus, after, accepts, sink, signal }: CatchUpOptions): Promise<void> {
+export async function catchUp ({ eventBus, after, accepts, sink, signal, follow }: CatchUpOptions): Promise<void> {
   let cursor = after
   let caughtUp = false
 
@@ -81,6 +83,10 @@ export async function catchUp ({ eventBus, after, accepts, sink, signal }: Catch
       await sink.ready()
     }
     caughtUp = true
+    // After a read from another process's stream, this one's bus can still be behind; such a listener stays on its own.
+    if (follow === undefined || signal.aborted || isAfter(cursor, eventBus.head())) return
+    stop()
+    follow()
   } catch (error) {
     stop()
     throw error

@@ -1,7 +1,7 @@
 import { eventKinds, type EventKind } from '../../schemas/event.ts'
 import { jobStatuses, type JobStatus } from '../../schemas/job.ts'
 import { nearest } from '../a1111/names.ts'
-import { keyToShow, mayDo, maySeeJob, type Principal, seesAllJobs } from '../access/principal.ts'
+import { keyToShow, mayDo, type Principal, seesAllJobs } from '../access/principal.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { ServiceEvent } from './event.ts'
 
@@ -28,34 +28,62 @@ export interface KnownServers {
 /** Whether a listener gets an event. */
 export type EventFilter = (event: ServiceEvent) => boolean
 
+/** Everything that a filter depends on, as plain data: listeners with an equal one get the same events. */
+export interface Audience {
+  /** Ids of the servers; null for all, as of the next three. */
+  readonly servers: readonly string[] | null
+  readonly statuses: readonly JobStatus[] | null
+  readonly kinds: readonly EventKind[] | null
+  /** Key whose jobs are shown; never null without the right to see those of all. */
+  readonly key: string | null
+  readonly job: string | null
+  /** Whether it asked for the jobs of one key only. */
+  readonly onlyJobs: boolean
+  readonly seesAll: boolean
+  readonly readsServers: boolean
+  readonly readsModels: boolean
+}
+
 /**
  * @throws ServiceError `server_not_found`, `invalid_field_value` or `permission_denied`, naming the field
  */
-export function createEventFilter (
-  requested: EventRequest, principal: Principal, registry: KnownServers
-): EventFilter {
-  const servers = requested.server === undefined
-    ? null
-    : new Set(split(requested.server).map(alias => registry.require(alias, 'server').id))
-  const statuses = requested.status === undefined ? null : choose<JobStatus>('status', requested.status, jobStatuses)
-  const kinds = requested.kinds === undefined ? null : choose<EventKind>('kinds', requested.kinds, eventKinds)
-  const key = keyToShow(principal, requested.key)
-  const { job } = requested
-
-  return event => {
-    if (kinds === null ? event.kind === 'delivery' : !kinds.has(event.kind)) return false
-    if (job !== undefined && event.jobId !== job) return false
-    if (statuses !== null && (event.status === null || !statuses.has(event.status))) return false
-    if (servers !== null && !isOf(event, servers)) return false
-    // The length of a server's queue counts the jobs of all.
-    if (event.kind === 'queue' && !seesAllJobs(principal)) return false
-    if (event.jobId === null && event.kind !== 'delivery') return requested.key === undefined && mayDo(principal, scopeOf(event))
-    return (key === undefined || event.keyId === key) && maySeeJob(principal, event.keyId)
+export function audienceOf (requested: EventRequest, principal: Principal, registry: KnownServers): Audience {
+  const { server, status, kinds, job } = requested
+  return {
+    servers: server === undefined ? null : split(server).map(alias => registry.require(alias, 'server').id),
+    statuses: status === undefined ? null : choose<JobStatus>('status', status, jobStatuses),
+    kinds: kinds === undefined ? null : choose<EventKind>('kinds', kinds, eventKinds),
+    key: keyToShow(principal, requested.key) ?? null,
+    job: job ?? null,
+    onlyJobs: requested.key !== undefined,
+    seesAll: seesAllJobs(principal),
+    readsServers: mayDo(principal, 'servers:read'),
+    readsModels: mayDo(principal, 'models:read')
   }
 }
 
-function scopeOf ({ kind }: ServiceEvent): 'servers:read' | 'models:read' {
-  return kind.startsWith('download-') || kind === 'models-scanned' || kind === 'scan-progress' ? 'models:read' : 'servers:read'
+export function createEventFilter (audience: Audience): EventFilter {
+  const { key, job, onlyJobs, seesAll, readsServers, readsModels } = audience
+  const servers = audience.servers === null ? null : new Set(audience.servers)
+  const statuses = audience.statuses === null ? null : new Set(audience.statuses)
+  const kinds = audience.kinds === null ? null : new Set(audience.kinds)
+
+  return event => {
+    if (kinds === null ? event.kind === 'delivery' : !kinds.has(event.kind)) return false
+    if (job !== null && event.jobId !== job) return false
+    if (statuses !== null && (event.status === null || !statuses.has(event.status))) return false
+    if (servers !== null && !isOf(event, servers)) return false
+    // The length of a server's queue counts the jobs of all.
+    if (event.kind === 'queue' && !seesAll) return false
+    if (event.jobId === null && event.kind !== 'delivery') {
+      return !onlyJobs && (isOfModels(event) ? readsModels : readsServers)
+    }
+    return key === null ? seesAll : event.keyId === key
+  }
+}
+
+function isOfModels ({ kind }: ServiceEvent): boolean {
+  return kind.startsWith('download-') || kind === 'models-scanned' || kind === 'scan-progress'
 }
 
 /** A job that moves concerns the server that it leaves, too. */
@@ -67,12 +95,12 @@ function split (text: string): string[] {
   return text.split(',').map(part => part.trim()).filter(part => part !== '')
 }
 
-function choose<Value extends string> (field: string, text: string, allowed: readonly Value[]): Set<Value> {
-  return new Set(split(text).map(given => {
+function choose<Value extends string> (field: string, text: string, allowed: readonly Value[]): Value[] {
+  return split(text).map(given => {
     const found = allowed.find(value => value === given)
     if (found !== undefined) return found
     throw new ServiceError('invalid_field_value',
       `${field} has no ${JSON.stringify(given.slice(0, 60))}; allowed are ${allowed.join(', ')}.`,
       { field, nearest: nearest(given, allowed, 3) })
-  }))
+  })
 }
