@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../lib/logging.ts'
 import type { Bucket } from './bucket.ts'
-import { BucketError, type StorageFault } from './storage.ts'
+import { BucketError, type StorageFault } from './storage-fault.ts'
 
 /** What the trial does in the bucket. */
 export type BucketStep = 'write' | 'read' | 'list' | 'delete'

@@ -9,7 +9,7 @@ import { createDeadline, DeadlinePassed, withDeadline } from '../lib/deadline.ts
 import { readBytes } from '../lib/http/bytes.ts'
 import { createHttpClient, type HttpAnswer, type HttpRequest, Silence } from '../lib/http/client.ts'
 import { clockOf, elementOf, meaningOf, objectsIn } from './s3-answers.ts'
-import { BucketError } from './storage.ts'
+import { BucketError } from './storage-fault.ts'
 
 /** SHA-256 of nothing. */
 const emptyHash = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'

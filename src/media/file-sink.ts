@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import type { ImageSink } from '../a1111/types.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { fileSource, type ByteSource } from './image-header.ts'
-import { storageError, storageFaultOf } from './storage.ts'
+import { storageError, storageFaultOf } from './storage-fault.ts'
 
 const openFile = promisify(openByCallback)
 const syncFile = promisify(fsync)

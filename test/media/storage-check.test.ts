@@ -1,7 +1,8 @@
 import { mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { createStorageCheck, type StorageFault } from '../../src/media/storage.ts'
+import { createStorageCheck } from '../../src/media/storage.ts'
+import type { StorageFault } from '../../src/media/storage-fault.ts'
 import { silentLogger } from '../helper.ts'
 
 t.test('a folder that hangs is a fault, and no second call of it follows', async t => {

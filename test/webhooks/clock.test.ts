@@ -11,7 +11,7 @@ import { createWebhookQueue, createWebhookWorker } from '../../queues/webhooks.t
 import { createEncryptor } from '../../src/access/secrets.ts'
 import { createEgressGuard } from '../../src/egress/guard.ts'
 import { parseSchedule } from '../../src/lib/retry-schedule.ts'
-import { BucketError, storageError, type StorageFault } from '../../src/media/storage.ts'
+import { BucketError, storageError, type StorageFault } from '../../src/media/storage-fault.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { noTracing } from '../../src/telemetry/tracing.ts'
 import { createDeliverer } from '../../src/webhooks/deliver.ts'
