@@ -11,9 +11,9 @@ import { type Batch, batchAsJob, batchHasEnded } from '../../src/bots/batches.ts
 import { type ImageFormat, botBatchResult, botQueue, botResult } from '../../src/bots/job-view.ts'
 import { readFields } from '../../src/bots/read-fields.ts'
 import type { Job } from '../../src/jobs/job.ts'
+import { checkImages } from '../../src/jobs/outcome.ts'
 import { ignoring, ServiceError } from '../../src/lib/errors.ts'
 import { inventoriesOf, unionOfLists } from '../../src/models/servers.ts'
-import { checkImages } from '../../src/sdapi/answer.ts'
 import { disconnectSignal, keepLastAnswers } from '../core/held-requests.ts'
 
 const tags = ['Studio']

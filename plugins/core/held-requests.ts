@@ -128,11 +128,3 @@ export function wasBrokenOff (reply: FastifyReply): boolean {
 export function stream (pieces: AsyncGenerator<string>): Readable {
   return Readable.from(pieces, { highWaterMark: 1 })
 }
-
-/** Null for the error that the client's own disconnect caused. */
-export function unlessGone (signal: AbortSignal): (error: unknown) => null {
-  return error => {
-    if (signal.aborted) return null
-    throw error
-  }
-}

@@ -2,21 +2,18 @@ import type { Readable } from 'node:stream'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { JsonOrForm, Ref } from '../../schemas/kit.ts'
 import { OpenAiEdit, OpenAiEditForm, OpenAiGeneration, OpenAiImages, OpenAiVariationForm } from '../../schemas/openai.ts'
-import type { Job } from '../../src/jobs/job.ts'
 import { newJobId } from '../../src/jobs/submit.ts'
-import { anySignal } from '../../src/lib/deadline.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { withoutTrailing } from '../../src/lib/text.ts'
 import {
-  completedEvents, errorEvent, imagesAnswer, jobIsDeleted, linkLifetime, requireImages, type StreamKind
+  completedEvents, errorEvent, imagesAnswer, jobToAnswer, linkLifetime, type StreamKind
 } from '../../src/openai/answer.ts'
 import { selectedCheckpoint, usualSize } from '../../src/openai/models.ts'
 import { createPictures, type SentPictures } from '../../src/openai/pictures.ts'
 import {
   type ImagesCall, type ImagesRequest, parametersOf, readImagesCall, type Size, sizeLike, startParameters
 } from '../../src/openai/request.ts'
-import { checkImages } from '../../src/sdapi/answer.ts'
-import { disconnectSignal, stream, unlessGone } from '../core/held-requests.ts'
+import { disconnectSignal, stream } from '../core/held-requests.ts'
 import { ownAddress } from '../core/prefix.ts'
 import { contextOf } from '../core/request-log.ts'
 import { targetOf } from '../sdapi/call.ts'
@@ -52,7 +49,7 @@ const response = { 200: { ...Ref(OpenAiImages), description: 'The images.' }, ..
 /** OpenAI's three ways to images: each request is one job. */
 const images: FastifyPluginAsync<ImagesOptions> = async (app, { keepAnswer }) => {
   const {
-    submitter, idempotency, notices, stopping, media, catalogue, jobStore: store, imageUrls, imageReader, imageSources
+    submitter, idempotency, jobOutcome, media, catalogue, jobStore: store, imageUrls, imageReader, imageSources
   } = app
   const pictures = createPictures({ imageReader, imageSources, media, texts: app.uploadTexts })
   const partialImages = createPartialImages(app)
@@ -121,7 +118,7 @@ const images: FastifyPluginAsync<ImagesOptions> = async (app, { keepAnswer }) =>
       const kind = operation === 'edits' ? 'image_edit' : 'image_generation'
       return await sendEvents(stream(events({ id, call, kind, gone })), reply)
     }
-    const job = await endOf(id, gone).catch(unlessGone(gone))
+    const job = jobToAnswer(id, await jobOutcome(id, gone))
     if (job === null) return reply.hijack()
     const linkOf = linksFrom(request)
     return await reply.type('application/json').send(stream(imagesAnswer(media, job, call, linkOf)))
@@ -183,31 +180,14 @@ const images: FastifyPluginAsync<ImagesOptions> = async (app, { keepAnswer }) =>
     store.cancel(id).catch(error => { app.log.debug({ job: id, err: error }, 'not cancelled') })
   }
 
-  /** The job with its images, when it has ended. @throws FailedJob; ServiceError `shutting_down` */
-  async function endOf (id: string, gone: AbortSignal): Promise<Job> {
-    const { signal, clear } = anySignal(gone, stopping)
-    try {
-      const job = await notices.ended(id, signal)
-      requireImages(job)
-      await checkImages(media, job)
-      return job
-    } catch (error) {
-      if (error instanceof ServiceError && error.status === 404) throw jobIsDeleted(id)
-      if (!stopping.aborted || gone.aborted) throw error
-      throw new ServiceError('shutting_down', `The service stops before the job ${id} has finished. The job is kept and ` +
-        'finishes after the next start.')
-    } finally {
-      clear()
-    }
-  }
-
   async function * events (
     { id, call, kind, gone }: { id: string, call: ImagesCall, kind: StreamKind, gone: AbortSignal }
   ): AsyncGenerator<string> {
-    const ended = endOf(id, gone)
+    const ended = jobOutcome(id, gone)
     yield * partialImages(ended, { id, call, kind, gone })
     try {
-      yield * completedEvents(media, await ended, call, kind)
+      const job = jobToAnswer(id, await ended)
+      if (job !== null) yield * completedEvents(media, job, call, kind)
     } catch (error) {
       if (gone.aborted) return
       app.log.debug({ job: id, err: error }, 'the stream ends without images')

@@ -12,7 +12,7 @@ import { ServiceError } from '../../src/lib/errors.ts'
 import { fieldsOf } from '../../src/lib/json-values.ts'
 import { type AnswerOptions, blanksUntil, generationAnswer } from '../../src/sdapi/answer.ts'
 import { type GenerationCall, readGenerationCall } from '../../src/sdapi/request.ts'
-import { breakOff, disconnectSignal, stream, unlessGone } from '../core/held-requests.ts'
+import { breakOff, disconnectSignal, stream } from '../core/held-requests.ts'
 import { ownAddress } from '../core/prefix.ts'
 import { contextOf } from '../core/request-log.ts'
 import {
@@ -123,7 +123,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
       return job === null ? accepted(id, reply) : await sendImages(job, call, reply)
     }
     if (answer.kind === 'early') return answerEarly(id, call, gone, reply)
-    const job = await outcomes.of(id, gone).catch(unlessGone(gone))
+    const job = await outcomes.of(id, gone)
     return job === null ? reply.hijack() : await sendImages(job, call, reply)
   }
 
@@ -198,7 +198,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
       yield * blanksUntil(ended, pause)
       try {
         const job = await ended
-        yield * generationAnswer(media, job, await optionsOf(call, job))
+        if (job !== null) yield * generationAnswer(media, job, await optionsOf(call, job))
       } catch (error) {
         if (gone.aborted) return
         reply.log.info({ job: id, err: error }, 'the early answer is broken off: the job has no images to send')

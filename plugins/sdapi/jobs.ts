@@ -4,9 +4,10 @@ import { mayCancelJob, maySeeJob, requireImages } from '../../src/access/princip
 import { optional, readModel } from '../../src/fastapi/model.ts'
 import { pydantic1 } from '../../src/fastapi/pydantic1.ts'
 import type { Job, JobImage } from '../../src/jobs/job.ts'
+import { checkImages } from '../../src/jobs/outcome.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
-import { checkImages, imageList, infoText } from '../../src/sdapi/answer.ts'
+import { imageList, infoText } from '../../src/sdapi/answer.ts'
 import { assetView, createdAt, isAsset, orderAsset, readKind } from '../../src/sdapi/assets.ts'
 import {
   failureEntry, florenceWorkflow, listEntry, proxyProgress, proxyStates, timestampOf, trackerId, trackerStates,

@@ -6,6 +6,7 @@ import { createImageSources, type ImageSources } from '../../src/jobs/image-sour
 import { createIdempotency, type Idempotency } from '../../src/jobs/idempotency.ts'
 import { type Bulks, createBulks, createManyJobs, type ManyJobs } from '../../src/jobs/many.ts'
 import { createJobNotices, createJobWait, type JobNotices, type JobWait } from '../../src/jobs/notices.ts'
+import { createJobOutcomes, type JobOutcomes } from '../../src/jobs/outcome.ts'
 import { removeJob } from '../../src/jobs/retention.ts'
 import { createWorkPrediction, type WorkPrediction } from '../../src/jobs/workload.ts'
 import { createSubmitter, type Submitter } from '../../src/jobs/submit.ts'
@@ -27,6 +28,7 @@ interface JobServices {
   readonly idempotency: Idempotency
   readonly notices: JobNotices
   readonly waitForJob: JobWait
+  readonly jobOutcome: JobOutcomes
   /** Jobs of the drop-in have a short id in X-Job-ID besides their own. */
   readonly shortIds: ShortIds
   readonly manyJobs: ManyJobs
@@ -99,6 +101,7 @@ export default fp(async app => {
     idempotency: createIdempotency(redis, keys, config.IDEMPOTENCY_HOURS),
     notices,
     waitForJob: createJobWait(notices, stopping.signal),
+    jobOutcome: createJobOutcomes({ notices, media, stopping: stopping.signal }),
     shortIds: createShortIds(redis, keys),
     manyJobs: createManyJobs({ store, list, moves: app.jobMoves, remove }),
     removeJob: remove,

@@ -38,7 +38,7 @@ export interface SdapiServicesOptions {
 
 /** Services for A1111's own API beside the jobs: its view of the servers, and stored data of each client. */
 export default fp<SdapiServicesOptions>(async (app, { pause = realPause }) => {
-  const { config, redis, subscriber, keys, registry, states, jobStore: store, jobList, connect, media, log } = app
+  const { config, redis, subscriber, keys, registry, states, jobStore: store, jobList, connect, log } = app
   const upstream = createUpstreamClients({
     registry, states, waitingOn: store.waitingOn, connect, lastKnown: createLastKnown(redis, keys)
   })
@@ -59,7 +59,7 @@ export default fp<SdapiServicesOptions>(async (app, { pause = realPause }) => {
     optionsService: createOptionsService({ upstream, own: ownOptions, registry, states }),
     clientJobs,
     clientTasks: createClientTasks(redis, keys),
-    outcomes: createOutcomes({ notices: app.notices, media, clientJobs, stopping: app.stopping }),
+    outcomes: createOutcomes({ jobOutcome: app.jobOutcome, clientJobs }),
     jobSearch: createJobSearch(jobList, backgroundTasks),
     backgroundTasks,
     passThrough: createPassThrough({

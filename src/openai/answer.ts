@@ -1,4 +1,5 @@
 import type { Job, JobError } from '../jobs/job.ts'
+import { type JobOutcome, stopsBeforeEnd } from '../jobs/outcome.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { MediaStore } from '../media/store.ts'
@@ -107,18 +108,19 @@ export class FailedJob extends Error {
 }
 
 /**
- * Returns only if the job has images to answer with.
- * @throws FailedJob
+ * The job whose images are the answer; null if the client has left.
+ * @throws FailedJob; ServiceError `shutting_down` when this process stops before the job has ended
  */
-export function requireImages ({ id, status, error, result }: Job): void {
-  if (status === 'failed') throw failed(error)
-  if (status === 'cancelled' || result === null) {
-    throw new FailedJob(`The job ${id} was cancelled.`, 409, { code: 'job_cancelled' })
+export function jobToAnswer (id: string, outcome: JobOutcome): Job | null {
+  switch (outcome.kind) {
+    case 'left': return null
+    case 'stopping': throw stopsBeforeEnd()
+    case 'deleted': throw new FailedJob(`The job ${id} was deleted before it had images.`, 409, { code: 'job_deleted' })
+    case 'lost': throw new FailedJob(`An image of the job ${id} is missing in the storage.`, 500, { code: 'image_not_found' })
+    case 'failed': throw failed(outcome.job.error)
+    case 'cancelled': throw new FailedJob(`The job ${id} was cancelled.`, 409, { code: 'job_cancelled' })
+    case 'completed': return outcome.job
   }
-}
-
-export function jobIsDeleted (id: string): FailedJob {
-  return new FailedJob(`The job ${id} was deleted before it had images.`, 409, { code: 'job_deleted' })
 }
 
 function failed (error: JobError | null): FailedJob {

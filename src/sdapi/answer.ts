@@ -37,14 +37,6 @@ export async function * imageList (media: MediaStore, images: ReadonlyArray<Pick
   yield ']'
 }
 
-/**
- * Checks that all images of a job are readable, while another answer is still possible.
- * @throws ServiceError `image_not_found`
- */
-export async function checkImages (media: MediaStore, { result }: Pick<Job, 'result'>): Promise<void> {
-  for (const { name } of result?.images ?? []) await (await media.openOutput(name)).close()
-}
-
 /** A1111's answer to a generation, from a finished job with or without images. */
 export async function * generationAnswer (
   media: MediaStore, job: Job, { echo, sendImages }: AnswerOptions

@@ -2,11 +2,9 @@ import { isImageLocation } from '../a1111/images.ts'
 import { GenerationFailure } from '../a1111/types.ts'
 import { HttpException, PythonError, renderA1111Error, ValidationFailure } from '../fastapi/errors.ts'
 import type { Job } from '../jobs/job.ts'
-import type { JobNotices } from '../jobs/notices.ts'
-import { anySignal, withDeadline } from '../lib/deadline.ts'
+import { type JobOutcome, type JobOutcomes, stopsBeforeEnd } from '../jobs/outcome.ts'
+import { withDeadline } from '../lib/deadline.ts'
 import { ServiceError } from '../lib/errors.ts'
-import type { MediaStore } from '../media/store.ts'
-import { checkImages } from './answer.ts'
 import type { ClientJobs } from './clients.ts'
 
 /** An error as A1111 1.10.1 answers it. */
@@ -85,62 +83,48 @@ function errorOfJob ({ error }: Pick<Job, 'error'>): Error {
 export interface Outcomes {
   /**
    * The job once it has finished in a way that A1111 answers with images. Interrupted calls are among them: A1111
-   * answers with the images made so far.
+   * answers with the images made so far. Null if the client disconnects before.
    * @throws the error that A1111 answers in place of images; `shutting_down` when this process stops before
    */
-  of (jobId: string, gone: AbortSignal): Promise<Job>
+  of (jobId: string, gone: AbortSignal): Promise<Job | null>
   /** The same, but null if the job has not finished after so many seconds, or when this process stops. */
   within (jobId: string, seconds: number, gone: AbortSignal): Promise<Job | null>
 }
 
 export interface OutcomesDependencies {
-  readonly notices: Pick<JobNotices, 'ended'>
-  readonly media: MediaStore
+  readonly jobOutcome: JobOutcomes
   readonly clientJobs: Pick<ClientJobs, 'wasInterrupted'>
-  /** Fires when the service begins to stop. */
-  readonly stopping: AbortSignal
 }
 
-export function createOutcomes ({ notices, media, clientJobs, stopping }: OutcomesDependencies): Outcomes {
-  async function check (job: Job): Promise<Job> {
-    if (job.status === 'failed') throw errorOfJob(job)
-    const isEmpty = (job.result?.images ?? []).length === 0
-    // To the client that did not interrupt its call, an answer without images is a failure.
-    if (job.status === 'cancelled' && isEmpty && !await clientJobs.wasInterrupted(job.id)) {
-      throw new PythonError('InterruptedError', 'The job was cancelled before it made an image.')
+export function createOutcomes ({ jobOutcome, clientJobs }: OutcomesDependencies): Outcomes {
+  /** The job with the images to answer with, or what else A1111 says. */
+  async function render (outcome: Exclude<JobOutcome, { kind: 'left' | 'stopping' }>): Promise<Job> {
+    switch (outcome.kind) {
+      case 'failed': throw errorOfJob(outcome.job)
+      // A status 404 would say that there is no such route.
+      case 'deleted': throw new PythonError('InterruptedError', 'The job was deleted before it finished.')
+      case 'lost': throw new PythonError('FileNotFoundError', 'An image of this job is missing in the storage.')
+      case 'cancelled': {
+        const { job } = outcome
+        const isEmpty = (job.result?.images ?? []).length === 0
+        // To the client that did not interrupt its call, an answer without images is a failure.
+        if (!isEmpty || await clientJobs.wasInterrupted(job.id)) return job
+        throw new PythonError('InterruptedError', 'The job was cancelled before it made an image.')
+      }
+      case 'completed': return outcome.job
     }
-    await checkImages(media, job).catch(asLost('FileNotFoundError', 'An image of this job is missing in the storage.'))
-    return job
-  }
-
-  /** Null if the signal fires first. */
-  async function ended (jobId: string, over: AbortSignal): Promise<Job | null> {
-    const job = await notices.ended(jobId, over).catch(error => {
-      if (over.aborted) return null
-      throw error
-    }).catch(asLost('InterruptedError', 'The job was deleted before it finished.'))
-    return job === null ? null : await check(job)
   }
 
   return {
     async of (jobId, gone) {
-      const { signal, clear } = anySignal(gone, stopping)
-      const job = await ended(jobId, signal).finally(clear)
-      if (job !== null) return job
-      throw new ServiceError('shutting_down', 'The service stops before the job has finished. The job is kept and ' +
-        'finishes after the next start; fetch it with the id in X-Job-ID.')
+      const outcome = await jobOutcome(jobId, gone)
+      if (outcome.kind === 'stopping') throw stopsBeforeEnd()
+      return outcome.kind === 'left' ? null : await render(outcome)
     },
     async within (jobId, seconds, gone) {
       if (seconds === 0) return null
-      return await withDeadline(seconds * 1000, [gone, stopping], async over => await ended(jobId, over))
+      const outcome = await withDeadline(seconds * 1000, [gone], async over => await jobOutcome(jobId, over))
+      return outcome.kind === 'left' || outcome.kind === 'stopping' ? null : await render(outcome)
     }
-  }
-}
-
-/** A status 404 would say that there is no such route. */
-function asLost (className: string, sentence: string): (error: unknown) => never {
-  return error => {
-    if (error instanceof ServiceError && error.status === 404) throw new PythonError(className, sentence)
-    throw error
   }
 }
