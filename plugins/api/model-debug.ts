@@ -74,18 +74,20 @@ const modelDebug: FastifyPluginAsyncTypebox = async app => {
       tags: ['Models'],
       summary: 'What each server would make of a checkpoint\'s name',
       querystring: Type.Object({
-        checkpoint_path: Type.Optional(name('Any name, path or hash that a job can use. Required without checkpoint_name.')),
-        checkpoint_name: Type.Optional(name('Same as checkpoint_path.')),
+        checkpoint_path: name('Any name, path or hash that a job can use.'),
+        checkpoint_name: Type.Optional({ ...name('Same as checkpoint_path, in place of it.'), deprecated: true }),
         server_alias: Type.Optional(Type.String({
           minLength: 1, maxLength: 64, description: 'The server to check; default: all enabled ones.'
         }))
       }),
       response: { ...response, ...errorResponses(400, 403, 404) }
+    },
+    preValidation: async ({ query }) => {
+      query.checkpoint_path ??= query.checkpoint_name as string
     }
   }, async request => {
-    const { checkpoint_path: path, checkpoint_name: named, server_alias: alias } = request.query
-    const given = path ?? named
-    if (given === undefined || given.trim() === '') {
+    const { checkpoint_path: given, server_alias: alias } = request.query
+    if (given.trim() === '') {
       throw new ServiceError('missing_required_field', 'Give checkpoint_path, such as ?checkpoint_path=sdxl/model.safetensors.',
         { field: 'checkpoint_path' })
     }

@@ -10,7 +10,9 @@ export interface Operation {
   readonly summary?: string
   readonly description?: string
   readonly tags?: readonly string[]
-  readonly parameters: ReadonlyArray<{ name: string, in: string, description?: string, schema: Schema }>
+  readonly parameters: ReadonlyArray<{
+    name: string, in: string, required?: boolean, description?: string, schema: Schema
+  }>
   /** Schemas of the request's body by content type. */
   readonly bodies: Readonly<Record<string, Schema>>
   readonly responses: Readonly<Record<string, { description: string, content?: Record<string, { schema?: Schema }> }>>

@@ -68,6 +68,35 @@ t.test('a body that the document allows is never answered with a missing field',
   t.ok(refused > 20, `${refused} bodies are refused by the document itself`)
 })
 
+t.test('a query that the document allows is never answered with a missing parameter', async t => {
+  let asked = 0
+  for (const { method, path, parameters, bodies, responses } of operations) {
+    const inQuery = parameters.filter(parameter => parameter.in === 'query' && !['wait', 'async'].includes(parameter.name))
+    // A stream has no end to wait for, and generations wait for theirs.
+    if (inQuery.length === 0 || responses[200]?.content?.['text/event-stream'] !== undefined) continue
+    const schema = bodies['application/json']
+    const url = path.replaceAll('{alias}', 'Main').replaceAll(/\{\w+\}/g, 'none')
+    const required = inQuery.filter(parameter => parameter.required === true)
+    const queries = [required, ...inQuery.filter(parameter => !required.includes(parameter))
+      .map(left => inQuery.filter(parameter => parameter !== left))]
+    const incomplete: string[] = []
+    for (const query of queries) {
+      const text = new URLSearchParams(query.map((parameter): [string, string] =>
+        [parameter.name, String(sample(parameter.schema))])).toString()
+      const answer = await service.app.inject({
+        method: method as 'GET',
+        url: `${url}?${text}`,
+        ...path.startsWith('/v1/') ? { headers: { authorization: `Bearer ${secret}` } } : {},
+        ...schema === undefined ? {} : { payload: sample(schema) as object }
+      })
+      if (saysMissing(answer.body)) incomplete.push(`?${text} ${answer.body}`)
+      asked++
+    }
+    t.same(incomplete, [], `${method} ${path}`)
+  }
+  t.ok(asked > 100, `${asked} queries were tried`)
+})
+
 t.test('one of several fields is demanded where each of them is enough', async t => {
   const cases: ReadonlyArray<readonly [name: string, enough: readonly object[], tooLittle: readonly object[]]> = [
     ['BulkRequest', [{ prompt: 'a' }, { generation_params: {} }, { generation_info_raw: 'a' }], [{ bulk_quantity: 2 }]],
