@@ -20,6 +20,7 @@ import * as loras from './figures/loras.ts'
 import * as media from './figures/media.ts'
 import * as memory from './figures/memory.ts'
 import * as models from './figures/models.ts'
+import * as search from './figures/search.ts'
 import * as start from './figures/start.ts'
 import * as submissions from './figures/submissions.ts'
 import * as throughput from './figures/throughput.ts'
@@ -39,6 +40,7 @@ export const figures: Readonly<Record<string, Figure>> = {
   submissions,
   throughput,
   list,
+  search,
   memory,
   media,
   cancel,

@@ -18,6 +18,10 @@ export interface Filling {
   readonly endOf: (index: number) => 'completed' | 'failed' | 'cancelled' | 'pending'
   /** Start of its prompt. */
   readonly promptOf: (index: number) => string
+  /** Further values of a job, where they matter. */
+  readonly othersOf?: (index: number) => {
+    readonly keyId?: string, readonly background?: boolean, readonly bulkId?: string, readonly appType?: string
+  }
 }
 
 const inFlight = 256
@@ -49,7 +53,8 @@ async function fenceOf (redis: Redis, serverId: string): Promise<number> {
 async function addJob (
   redis: Redis, store: JobStore, like: Job, filling: Filling, index: number, fences: ReadonlyMap<string, number>
 ): Promise<void> {
-  const { serverIds, keyIds, endOf, promptOf } = filling
+  const { serverIds, keyIds, endOf, promptOf, othersOf } = filling
+  const { appType = like.submission.appType, ...others } = othersOf?.(index) ?? {}
   const claim: RunClaim = {
     id: randomUUID(), run: 1, serverId: serverIds[index % serverIds.length] ?? '', owner: like.id
   }
@@ -57,7 +62,7 @@ async function addJob (
   const { parameters } = like.submission
   const target = claim.serverId
   const prompt = `${promptOf(index)}${String(parameters.prompt)}`
-  const submission = { ...like.submission, parameters: { ...parameters, prompt, seed } }
+  const submission = { ...like.submission, appType, parameters: { ...parameters, prompt, seed } }
   await store.create({
     id: claim.id,
     target,
@@ -68,7 +73,8 @@ async function addJob (
     priority: like.priority,
     background: false,
     bulkId: null,
-    submission
+    submission,
+    ...others
   })
   const end = endOf(index)
   if (end === 'cancelled') await store.cancel(claim.id)

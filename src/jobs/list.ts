@@ -3,9 +3,9 @@ import type { JobStatus } from '../../schemas/job.ts'
 import type { Keys } from '../lib/keys.ts'
 import { codeOf, codesIn, type FailureCause } from './causes.ts'
 import { indexKey, type Job } from './job.ts'
-import { matchText, readPage, readStamps, searchJobs } from './scripts/index.ts'
-import { sealSearch } from './search-text.ts'
+import { matchText, readPage, readStamps } from './scripts/index.ts'
 import type { JobStore } from './store.ts'
+import { type Arrived, createTextSearch, type SearchScope } from './text-search.ts'
 
 /** Selects jobs, for lists, counts and actions. */
 export interface JobFilter {
@@ -67,13 +67,8 @@ const orderedAtMost = 2000
 
 /** Records that one script searches, so that no call blocks Redis for long. */
 const examinedAtOnce = 500
-/** Bytes of the search text that one script looks through: a few milliseconds. */
-const bytesAtOnce = 600_000
-
-interface Slice {
-  readonly skip: number
-  readonly take: number
-}
+/** Of so few jobs the records are searched: that takes no longer than the words of all blocks of the search text. */
+const usuallyReadAtMost = 1000
 
 /** How the jobs of a filter are found. */
 interface Plan {
@@ -85,15 +80,10 @@ interface Plan {
   readonly codeOfRecord?: string
 }
 
-interface Arrived {
-  readonly id: string
-  /** Microseconds since the epoch. */
-  readonly arrival: string
-}
-
 /** Pages through jobs by the indexes: every combination of key, server, status and error code is one range. */
-export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
-  let isSealing = false
+export function createJobList (redis: Redis, keys: Keys, store: JobStore, readAtMost = usuallyReadAtMost) {
+  const everyJob = keys.key('jobs', '*', '*', '*')
+  const textSearch = createTextSearch(redis, keys)
 
   /**
    * @param codes those of the indexes by error code, if the caller has read them
@@ -160,52 +150,37 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
   }
 
   /**
-   * Searches the search text, in several calls, so that none blocks Redis for long.
-   * @param need `page`: stops when it has all that it takes; `total`: counts the others too
-   * @returns null while the search text lacks jobs, or if the plan needs more than it
+   * Where the search text is searched, and for what; null if the records are read: it does not know all that the plan
+   * needs, or there are few jobs.
    */
-  async function search (
-    { source, within, codeOfRecord }: Plan, query: JobFilter & Pick<JobQuery, 'order'>, after: string | undefined,
-    { skip, take }: Slice, need: 'page' | 'total'
-  ): Promise<{ found: Arrived[], total: number } | null> {
-    const { text = '', appType = '', user = '' } = query
-    if (query.background === false || within !== undefined || codeOfRecord !== undefined) return null
+  async function searchOf ({ source, within, codeOfRecord }: Plan, query: JobFilter) {
+    const { text = '', appType: application = '', user = '', background } = query
+    if (!hasText(query) || codeOfRecord !== undefined) return null
     // The search text separates the parts of its entries by these.
     if (['\0', '\x01', '\x02', '\x03'].some(sign => text.includes(sign))) return null
-    const order = query.order === 'newest' ? 'newest' : 'oldest'
     const [lowest, highest] = boundsOf(query)
-    const bounds = after === undefined
-      ? [lowest, highest] as const
-      : order === 'newest' ? [lowest, after] as const : [String(Number(after) + 1), highest] as const
-    const found: Arrived[] = []
-    let total = 0
-    for (let block = ''; ;) {
-      const answer = await searchJobs(redis, [keys.key(''), source], [inLowerCase(text), appType, user, order,
-        ...bounds, block, Math.max(0, skip - total), take - found.length, bytesAtOnce])
-      if (answer[0] === 'incomplete') return null
-      const [following, count, ...pairs] = answer as [string, number, ...string[]]
-      total += count
-      found.push(...arrivedOf(pairs))
-      if (following !== '') sealSoon()
-      if (following === '' || (need === 'page' && found.length >= take)) return { found, total }
-      block = following
+    const counts = await Promise.all([source, within ?? []].flat().map(async index =>
+      index === everyJob ? Infinity : await redis.zcount(index, lowest, `(${highest}`)))
+    if (Math.min(...counts) <= readAtMost) return null
+    const scope: SearchScope = {
+      source,
+      ...within === undefined ? {} : { within },
+      ...background === false ? { without: indexKey(keys, { background: true }) } : {}
     }
-  }
-
-  /** After a search that took several calls: full blocks become short. */
-  function sealSoon (): void {
-    if (isSealing) return
-    isSealing = true
-    sealSearch({ redis, keys }).catch(() => undefined).finally(() => { isSealing = false })
+    return {
+      scope,
+      words: { text: inLowerCase(text), application, user },
+      bounds: { lowest: Number(lowest.replace('inf', 'Infinity')), highest: Number(highest.replace('inf', 'Infinity')) }
+    }
   }
 
   async function idsOf (filter: JobFilter): Promise<string[]> {
     const plan = await planOf(filter)
     if (plan === null) return []
     const query = { ...filter, order: 'oldest' } as const
-    const all = { skip: 0, take: Number.MAX_SAFE_INTEGER }
-    const searched = isSearched(filter) ? await search(plan, query, undefined, all, 'total') : null
-    if (searched !== null) return searched.found.map(({ id }) => id)
+    const asked = await searchOf(plan, filter)
+    const searched = asked === null ? null : await textSearch.ids(asked.scope, asked.words, asked.bounds)
+    if (searched !== null) return searched
     const ids: string[] = []
     for await (const some of fitting(plan, query)) for (const { id } of some) ids.push(id)
     return ids
@@ -220,8 +195,9 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     if (plan === null) return 0
     const query = { ...filter, order: 'oldest' } as const
     if (isExact(plan, filter)) return (await range(plan.source, query, undefined, 0, 0)).total
-    const searched = await search(plan, query, undefined, { skip: 0, take: 0 }, 'total')
-    if (searched !== null) return searched.total
+    const asked = await searchOf(plan, filter)
+    const searched = asked === null ? null : await textSearch.count(asked.scope, asked.words, asked.bounds)
+    if (searched !== null) return searched
     let total = 0
     for await (const some of fitting(plan, query)) total += some.length
     return total
@@ -230,10 +206,16 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
   async function searchedPage (plan: Plan, query: JobQuery): Promise<IdPage> {
     const { cursor, limit } = query
     const skip = cursor === undefined ? query.offset : 0
-    const searched = await search(plan, query, cursor, { skip, take: limit + 1 }, cursor === undefined ? 'total' : 'page')
-    if (searched !== null) {
-      return pageOf(searched.found, query, 0, cursor === undefined ? searched.total : await count(query))
-    }
+    const asked = await searchOf(plan, query)
+    const searched = asked === null
+      ? null
+      : await textSearch.page(asked.scope, asked.words, asked.bounds, {
+        order: query.order === 'newest' ? 'newest' : 'oldest',
+        ...cursor === undefined ? {} : { after: Number(cursor) },
+        skip,
+        take: limit + 1
+      })
+    if (searched !== null) return pageOf(searched.found, query, 0, searched.total)
     const found: Arrived[] = []
     let total = 0
     // Two counts of indexes tell how many are outside the background.

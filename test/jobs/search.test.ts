@@ -16,7 +16,8 @@ const never = Number.MAX_SAFE_INTEGER
 const scope = (name: string) => {
   const keys = createKeys(name)
   const prefix: [string] = [keys.key('')]
-  const list = createJobList(redis, keys, createJobStore({ redis, keys, queueEntries: entriesLua, dial }))
+  // Also small indexes are looked for in the search text.
+  const list = createJobList(redis, keys, createJobStore({ redis, keys, queueEntries: entriesLua, dial }), 0)
   return { keys, prefix, list, parts: { redis, keys } }
 }
 
@@ -32,16 +33,18 @@ function createChance (state = 7) {
 
 const words = ['Lighthouse', 'harbour', 'STORM', 'ünïcode', '灯台', 'a-b', '100%', '"quoted"', 'x.y', '<lora:Add:1>', 'harbours']
 
-async function create ({ prefix }: ReturnType<typeof scope>, id: string, chance: (below: number) => number) {
+async function create (
+  { prefix }: ReturnType<typeof scope>, id: string, chance: (below: number) => number, end: 'cancelled' | 'pending' = 'cancelled'
+) {
   const prompt = Array.from({ length: chance(4) }, () => words[chance(words.length)]).join([' ', ', ', '\n'][chance(3)])
   const [application = '', user = '', key = ''] = [applications[chance(2)], users[chance(3)], owners[chance(3)]]
   // Long prompts soon fill a block.
   const own = chance(2) === 0 ? `${prompt} ${id} ${'x'.repeat(2000)}` : prompt
   const submission = JSON.stringify({ appType: application, ...user === '' ? {} : { studio: { user } }, parameters: {} })
-  const [answer] = await scripts.createJob(redis, prefix, [id, '', key, 5, '', submission, own, '', '', '[1]', never, '', id, 1,
-    '-0', '{}', 1000, 1, user, JSON.stringify({ ...dial, longest: 64, share: 4 }), application, ''])
+  const [answer] = await scripts.createJob(redis, prefix, [id, '', key, 5, chance(4) === 0 ? 'g' : '', submission, own, '', '', '[1]', never, '', id, 1,
+    '-0', '{}', 1000, 1, user, JSON.stringify({ ...dial, longest: 64, share: 4 }), application, chance(5) === 0 ? '1' : ''])
   if (answer !== 'created') throw new Error(`${id} was not created`)
-  await scripts.cancelJob(redis, prefix, [id])
+  if (end === 'cancelled') await scripts.cancelJob(redis, prefix, [id])
 }
 
 const remove = async ({ prefix }: ReturnType<typeof scope>, id: string) => { await removeJob(redis, prefix, [id]) }
@@ -57,6 +60,8 @@ async function bySearchingRecords<Answer> (keys: Keys, ask: () => Promise<Answer
   }
 }
 
+const statuses = ['cancelled', 'pending'] as const
+
 const texts = ['', 'harbour', 'HARBOURS', 'storm, ', 'ünï', '台', '% "', 'x.y', 'job-1', 'nowhere', 'house\nharbour', '-b, 100', ' ']
 
 async function compare (t: Test, here: ReturnType<typeof scope>, chance: (below: number) => number, what: string) {
@@ -71,7 +76,9 @@ async function compare (t: Test, here: ReturnType<typeof scope>, chance: (below:
       ...chance(3) === 0 ? { appType: applications[chance(2)] ?? '' } : {},
       ...chance(3) === 0 ? { user: users[1 + chance(2)] ?? '' } : {},
       ...chance(3) === 0 ? { keyId: 'k' } : {},
-      ...chance(3) === 0 ? { status: 'cancelled' } as const : {},
+      ...chance(3) === 0 ? { status: statuses[chance(2)] as 'cancelled' | 'pending' } : {},
+      ...chance(4) === 0 ? { background: chance(2) === 0 } : {},
+      ...chance(4) === 0 ? { group: 'g' } : {},
       ...chance(3) === 0 ? { since: moment() } : {},
       ...chance(3) === 0 ? { before: moment() } : {}
     }
@@ -168,6 +175,36 @@ t.test('jobs that an earlier version creates meanwhile are noticed', async t => 
   await compare(t, here, chance, 'after the check')
   const ids = [...await list.ids({ appType: 'forge' }), ...await list.ids({ appType: 'comfyui' })]
   t.same(ids.toSorted(), (await list.ids({})).toSorted())
+})
+
+t.test('kept results follow every change of a job', async t => {
+  const chance = createChance(17)
+  const here = scope('kept')
+  const { keys, list, prefix } = here
+  for (let index = 0; index < 200; index++) await create(here, `job-${index}`, chance, statuses[chance(2)])
+  const filters = [
+    { text: 'harbour' }, { text: 'harbour', status: 'pending' }, { text: 'harbour', status: 'cancelled', keyId: 'k' },
+    { text: 'storm', background: true }, { text: 'storm', background: false }, { text: '', appType: 'forge', group: 'g' }
+  ] as const
+  const dialled = JSON.stringify({ ...dial, longest: 64, share: 4 })
+  const changes: ReadonlyArray<(id: string) => Promise<unknown>> = [
+    async id => await scripts.cancelJob(redis, prefix, [id]),
+    async id => await scripts.retryJob(redis, prefix, [id, '', '-0', '{}', dialled]),
+    async id => await scripts.moveJob(redis, prefix, [id, 'lane', chance(2) === 0 ? '1' : '', '', '', dialled]),
+    async id => await scripts.editJob(redis, prefix, [id, Number(await redis.hget(keys.key('job', id), 'run')), '',
+      '{"appType":"forge","parameters":{}}', words[chance(words.length)] ?? '', '[1]', '-0', '{}', 1000, 'forge', '', dialled]),
+    async id => { await remove(here, id) },
+    async () => { await create(here, `more-${chance(1_000_000)}`, chance, 'pending') }
+  ]
+  for (let round = 0; round < 60; round++) {
+    await changes[round % changes.length]?.(`job-${chance(200)}`)
+    for (const filter of filters) {
+      const ask = async () => [await list.count(filter), await list.ids(filter)]
+      t.same(await ask(), await bySearchingRecords(keys, ask), `change ${round % changes.length}: ${JSON.stringify(filter)}`)
+    }
+  }
+  t.ok(Number(await redis.get(keys.key('search-changes'))) > 200)
+  t.ok(await redis.zcard(keys.key('search-changed')) <= await redis.zcard(keys.key('search')), 'only blocks that exist are noted')
 })
 
 t.test('equal prompts take the space of one, and any text can be a prompt', async t => {

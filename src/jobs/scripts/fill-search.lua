@@ -18,6 +18,7 @@ local old = redis.call('ZRANGEBYSCORE', blocksKey, '-inf', '(' .. (from or '+inf
 for _, block in ipairs(old) do redis.call('UNLINK', textKey(block), wordsKey(block)) end
 if #old > 0 then
   redis.call('ZREM', blocksKey, unpack(old))
+  redis.call('ZREM', KEYS[1] .. 'search-changed', unpack(old))
   return 1
 end
 
@@ -40,6 +41,7 @@ for i = 1, #found, 2 do
     or redis.call('STRLEN', textKey(block)) >= fullBlock
   if isClosed then block, before = arrival, nil end
   redis.call('ZADD', blocksKey, arrival, block)
+  noteBlock(block)
   redis.call('APPEND', textKey(block), (entry == before and '' or entry) .. found[i] .. ',')
   redis.call('SET', fromKey, arrival)
   before = entry

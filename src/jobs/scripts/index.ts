@@ -131,12 +131,17 @@ export const listCauses: Script<[prefix: string, failed: string], [], [isComplet
 export const checkCauses: Script<[prefix: string, index: string], [after: string, most: number], string> =
   loadScript(new URL('check-causes.lua', import.meta.url))
 
-/** Found jobs of some blocks of the search text: how many, and `id, arrival, …` of those of the page. */
-export const searchJobs: Script<[prefix: string, index: string], [
-  text: string, application: string, user: string, order: 'newest' | 'oldest', lowest: string, highest: string,
-  after: string, skip: number, take: number, budget: number
-], ['incomplete'] | [following: string, count: number, ...found: string[]]> =
-  loadScript(new URL('search-jobs.lua', import.meta.url))
+/** The counter of the changes, how many blocks there are, and those that changed since, with their first arrivals. */
+export const readSearchState = load<[since: string],
+  ['incomplete'] | [changes: string, blocks: number, ...changed: string[]]>('search-state')
+
+/** For each block that it looked through, how many jobs match, or their arrivals, separated by commas. */
+export const searchBlocks: Script<[prefix: string, index: string, within: string, without: string], [
+  text: string, application: string, user: string, what: 'arrivals' | 'count', bytes: number, ...blocks: string[]
+], string[]> = loadScript(new URL('search-blocks.lua', import.meta.url))
+
+/** The ids of jobs by their arrivals; '' for those that are not in the index. */
+export const readArrived: Script<[index: string], string[], string[]> = loadScript(new URL('read-arrived.lua', import.meta.url))
 
 /** Enters jobs into the search text; 1 if some are left. */
 export const enterSearchText = load<[most: number], 0 | 1>('fill-search')

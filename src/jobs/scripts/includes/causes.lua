@@ -24,6 +24,7 @@ local function leaveCause (id, record)
   local server, code = string.match(record.cause, '^([^:]*):(.*)$')
   eachIndex(id, record.key, server, 'failed:' .. code, function (index) redis.call('ZREM', index, id) end)
   forgetUnused(code)
+  noteChanged(record.arrival)
   clearJob(id, 'cause')
 end
 
@@ -34,5 +35,6 @@ local function enterCause (id, record, failure)
   local function add (index) redis.call('ZADD', index, record.arrival, id) end
   eachIndex(id, record.key, record.server, 'failed:' .. code, add)
   redis.call('SADD', causesKey, code)
+  noteChanged(record.arrival)
   writeJob(id, 'cause', record.server .. ':' .. code)
 end

@@ -3,6 +3,7 @@
   arrival, so that every filter of the list is one exact range. Jobs of the background lane are in a second set of
   them, where a ~ is in front of the key; the caller has read or made the job's record.
 ]]
+--- @include "search-changes"
 local function indexesOf (id, key, servers, status, act)
   for _, k in ipairs(key == '' and { '*' } or { '*', key }) do
     for _, server in ipairs(servers) do
@@ -19,6 +20,7 @@ local function enterIndexes (id, arrival, key, server, status)
   local function add (index) redis.call('ZADD', index, arrival, id) end
   eachIndex(id, key, server, status, add)
   eachIndex(id, key, server, '*', add)
+  noteChanged(arrival)
 end
 
 local function leaveIndexes (id, key, server, status)
@@ -33,9 +35,11 @@ local function changeServer (id, arrival, key, from, to, status)
     indexesOf(id, key, { from }, each, function (index) redis.call('ZREM', index, id) end)
     indexesOf(id, key, { to }, each, function (index) redis.call('ZADD', index, arrival, id) end)
   end
+  noteChanged(arrival)
 end
 
 local function changeStatus (id, arrival, key, server, from, to)
   eachIndex(id, key, server, from, function (index) redis.call('ZREM', index, id) end)
   eachIndex(id, key, server, to, function (index) redis.call('ZADD', index, arrival, id) end)
+  noteChanged(arrival)
 end

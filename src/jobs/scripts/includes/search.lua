@@ -10,6 +10,7 @@
   search-words      STRING of the words of all sealed blocks, or `*` if there are too many
 ]]
 --- @include "record"
+--- @include "search-changes"
 local blocksKey, fromKey, lastKey = KEYS[1] .. 'search', KEYS[1] .. 'search-from', KEYS[1] .. 'search-last'
 local arrivalKey = KEYS[1] .. 'arrival'
 -- Bytes of a full block.
@@ -46,6 +47,7 @@ local function arrive (id, created, prompt, application, user)
     block, digest = arrival, ''
     redis.call('ZADD', blocksKey, arrival, block)
   end
+  noteBlock(block)
   local entry = entryOf(prompt, application, user)
   local own = redis.sha1hex(entry)
   if redis.call('APPEND', textKey(block), (own == digest and '' or entry) .. id .. ',') >= fullBlock then block = '' end
@@ -77,8 +79,10 @@ local function leaveSearch (id, arrival)
   if text == '' and block ~= open then
     redis.call('DEL', textKey(block), wordsKey(block))
     redis.call('ZREM', blocksKey, block)
+    redis.call('ZREM', KEYS[1] .. 'search-changed', block)
   else
     redis.call('SET', textKey(block), text)
+    noteBlock(block)
   end
   return true
 end
@@ -92,6 +96,7 @@ local function enterSearch (id, arrival, prompt, application, user)
   end
   redis.call('APPEND', textKey(block), entryOf(prompt, application, user) .. id .. ',')
   redis.call('DEL', wordsKey(block))
+  noteBlock(block)
   local before, open = splitLast(redis.call('GET', lastKey))
   if block == open then redis.call('SET', lastKey, before .. ':' .. open .. ':') end
 end
