@@ -1,10 +1,9 @@
-import { open } from 'node:fs/promises'
-import { join } from 'node:path'
 import { createCaller } from '../environment/caller.ts'
 import { requireCleanEnds } from '../environment/clean-ends.ts'
 import { withEnvironment } from '../environment/environment.ts'
 import { submission } from '../environment/ordinary.ts'
 import { startService } from '../environment/service.ts'
+import { measureSyncs } from '../environment/syncs.ts'
 import { generationPath, startUpstream } from '../environment/upstream.ts'
 import { asRatio, inMilliseconds, median, now, quantile, spread } from '../statistics.ts'
 import type { Row } from '../table.ts'
@@ -35,7 +34,7 @@ async function measureWithImage (size: number): Promise<Row> {
     })
     const { caller } = await startService(environment, { command: 'start', servers: { Main: upstream.url } })
     const roundTrips = await measureRoundTrips(upstream.url)
-    const p99Goal = quantile(await measureSyncs(environment.folder), 0.99)
+    const p99Goal = quantile(await measureSyncs(environment, { times: jobs, syncs: 2 }), 0.99)
     await caller.post('/api/v1/servers/Main/pause')
     for (let sent = 0; sent < jobs; sent += 100) {
       await caller.post('/api/v2/generate/bulk', { ...submission('Main', { width: size, height: size }), bulk_quantity: 100 })
@@ -54,25 +53,6 @@ async function measureWithImage (size: number): Promise<Row> {
       ok: median(gaps) <= medianGoal && quantile(gaps, 0.99) <= p99Goal
     }
   })
-}
-
-/** Milliseconds of two writes to the disk, one after the other. */
-async function measureSyncs (folder: string): Promise<number[]> {
-  const file = await open(join(folder, 'syncs'), 'a')
-  const times: number[] = []
-  try {
-    for (let index = 0; index < jobs; index++) {
-      const began = now()
-      for (let sync = 0; sync < 2; sync++) {
-        await file.write('a line that is about as long as what a job appends\n')
-        await file.datasync()
-      }
-      times.push(now() - began)
-    }
-  } finally {
-    await file.close()
-  }
-  return times
 }
 
 async function measureRoundTrips (url: string): Promise<number[]> {

@@ -2,6 +2,7 @@ import { startBareQueue } from '../environment/bare-queue.ts'
 import { withEnvironment } from '../environment/environment.ts'
 import { releaseJobs } from '../environment/release.ts'
 import { startService } from '../environment/service.ts'
+import { countSystemCalls } from '../environment/system-calls.ts'
 import { startUpstream } from '../environment/upstream.ts'
 import { asRatio, asShare, inMicroseconds, median, perSecond } from '../statistics.ts'
 import type { Row } from '../table.ts'
@@ -13,8 +14,15 @@ const perRound = 500
 const goal = 0.2
 /** Processor time of one job, in microseconds. */
 const usedGoal = 4000
+/** Jobs while strace counts, which makes them slow. */
+const traced = 200
+/** System calls of one job. */
+const callsGoal = 100
 
-/** Waiting jobs, released at once, with a small image each; alternating with a bare worker that does nothing. */
+/**
+ * Waiting jobs, released at once, with a small image each; alternating with a bare worker that does nothing. The first
+ * round of both does not count: a process compiles its code during its first jobs.
+ */
 export async function measure (): Promise<Row[]> {
   return await withEnvironment(async environment => {
     const upstream = await startUpstream(environment, { kind: 'instant', options: { milliseconds: 0 } })
@@ -24,6 +32,8 @@ export async function measure (): Promise<Row[]> {
     const bareUse: number[] = []
     const ourRates: number[] = []
     const bareRates: number[] = []
+    await bare.work(perRound)
+    await releaseJobs(environment, service, upstream, perRound)
     for (let round = 0; round < rounds; round++) {
       const before = await bare.used()
       bareRates.push(await bare.work(perRound))
@@ -33,6 +43,9 @@ export async function measure (): Promise<Row[]> {
       ourUse.push(used)
     }
     const [ours, limit] = [median(ourRates), median(bareRates)]
+    const bareCalls = await countSystemCalls(environment, bare, () => bare.work(traced))
+    const calls = await countSystemCalls(environment, service,
+      () => releaseJobs(environment, service, upstream, traced))
     return [{
       figure: about,
       measured: perSecond(ours),
@@ -47,6 +60,17 @@ export async function measure (): Promise<Row[]> {
       ratio: asRatio(median(ourUse), median(bareUse)),
       goal: `≤ ${usedGoal} µs`,
       ok: median(ourUse) <= usedGoal
-    }]
+    }, ...calls === null || bareCalls === null ? [] : [callsRow(calls / traced, bareCalls / traced)]]
   })
+}
+
+function callsRow (ours: number, bare: number): Row {
+  return {
+    figure: 'system calls of a job with an instant server',
+    measured: ours.toFixed(1),
+    limit: `bare add and worker ${bare.toFixed(1)}`,
+    ratio: asRatio(ours, bare),
+    goal: `≤ ${callsGoal}`,
+    ok: ours <= callsGoal
+  }
 }

@@ -53,7 +53,7 @@ export function createFinish (dependencies: FinishDependencies): (answered: Answ
 
   return async ({ claim, job, answer, result, options: sent, collector, begunAt }) => {
     const { version } = answer.info ?? {}
-    monitor.proved(typeof version === 'string' ? version : null, requestSignature(job))
+    monitor.proved(typeof version === 'string' ? version : null, () => requestSignature(job))
     const differences = result.partial
       ? []
       : [...checkAnswer(job.submission, answer, result.images), ...await checkImages(job.submission, result.images)]

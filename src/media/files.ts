@@ -28,8 +28,9 @@ export interface OpenFile {
 }
 
 /**
- * Files of one kind by name: in a folder, or as objects of a bucket. A file is there whole or not at all. Every method
- * throws ServiceError `storage_full` if the folder or bucket cannot be used.
+ * Files of one kind by name: in a folder, or as objects of a bucket. A file is there whole or not at all, unless a
+ * power cut came before `add` resolved. Every method throws ServiceError `storage_full` if the folder or bucket cannot
+ * be used.
  */
 export interface MediaFiles {
   /** A draft on this machine. `place` checks it and calls `add` or `keep`. */
@@ -73,10 +74,14 @@ export async function createFolderFiles (folder: string): Promise<MediaFiles> {
   return {
     createSink: async place => await createFileSink(drafts, place),
     async add (name, draft) {
-      await draft.flush()
-      if (!await draft.claim(pathOf(name))) return false
-      await flushFolder(dirname(pathOf(name)))
-      return true
+      const path = pathOf(name)
+      if (!await draft.claim(path)) return false
+      // Side by side, as a journal can then write both at once. Until then no record names the file.
+      const flushed = await Promise.allSettled([draft.flush(), flushFolder(dirname(path))])
+      const failed = flushed.find(one => one.status === 'rejected')
+      if (failed === undefined) return true
+      await rm(path, { force: true }).catch(() => {})
+      throw failed.reason
     },
     async keep (name, draft) {
       const path = pathOf(name)

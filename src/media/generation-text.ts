@@ -256,7 +256,8 @@ export async function readGeneration (image: Buffer | string): Promise<Generatio
   if (typeof image !== 'string') return await readFrom(bufferSource(image), image)
   const file = await open(image)
   try {
-    return await readFrom(fileSource(file, (await file.stat()).size), image)
+    const { size } = await file.stat()
+    return await readFrom(fileSource(async (...part) => (await file.read(...part)).bytesRead, size), image)
   } finally {
     await file.close()
   }

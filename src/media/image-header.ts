@@ -1,5 +1,3 @@
-import type { FileHandle } from 'node:fs/promises'
-
 /** Bytes with random access, without having all of them in memory. */
 export interface ByteSource {
   readonly size: number
@@ -14,15 +12,18 @@ export function bufferSource (bytes: Buffer): ByteSource {
   }
 }
 
+/** Reads bytes of a file from a position on, as `fs.read` does; how many. */
+type ReadPart = (buffer: Buffer, offset: number, length: number, position: number) => Promise<number>
+
 /** Reads from an open file; the client closes it. @param head the first bytes, which need not be read */
-export function fileSource (file: FileHandle, size: number, head: Buffer = Buffer.alloc(0)): ByteSource {
+export function fileSource (read: ReadPart, size: number, head: Buffer = Buffer.alloc(0)): ByteSource {
   return {
     size,
     async read (position, length) {
       const wanted = Math.max(0, Math.min(length, size - position))
       if (position + wanted <= head.length) return head.subarray(position, position + wanted)
-      const { buffer, bytesRead } = await file.read(Buffer.alloc(wanted), 0, wanted, position)
-      return buffer.subarray(0, bytesRead)
+      const buffer = Buffer.alloc(wanted)
+      return buffer.subarray(0, await read(buffer, 0, wanted, position))
     }
   }
 }

@@ -63,9 +63,9 @@ export interface ServerMonitor {
   /**
    * A generation succeeded.
    * @param version from its answer, the only cheap way to learn an A1111's version; null if the answer has none
-   * @param request as for `suspect`
+   * @param request as for `suspect`; called only if that matters
    */
-  proved (version: string | null, request?: string): void
+  proved (version: string | null, request?: () => string): void
   /** Probes now; never throws. */
   check (): Promise<ServerState>
   /** Probes and reads the inventory again now, because something has changed. */
@@ -352,7 +352,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       if (state?.traits) await enter({ ...state, traits: { ...state.traits, missingRoutes: missingNow() } })
     },
     check,
-    proved (version, request = '') {
+    proved (version, request = () => '') {
       reports = 0
       outOfUseUntil = 0
       suspicions.wentWell(request)

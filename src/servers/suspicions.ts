@@ -16,8 +16,8 @@ export interface Suspicions {
    * different requests met different errors one after the other, so the server is at fault.
    */
   note (said: ServerSaid): 'first' | 'known' | 'server'
-  /** A generation of this request succeeded. */
-  wentWell (request: string): void
+  /** A generation of this request succeeded. @param request called only if that matters, as it costs a hash */
+  wentWell (request: () => string): void
 }
 
 /** Different requests with different errors, without a successful generation in between. */
@@ -48,7 +48,9 @@ export function createSuspicions (): Suspicions {
     },
     wentWell (request) {
       open = []
-      for (const [name, said] of known) if (said.request === request) known.delete(name)
+      if (known.size === 0) return
+      const well = request()
+      for (const [name, said] of known) if (said.request === well) known.delete(name)
     }
   }
 }

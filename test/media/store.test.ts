@@ -7,6 +7,8 @@ import { buffer } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import sharp from 'sharp'
 import t from 'tap'
+import { createFolderFiles } from '../../src/media/files.ts'
+import { bufferSource } from '../../src/media/image-header.ts'
 import { createMediaStore, type MediaStore } from '../../src/media/store.ts'
 
 const run = promisify(execFile)
@@ -52,6 +54,26 @@ t.test('an input that a power cut shortened is written again', async t => {
   const { $media: name } = await store.putInput(red, 'png')
   await truncate(join(directory, 'media', 'inputs', name.slice(0, 2), name), 10)
   t.ok((await store.readInput(await store.putInput(red, 'png'))).equals(red))
+})
+
+t.test('an output that the disk does not take keeps no name', async t => {
+  const folder = t.testdir()
+  const files = await createFolderFiles(folder)
+  const draft = join(folder, 'draft')
+  await writeFile(draft, red)
+  const lost = {
+    path: draft,
+    source: bufferSource(red),
+    sha256: sha256(red),
+    async flush () { throw Object.assign(new Error('no space'), { code: 'ENOSPC' }) },
+    async moveTo () {},
+    async claim (path: string) {
+      await writeFile(path, red)
+      return true
+    }
+  }
+  await t.rejects(files.add('picture.png', lost, 'image/png'), { code: 'ENOSPC' })
+  t.same(await filesIn(folder), ['draft'])
 })
 
 t.test('an input that a job uses again meanwhile stays', async t => {
