@@ -60,7 +60,7 @@ export function waitTogether (worker: Pick<Worker, 'getBackend'>): void {
   }
 }
 
-export interface BackgroundWork<Data> {
+export interface QueueWork<Data> {
   readonly connection: Redis
   readonly keys: Keys
   readonly log: Log
@@ -68,19 +68,79 @@ export interface BackgroundWork<Data> {
   readonly name: string
   /** Number of jobs that run at the same time. */
   readonly atOnce: number
+  readonly run: (job: Job<Data>, token?: string) => Promise<void>
+  /** How long a job of a process that shows no sign of life stays with it, in seconds; 3 at least. */
+  readonly lockSeconds?: number
+  /** How often to look for jobs of such processes, in seconds. */
+  readonly stalledSeconds?: number
+  /** Pause after a failed attempt to get a job, in milliseconds. */
+  readonly runRetryDelay?: number
+}
+
+/** A job is locked for longer again several times before its lock expires. */
+const renewals = 3
+/** By which a look for stalled jobs can come early, in milliseconds: BullMQ skips one that follows another too soon. */
+const early = 500
+
+/**
+ * A BullMQ worker that does its repeated work in the beats of this process. BullMQ's own timers, four for each worker,
+ * would wake an idle process one by one.
+ * @returns the worker, and a function for the time after its end
+ */
+export function startQueueWorker<Data> (work: QueueWork<Data>): { worker: Worker<Data>, stopBeats: () => void } {
+  const { connection, keys, log, name, atOnce, run, lockSeconds = 30, stalledSeconds = 30, runRetryDelay } = work
+  /** Jobs that run, by the tokens of their locks. */
+  const locked = new Map<string, string>()
+
+  async function runLocked (job: Job<Data>, token = ''): Promise<void> {
+    locked.set(token, job.id ?? '')
+    await run(job, token).finally(() => { locked.delete(token) })
+  }
+
+  const worker = new Worker<Data>(name, runLocked, {
+    connection,
+    prefix: keys.bullPrefix,
+    skipVersionCheck: true,
+    concurrency: atOnce,
+    maxStalledCount: 1000,
+    drainDelay,
+    lockDuration: lockSeconds * 1000,
+    skipLockRenewal: true,
+    skipStalledCheck: true,
+    stalledInterval: stalledSeconds * 1000 - early,
+    ...(runRetryDelay === undefined ? {} : { runRetryDelay })
+  })
+  const noteFailure = (error: unknown) => { log.debug({ queue: name, err: error }, 'worker connection') }
+  worker.on('error', noteFailure)
+  waitTogether(worker)
+
+  function renewLocks (): void {
+    if (locked.size === 0) return
+    worker.extendJobLocks([...locked.values()], [...locked.keys()], lockSeconds * 1000).catch(noteFailure)
+  }
+  let looking = false
+  function lookForStalled (): void {
+    if (looking) return
+    looking = true
+    worker.getBackend().moveStalledJobsToWait().catch(noteFailure).finally(() => { looking = false })
+  }
+  lookForStalled()
+  const stops = [repeatEach(Math.floor(lockSeconds / renewals), renewLocks), repeatEach(stalledSeconds, lookForStalled)]
+  return { worker, stopBeats () { for (const stop of stops) stop() } }
+}
+
+export interface BackgroundWork<Data> extends Omit<QueueWork<Data>, 'run'> {
   /** The signal is aborted when the process is about to stop: another process continues the remaining work. */
   readonly run: (job: Job<Data>, closing: AbortSignal) => Promise<void>
 }
 
 /** A worker whose jobs can be interrupted and resumed by any number of processes. */
 export function startBackgroundWorker<Data> (work: BackgroundWork<Data>): { close (): Promise<void> } {
-  const { connection, keys, log, name, atOnce, run } = work
+  const { connection, log, run } = work
   const closing = new AbortController()
-  const worker = new Worker<Data>(name, async job => { await run(job, closing.signal) }, {
-    connection, prefix: keys.bullPrefix, skipVersionCheck: true, concurrency: atOnce, maxStalledCount: 1000, drainDelay
+  const { worker, stopBeats } = startQueueWorker<Data>({
+    ...work, run: async job => { await run(job, closing.signal) }
   })
-  worker.on('error', error => { log.debug({ err: error }, 'worker connection') })
-  waitTogether(worker)
   const stopShortening = keepShortening(worker, connection, log)
   return {
     async close () {
@@ -88,6 +148,7 @@ export function startBackgroundWorker<Data> (work: BackgroundWork<Data>): { clos
       stopShortening()
       const waiting = waitingConnection(worker)
       await worker.close(true)
+      stopBeats()
       abandon(waiting)
     }
   }
@@ -95,22 +156,18 @@ export function startBackgroundWorker<Data> (work: BackgroundWork<Data>): { clos
 
 /**
  * Closes a BullMQ worker once its running jobs finish, or abandons it at the deadline: without Redis it never finishes
- * closing, and its timers and the connection on which it waits for jobs would keep the process alive.
+ * closing, and the connection on which it waits for jobs would keep the process alive.
  * @param more work that it does not know of
  */
 export async function closeWorker (
   worker: Worker, deadlineMs: number, more: ReadonlyArray<Promise<unknown>> = []
 ): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  const deadline = new Promise<'late'>(resolve => { timer = setTimeout(() => { resolve('late') }, deadlineMs) })
+  const deadline = new Promise<void>(resolve => { timer = setTimeout(resolve, deadlineMs) })
   const waiting = waitingConnection(worker)
-  const outcome = await Promise.race([Promise.all([worker.close(), Promise.allSettled(more)]), deadline])
+  await Promise.race([Promise.all([worker.close(), Promise.allSettled(more)]), deadline])
   clearTimeout(timer)
   abandon(waiting)
-  if (outcome !== 'late') return
-  // BullMQ does not release the timer that renews locks, which is accessible only by its internal name.
-  const locks: unknown = Reflect.get(worker, 'lockManager')
-  if (isClosable(locks)) locks.close().catch(() => undefined)
 }
 
 function waitingConnection (worker: Worker): RedisQueueBackend['blockingClient'] {
@@ -127,8 +184,4 @@ function abandon (waiting: RedisQueueBackend['blockingClient']): void {
     client.on('connect', () => { client.disconnect(false) })
     client.disconnect(false)
   }, () => undefined)
-}
-
-function isClosable (value: unknown): value is { close (): Promise<void> } {
-  return typeof value === 'object' && value !== null && 'close' in value && typeof value.close === 'function'
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Job as QueueJob, Queue, WaitingError, Worker } from 'bullmq'
+import { type Job as QueueJob, Queue, WaitingError } from 'bullmq'
 // @ts-expect-error -- BullMQ's declarations are beside the other build only
 import * as bullScripts from 'bullmq/dist/cjs/scripts/index.js'
 import type { Redis } from 'ioredis'
@@ -8,7 +8,7 @@ import type { RunOutcome } from '../src/jobs/run-generation.ts'
 import type { Keys } from '../src/lib/keys.ts'
 import type { Log } from '../src/lib/logging.ts'
 import { readLua } from '../src/redis/scripts.ts'
-import { closeWorker, drainDelay, waitTogether } from './background-worker.ts'
+import { closeWorker, startQueueWorker } from './background-worker.ts'
 
 /** The data of a queue entry; everything else is in the record. */
 export interface GenerationData {
@@ -100,7 +100,8 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
       await queue(serverId).pause()
     },
     async resume (serverId) {
-      await queue(serverId).resume()
+      // Each call writes an event, and queues are set regularly.
+      if (await queue(serverId).isPaused()) await queue(serverId).resume()
     },
     async unlimit (serverId) {
       const target = queue(serverId)
@@ -178,20 +179,17 @@ export function createGenerationWorker (dependencies: GenerationWorkerDependenci
     throw new WaitingError()
   }
 
-  const worker = new Worker<GenerationData>(generationQueueName(serverId), process, {
+  const { worker, stopBeats } = startQueueWorker<GenerationData>({
     connection,
-    prefix: keys.bullPrefix,
-    concurrency: atOnce,
-    skipVersionCheck: true,
+    keys,
+    log,
+    name: generationQueueName(serverId),
+    atOnce,
+    run: process,
     // The lock must outlive a short outage of Redis; the lease, not the lock, reveals a dead worker's jobs.
-    lockDuration: 60_000,
-    stalledInterval: 30_000,
-    maxStalledCount: 1000,
-    drainDelay,
+    lockSeconds: 60,
     runRetryDelay: 500
   })
-  worker.on('error', error => { log.debug({ server: serverId, err: error }, 'worker connection') })
-  waitTogether(worker)
 
   return {
     runEarly (entry) {
@@ -202,6 +200,7 @@ export function createGenerationWorker (dependencies: GenerationWorkerDependenci
     async close (deadlineMs) {
       closed = true
       await closeWorker(worker, deadlineMs, [...running.values()])
+      stopBeats()
     }
   }
 }

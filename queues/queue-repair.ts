@@ -212,8 +212,10 @@ export function startWaitingRepair (
 
   async function compare (): Promise<void> {
     const queue = queues.waiting()
-    if (await queue.isPaused()) await queue.resume()
-    const [waiting, counts] = await Promise.all([claims.unclaimed(), queue.getJobCounts('prioritized', ...foreign)])
+    const [isPaused, waiting, counts] = await Promise.all([
+      queue.isPaused(), claims.unclaimed(), queue.getJobCounts('prioritized', ...foreign)
+    ])
+    if (isPaused) await queue.resume()
     for (const state of foreign) if ((counts[state] ?? 0) > 0) await queue.clean(0, 0, state)
     if (waiting === counts.prioritized && ++compared % wholeEvery !== 0) return
     const changed = await walk('missing') + await walk('void')

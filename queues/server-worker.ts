@@ -251,7 +251,6 @@ export async function startServerWorker (
     if (looksDue || checkHolds()) lookAtChecks()
     if (looksDue || repairsDue) await Promise.all([feed.adopt(), looksDue ? feed.forgetClasses() : null])
     if (!repairsDue) return
-    feed.look()
     repairDueAt = performance.now() + repairEvery
     // Also undoes what a former holder of the lease did to the queue after its own connection was back.
     await setQueue(monitor.usable())

@@ -1,5 +1,6 @@
-import { DelayedError, type Job as QueueJob, Queue, Worker } from 'bullmq'
+import { DelayedError, type Job as QueueJob, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
+import { repeatEach } from '../src/lib/beat.ts'
 import type { Keys } from '../src/lib/keys.ts'
 import type { Log } from '../src/lib/logging.ts'
 import type { Deliverer, NextStep } from '../src/webhooks/deliver.ts'
@@ -8,7 +9,7 @@ import type { NewDelivery, WebhookEntry, WebhookQueuePort } from '../src/webhook
 import type { Receiver } from '../src/webhooks/endpoints.ts'
 import type { JobEventNotice } from '../src/webhooks/event-body.ts'
 import type { Outbox } from '../src/webhooks/outbox.ts'
-import { closeWorker, drainDelay, keepShortening, waitTogether } from './background-worker.ts'
+import { closeWorker, keepShortening, startQueueWorker } from './background-worker.ts'
 
 /** The part of a delivery that Redis and the dashboard see in the queue; everything else is in its record. */
 interface WebhookData {
@@ -101,8 +102,8 @@ export interface WebhookRelayDependencies {
   readonly log: Log
 }
 
-/** How often to look for lost notices and lost queue entries, in milliseconds. */
-const recheckInterval = 30_000
+/** How often to look for lost notices and lost queue entries, in seconds. */
+const recheckSeconds = 30
 const page = 100
 
 /**
@@ -169,16 +170,16 @@ export async function startWebhookRelay (dependencies: WebhookRelayDependencies)
   await subscriber.subscribe(channel)
   let rechecking: Promise<void> = recheck()
   settle(rechecking)
-  const timer = setInterval(() => {
+  const stopRechecks = repeatEach(recheckSeconds, () => {
     rechecking = rechecking.catch(() => undefined).then(recheck)
     settle(rechecking)
-  }, recheckInterval)
+  })
 
   return {
     drain,
     async close () {
       closing.abort()
-      clearInterval(timer)
+      stopRechecks()
       subscriber.off('message', onMessage)
       subscriber.off('ready', onReady)
       await Promise.allSettled([draining, rechecking])
@@ -244,24 +245,18 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
     }
   }
 
-  const worker = new Worker<WebhookData>(webhookQueueName, process, {
+  const { worker, stopBeats } = startQueueWorker<WebhookData>({
     connection,
-    prefix: keys.bullPrefix,
-    concurrency,
-    skipVersionCheck: true,
+    keys,
+    log,
+    name: webhookQueueName,
+    atOnce: concurrency,
+    run: process,
     // Others take over the deliveries of a dead worker within seconds; sending one twice is harmless.
-    lockDuration: 10_000,
-    stalledInterval: 5000,
-    maxStalledCount: 1000,
-    drainDelay,
+    lockSeconds: 10,
+    stalledSeconds: 5,
     runRetryDelay: 500
   })
-  worker.on('error', error => { log.debug({ queue: webhookQueueName, err: error }, 'worker connection') })
-  waitTogether(worker)
-  worker.on('failed', (entry, error) => {
-    log.warn({ event: entry?.data.eventId, err: error }, 'a webhook attempt broke off; it is repeated')
-  })
-
   const stopShortening = keepShortening(worker, connection, log)
 
   return {
@@ -269,6 +264,7 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
       closing = true
       stopShortening()
       await closeWorker(worker, deadlineMs)
+      stopBeats()
     }
   }
 }

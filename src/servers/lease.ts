@@ -91,6 +91,9 @@ const renewLeases = loadScript<[...keys: string[]], [holder: string, ...each: nu
 const releaseLease = loadScript<[lease: string, beat: string], [holder: string, heir: string, lifetimeMs: number], 1>(
   script('release-lease'))
 
+const announceWorker = loadScript<[announcements: string], [holder: string, announcement: string],
+  Array<[holder: string, announcement: string]>>(script('announce-worker'))
+
 /** A beat of another process, as seen from here, by the monotonic clock. */
 interface Watched {
   readonly beat: string
@@ -258,12 +261,11 @@ export function createWorkerRoster (redis: Redis, keys: Keys, own: LeaseHolder, 
   const seen = new Map<string, SeenAnnouncement>()
   let count = 0
 
-  async function look (announced: Promise<unknown>): Promise<void> {
+  async function look (announced: Promise<Array<[holder: string, announcement: string]>>): Promise<void> {
     const now = performance.now()
-    const [found] = await Promise.all([redis.hgetall(key), announced])
-    for (const text of seen.keys()) if (found[text] === undefined) seen.delete(text)
-    for (const [text, value] of Object.entries(found)) {
-      if (text === holder) continue
+    const found = new Map(await announced)
+    for (const text of seen.keys()) if (!found.has(text)) seen.delete(text)
+    for (const [text, value] of found) {
       const announcement = JSON.parse(value) as Announcement
       const before = seen.get(text)
       const isNew = before === undefined
@@ -282,7 +284,8 @@ export function createWorkerRoster (redis: Redis, keys: Keys, own: LeaseHolder, 
     own: holder,
     async announce (wanted, isFit = true) {
       count++
-      await look(redis.hset(key, holder, JSON.stringify({ count, lifetimeMs, wanted, isFit } satisfies Announcement)))
+      await look(announceWorker(redis, [key],
+        [holder, JSON.stringify({ count, lifetimeMs, wanted, isFit } satisfies Announcement)]))
     },
     others () {
       const now = performance.now()
