@@ -1,3 +1,4 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 
 declare module 'fastify' {
@@ -24,11 +25,14 @@ export default fp(async app => {
   })
 
   // A path without this method takes no body, so the type and the text of one do not matter.
-  app.addHook('preParsing', async (request, reply) => {
-    if (!request.is404) return
-    await request.routeOptions.handler.call(app, request, reply)
-    return reply
+  app.addHook('preParsing', (request, reply, payload, done) => {
+    if (request.is404) answer(request, reply).catch(done)
+    else done(null, payload)
   })
+
+  async function answer (request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    await request.routeOptions.handler.call(app, request, reply)
+  }
 
   app.decorate('methodsInstead', (method, path) => {
     matchers ??= [...methodsByUrl].map(([url, methods]) => ({ pattern: patternOf(url), methods }))

@@ -101,7 +101,21 @@ export function isTrustedByAddress (rules: TrustRules, origin: RequestOrigin): b
 
 /** nginx adds no header by itself, but speaks HTTP/1.0 by default; browsers and libraries speak 1.1. */
 export function isForwarded ({ headers, httpVersion }: Pick<RequestOrigin, 'headers' | 'httpVersion'>): boolean {
-  return httpVersion === '1.0' || Object.keys(headers).some(name => forwardingHeader.test(name.replaceAll('_', '-')))
+  if (httpVersion === '1.0') return true
+  for (const name in headers) if (isOfProxy(name)) return true
+  return false
+}
+
+/** Of names of headers that came before: nearly all requests have the same few. */
+const known = new Map<string, boolean>()
+const mostKnown = 500
+
+function isOfProxy (name: string): boolean {
+  const before = known.get(name)
+  if (before !== undefined) return before
+  const answer = forwardingHeader.test(name.replaceAll('_', '-'))
+  if (known.size < mostKnown) known.set(name, answer)
+  return answer
 }
 
 /** The name or address in the Host header, without port. */

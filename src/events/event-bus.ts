@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { Log } from '../lib/logging.ts'
 import type { Keys } from '../lib/keys.ts'
-import { isAfter, parseMessage, type ServiceEvent, type StoredEvent } from './event.ts'
+import { isAfter, isStored, parseMessage, type ServiceEvent, type StoredEvent } from './event.ts'
 import type { EventLog } from './event-log.ts'
 
 /** A listener in this process to all events. */
@@ -72,8 +72,8 @@ export async function openEventBus (dependencies: EventBusDependencies): Promise
     if (event.id !== null) newest = event.id
     // Stored events come from the stream then, in its order.
     if (catchingUp) return
-    if (event.id === null) emit(event)
-    else emitStored({ ...event, id: event.id })
+    if (isStored(event)) emitStored(event)
+    else emit(event)
   }
 
   async function readOn (): Promise<void> {

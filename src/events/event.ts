@@ -21,6 +21,10 @@ export interface ServiceEvent {
 
 export interface StoredEvent extends ServiceEvent { readonly id: string }
 
+export function isStored (event: ServiceEvent): event is StoredEvent {
+  return event.id !== null
+}
+
 const known = new Set<unknown>(eventKinds)
 
 /** The event of a stream's entry; null for entries of later versions or of the stream itself. */
