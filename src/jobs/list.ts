@@ -3,7 +3,7 @@ import type { JobStatus } from '../../schemas/job.ts'
 import type { Keys } from '../lib/keys.ts'
 import { codeOf, codesIn, type FailureCause } from './causes.ts'
 import { indexKey, type Job } from './job.ts'
-import { matchText, readPage, readStamps } from './scripts/index.ts'
+import { matchText, readPage, readPageOutside, readStamps } from './scripts/index.ts'
 import type { JobStore } from './store.ts'
 import { type Arrived, createTextSearch, type SearchScope } from './text-search.ts'
 
@@ -278,8 +278,21 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore, readAt
     return await plannedPage(await planOf(query), query)
   }
 
+  /** A page of the jobs of an index that are not in its part of the background. */
+  async function pageOutside (index: string, lane: string, query: JobQuery): Promise<IdPage> {
+    const { cursor, offset, limit } = query
+    const order = query.order === 'newest' ? 'newest' : 'oldest'
+    const [total, ...reply] = await readPageOutside(redis, [index, lane],
+      [order, ...boundsOf(query), cursor ?? '', offset, limit + 1])
+    return pageOf(arrivedOf(reply), query, 0, total)
+  }
+
   async function plannedPage (plan: Plan | null, query: JobQuery): Promise<IdPage> {
     if (plan === null) return { ids: [], total: 0, nextCursor: null }
+    if (query.background === false && !hasText(query) && plan.within === undefined && plan.codeOfRecord === undefined) {
+      const lane = await planOf({ ...query, background: true })
+      if (lane !== null && lane.within === undefined) return await pageOutside(plan.source, lane.source, query)
+    }
     if (!isExact(plan, query)) return await searchedPage(plan, query)
     const { total, found } = await range(plan.source, query, query.cursor, query.offset, query.limit + 1)
     return pageOf(found, query, 0, total)

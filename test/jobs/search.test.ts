@@ -207,6 +207,36 @@ t.test('kept results follow every change of a job', async t => {
   t.ok(await redis.zcard(keys.key('search-changed')) <= await redis.zcard(keys.key('search')), 'only blocks that exist are noted')
 })
 
+t.test('pages of jobs that are not in the background begin at any offset and behind any cursor', async t => {
+  const chance = createChance(19)
+  const here = scope('outside')
+  const { keys, list } = here
+  for (let index = 0; index < 150; index++) await create(here, `job-${index}`, chance, statuses[chance(2)])
+  const everyId = await list.ids({})
+  const arrivals = await Promise.all(everyId.map(async id => Number(await redis.hget(keys.key('job', id), 'arrival'))))
+  const moment = () => Math.round((arrivals[chance(arrivals.length)] ?? 0) / 1000)
+  for (let round = 0; round < 60; round++) {
+    const filter = {
+      background: false,
+      ...chance(3) === 0 ? { keyId: 'k' } : {},
+      ...chance(3) === 0 ? { status: 'cancelled' } as const : {},
+      ...chance(3) === 0 ? { group: 'g' } : {},
+      ...chance(3) === 0 ? { since: moment() } : {},
+      ...chance(3) === 0 ? { before: moment() } : {}
+    }
+    const [order, limit, offset] = [chance(2) === 0 ? 'newest' : 'oldest', 1 + chance(20), chance(120)] as const
+    const found = await list.ids(filter)
+    const sorted = order === 'newest' ? found.toReversed() : found
+    const page = await list.idPage({ ...filter, order, limit, offset })
+    const named = `${JSON.stringify(filter)} ${order} ${offset}`
+    t.strictSame([page.ids, page.total], [sorted.slice(offset, offset + limit), sorted.length], named)
+    t.equal(page.nextCursor !== null, offset + limit < sorted.length, `${named}: the cursor`)
+    if (page.nextCursor === null) continue
+    const next = await list.idPage({ ...filter, order, limit, offset: 0, cursor: page.nextCursor })
+    t.strictSame([next.ids, next.total], [sorted.slice(offset + limit, offset + 2 * limit), sorted.length], `${named}: the next page`)
+  }
+})
+
 t.test('equal prompts take the space of one, and any text can be a prompt', async t => {
   const here = scope('equal')
   const { keys, prefix, list } = here

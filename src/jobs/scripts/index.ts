@@ -118,10 +118,17 @@ export type JobFacts = [id: string, key: string, workload: string, started: stri
 /** Status, server and stamp of each job: `status, server, stamp, …`. */
 export const readStamps = load<string[], string[]>('read-stamps')
 
-/** A page of an index: how many jobs are within the bounds, and `id, arrival, …`. */
-export const readPage: Script<[index: string], [
+type PageOfIndex = [
   order: 'newest' | 'oldest', lowest: string, highest: string, after: string, offset: number, most: number
-], [total: number, ...found: string[]]> = loadScript(new URL('read-page.lua', import.meta.url))
+]
+
+/** A page of an index: how many jobs are within the bounds, and `id, arrival, …`. */
+export const readPage: Script<[index: string], PageOfIndex, [total: number, ...found: string[]]> =
+  loadScript(new URL('read-page.lua', import.meta.url))
+
+/** The same of the jobs that are not in a part of the index. */
+export const readPageOutside: Script<[index: string, part: string], PageOfIndex, [total: number, ...found: string[]]> =
+  loadScript(new URL('read-page-outside.lua', import.meta.url))
 
 /** The error codes of an index of failed jobs, after 1; only 0 while the indexes of the codes differ from it. */
 export const listCauses: Script<[prefix: string, failed: string], [], [isComplete: 0 | 1, ...codes: string[]]> =
