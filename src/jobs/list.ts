@@ -150,12 +150,12 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore, readAt
   }
 
   /**
-   * Where the search text is searched, and for what; null if the records are read: it does not know all that the plan
-   * needs, or there are few jobs.
+   * Where the search text is searched, and for what, possibly for all jobs of two indexes; null if the indexes and the
+   * records are read: it does not know all that the plan needs, or there are few jobs.
    */
   async function searchOf ({ source, within, codeOfRecord }: Plan, query: JobFilter) {
     const { text = '', appType: application = '', user = '', background } = query
-    if (!hasText(query) || codeOfRecord !== undefined) return null
+    if (codeOfRecord !== undefined || (!hasText(query) && within === undefined && background !== false)) return null
     // The search text separates the parts of its entries by these.
     if (['\0', '\x01', '\x02', '\x03'].some(sign => text.includes(sign))) return null
     const [lowest, highest] = boundsOf(query)

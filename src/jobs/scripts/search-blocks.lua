@@ -101,22 +101,24 @@ local function candidatesIn (block)
   local below = following and '(' .. following or '+inf'
   local size = redis.call('ZCOUNT', KEYS[2], first, below)
   if size == 0 then return {}, {} end
-  eachMatch(block, function (list)
+  local isAny = text == '' and application == '' and user == ''
+  local function note (list)
     for id in string.gmatch(list, '[^,]+') do
       ids[#ids + 1] = id
       isMatch[id] = true
     end
-  end)
+  end
+  if not isAny then eachMatch(block, note) end
   local found, arrivals = {}, {}
   local function take (id, arrival)
     found[#found + 1] = id
     arrivals[#arrivals + 1] = arrival
   end
-  if size < #ids then
+  if isAny or size < #ids then
     left = left - bytesOfJob * size
     local members = redis.call('ZRANGEBYSCORE', KEYS[2], first, below, 'WITHSCORES')
     for at = 1, #members, 2 do
-      if isMatch[members[at]] then take(members[at], members[at + 1]) end
+      if isAny or isMatch[members[at]] then take(members[at], members[at + 1]) end
     end
     return found, arrivals
   end
