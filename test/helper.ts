@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import { pino, type Logger } from 'pino'
 import type { Test } from 'tap'
+import { Agent, interceptors, request as sendRequest, type Dispatcher } from 'undici'
 import { createApp, type AppOptions } from '../src/main/app.ts'
 import { parseSettings } from '../src/config/parse.ts'
 import { sourcesOf } from '../src/config/sources.ts'
@@ -78,7 +79,10 @@ export const quick = { prompt: 'a lighthouse', steps: 2, width: 64, height: 64 }
 
 export const fast: SimulatorOptions = { stepMilliseconds: 2, loadMilliseconds: 0 }
 
-/** Short intervals between checks of servers, so that no test waits for one. */
+/**
+ * Short intervals between checks of servers, so that no test waits for one. A check notices a new list of checkpoints;
+ * reading all lists each second took half of the CPU of a service without work.
+ */
 const testIntervals = { whileUp: 1000, whileDown: 50, inventory: 1000 }
 
 /** Tests send nothing large, and abandon a blocked check soon. */
@@ -133,21 +137,24 @@ function countService (): void {
 const missedAfter = 30_000
 const isEnd = (status: string) => ['completed', 'failed', 'cancelled'].includes(status)
 
+/** Follows redirects as `fetch` does, whose streams and decompression take as much CPU as most answers. */
+const dispatcher = new Agent().compose(interceptors.redirect({ maxRedirections: 20 }))
+
 /** Sends requests to a service, and waits for its jobs. */
 export function client (url: string, services: Pick<Services, 'redisUrl' | 'keys'>) {
   async function request (
     method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}
   ): Promise<Answer> {
-    const response = await fetch(url + path, {
-      method,
-      headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
-      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) })
+    const { statusCode, headers: received, body: answer } = await sendRequest(url + path, {
+      dispatcher,
+      method: method as Dispatcher.HttpMethod,
+      headers: { accept: '*/*', ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      body: body === undefined || typeof body === 'string' ? body ?? null : JSON.stringify(body)
     })
-    const text = await response.text()
-    const json = /json/.test(response.headers.get('content-type') ?? '') && text !== ''
-    return {
-      status: response.status, headers: response.headers, body: (json ? JSON.parse(text) : { text }) as JsonBody
-    }
+    const text = await answer.text()
+    const answered = headersOf(received)
+    const json = /json/.test(answered.get('content-type') ?? '') && text !== ''
+    return { status: statusCode, headers: answered, body: (json ? JSON.parse(text) : { text }) as JsonBody }
   }
 
   async function job (jobId: string): Promise<JobBody> {
@@ -182,6 +189,11 @@ export function client (url: string, services: Pick<Services, 'redisUrl' | 'keys
   }
 }
 
+function headersOf (received: Dispatcher.ResponseData['headers']): Headers {
+  return new Headers(Object.entries(received).flatMap(([name, value]) =>
+    [value ?? []].flat().map((text): [string, string] => [name, text])))
+}
+
 /**
  * Retries after every notice that matters until there is an answer. Also retries twice a second, because some changes
  * follow their notice, and no notice arrives while Redis is away.
@@ -191,7 +203,9 @@ export async function onNotices<Found> (
   matters: (message: string) => boolean = () => true
 ): Promise<Found> {
   let wake = () => {}
-  const subscriber = new Redis(redisUrl, { maxRetriesPerRequest: null })
+  const subscriber = new Redis(redisUrl, {
+    maxRetriesPerRequest: null, enableReadyCheck: false, disableClientInfo: true
+  })
   // One listener for the whole wait: one per retry would leave those that no notice removes.
   subscriber.on('message', (_channel, message) => { if (matters(message)) wake() }).on('error', () => {})
   try {

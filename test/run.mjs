@@ -39,14 +39,18 @@ const processes = availableParallelism() + 1
  * at the end.
  */
 const longest = [
-  'web/queue', 'server-check/kills', 'web/ui', 'web/pages', 'web/create', 'faults/kills', 'web/gallery',
-  'api/openapi', 'faults/webhooks', 'jobs/selection', 'faults/spread', 'web/models', 'faults/failures',
-  'faults/shutdown', 'main/doctor-thorough', 'faults/unknown-tasks', 'launch', 'faults/left-options', 'sdapi/clients',
-  'server-check/run-check', 'faults/begin', 'jobs/settings-left', 'plugins/prefix', 'faults/large-bodies',
-  'web/operate', 'api/long-texts', 'sdapi/jobs', 'sdapi/alternating', 'faults/cancel-races', 'faults/server-start',
-  'models/server-loras', 'faults/blocked', 'sdapi/generations', 'faults/storage', 'server-check/traits',
-  'servers/lora-pass', 'queues/dashboard', 'web/check', 'jobs/kinds', 'sdapi/takes-all'
+  'web/queue', 'server-check/kills', 'web/whole-queue', 'faults/kills', 'web/pages', 'web/ui', 'faults/webhooks',
+  'api/openapi', 'faults/failures', 'faults/shutdown', 'faults/begin', 'web/texts', 'web/trust', 'faults/spread',
+  'web/place', 'faults/unknown-tasks', 'faults/cancel-races', 'faults/large-bodies', 'faults/left-options',
+  'web/create', 'web/gallery', 'launch', 'web/models', 'main/doctor-thorough', 'faults/server-start',
+  'plugins/prefix', 'web/operate', 'api/jobs', 'web/done', 'jobs/selection', 'sdapi/jobs', 'faults/outages',
+  'web/check', 'faults/own-disk', 'server-check/run-check', 'sdapi/takes-all', 'server-check/traits',
+  'faults/storage', 'faults/blocked', 'server-check/service', 'sdapi/clients', 'jobs/settings-left', 'api/long-texts',
+  'sdapi/alternating', 'models/server-loras', 'sdapi/generations', 'servers/lora-pass', 'queues/dashboard',
+  'jobs/kinds'
 ].map(name => join('test', `${name}.test.ts`))
+/** A file is linted again when it or the configuration has changed, and all are after an installation. */
+const lintCache = ['--cache', '--cache-strategy', 'content', '--cache-location', 'node_modules/.cache/eslint/']
 const ecosystem = join('test', 'ecosystem')
 const isSummary = /^(\d+) passed, (\d+) failed$/
 
@@ -88,7 +92,7 @@ async function test (parameters) {
   const chosen = parameters.includes('--ecosystem') ? testsIn(ecosystem) : parameters.filter(isTest)
   // Lint and the bundle of the tests need no build, so they run beside it.
   const lint = chosen.length === 0 && Promise.all([
-    step('lint', () => check('eslint', 'eslint', ['.'])),
+    step('lint', () => check('eslint', 'eslint', ['.', ...lintCache])),
     step('direction of imports', () => check('dependency-cruiser', 'depcruise', ['src', 'queues', 'plugins', 'schemas']))
   ])
   const tests = (chosen.length > 0 ? chosen : allTests()).map(inRoot)

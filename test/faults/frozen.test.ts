@@ -43,7 +43,7 @@ async function freezeOne (t: Test, fleet: Fleet, first: string) {
 
 t.test('workers that freeze', async t => {
   const fleet = await startFleet(t)
-  const api = await fleet.api()
+  const api = await fleet.apiHere()
 
   await t.test('a worker that was frozen until another took over does not touch the other\'s generation', async t => {
     const next = { ...long, prompt: 'another long one' }

@@ -2,12 +2,12 @@ import t from 'tap'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ServerCheckView } from '../../schemas/server-check.ts'
 import type { Simulator } from '../../src/simulator/simulator.ts'
-import { startFleet, type ApiProcess, type Fleet } from '../faults/processes.ts'
+import { startFleet, type Api, type Fleet } from '../faults/processes.ts'
 import { quick } from '../helper.ts'
 
 const path = '/api/v2/servers/Main/check'
-const view = async (api: ApiProcess) => (await api.request('GET', path)).body as unknown as ServerCheckView
-const server = async (api: ApiProcess) => (await api.request('GET', '/api/v1/servers/Main')).body
+const view = async (api: Api) => (await api.request('GET', path)).body as unknown as ServerCheckView
+const server = async (api: Api) => (await api.request('GET', '/api/v1/servers/Main')).body
 
 type Generation = ReturnType<Simulator['state']>['generations'][number]
 
@@ -40,11 +40,11 @@ async function optionsOf ({ url }: Simulator): Promise<Record<string, unknown>> 
 }
 
 /** Runs a first job, so that the server is served and known. */
-async function warmUp (api: ApiProcess): Promise<void> {
+async function warmUp (api: Api): Promise<void> {
   await api.until(await api.submit(quick), 'completed')
 }
 
-async function untilEnded (api: ApiProcess): Promise<ServerCheckView> {
+async function untilEnded (api: Api): Promise<ServerCheckView> {
   for (;;) {
     const { status, body } = await api.request('GET', path)
     const seen = body as unknown as ServerCheckView
@@ -56,7 +56,7 @@ async function untilEnded (api: ApiProcess): Promise<ServerCheckView> {
 t.test('at whatever step the worker is killed, the next one puts everything back, and the queue continues', async t => {
   const fleet = await startFleet(t, { stepMilliseconds: 5 })
   const { simulator } = fleet
-  const api = await fleet.api()
+  const api = await fleet.apiHere()
   let worker = await fleet.worker()
   await warmUp(api)
   const before = await optionsOf(simulator)
@@ -124,7 +124,7 @@ for (const [what, strike] of Object.entries(outages)) {
   t.test(`Redis ${what} during a check, and nothing stays changed`, async t => {
     const fleet = await startFleet(t, { stepMilliseconds: 5 })
     const { simulator } = fleet
-    const [api] = await Promise.all([fleet.api(), fleet.worker()])
+    const [api] = await Promise.all([fleet.apiHere(), fleet.worker()])
     await warmUp(api)
     const before = await optionsOf(simulator)
     await api.request('POST', path)
