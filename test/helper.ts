@@ -83,7 +83,7 @@ export const fast: SimulatorOptions = { stepMilliseconds: 2, loadMilliseconds: 0
  * Short intervals between checks of servers, so that no test waits for one. A check notices a new list of checkpoints;
  * reading all lists each second took half of the CPU of a service without work.
  */
-const testIntervals = { whileUp: 1000, whileDown: 50, inventory: 1000 }
+const testIntervals = { whileUp: 1000, whileDown: 50, inventory: 5000 }
 
 /** Tests send nothing large, and abandon a blocked check soon. */
 export const testCheckLimits = { waitMs: 3000, generationMs: 60_000, lookMs: 5, largestBody: 2 * 1024 * 1024 }
