@@ -7,6 +7,8 @@ import { chromium, type Browser, type CDPSession, type Page } from 'playwright-c
 import type { Job } from '../src/jobs/job.ts'
 import { createJobStore } from '../src/jobs/store.ts'
 import { createKeys } from '../src/lib/keys.ts'
+import { messageOf } from '../src/lib/errors.ts'
+import { createSemaphore } from '../src/lib/semaphore.ts'
 import { findProgram } from '../src/redis/private/install.ts'
 import { closeEverything, withEnvironment, type Environment } from './environment/environment.ts'
 import { fill, nameOf } from './environment/fill.ts'
@@ -59,14 +61,9 @@ export async function main (words: readonly string[]): Promise<number> {
   }
   const [minutes, jobs] = [Number(values.minutes), Number(values.jobs)]
   const earlier = values.before === undefined ? [] : [['before', values.before] as const]
-  const measured: Measured[] = []
-  for (const [name, checkout] of [...earlier, ['now', undefined] as const]) {
-    measureCheckout(checkout)
-    await withEnvironment(async environment => {
-      measured.push({ name, ...await measure(environment, jobs, minutes) })
-    })
-    process.stderr.write(`${name}: measured\n`)
-  }
+  // Both at the same time, so that other programs of the machine disturb them alike.
+  const measured = await Promise.all([...earlier, ['now', undefined] as const].map(async ([name, checkout]) =>
+    await withEnvironment(async environment => ({ name, ...await measure(environment, { checkout, jobs, minutes }) }))))
   process.stdout.write(`${jobs} jobs, ${jobs * imagesOfJob} images, ${minutes} minutes busy\n\n${tableOf(measured)}`)
   return 0
 }
@@ -89,9 +86,23 @@ interface Measured {
   readonly load: number
 }
 
-async function measure (environment: Environment, jobs: number, minutes: number): Promise<Omit<Measured, 'name'>> {
+interface Order {
+  /** Folder of an earlier version; undefined for this one. */
+  readonly checkout: string | undefined
+  readonly jobs: number
+  readonly minutes: number
+}
+
+/** First visits are measured one after another. */
+const visiting = createSemaphore(1)
+
+async function measure (
+  environment: Environment, { checkout, jobs, minutes }: Order
+): Promise<Omit<Measured, 'name'>> {
   const upstreams = await Promise.all(['Main', 'Other'].map(async alias =>
     [alias, (await startUpstream(environment, { kind: 'simulator', options: { stepMilliseconds: 60 } })).url] as const))
+  // What starts next belongs to this checkout.
+  measureCheckout(checkout)
   const { caller, url } = await startService(environment, {
     command: 'start', servers: Object.fromEntries(upstreams), settings: { SIMULATOR: 'off' }
   })
@@ -112,7 +123,9 @@ async function measure (environment: Environment, jobs: number, minutes: number)
   })
   environment.onClose(async () => { await browser.close() })
   const seen: FirstVisit[] = []
-  for (const page of firstPages) seen.push(await firstVisit(browser, url, page))
+  await visiting.run(async () => {
+    for (const page of firstPages) seen.push(await firstVisit(browser, url, page))
+  })
 
   const over = new AbortController()
   let submitted = 0
@@ -122,7 +135,7 @@ async function measure (environment: Environment, jobs: number, minutes: number)
   }, over.signal)
   const looks = await openQueue(browser, url, minutes)
   const meanwhile = submitted
-  const wandering = await wanderingTab(browser, url)
+  const wandering = await wanderingTab(browser, url).catch((error: unknown) => messageOf(error).split('\n')[0] ?? '')
   over.abort()
   await work
   return { visits: seen, looks, rounds: wandering, jobs: meanwhile, load: loadavg()[2] ?? NaN }
@@ -212,7 +225,9 @@ async function openQueue (browser: Browser, url: string, minutes: number): Promi
   const begun = performance.now()
   for (const minute of [...lookAt.filter(each => each < minutes), minutes]) {
     await sleep(Math.max(0, begun + minute * 60_000 - performance.now()))
-    looks.push(await lookOf(page, devtools, minute))
+    const look = await lookOf(page, devtools, minute)
+    looks.push(look)
+    process.stderr.write(`${url} at minute ${minute}: ${JSON.stringify(look)}\n`)
   }
   await context.close()
   return looks
@@ -255,7 +270,7 @@ async function wanderingTab (browser: Browser, url: string): Promise<string> {
 async function round (page: Page): Promise<void> {
   for (const { hash, content } of firstPages) {
     await page.evaluate(`window.location.hash = ${JSON.stringify(`#/${hash}`)}`)
-    await page.locator(content).first().waitFor({ timeout: 60_000 })
+    await page.locator(content).first().waitFor({ state: 'attached', timeout: 60_000 })
     for (let count = 0; count < scrolls; count++) {
       await page.evaluate('window.scrollBy(0, 2000)')
       await sleep(betweenScrolls)

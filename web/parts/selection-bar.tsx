@@ -33,7 +33,7 @@ const actions: Readonly<Record<Action, {
   sentence?: string
 }>> = {
   'run-now': { label: t.runNow, icon: 'bolt' },
-  background: { label: t.runInBackground, icon: 'moon' },
+  background: { label: t.toBackground, icon: 'moon' },
   foreground: { label: t.bringBack, icon: 'sun' },
   move: { label: t.move, icon: 'server' },
   cancel: { label: common.cancel, icon: 'stop', question: t.cancelCount, act: t.cancelJobs, sentence: t.runningJobsAreStopped },

@@ -207,6 +207,7 @@ export const t = inLanguage('queue', ({ number, plain, plural }) => ({
   foregroundOfGroup: (count: string) => `Bring ${count} of this group back?`,
   foregroundOfGroupAction: (count: string) => `Bring ${count} back`,
   runInBackground: 'Run in the background',
+  toBackground: 'To background',
   bringBack: 'Bring back',
   altB: 'Alt + B',
   imagesNotAllowed: 'Your access key does not include images.',
