@@ -86,8 +86,7 @@ type LeaseKeys = [lease: string, fences: string, beat: string]
 const script = (name: string) => new URL(`scripts/${name}.lua`, import.meta.url)
 const acquireLease = loadScript<LeaseKeys, [holder: string, lifetimeMs: number, beat: string],
   [taken: 1, fence: number] | [taken: 0, beat: string, holder: string | null, leftMs: number]>(script('acquire-lease'))
-const renewLeases = loadScript<[...keys: string[]], [holder: string, ...each: number[]], Array<0 | 1>>(
-  script('renew-leases'))
+const renewLeases = loadScript<[prefix: string], [holder: string, leases: string], Array<0 | 1>>(script('renew-leases'))
 const releaseLease = loadScript<[lease: string, beat: string], [holder: string, heir: string, lifetimeMs: number], 1>(
   script('release-lease'))
 
@@ -123,8 +122,8 @@ export function createLeaseStore (redis: Redis, keys: Keys, own: LeaseHolder): L
   function renewTogether (): void {
     const renewals = due
     due = []
-    const answers = renewLeases(redis, renewals.flatMap(({ serverId }) => keysOf(serverId)),
-      [holder, ...renewals.flatMap(({ lifetimeMs, fence }) => [lifetimeMs, fence])])
+    const leases = renewals.map(({ serverId, lifetimeMs, fence }) => `${serverId} ${lifetimeMs} ${fence}`).join(' ')
+    const answers = renewLeases(redis, [keys.key('')], [holder, leases])
     for (const [index, { settle }] of renewals.entries()) settle(answers.then(all => all[index] === 1))
   }
 
