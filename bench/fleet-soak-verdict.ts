@@ -105,8 +105,9 @@ const slack = 1000
 /**
  * A job that was generated to the end again although nothing says that the former generation failed. Each failed
  * generation is an attempt of the record, a retry by a client begins again, and a worker that stops in order, or whose
- * server is taken away, gives its jobs back.
- * @param stops when a worker stopped a generation of the job in order
+ * server is taken away, gives its jobs back. A job can also be taken away in the moment in which it is sent; a short
+ * generation then ends before the interrupt arrives.
+ * @param stops when a worker stopped a generation of the job
  */
 function findUnexplained (
   job: Job, generations: readonly Generation[], retries: number, stops: readonly number[]
@@ -156,12 +157,14 @@ async function readLines (life: Life): Promise<Array<Line & { readonly at: numbe
   })
 }
 
-/** When workers stopped generations in order, by job. */
+/** When workers stopped generations in order, or because the job was taken away while it began, by job. */
 async function findStops (lives: readonly Life[]): Promise<Map<string, number[]>> {
   const stops = new Map<string, number[]>()
   for (const life of lives) {
     for (const { msg, job = '', stopReason, at } of await readLines(life)) {
-      if (msg === 'generation stopped' && stopReason === 'shutdown') stops.set(job, [...stops.get(job) ?? [], at])
+      const isStop = (msg === 'generation stopped' && stopReason === 'shutdown') ||
+        msg.startsWith('the job was taken away while it began')
+      if (isStop) stops.set(job, [...stops.get(job) ?? [], at])
     }
   }
   return stops

@@ -47,6 +47,9 @@ const keptFor = 15 * 60_000
 
 type Stored = Omit<StoredImage, 'role'>
 
+/** Made once: the usual reason of an abort costs a stack trace each time. */
+const allDone = new Error('nothing waits for the images')
+
 /** One image: in a sink of the store, or in memory if the sink failed. */
 interface Arriving {
   readonly index: number
@@ -171,7 +174,7 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
         try {
           return await Promise.all(images.map(async image => await storedOrLost(image, limit)))
         } finally {
-          over.abort()
+          over.abort(allDone)
         }
       })
     }
