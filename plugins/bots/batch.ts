@@ -45,7 +45,7 @@ const batchRoutes: FastifyPluginAsync = async app => {
       response: { 200: { ...Ref(BotBatchAccepted), description: 'All of them wait in the queue.' }, ...botErrors(404, 413, 415) }
     }
   }, async request => {
-    const call = callOf(request)
+    const call = await callOf(request)
     const { batch, warnings } = await batches.submit(call)
     const { id, cells } = batch
     return {
@@ -136,13 +136,13 @@ export const generate: FastifyPluginAsync = async app => {
         operationId: `studio_${kind.replace('-', '_')}`,
         tags: ['Studio'],
         summary,
-        description: 'Takes JSON with images as base64, or multipart/form-data with files: fields as parts of their own, ' +
+        description: 'Takes JSON with images as base64 or by name, or multipart/form-data with files: fields as parts of their own, ' +
           'or as one JSON object in a part called `request`.',
         body: JsonOrForm(schema, schema),
         response: { 200: { ...Ref(BotAccepted), description: 'It waits in the queue.' }, ...botErrors(404, 413, 415) }
       }
     }, async request => {
-      const call = callOf(request)
+      const call = await callOf(request)
       const [accepted] = await generations.submit([await generations.prepare(kind, call)])
       if (accepted === undefined) return null
       const answer = renderAccepted(accepted, message, await views.secondsOf(accepted))

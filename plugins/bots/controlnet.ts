@@ -59,7 +59,7 @@ const controlNet: FastifyPluginAsync = async app => {
     }
   }, async (request, reply) => {
     reply.hold('waiting')
-    const body = fieldsOfRequest(request)
+    const body = await fieldsOfRequest(request)
     const given = { ...request.query as object, ...body, file: body.file ?? body.image }
     const { file, mask, processor, preprocessor, ...settings } = readFields(PreprocessRequest, given)
     return await service.preprocess({

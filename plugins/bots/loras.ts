@@ -11,7 +11,7 @@ import type { Lora } from '../../src/bots/lora-service.ts'
 import { readFields } from '../../src/bots/read-fields.ts'
 import { previewUrl } from '../api/model-views.ts'
 import { imageAnswers, sendImage } from '../core/send-image.ts'
-import { readOnlyFields } from './scope.ts'
+import { fieldsOfRequest, readOnlyFields } from './scope.ts'
 
 const reading = { access: { scope: 'models:read' } } as const
 const writing = { access: { scope: 'models:write' } } as const
@@ -100,8 +100,10 @@ const loras: FastifyPluginAsync = async app => {
   app.patch('/:filename', {
     config: writing,
     schema: { ...described('edit_lora', 'Change what is known of a LoRA'), params: LoraReference, body: Ref(LoraEdit), response: one }
-  }, async request =>
-    render(await loraService.edit(filenameOf(request), readOnlyFields(LoraEdit, request)), request.base))
+  }, async request => {
+    const change = readOnlyFields(LoraEdit, await fieldsOfRequest(request))
+    return render(await loraService.edit(filenameOf(request), change), request.base)
+  })
 
   app.post('/:filename/enrich', {
     config: writing,

@@ -82,7 +82,7 @@ const presetRoutes: FastifyPluginAsync = async app => {
       response: { 200: { ...Ref(PresetSaved), description: 'It is saved.' }, ...botErrors(413) }
     }
   }, async request => {
-    const fields = fieldsOfRequest(request)
+    const fields = await fieldsOfRequest(request)
     const { id } = await presets.save(userOf(request), readFields(PresetInput, fields))
     return { message: 'Preset saved', preset_id: id, warnings: warningsOfUnknown(unknownFields(PresetInput, fields)) }
   })
@@ -96,7 +96,7 @@ const presetRoutes: FastifyPluginAsync = async app => {
       response: changed
     }
   }, async request => {
-    const { code, preset_id: id, name } = readOnlyFields(PresetCopy, request)
+    const { code, preset_id: id, name } = readOnlyFields(PresetCopy, await fieldsOfRequest(request))
     const reference = code ?? id
     if (reference === undefined) throw new ServiceError('missing_required_field', 'Field required', { field: 'code' })
     return { message: 'Preset copied', preset: await render(await presets.copy(userOf(request), reference, name)) }
@@ -119,7 +119,7 @@ const presetRoutes: FastifyPluginAsync = async app => {
         response: changed
       },
       handler: async request => {
-        const change = readOnlyFields(PresetChange, request)
+        const change = readOnlyFields(PresetChange, await fieldsOfRequest(request))
         return { message: 'Preset updated', preset: await render(await presets.change(userOf(request), idOf(request), change)) }
       }
     })
@@ -136,7 +136,7 @@ const presetRoutes: FastifyPluginAsync = async app => {
   }, async request => {
     const { shared } = request.body === undefined
       ? readFields(PresetSharing, {})
-      : readOnlyFields(PresetSharing, request)
+      : readOnlyFields(PresetSharing, await fieldsOfRequest(request))
     const preset = await presets.share(userOf(request), idOf(request), shared)
     return { message: shared === 'private' ? 'Preset is private' : 'Preset shared', preset: await render(preset) }
   })

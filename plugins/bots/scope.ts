@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { Static, TObject } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { toBotError } from '../../src/bots/errors.ts'
+import { inPlaceOfField, toBotError } from '../../src/bots/errors.ts'
 import { formFields, withUsualNames } from '../../src/bots/form.ts'
 import { readFields, refuseUnknownFields, validationDetail } from '../../src/bots/read-fields.ts'
 import type { BotCall } from '../../src/bots/request.ts'
@@ -65,10 +65,16 @@ function parseBody (body: PartedJson): unknown {
 }
 
 /**
- * The fields of a request in any encoding.
- * @throws ValidationFailure if there is no object
+ * The fields of a request in any encoding, with the images that it names in the store.
+ * @throws ValidationFailure if there is no object, or naming the field of an image that is not there
  */
-export function fieldsOfRequest (request: FastifyRequest): Record<string, unknown> {
+export async function fieldsOfRequest (request: FastifyRequest): Promise<Readonly<Record<string, unknown>>> {
+  const { principal, server: { imageSources } } = request
+  return await imageSources.resolve(sentFields(request), principal)
+    .catch((error: unknown) => { throw inPlaceOfField(error) })
+}
+
+function sentFields (request: FastifyRequest): Record<string, unknown> {
   const { body } = request
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     if (body === undefined || body === null) throw missingBody()
@@ -79,12 +85,13 @@ export function fieldsOfRequest (request: FastifyRequest): Record<string, unknow
 }
 
 /**
- * Reads the body of a route that is this service's own: unlike the routes with existing clients, it rejects unknown
- * fields.
+ * Reads the fields of a route that is this service's own: unlike the routes with existing clients, it rejects unknown
+ * ones.
  * @throws ValidationFailure
  */
-export function readOnlyFields<Schema extends TObject> (schema: Schema, request: FastifyRequest): Static<Schema> {
-  const fields = fieldsOfRequest(request)
+export function readOnlyFields<Schema extends TObject> (
+  schema: Schema, fields: Readonly<Record<string, unknown>>
+): Static<Schema> {
   refuseUnknownFields(schema, fields)
   return readFields(schema, fields)
 }
@@ -93,10 +100,10 @@ function missingBody (): ValidationFailure {
   return new ValidationFailure([validationDetail(['body'], null, pydantic2.missing)])
 }
 
-/** A request in the form for generations. @throws ValidationFailure if there is no object */
-export function callOf (request: FastifyRequest): BotCall {
+/** A request in the form for generations. @throws ValidationFailure as `fieldsOfRequest` */
+export async function callOf (request: FastifyRequest): Promise<BotCall> {
   return {
-    fields: fieldsOfRequest(request),
+    fields: await fieldsOfRequest(request),
     keyId: request.principal.keyId,
     baseUrl: ownAddress(request),
     context: contextOf(request)

@@ -76,7 +76,7 @@ const sessionRoutes: FastifyPluginAsync = async app => {
       schema: { ...described(`change_session_${method.toLowerCase()}`, 'Change what is remembered'), body: Ref(SessionChange), response: answers.changed },
       handler: async request => {
         const user = userOf(request)
-        const fields = fieldsOfRequest(request)
+        const fields = await fieldsOfRequest(request)
         refuseUnknownFields(SessionSent, fields)
         const change = readSessionChange(fields)
         return { message: 'Session updated', session: await render(user, await sessions.change(user, change)) }
@@ -97,7 +97,7 @@ const sessionRoutes: FastifyPluginAsync = async app => {
     schema: { ...described('add_lora', 'Remember a LoRA', 'The same file again changes its weight.'), body: Ref(SessionLora), response: answers.changed }
   }, async request => {
     const user = userOf(request)
-    const fields = fieldsOfRequest(request)
+    const fields = await fieldsOfRequest(request)
     const { filename, weight } = readSessionLora(fields)
     const session = await render(user, await sessions.addLora(user, filename, weight))
     return { message: 'LoRA added to session', session, warnings: warningsOfUnknown(unknownFields(SessionLora, fields)) }
@@ -131,8 +131,8 @@ const sessionRoutes: FastifyPluginAsync = async app => {
     schema: { ...described('add_controlnet', 'Remember a ControlNet unit', 'It can include a picture; beyond ten units the oldest is removed.'), body: Ref(BotControlNetUnit), response: answers.changed }
   }, async request => {
     const user = userOf(request)
-    const unit = fieldsOfRequest(request)
-    readOnlyFields(BotControlNetUnit, request)
+    const unit = await fieldsOfRequest(request)
+    readOnlyFields(BotControlNetUnit, unit)
     const session = await render(user, await sessions.addUnit(user, unit))
     return { message: 'ControlNet configuration added to session', session }
   })
@@ -178,7 +178,8 @@ const sessionRoutes: FastifyPluginAsync = async app => {
     }
   }, async request => {
     const user = userOf(request)
-    const { session, presetIds } = await importUser(user, readOnlyFields(ImportSent, request), { sessions, presets })
+    const exported = readOnlyFields(ImportSent, await fieldsOfRequest(request))
+    const { session, presetIds } = await importUser(user, exported, { sessions, presets })
     return {
       message: `Imported session and ${presetIds.length} presets`, session: await render(user, session), preset_ids: presetIds
     }

@@ -42,11 +42,21 @@ export function botWarnings (warnings: readonly Warning[]): Warning[] {
  */
 export function toBotError (error: ServiceError | ValidationFailure): { status: number, body: BotErrorBody } {
   if (error instanceof ValidationFailure) return { status: 422, body: { detail: error.details } }
-  const { status, code, message, details: { field, nearest } } = error
+  const { status, message, details: { field } } = error
   if (field === undefined || (status !== 400 && status !== 422)) return { status, body: { detail: message } }
+  return { status: 422, body: { detail: failureOfField(error, field).details } }
+}
+
+/** What is named in the body and does not exist is a fault of its field, while the route itself exists. */
+export function inPlaceOfField (error: unknown): unknown {
+  if (!(error instanceof ServiceError) || error.status !== 404 || error.details.field === undefined) return error
+  return failureOfField(error, error.details.field)
+}
+
+function failureOfField ({ code, message, details: { nearest } }: ServiceError, field: string): ValidationFailure {
   const location = ['body', ...botField(field).split('.').map(part => /^\d+$/.test(part) ? Number(part) : part)]
   const ctx = nearest === undefined ? {} : { ctx: { nearest } }
-  return { status: 422, body: { detail: [validationDetail(location, null, { type: code, msg: message, ...ctx })] } }
+  return new ValidationFailure([validationDetail(location, null, { type: code, msg: message, ...ctx })])
 }
 
 /** The four words that clients of this interface know. */

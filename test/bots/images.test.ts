@@ -40,6 +40,52 @@ t.test('an image from an image has its size, unless the request has another', as
   })
 })
 
+t.test('images have names: an output, that of a job, an https address', async t => {
+  const { answer, job } = await bots.generate('/generate/txt2img', words)
+  const [url] = job.image_urls as string[]
+  const output = String(url).split('/').at(-1) ?? ''
+  const byName = { job_id: answer.job_id, index: 0 }
+  const bytes = await (await fetch(`${bots.url}/outputs/${output}`)).arrayBuffer()
+  const image = Buffer.from(bytes).toString('base64')
+  for (const named of [output, byName, { job_id: answer.job_id }]) {
+    const { asked } = await bots.generate('/generate/inpaint', { ...words, image: named, mask: named })
+    t.match(asked, { init_images: [image], mask: image }, JSON.stringify(named))
+  }
+  const unit = { model: 'control_v11p_sd15_canny', image: output }
+  t.match((await bots.generate('/generate/controlnet', { ...words, controlnet_units: [unit] })).asked,
+    { alwayson_scripts: { controlnet: { args: [{ image }] } } })
+
+  const kept = await bots.request('POST', '/presets/ann', { name: 'mine', config: { image: byName } })
+  const preset = { user_id: 'ann', prompt: 'x', steps: 2, preset_id: kept.body.preset_id }
+  t.match((await bots.generate('/generate/img2img', preset)).asked, { init_images: [image] }, 'a preset keeps it')
+  const session = await bots.request('POST', '/sessions/nell/controlnet', unit)
+  t.equal(session.status, 200, JSON.stringify(session.body))
+  const map = await bots.request('POST', '/controlnet/preprocess', { file: output, processor: 'canny' })
+  t.match(map, { status: 200, body: { status: 'success' } })
+
+  const batch = await bots.request('POST', '/generate/batch', {
+    user_id: 'ann', base_request: { ...words, image: output }, variations: [{ seed: 1 }, { mask: byName }]
+  })
+  t.equal(batch.status, 200, JSON.stringify(batch.body))
+  for (const id of batch.body.job_ids as string[]) t.match(await bots.ended(id), { status: 'completed' })
+
+  for (const [body, loc, type] of [
+    [{ image: { job_id: 'none' } }, ['image', 'job_id'], 'job_not_found'],
+    [{ image: { ...byName, index: 9 } }, ['image', 'index'], 'invalid_field_value'],
+    [{ image: { ...byName, at: 9 } }, ['image'], 'invalid_field_value'],
+    [{ image: output.replace(/^.{8}/, 'ffffffff') }, ['image'], 'image_not_found'],
+    [{ image, mask: 'https://127.0.0.1:1/a.png' }, ['mask'], 'invalid_image'],
+    [{ image, controlnet_units: [unit, { ...unit, image: { job_id: 'none' } }] }, ['controlnet_units', 1, 'image', 'job_id'], 'job_not_found']
+  ] as const) {
+    t.match(await bots.request('POST', '/generate/img2img', { ...words, ...body }),
+      { status: 422, body: { detail: [{ type, loc: ['body', ...loc], msg: String }] } }, JSON.stringify(loc))
+  }
+  const far = await bots.request('POST', '/generate/batch', {
+    user_id: 'ann', base_request: words, variations: [{}, { image: { job_id: 'none' } }]
+  })
+  t.match(far, { status: 422, body: { detail: [{ loc: ['body', 'variations', 1, 'image', 'job_id'] }] } })
+})
+
 t.test('inpainting needs an image and a mask', async t => {
   const image = await testImage(64, 64)
   const places = async (body: unknown) => {
