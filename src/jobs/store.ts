@@ -10,6 +10,7 @@ import {
   type PackedResult, packResult, packSubmission, parseJob, unpackResult, weightOf
 } from './job.ts'
 import { type GiveBack, type GivenBack, packDial, type PoolDial, type RunClaim } from './claims.ts'
+import { createTogether } from './create-together.ts'
 import { classOf, type JobClass, needsOf, needsOfJob } from './needs.ts'
 import {
   endJob, forgetOutput, loadQueueScripts, noteProgress, readPosition, removeJob, startJob
@@ -165,9 +166,11 @@ export function tooManyWaiting (waiting: number, most: number | undefined): Serv
 /** The only module that reads and writes job records. */
 export function createJobStore (dependencies: JobStoreDependencies): JobStore {
   const { redis, keys, queueEntries, commandLimit, waitingPerKey } = dependencies
-  const { createJob, returnJob, cancelJob, retryJob, editJob, moveJob, readOrder } = loadQueueScripts(queueEntries)
+  const scripts = loadQueueScripts(queueEntries)
+  const { returnJob, cancelJob, retryJob, editJob, moveJob, readOrder } = scripts
   const dial = packDial(dependencies.dial)
   const prefix: [string] = [keys.key('')]
+  const createJob = createTogether(redis, prefix, scripts)
   const clock = createRedisClock(redis)
   const jobKey = (id: string) => keys.key('job', id)
 
@@ -235,7 +238,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     const { group, webhook = null } = others
     const packed = packSubmission(submission)
     try {
-      return await createJob(redis, prefix, [id, target, keyId ?? '', priority, bulkId ?? '', packed.submission,
+      return await createJob([id, target, keyId ?? '', priority, bulkId ?? '', packed.submission,
         packed.prompt, webhook === null ? '' : JSON.stringify(webhook),
         webhook === null ? '' : `,${webhook.events.join(',')},`, packWorkload(workloadOf(submission)), last,
         waitingPerKey ?? '', group?.id ?? id, group?.size ?? 1, jobClass.id, jobClass.needs, workMs, weightOf(priority),

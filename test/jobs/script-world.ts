@@ -89,9 +89,10 @@ async function openWorld (name: string) {
       jobClass = ownClass, ms = 1000, priority = 5, weight = 1, user = '', lane = ''
     } = job
     const prompt = 'A Lighthouse <lora:Storm:1>'
-    return await scripts.createJob(redis, prefix, [name, target, key, priority, bulk, submission, prompt,
+    const [answer] = await scripts.createJob(redis, prefix, [name, target, key, priority, bulk, submission, prompt,
       events === '' ? '' : '{"url":"u"}', events, '[1]', last, most, group, size, jobClass, needsOf(jobClass), ms, weight,
       user, dial, 'bot', lane])
+    return answer
   }
 
   /** As BullMQ's worker does, it takes the entry. */

@@ -44,7 +44,7 @@ async function create (
   const submission = JSON.stringify({ appType: application, ...user === '' ? {} : { studio: { user } }, parameters: {} })
   const [answer] = await scripts.createJob(redis, prefix, [id, '', key, 5, chance(4) === 0 ? 'g' : '', submission, own, '', '', '[1]', never, '', id, 1,
     '-0', '{}', 1000, 1, user, JSON.stringify({ ...dial, longest: 64, share: 4 }), application, chance(5) === 0 ? '1' : ''])
-  if (answer !== 'created') throw new Error(`${id} was not created`)
+  if (!Array.isArray(answer) || answer[0] !== 'created') throw new Error(`${id} was not created`)
   if (end === 'cancelled') await scripts.cancelJob(redis, prefix, [id])
 }
 

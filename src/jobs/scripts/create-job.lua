@@ -1,6 +1,6 @@
 --[[
   Creates the record of a job, enters it into the indexes and the pool, adds its queue entry, publishes `accepted`, and
-  gives it to an idle server.
+  gives it to an idle server. Takes several jobs, one after the other: an error of one does not affect the next.
 
   KEYS[1]   common beginning of every key
   ARGV[1]   id of the job
@@ -25,8 +25,10 @@
   ARGV[20]  the dial, JSON
   ARGV[21]  application that it is for, for searches
   ARGV[22]  `1` for the background lane, or ''
+  ARGV[23...]  the same 22 of each further job
 
-  Answers { 'created', position, timestamp, server or '' } | { 'exists' } | { 'late' } | { 'full', waiting jobs }
+  Answers for each job { 'created', position, timestamp, server or '' } | { 'exists' } | { 'late' } |
+  { 'full', waiting jobs } | error
 ]]
 --- @include "../../events/scripts/publish"
 --- @include "includes/claim"
@@ -34,38 +36,48 @@
 --- @include "includes/offer"
 --- @include "includes/search"
 --- @include "includes/waiting-limit"
-local id, target, key, priority, bulk, submission, prompt, webhook, events, workload, last = unpack(ARGV)
-local most, group, size, class, needs, ms, weight, user, dial, application, lane = unpack(ARGV, 12)
-if redis.call('EXISTS', jobKey(id)) == 1 then return { 'exists' } end
-local created = milliseconds()
-if created > tonumber(last) then return { 'late' } end
-local waiting = waitingBeyond(key, most, group, tonumber(size))
-if waiting then return { 'full', waiting } end
-local arrival = arrive(id, created, prompt, application, user)
-local share = lane == '1' and background .. key or key
-local job = {
-  id = id, share = share, list = share, class = class, needs = needs, ms = ms, weight = weight, user = user,
-  priority = priority, target = target
-}
-job.order = orderOfArrival(job)
-newJob(id, 'status', 'pending', 'server', target, 'priority', priority, 'run', 1,
-  'arrival', arrival, 'created', created, 'updated', created, 'submission', submission, 'prompt', prompt,
-  'cost', workload, 'share', share, 'user', user, 'target', target, pooledFields(job))
-if key ~= '' then writeJob(id, 'key', key) end
-if lane == '1' then
-  inBackground[id] = true
-  writeJob(id, 'background', 1)
+local function create (from)
+  local id, target, key, priority, bulk, submission, prompt, webhook, events, workload, last = unpack(ARGV, from, from + 10)
+  local most, group, size, class, needs, ms, weight, user, dial, application, lane = unpack(ARGV, from + 11, from + 21)
+  if redis.call('EXISTS', jobKey(id)) == 1 then return { 'exists' } end
+  local created = milliseconds()
+  if created > tonumber(last) then return { 'late' } end
+  local waiting = waitingBeyond(key, most, group, tonumber(size))
+  if waiting then return { 'full', waiting } end
+  local arrival = arrive(id, created, prompt, application, user)
+  local share = lane == '1' and background .. key or key
+  local job = {
+    id = id, share = share, list = share, class = class, needs = needs, ms = ms, weight = weight, user = user,
+    priority = priority, target = target
+  }
+  job.order = orderOfArrival(job)
+  newJob(id, 'status', 'pending', 'server', target, 'priority', priority, 'run', 1,
+    'arrival', arrival, 'created', created, 'updated', created, 'submission', submission, 'prompt', prompt,
+    'cost', workload, 'share', share, 'user', user, 'target', target, pooledFields(job))
+  if key ~= '' then writeJob(id, 'key', key) end
+  if lane == '1' then
+    inBackground[id] = true
+    writeJob(id, 'background', 1)
+  end
+  if webhook ~= '' then writeJob(id, 'webhook', webhook, 'webhookEvents', events) end
+  if bulk ~= '' then
+    writeJob(id, 'bulk', bulk)
+    redis.call('ZADD', KEYS[1] .. 'bulk:' .. bulk .. ':jobs', arrival, id)
+  end
+  enterLists(job)
+  noteArrival(created, job, workload)
+  enterIndexes(id, arrival, key, target, 'pending')
+  addEntry('waiting', id .. '_1', id, '1', priority, 0)
+  local position = positionInPool(job)
+  publish('accepted', id, target, key, 'pending', { position = position, priority = tonumber(priority) })
+  local server = offer(job, dial)
+  return { 'created', position, created, server or target }
 end
-if webhook ~= '' then writeJob(id, 'webhook', webhook, 'webhookEvents', events) end
-if bulk ~= '' then
-  writeJob(id, 'bulk', bulk)
-  redis.call('ZADD', KEYS[1] .. 'bulk:' .. bulk .. ':jobs', arrival, id)
+
+local answers = {}
+for from = 1, #ARGV, 22 do
+  forgetClassCounts()
+  local isDone, answer = pcall(create, from)
+  table.insert(answers, (isDone or type(answer) == 'table') and answer or redis.error_reply(answer))
 end
-enterLists(job)
-noteArrival(created, job, workload)
-enterIndexes(id, arrival, key, target, 'pending')
-addEntry('waiting', id .. '_1', id, '1', priority, 0)
-local position = positionInPool(job)
-publish('accepted', id, target, key, 'pending', { position = position, priority = tonumber(priority) })
-local server = offer(job, dial)
-return { 'created', position, created, server or target }
+return answers

@@ -15,6 +15,10 @@ function load<Args extends readonly ScriptArgument[], Answer> (
   return loadScript(new URL(`${name}.lua`, import.meta.url), externals)
 }
 
+/** What became of a new job; an error is that of one job. */
+export type CreateAnswer = ['created', position: number, createdAt: number, server: string] | ['exists'] | ['late'] |
+  ['full', waiting: number] | Error
+
 /** @param queueEntries Lua functions that add and remove queue entries, from `QueuePort` */
 export function loadQueueScripts (queueEntries: string) {
   const externals = { 'queue-entries': queueEntries }
@@ -23,9 +27,8 @@ export function loadQueueScripts (queueEntries: string) {
       id: string, target: string, key: string, priority: number, bulk: string, submission: string, prompt: string,
       webhook: string, events: string, workload: string, last: number, most: number | '', group: string, size: number,
       jobClass: string, needs: string, ms: number, weight: number, user: string, dial: string, application: string,
-      lane: '1' | ''
-    ], ['created', position: number, createdAt: number, server: string] | ['exists'] | ['late'] |
-      ['full', waiting: number]>('create-job', externals),
+      lane: '1' | '', ...further: ScriptArgument[]
+    ], CreateAnswer[]>('create-job', externals),
 
     claimJob: load<[server: string, fence: number, facts: string, dial: string, idle: 'idle' | ''],
       ['claimed', passedOver: number, id: string, record: string[]] | ['ready' | 'lease_lost'] |

@@ -82,8 +82,9 @@ local function openList (share, can)
   end
 end
 
--- The classes of the jobs of the pool and their numbers, in turn. Read once a script: no job enters afterwards.
+-- The classes of the jobs of the pool and their numbers, in turn. Read once, until another job enters.
 local classCounts
+local function forgetClassCounts () classCounts = nil end
 local function countsOfClasses ()
   classCounts = classCounts or redis.call('HGETALL', KEYS[1] .. 'class-counts')
   return classCounts

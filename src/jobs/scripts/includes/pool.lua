@@ -215,8 +215,13 @@ local function refund (job)
   clearJob(job.id, 'charged', 'claimed')
 end
 
--- Servers look for a job to claim.
-local function announce (class) redis.call('PUBLISH', KEYS[1] .. 'channel:pool', class) end
+-- Servers look for a job to claim. They do so after the script, so one notice of a class is enough.
+local announced = {}
+local function announce (class)
+  if announced[class] then return end
+  announced[class] = true
+  redis.call('PUBLISH', KEYS[1] .. 'channel:pool', class)
+end
 
 -- Shares between which a position is estimated.
 local comparedShares = 100
