@@ -116,11 +116,19 @@ export function jobToAnswer (id: string, outcome: JobOutcome): Job | null {
     case 'left': return null
     case 'stopping': throw stopsBeforeEnd()
     case 'deleted': throw new FailedJob(`The job ${id} was deleted before it had images.`, 409, { code: 'job_deleted' })
-    case 'lost': throw new FailedJob(`An image of the job ${id} is missing in the storage.`, 500, { code: 'image_not_found' })
+    case 'lost': throw withoutImages(id)
     case 'failed': throw failed(outcome.job.error)
     case 'cancelled': throw new FailedJob(`The job ${id} was cancelled.`, 409, { code: 'job_cancelled' })
-    case 'completed': return outcome.job
+    case 'completed':
+      // Repeats of a request find the job later, after people deleted images of it.
+      if (picturesOf(outcome.job).length === 0) throw withoutImages(id)
+      return outcome.job
   }
+}
+
+function withoutImages (id: string): FailedJob {
+  return new FailedJob(`The images of the job ${id} are no longer there; they were possibly deleted. ` +
+    'Repeats with the same Idempotency-Key get this answer too.', 404, { code: 'image_not_found' })
 }
 
 function failed (error: JobError | null): FailedJob {

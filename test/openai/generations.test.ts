@@ -1,3 +1,5 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import sharp from 'sharp'
 import t from 'tap'
 import { onNotices, startService } from '../helper.ts'
@@ -165,6 +167,21 @@ t.test('a job that is cancelled or deleted ends its request', async t => {
       return (await request(method, `/api/v2/jobs/${waiting.id}${end}`)).status
     })
     t.match(await answer, { status: 409, body: { error: { code: method === 'DELETE' ? /^job_(?:deleted|cancelled)$/ : code } } })
+  }
+})
+
+t.test('a repeat after its images were deleted says so, and is no fault of the service', async t => {
+  const missing = { status: 404, body: { error: { type: 'invalid_request_error', code: 'image_not_found', message: /no longer there/ } } }
+  for (const [name, remove] of [
+    ['by people', async (image: string) => await request('DELETE', `/api/v1/gallery/images/${image}`)],
+    ['from the storage', async (image: string) => { await rm(join(service.dataDirectory, 'outputs', image)) }]
+  ] as const) {
+    const headers = { 'idempotency-key': name }
+    const { id } = await generate({}, headers)
+    await remove(String((await job(id)).images[0]?.filename))
+    const { status, headers: answered, body } = await post(small, headers)
+    t.match({ status, body }, missing, name)
+    t.equal(answered.get('x-should-retry'), 'false')
   }
 })
 
