@@ -204,6 +204,8 @@ async function keepBusy (submit: (index: number) => Promise<void>, signal: Abort
 interface Look {
   readonly minute: number
   readonly heap: number
+  /** Bytes of the objects and strings in it. The rest is compiled code, which grows for a while by itself. */
+  readonly data: number
   readonly nodes: number
   readonly listeners: number
   readonly elements: number
@@ -236,17 +238,47 @@ async function openQueue (browser: Browser, url: string, minutes: number): Promi
 async function lookOf (page: Page, devtools: CDPSession, minute: number): Promise<Look> {
   const elements = await page.evaluate("document.querySelectorAll('*').length") as number
   await devtools.send('HeapProfiler.collectGarbage')
+  const data = dataOf(JSON.parse(await snapshotOf(devtools)) as Snapshot)
   const { metrics } = await devtools.send('Performance.getMetrics')
   const of = (name: string) => metrics.find(metric => metric.name === name)?.value ?? NaN
   return {
     minute,
     heap: of('JSHeapUsedSize'),
+    data,
     nodes: of('Nodes'),
     listeners: of('JSEventListeners'),
     elements,
-    busy: of('TaskDuration'),
+    busy: of('ThreadTime'),
     at: of('Timestamp')
   }
+}
+
+/** The parts of a heap snapshot that are needed: its nodes are `node_fields.length` numbers each. */
+interface Snapshot {
+  readonly snapshot: {
+    readonly meta: { readonly node_fields: readonly string[], readonly node_types: readonly [readonly string[]] }
+  }
+  readonly nodes: readonly number[]
+}
+
+async function snapshotOf (devtools: CDPSession): Promise<string> {
+  const parts: string[] = []
+  const keep = ({ chunk }: { chunk: string }) => { parts.push(chunk) }
+  devtools.on('HeapProfiler.addHeapSnapshotChunk', keep)
+  await devtools.send('HeapProfiler.takeHeapSnapshot', { reportProgress: false })
+  devtools.off('HeapProfiler.addHeapSnapshotChunk', keep)
+  return parts.join('')
+}
+
+function dataOf ({ snapshot: { meta }, nodes }: Snapshot): number {
+  const [type, size] = [meta.node_fields.indexOf('type'), meta.node_fields.indexOf('self_size')]
+  const counted = new Set(['object', 'string', 'concatenated string', 'sliced string', 'closure', 'array', 'number'])
+  let sum = 0
+  for (let at = 0; at < nodes.length; at += meta.node_fields.length) {
+    const name = meta.node_types[0][nodes[at + type] ?? -1] ?? ''
+    if (counted.has(name)) sum += nodes[at + size] ?? 0
+  }
+  return sum
 }
 
 /** A tab that goes from page to page and scrolls in them; what it uses at the queue before and after. */
@@ -301,6 +333,7 @@ function tableOf (measured: readonly Measured[]): string {
       return `${requests} requests, ${kilobytes} kB, first paint after ${paint} ms, content after ${there} ms`
     })).join('') +
     over('JS heap in MiB', ({ heap }) => megabytes(heap)) +
+    over('objects and strings in it in MiB', ({ data }) => megabytes(data)) +
     over('nodes of the browser', ({ nodes }) => nodes) +
     over('elements of the page', ({ elements }) => elements) +
     over('event listeners', ({ listeners }) => listeners) +

@@ -230,7 +230,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       if (place === 'last') await store.runLast(jobId)
       const job = await views.one(await store.get(jobId), request.base)
       return {
-        success: true as const, message: `The job is number ${job.queue_position} in the queue.`, job
+        success: true as const, message: `The job ${job.background ? 'runs in the background: it ' : ''}is number ${job.queue_position} in the queue.`, job
       }
     })
 

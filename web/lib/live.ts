@@ -6,8 +6,9 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 export const often = 2000
 export const seldom = 10_000
 
-/** Events within this time lead to one request, in milliseconds. */
+/** Events within this time lead to one request, and the least time between two of these, in milliseconds. */
 const gather = 250
+const betweenRequests = 1000
 
 /** The events that concern a view; `reset` concerns all. */
 export const aboutJobs: About = changesJobs
@@ -50,6 +51,7 @@ export function useLive<Data> (
     const stop = new AbortController()
     let timer: ReturnType<typeof setTimeout> | undefined
     let soon: ReturnType<typeof setTimeout> | undefined
+    let begun = -Infinity
     let asking = false
     let wantsMore = false
     let isStale = false
@@ -61,6 +63,7 @@ export function useLive<Data> (
       wantsMore = asking
       if (asking || stop.signal.aborted) return
       asking = true
+      begun = performance.now()
       isStale = false
       let failed = false
       try {
@@ -84,7 +87,7 @@ export function useLive<Data> (
       if (event.kind === 'closed') return later()
       if (event.kind !== 'reset' && !about(event)) return
       isStale = true
-      if (!document.hidden) soon ??= setTimeout(ask, gather)
+      if (!document.hidden) soon ??= setTimeout(ask, Math.max(gather, begun + betweenRequests - performance.now()))
     }
 
     function onVisibility () {

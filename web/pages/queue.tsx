@@ -8,10 +8,10 @@ import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { useLive } from '../lib/live.ts'
 import { useJobPages, type JobFilter } from '../lib/pages-of-jobs.ts'
 import { readQueue, type QueuePart } from '../lib/queue-service.ts'
-import { useKeyNames, useMayChange, useRights, useServers } from '../lib/caller.ts'
+import { useKeyNames, useMayChange, useRights } from '../lib/caller.ts'
 import { setQuery } from '../lib/router.ts'
 import { useSelection } from '../lib/selection.ts'
-import { jobs, type QueueOverview } from '../lib/service.ts'
+import { jobs, servers, type QueueOverview } from '../lib/service.ts'
 import { Icon } from '../parts/icon.tsx'
 import { CountedAction } from '../parts/counted-action.tsx'
 import { FailureCauses } from '../parts/failures.tsx'
@@ -41,17 +41,20 @@ export function QueuePage ({ route }: { route: Route }) {
   const server = route.query.get('server') ?? ''
   const search = route.query.get('search') ?? ''
   const view: View = requestedView ?? (search === '' ? '' : 'all')
-  const known = useServers()
   const rights = useRights()
-  const { data, error, reload } = useLive(signal => jobs.overview(server, signal), [server])
-  const queue = useLive(signal => readQueue({ server, limit: shownWaiting + 1 }, signal), [server])
-  const changed = () => {
-    reload()
-    queue.reload()
-    known.reload()
-  }
-  const pausing = { enabled: queue.data?.enabled, onChanged: changed }
-  const isEmpty = data !== undefined && server === '' && Object.values(data.totals).every(total => total === 0)
+  const { see_servers: seesServers } = rights
+  // All at once, so that a change renders the page once.
+  const { data, error, reload } = useLive(async signal => {
+    const [overview, queue, known] = await Promise.all([
+      jobs.overview(server, signal),
+      readQueue({ server, limit: shownWaiting + 1 }, signal),
+      seesServers ? servers.list(signal) : []
+    ])
+    return { overview, queue, known }
+  }, [server, seesServers])
+  const { overview, queue, known } = data ?? {}
+  const pausing = { enabled: queue?.enabled, onChanged: reload }
+  const isEmpty = overview !== undefined && server === '' && Object.values(overview.totals).every(total => total === 0)
 
   return (
     <>
@@ -59,25 +62,24 @@ export function QueuePage ({ route }: { route: Route }) {
         <div class='actions'><PauseAll {...pausing} />{rights.submit_jobs && <a class='button primary' href='#/create'><Icon name='create' />{t.newJob}</a>}</div>
       </PageHead>
       <QueueSwitch {...pausing} />
-      {view === '' && <Welcome servers={known.data} isEmpty={isEmpty} />}
-      {view === '' && known.data !== undefined && known.data.length > 0 && !isEmpty && <ServerQueues
-        servers={known.data}
-        running={queue.data?.running ?? []} onChanged={changed}
-                                                                                       />}
+      {view === '' && <Welcome servers={known} isEmpty={isEmpty} />}
+      {view === '' && known !== undefined && known.length > 0 && !isEmpty && (
+        <ServerQueues servers={known} running={queue?.running ?? []} onChanged={reload} />
+      )}
       <Filters
-        route={route} view={view} server={server} search={search} servers={known.data ?? []}
-        totals={data?.totals}
+        route={route} view={view} server={server} search={search} servers={known ?? []}
+        totals={overview?.totals}
       />
       {data !== undefined && <Stale error={error} />}
-      {data !== undefined && <p class='out-of-sight' role='status'>{t.jobsRunningWaiting({ processing: data.totals.processing, pending: data.totals.pending })}</p>}
+      {overview !== undefined && <p class='out-of-sight' role='status'>{t.jobsRunningWaiting({ processing: overview.totals.processing, pending: overview.totals.pending })}</p>}
       {view !== ''
         ? <JobList
             key={`${view} ${server}`} view={view}
-            server={server || soleServer(known.data, view)} search={search} onChanged={changed}
+            server={server || soleServer(known, view)} search={search} onChanged={reload}
           />
-        : data === undefined || queue.data === undefined
-          ? <Loading error={error ?? queue.error} />
-          : <Overview data={data} queue={queue.data} server={server} onChanged={changed} />}
+        : overview === undefined || queue === undefined
+          ? <Loading error={error} />
+          : <Overview data={overview} queue={queue} server={server} onChanged={reload} />}
     </>
   )
 }
