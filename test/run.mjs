@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { ofChildren, tableOf } from './account.mjs'
 import { provideTools, toolsOf } from './ecosystem/tools.mjs'
+import { lint } from './lint.mjs'
 import { runFiles } from './processes.mjs'
 import { nodeProblem, npm, prepareBuild, prepareDependencies, run } from '../src/prepare.mjs'
 
@@ -49,8 +50,6 @@ const longest = [
   'sdapi/alternating', 'models/server-loras', 'sdapi/generations', 'servers/lora-pass', 'queues/dashboard',
   'jobs/kinds'
 ].map(name => join('test', `${name}.test.ts`))
-/** A file is linted again when it or the configuration has changed, and all are after an installation. */
-const lintCache = ['--cache', '--cache-strategy', 'content', '--cache-location', 'node_modules/.cache/eslint/']
 const ecosystem = join('test', 'ecosystem')
 const isSummary = /^(\d+) passed, (\d+) failed$/
 
@@ -91,8 +90,8 @@ async function test (parameters) {
   if (problems.length > 0) return { passed: 0, failed: 0, problems, unreached }
   const chosen = parameters.includes('--ecosystem') ? testsIn(ecosystem) : parameters.filter(isTest)
   // Lint and the bundle of the tests need no build, so they run beside it.
-  const lint = chosen.length === 0 && Promise.all([
-    step('lint', () => check('eslint', 'eslint', ['.', ...lintCache])),
+  const linting = chosen.length === 0 && Promise.all([
+    step('lint', lint),
     step('direction of imports', () => check('dependency-cruiser', 'depcruise', ['src', 'queues', 'plugins', 'schemas']))
   ])
   const tests = (chosen.length > 0 ? chosen : allTests()).map(inRoot)
@@ -121,7 +120,7 @@ async function test (parameters) {
   const files = tests.map(name => ({ name, path: join(folder, name).replace(/\.ts$/, '.js'), ...needsOf(name) }))
   const work = isPlain ? runBundled(files) : tap([...options, ...files.map(({ path }) => path)])
   const { passed, failed, code } = await work
-  await lint
+  await linting
   if (code !== 0 && failed === 0) problems.push(`tap ended with ${code}`)
   if (passed + failed === 0) problems.push('no test ran')
   return { passed, failed, problems, unreached }

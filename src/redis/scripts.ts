@@ -1,4 +1,3 @@
-/* eslint no-restricted-syntax: off -- the one place that sends scripts */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
