@@ -60,6 +60,16 @@ t.test('only the exact origins of CORS_ORIGINS are allowed', async t => {
   ]) t.equal(await allowed(origin), undefined, origin)
 })
 
+t.test('an answer to no page says only that it depends on the origin', async t => {
+  const { app } = await openDoor(connections)
+  t.after(async () => await app.close())
+  for (const headers of [{}, { origin: 'http://evil.example' }]) {
+    const answer = await app.inject({ url: '/who', headers })
+    t.equal(answer.headers.vary, 'Origin')
+    t.same(Object.keys(answer.headers).filter(name => name.startsWith('access-control-')), [])
+  }
+})
+
 t.test('a page with a key can read every answer, whatever its status', async t => {
   const { app, accessKeys } = await openDoor(connections, { UI_AUTH: 'token' })
   t.after(async () => await app.close())
