@@ -27,6 +27,18 @@ export const GroupCounts = Type.Object({
 }, { $id: 'GroupCounts', description: 'How far a bulk or group is.' })
 export type GroupCounts = Static<typeof GroupCounts>
 
+export const GroupsQuery = Type.Object({
+  id: Type.Array(Type.String({ minLength: 1, maxLength: 300 }), {
+    minItems: 1, maxItems: 50, description: 'Groups, as `group` of their jobs; repeat it for several.'
+  })
+})
+
+export const GroupsView = Type.Object({
+  success,
+  groups: Type.Array(Ref(GroupCounts), { description: 'Those that exist, in the order of the query.' })
+}, { $id: 'GroupList', description: 'How far some groups are.' })
+export type GroupsView = Static<typeof GroupsView>
+
 export const QueuedJobView = Type.Object({
   ...ShortJobView.properties,
   place: Nullable(Type.Integer({ minimum: 1 }), {

@@ -2,9 +2,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { hasEnded } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
-import { FailuresQuery, FailuresView, type GroupCounts, QueueQuery, QueueView } from '../../schemas/queue.ts'
+import { FailuresQuery, FailuresView, type GroupCounts, GroupsQuery, GroupsView, QueueQuery, QueueView } from '../../schemas/queue.ts'
 import { keyToShow } from '../../src/access/principal.ts'
-import type { Job } from '../../src/jobs/job.ts'
 import type { JobFilter } from '../../src/jobs/list.ts'
 import { pageOf } from '../../src/lib/page-of.ts'
 import { iso } from '../../src/lib/text.ts'
@@ -84,15 +83,30 @@ const queue: FastifyPluginAsyncTypebox = async app => {
         .map(row => ({ ...row, place: waiting.places.get(row.id) ?? null })),
       total_running: running.total,
       total_waiting: waiting.total,
-      groups: await groupsOf(jobs),
+      groups: await countsOf([...new Set(jobs.flatMap(({ bulkId }) => bulkId ?? []))]),
       next_cursor: next(waiting.total)
     }
   })
 
-  async function groupsOf (jobs: readonly Job[]): Promise<GroupCounts[]> {
-    const ids = new Set(jobs.flatMap(({ bulkId }) => bulkId ?? []))
-    return await Promise.all([...ids].map(async id => ({ id, ...await bulks.counts(id) })))
-  }
+  const countsOf = async (ids: readonly string[]): Promise<GroupCounts[]> =>
+    await Promise.all(ids.map(async id => ({ id, ...await bulks.counts(id) })))
+
+  app.get('/api/v2/groups', {
+    config: { access: { scope: 'jobs:read' } },
+    schema: {
+      operationId: 'queue.listGroups',
+      tags: ['Jobs'],
+      summary: 'How far some bulks or groups are',
+      description: 'Counts the jobs of each in each state. A key gets its own groups.',
+      querystring: GroupsQuery,
+      response: { 200: { ...Ref(GroupsView), description: 'The groups.' }, ...errorResponses(400, 403) }
+    }
+  }, async ({ query, principal }) => {
+    const own = readJobFilter({}, keyToShow(principal, undefined), registry)
+    const totals = await Promise.all(query.id.map(async group =>
+      (await list.idPage({ ...own, group, order: 'oldest', limit: 1, offset: 0 })).total))
+    return { success: true as const, groups: await countsOf(query.id.filter((_, index) => totals[index] !== 0)) }
+  })
 
   app.get('/api/v2/failures', {
     config: { access: { scope: 'jobs:read' } },

@@ -118,6 +118,11 @@ t.test('jobs of a bulk and of a sweep are groups, which are counted and acted on
     t.match(groups.get(bulk), { total: 3, pending: 3, completed: 0 })
     t.match(groups.get(group), { total: 2, pending: 1, cancelled: 1 }, 'another key\'s group of this name is another one')
     t.equal(((await queue('', key.headers)).groups as JsonBody[]).length, 1)
+    const asked = `/api/v2/groups?${new URLSearchParams([['id', bulk], ['id', group], ['id', 'none']])}`
+    t.match((await request('GET', asked)).body, { groups: [{ id: bulk, total: 3, pending: 3 }, { id: group, total: 2, cancelled: 1 }] })
+    t.match((await request('GET', `/api/v2/groups?id=${group}`)).body, { groups: [{ id: group }] }, 'one alone')
+    t.strictSame((await request('GET', asked, undefined, key.headers)).body.groups, [], 'those of others are invisible')
+    t.equal((await request('GET', '/api/v2/groups')).status, 400)
 
     t.match((await request('GET', `/api/v2/jobs?group=${group}`)).body, { total: 2, count: 2 })
     t.match((await request('GET', `/api/v2/jobs?group=${group}&status=pending&view=short`)).body, {

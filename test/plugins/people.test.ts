@@ -233,7 +233,7 @@ type Decision = 'public' | 'forbidden' | 'own' | 'shared'
 /** Operations by the beginning of their name; the longest fitting one counts. */
 const decisions: Readonly<Record<Decision, string>> = {
   public: 'health.getReadiness health.getStatus health.get uiSession.open uiSession.end apiKeys.getSetup',
-  own: 'queue.get queue.listFailures uiSession.get jobs.submit bulks.submit bulks.get bulks.cancel parameters.read jobs.list jobs.get jobs.change jobs.delete ' +
+  own: 'queue.get queue.listGroups queue.listFailures uiSession.get jobs.submit bulks.submit bulks.get bulks.cancel parameters.read jobs.list jobs.get jobs.change jobs.delete ' +
     'jobs.cancel jobs.retry jobs.runNow jobs.dispatch jobs.act jobs.getInput jobs.getPreview jobs.listWebhooks ' +
     'images.get images.getThumbnail gallery.list gallery.getImage gallery.delete gallery.orderZip gallery.getZip events.listen jobs.listen ' +
     'events.createTicket webhooks.list webhooks.getDelivery webhooks.redeliver webhooks.stopDelivery ' +

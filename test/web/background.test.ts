@@ -34,6 +34,7 @@ t.test('waiting jobs go to the background and come back', { skip }, async t => {
     t.strictSame((await sent).postDataJSON(), { background: true })
     await orderIs(page, 'a second mural', 'a small thing', 'a large mural')
     await waiting(page).nth(2).getByText('background', { exact: true }).waitFor()
+    t.match((await (await (await sent).response())?.json() as JsonBody).message, 'The job runs in the background: it is number 3 in the queue.')
 
     await page.getByRole('button', { name: 'Edit: a second mural' }).focus()
     await page.keyboard.press('Alt+b')
@@ -90,6 +91,11 @@ t.test('waiting jobs go to the background and come back', { skip }, async t => {
     await page.getByRole('button', { name: 'Bring 30 jobs back' }).click()
     await page.getByRole('status').getByText('30 jobs were moved out of the background').waitFor()
     t.strictSame(await inBackground(), [])
+
+    for (const query of ['status=all', 'search=one+of+thirty']) {
+      await page.evaluate(`window.location.hash = '#/queue?${query}'`)
+      await page.locator('.jobs').getByRole('button', { name: 'Its group: 0 of 30 ended' }).first().waitFor()
+    }
     t.strictSame(violations, [])
   })
 

@@ -13,7 +13,7 @@ import type {
 } from '../../schemas/job.ts'
 import type { DeletionAnswer, DuplicatesView, ScanView } from '../../schemas/model-files.ts'
 import type { ModelAnswer, ModelListView, ModelQuery, ModelType, ModelView } from '../../schemas/model.ts'
-import type { FailuresView, GroupCounts, QueueView } from '../../schemas/queue.ts'
+import type { FailuresView, GroupCounts, GroupsView, QueueView } from '../../schemas/queue.ts'
 import type { ServerCheckOptions, ServerCheckReport, ServerCheckView } from '../../schemas/server-check.ts'
 import type {
   InventoryView, ServerChange, ServerChangeAnswer, ServerHistory, ServerInput, ServerSample, ServerTestAnswer,
@@ -55,6 +55,7 @@ export type JobOverview = JobOverviewView
 export type JobQuery = JobListQuery
 export type WholeQueue = QueueView
 export type Group = GroupCounts
+export type Groups = GroupsView
 export type Failures = FailuresView
 export type FailureCause = FailuresView['causes'][number]
 

@@ -2,7 +2,7 @@ import type { Group, JobQuery, JobStatus, ListedJob } from './api-types.ts'
 import { receivesEvents, onEvent } from './events.ts'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { aboutJobs, often } from './live.ts'
-import { readQueue } from './queue-service.ts'
+import { readGroups, readQueue } from './queue-service.ts'
 import { jobs } from './service.ts'
 
 export const pageSize = 50
@@ -31,7 +31,7 @@ export interface JobPages {
   /** Increases with every change. */
   readonly version: number
   readonly at: (index: number) => ListedJob | undefined
-  /** How far a group of these jobs is; known only in the order of the queue. */
+  /** How far a group of the visible jobs is. */
   readonly groupOf: (id: string | null | undefined) => Group | undefined
   readonly show: (from: number, to: number) => void
   readonly reload: () => void
@@ -90,7 +90,7 @@ function openFeed (name: string, filter: JobFilter, onChange: () => void) {
   let asOf = ''
   let error: unknown = null
   let sight = { from: 0, to: pageSize - 1 }
-  const groups = new Map<string, Group>()
+  let groups: ReadonlyMap<string, Group> = new Map()
   const requested = new Set<number>()
 
   const query = (more: Partial<JobQuery>): Partial<JobQuery> => {
@@ -102,7 +102,7 @@ function openFeed (name: string, filter: JobFilter, onChange: () => void) {
   async function readPage (part: { limit: number, offset: number }) {
     if (filter.order !== 'line') return await jobs.list(query(part), stop.signal)
     const found = await readQueue({ server: filter.server, ...part }, stop.signal)
-    for (const [id, group] of found.groups) groups.set(id, group)
+    groups = new Map([...groups, ...found.groups])
     return { jobs: [...found.waiting], total: found.total_waiting, as_of: found.as_of }
   }
 
@@ -124,7 +124,20 @@ function openFeed (name: string, filter: JobFilter, onChange: () => void) {
     } finally {
       requested.delete(page)
     }
-    if (!stop.signal.aborted) onChange()
+    if (stop.signal.aborted) return
+    onChange()
+    await countGroups(true)
+  }
+
+  /** @param again false: only if the counts of a visible group are unknown */
+  async function countGroups (again: boolean) {
+    if (filter.order === 'line') return
+    const visible = Array.from({ length: sight.to - sight.from + 1 }, (_, index) => at(sight.from + index))
+    if (!again && visible.every(job => !job?.group || groups.has(job.group))) return
+    const found = await readGroups(visible, stop.signal).catch(() => groups)
+    if (stop.signal.aborted || (found.size === 0 && groups.size === 0)) return
+    groups = found
+    onChange()
   }
 
   /** Numbers of the visible pages; a search has one answer. */
@@ -144,6 +157,7 @@ function openFeed (name: string, filter: JobFilter, onChange: () => void) {
     show (from: number, to: number) {
       sight = { from, to }
       for (const page of visiblePages()) if (!pages.has(page)) read(page)
+      countGroups(false)
     },
     refresh () {
       const wanted = visiblePages()

@@ -1,4 +1,4 @@
-import type { Failures, Group, ListedJob, WholeQueue } from './api-types.ts'
+import type { Failures, Group, Groups, ListedJob, WholeQueue } from './api-types.ts'
 import { ask } from './api.ts'
 import { queryOf } from './query.ts'
 import { rowsOf } from './service.ts'
@@ -28,3 +28,16 @@ export async function readQueue (
 /** Failed jobs by cause. @param server empty: of all servers */
 export const readFailures = (server: string, signal: AbortSignal) =>
   ask<Failures>('GET', `/api/v2/failures?${queryOf({ server })}`, { signal })
+
+/** Groups that one request can name. */
+const groupsAtOnce = 50
+
+/** How far the groups of these jobs are, by their ids; without a request if there are none. */
+export async function readGroups (
+  of: ReadonlyArray<ListedJob | undefined>, signal: AbortSignal
+): Promise<ReadonlyMap<string, Group>> {
+  const ids = [...new Set(of.flatMap(job => job?.group ?? []))].slice(0, groupsAtOnce)
+  if (ids.length === 0) return new Map()
+  const { groups } = await ask<Groups>('GET', `/api/v2/groups?${new URLSearchParams(ids.map(id => ['id', id]))}`, { signal })
+  return new Map(groups.map(group => [group.id, group]))
+}

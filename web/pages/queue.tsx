@@ -7,7 +7,7 @@ import { moveByKey } from '../lib/follow-row.ts'
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { useLive } from '../lib/live.ts'
 import { useJobPages, type JobFilter } from '../lib/pages-of-jobs.ts'
-import { readQueue, type QueuePart } from '../lib/queue-service.ts'
+import { readGroups, readQueue, type QueuePart } from '../lib/queue-service.ts'
 import { useKeyNames, useMayChange, useRights } from '../lib/caller.ts'
 import { setQuery } from '../lib/router.ts'
 import { useSelection } from '../lib/selection.ts'
@@ -50,7 +50,9 @@ export function QueuePage ({ route }: { route: Route }) {
       readQueue({ server, limit: shownWaiting + 1 }, signal),
       seesServers ? servers.list(signal) : []
     ])
-    return { overview, queue, known }
+    const ended = overview.groups.ended.filter(({ group }) => !group || !queue.groups.has(group))
+    const groups = new Map([...queue.groups, ...await readGroups(ended, signal)])
+    return { overview, queue: { ...queue, groups }, known }
   }, [server, seesServers])
   const { overview, queue, known } = data ?? {}
   const pausing = { enabled: queue?.enabled, onChanged: reload }
