@@ -6,8 +6,12 @@
   search-changed  ZSET of the blocks that exist, by the counter at their last change
 ]]
 local noted = {}
+-- Arrivals of jobs whose block is noted.
+local notedJobs = {}
 
-local function noteBlock (block)
+-- `arrival` is that of the changed job, if the caller knows it.
+local function noteBlock (block, arrival)
+  if arrival then notedJobs[arrival] = true end
   if noted[block] then return end
   noted[block] = true
   redis.call('ZADD', KEYS[1] .. 'search-changed', redis.call('INCR', KEYS[1] .. 'search-changes'), block)
@@ -15,6 +19,7 @@ end
 
 -- By the arrival of the job.
 local function noteChanged (arrival)
+  if notedJobs[arrival] then return end
   local block = redis.call('ZREVRANGEBYSCORE', KEYS[1] .. 'search', arrival, '-inf', 'LIMIT', 0, 1)[1]
-  if block then noteBlock(block) end
+  if block then noteBlock(block, arrival) end
 end

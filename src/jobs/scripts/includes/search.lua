@@ -47,7 +47,7 @@ local function arrive (id, created, prompt, application, user)
     block, digest = arrival, ''
     redis.call('ZADD', blocksKey, arrival, block)
   end
-  noteBlock(block)
+  noteBlock(block, arrival)
   local entry = entryOf(prompt, application, user)
   local own = redis.sha1hex(entry)
   if redis.call('APPEND', textKey(block), (own == digest and '' or entry) .. id .. ',') >= fullBlock then block = '' end
