@@ -47,7 +47,10 @@ interface Block {
   found: Float64Array | number | null
 }
 
-/** The results of a search. Only blocks that have changed are looked through again. */
+/**
+ * The results of a search. Only blocks that have changed are looked through again. While a process of an earlier
+ * version runs, which notes no changes, they can be old, for as long as they are kept.
+ */
 interface Kept {
   /** The counter of the changes up to which the blocks are known; empty before the first look. */
   changes: string
