@@ -26,7 +26,12 @@ const control: FastifyPluginAsync = async app => {
 
   app.get('/progress', {
     config: reading,
-    schema: { tags: ['A1111'], operationId: 'a1111_progress', summary: 'Progress of the caller\'s own generation' }
+    schema: {
+      tags: ['A1111'],
+      operationId: 'a1111_progress',
+      summary: 'Progress of the caller\'s own generation',
+      description: 'While it waits, `textinfo` has its position; without a generation, all numbers are 0.'
+    }
   }, async (request, reply) => {
     const job = await current(request)
     if (job === null) return sendJson(reply, idleProgress)
@@ -46,7 +51,12 @@ const control: FastifyPluginAsync = async app => {
 
   app.post('/interrupt', {
     config: writing,
-    schema: { tags: ['A1111'], operationId: 'a1111_interrupt', summary: 'End the caller\'s own generation' }
+    schema: {
+      tags: ['A1111'],
+      operationId: 'a1111_interrupt',
+      summary: 'End the caller\'s own generation',
+      description: 'Its call answers with the images made so far; a generation that waits is cancelled. Those of others go on.'
+    }
   }, async (request, reply) => {
     const job = await current(request)
     if (job !== null) {
@@ -58,7 +68,12 @@ const control: FastifyPluginAsync = async app => {
 
   app.post('/skip', {
     config: writing,
-    schema: { tags: ['A1111'], operationId: 'a1111_skip', summary: 'End the caller\'s own batch and go on with the next' }
+    schema: {
+      tags: ['A1111'],
+      operationId: 'a1111_skip',
+      summary: 'End the caller\'s own batch and go on with the next',
+      description: 'It has no effect unless the generation runs.'
+    }
   }, async (request, reply) => {
     const job = await current(request)
     const server = job?.status === 'processing' ? registry.byId(job.serverId) : undefined

@@ -18,11 +18,13 @@ const unions = { embeddings: unionOfEmbeddings, scripts: unionOfScripts } as con
 /** The lists of all servers together; with a server named, that one's. */
 const lists: FastifyPluginAsync = async app => {
   const { upstream, passThrough: through, states, redis, keys } = app
-  const described = (name: string, summary: string) =>
-    ({ tags: ['A1111'], operationId: `a1111_${name.replaceAll('-', '_')}`, summary })
+  const described = (name: string, summary: string, description: string) =>
+    ({ tags: ['A1111'], operationId: `a1111_${name.replaceAll('-', '_')}`, summary, description })
+  const describedList = (name: string) => described(name, `${name} of all servers`,
+    'In A1111\'s shape, each entry once. With `X-StableQueue-Server`, only what that server has.')
 
   for (const name of listNames) {
-    app.get(`/${name}`, { config, schema: described(name, `${name} of all servers`) }, async (request, reply) =>
+    app.get(`/${name}`, { config, schema: describedList(name) }, async (request, reply) =>
       sendJson(reply, unionOfLists(name, await readList(name, targetOf(request)))))
   }
 
@@ -39,14 +41,15 @@ const lists: FastifyPluginAsync = async app => {
   }
 
   for (const [name, unite] of Object.entries(unions)) {
-    app.get(`/${name}`, { config, schema: described(name, `${name} of all servers`) }, async (request, reply) =>
+    app.get(`/${name}`, { config, schema: describedList(name) }, async (request, reply) =>
       sendJson(reply, unite(await upstream.readAll(`/sdapi/v1/${name}`, targetOf(request)))))
   }
 
   for (const name of ['memory', 'cmd-flags']) {
     app.get(`/${name}`, {
       config: { access: { scope: 'servers:read' } },
-      schema: described(name, `${name} of the best server, without secrets`)
+      schema: described(name, `${name} of the best server, without secrets`,
+        '`X-StableQueue-Server` chooses another server.')
     }, async (request, reply) => {
       const [answer] = await upstream.readAll(`/sdapi/v1/${name}`, targetOf(request))
       if (answer === undefined) throw new ServiceError('a1111_unreachable', 'No server answers just now.')
@@ -57,7 +60,8 @@ const lists: FastifyPluginAsync = async app => {
   for (const name of ['refresh-checkpoints', 'refresh-vae', 'refresh-loras', 'refresh-embeddings']) {
     app.post(`/${name}`, {
       config,
-      schema: described(name, 'Reload the lists of every server')
+      schema: described(name, 'Reload the lists of every server',
+        'Each server looks for new files, within two minutes; then its lists are read again.')
     }, async (request, reply) => {
       const servers = await upstream.reachable(targetOf(request))
       await Promise.allSettled(servers.map(async server => {
@@ -73,7 +77,8 @@ const lists: FastifyPluginAsync = async app => {
 
   app.post('/png-info', {
     config: { access: { scope: 'images:read' } },
-    schema: described('png-info', 'Read the generation parameters inside a picture')
+    schema: described('png-info', 'Read the generation parameters inside a picture',
+      'Takes `image` as base64 or data URL, and asks no server.')
   }, async (request, reply) => {
     const { image } = readModel(pydantic1, { image: required('string') }, request.body)
     return sendJson(reply, await readPngInfo(String(image)))

@@ -22,7 +22,9 @@ export const passThrough: FastifyPluginAsync = async app => {
       schema: {
         tags: ['A1111'],
         operationId: `a1111_${name.replaceAll('-', '_')}`,
-        summary: `A1111's ${name}, on the best server or the named one`
+        summary: `A1111's ${name}, on the best server or the named one`,
+        description: 'Takes and answers what A1111 does. It waits until the server generates nothing, and is no job; ' +
+          '`X-StableQueue-Server` names the server.'
       }
     }, async (request, reply) => {
       const body = objectSent(request)
