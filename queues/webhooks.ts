@@ -257,6 +257,9 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
     stalledSeconds: 5,
     runRetryDelay: 500
   })
+  worker.on('failed', (entry, error) => {
+    log.warn({ event: entry?.data.eventId, err: error }, 'a webhook attempt broke off; it is repeated')
+  })
   const stopShortening = keepShortening(worker, connection, log)
 
   return {
