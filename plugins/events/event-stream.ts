@@ -32,7 +32,7 @@ const retryMs = 2000
 let last: { readonly event: ServiceEvent, readonly base: string, readonly message: string } | undefined
 
 /** The message of an event, which most streams get one after the other. */
-export function messageOf (event: ServiceEvent, views: EventViews, base: string): string {
+export function textOf (event: ServiceEvent, views: EventViews, base: string): string {
   if (last?.event !== event || last.base !== base) {
     last = { event, base, message: written(event.id, event.kind, views.text(event, base)) }
   }
@@ -111,7 +111,7 @@ export function openEventStream (views: EventViews, base: string, raw: ServerRes
     base,
     body,
     signal: ended.signal,
-    event (event) { write(messageOf(event, views, base), isLast(event)) },
+    event (event) { write(textOf(event, views, base), isLast(event)) },
     view (view) { write(written(view.id, view.kind, stringifyJson(view)), true) },
     beat () { write(': still here\n\n', false) },
     put (encoded) {

@@ -2,7 +2,7 @@ import { type Audience, createEventFilter } from '../../src/events/filter.ts'
 import type { EventBus } from '../../src/events/event-bus.ts'
 import { isLast } from '../../src/jobs/history.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
-import { encode, type EventStream, messageOf, written } from './event-stream.ts'
+import { encode, type EventStream, textOf, written } from './event-stream.ts'
 import { type EventViews, resetMessage, streamEvent } from './render-event.ts'
 import { sendSoon } from './send-soon.ts'
 
@@ -42,7 +42,7 @@ export function createStreamGroups ({ eventBus, views }: StreamGroupsDependencie
     }
 
     const stop = eventBus.listen({
-      onEvent (event) { if (accepts(event)) write(messageOf(event, views, base), isLast(event)) },
+      onEvent (event) { if (accepts(event)) write(textOf(event, views, base), isLast(event)) },
       onGap (head) { write(written(head, 'reset', stringifyJson(streamEvent('reset', head, resetMessage))), true) }
     })
 
