@@ -56,9 +56,9 @@ export async function judgeFleet (traces: FleetTraces): Promise<Verdict> {
   const lost = [...jobs.values()].filter(({ id, status }) => received.get(id)?.types.has(`job.${status}`) !== true)
     .map(({ id, status }) => `${id} is ${status}, and no webhook said so`)
   const doubled = [...jobs.values()].filter(({ id }) => toTheEnd(generations.get(id)).length > 1)
-  const stops = await findStops(lives)
+  const reasons = await findReasons(lives, events)
   const unexplained = doubled.flatMap(job =>
-    findUnexplained(job, generations.get(job.id) ?? [], retries.get(job.id) ?? 0, stops.get(job.id) ?? []))
+    findUnexplained(job, generations.get(job.id) ?? [], retries.get(job.id) ?? 0, reasons.get(job.id) ?? []))
   const tooOften = [...jobs.values()].flatMap(job => {
     const sent = generations.get(job.id)?.length ?? 0
     const bound = (attempts + job.deaths) * (1 + (retries.get(job.id) ?? 0)) + job.attempts.length
@@ -76,9 +76,9 @@ export async function judgeFleet (traces: FleetTraces): Promise<Verdict> {
     ...tooOften
   ]
   const count = (status: string) => [...jobs.values()].filter(job => job.status === status).length
-  const reasons = new Map<string, number>()
+  const codes = new Map<string, number>()
   for (const { error } of [...jobs.values()].flatMap(job => job.attempts)) {
-    reasons.set(error.code, (reasons.get(error.code) ?? 0) + 1)
+    codes.set(error.code, (codes.get(error.code) ?? 0) + 1)
   }
   const failures = [...jobs.values()].flatMap(({ error }) => error === null ? [] : [error.code])
   return {
@@ -88,7 +88,7 @@ export async function judgeFleet (traces: FleetTraces): Promise<Verdict> {
         `${count('cancelled')}, failed: ${count('failed')} (${[...new Set(failures)].join(', ')})`,
       `generations: ${all.length}; jobs generated to the end more than once: ${doubled.length}, of which without a ` +
         `reason: ${unexplained.length}`,
-      `generations that failed: ${[...reasons].map(([code, times]) => `${code} ${times}`).join(', ')}`,
+      `generations that failed: ${[...codes].map(([code, times]) => `${code} ${times}`).join(', ')}`,
       `most generations at one server at once: ${Math.max(...[...traces.simulators.values()].map(one => one.state().maxInFlight))}`,
       `lost, ended twice or inconsistent: ${problems.length}`,
       ...problems
@@ -101,22 +101,37 @@ const toTheEnd = (generations: readonly Generation[] = []) =>
 
 /** By how much the clocks of a server and of the service differ, and how long an answer is on its way; in ms. */
 const slack = 1000
+/** How long Redis can take to answer: it is frozen for 8 s at most. In milliseconds. */
+const longestWait = 10_000
+
+/** Why a generation of a job counted for nothing, although no attempt of its record says so. */
+interface Reason {
+  /**
+   * `stopped`: a worker stopped it in order. `taken`: a client or the pool took the job away in the moment in which it
+   * was sent, and a short generation ends before the interrupt arrives. `died`: its worker was killed before Redis had
+   * noted that it began.
+   */
+  readonly kind: 'stopped' | 'taken' | 'died'
+  /** Milliseconds since the epoch: of the log line, which for `died` says that it was sent. */
+  readonly at: number
+}
 
 /**
  * A job that was generated to the end again although nothing says that the former generation failed. Each failed
- * generation is an attempt of the record, a retry by a client begins again, and a worker that stops in order, or whose
- * server is taken away, gives its jobs back. A job can also be taken away in the moment in which it is sent; a short
- * generation then ends before the interrupt arrives.
- * @param stops when a worker stopped a generation of the job
+ * generation is an attempt of the record, a retry by a client begins again, and the rest has a reason of its own.
  */
 function findUnexplained (
-  job: Job, generations: readonly Generation[], retries: number, stops: readonly number[]
+  job: Job, generations: readonly Generation[], retries: number, reasons: readonly Reason[]
 ): string[] {
   const ended = toTheEnd(generations)
-  const explained = ended.slice(0, -1).filter(({ server, startedAt, finishedAt }) =>
-    job.attempts.some(attempt =>
+  const explained = ended.slice(0, -1).filter(({ server, startedAt, finishedAt }, index) => {
+    // Redis answers late while it is frozen; until then the job can begin nowhere else.
+    const next = ended[index + 1]?.startedAt ?? Infinity
+    const until = { stopped: (finishedAt ?? Infinity) + slack, taken: next + slack, died: startedAt + slack }
+    return job.attempts.some(attempt =>
       attempt.server === server && attempt.startedAt - slack < startedAt && attempt.endedAt + slack > startedAt) ||
-    stops.some(stop => stop > startedAt && stop < (finishedAt ?? Infinity) + slack))
+      reasons.some(({ kind, at }) => at > startedAt - (kind === 'died' ? slack : 0) && at < until[kind])
+  })
   if (ended.length - 1 - explained.length <= retries) return []
   const story = generations.map(one =>
     `${one.server} ${new Date(one.startedAt).toISOString()} ${one.outcome}${one.interrupted ? ' interrupted' : ''}`)
@@ -157,17 +172,31 @@ async function readLines (life: Life): Promise<Array<Line & { readonly at: numbe
   })
 }
 
-/** When workers stopped generations in order, or because the job was taken away while it began, by job. */
-async function findStops (lives: readonly Life[]): Promise<Map<string, number[]>> {
-  const stops = new Map<string, number[]>()
+const takings = new Set(['moved', 'changed', 'cancelled'])
+
+/** By job. */
+async function findReasons (lives: readonly Life[], events: readonly StreamEvent[]): Promise<Map<string, Reason[]>> {
+  const taken = events.filter(({ fields }) => takings.has(fields.kind ?? ''))
+    .map(({ id, fields }) => ({ job: fields.job, at: Number(id.split('-')[0]) }))
+
+  function kindOf ({ msg, job, stopReason, at }: Line & { readonly at: number }, { killedAt }: Life): Reason['kind'] | null {
+    if (msg === 'generation stopped') return stopReason === 'shutdown' ? 'stopped' : null
+    if (msg === 'generation started') return killedAt !== null && killedAt - at < slack ? 'died' : null
+    // Without an event that says so, the refusal of its start is a fault.
+    const isTaken = msg.startsWith('the job was taken away while it began') &&
+      taken.some(event => event.job === job && Math.abs(event.at - at) < longestWait)
+    return isTaken ? 'taken' : null
+  }
+
+  const reasons = new Map<string, Reason[]>()
   for (const life of lives) {
-    for (const { msg, job = '', stopReason, at } of await readLines(life)) {
-      const isStop = (msg === 'generation stopped' && stopReason === 'shutdown') ||
-        msg.startsWith('the job was taken away while it began')
-      if (isStop) stops.set(job, [...stops.get(job) ?? [], at])
+    for (const line of await readLines(life)) {
+      const { job = '', at } = line
+      const kind = kindOf(line, life)
+      if (kind !== null) reasons.set(job, [...reasons.get(job) ?? [], { kind, at }])
     }
   }
-  return stops
+  return reasons
 }
 
 /** Jobs that a process took for those of a dead worker although that process lived and had not lost its lease. */
