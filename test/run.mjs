@@ -34,7 +34,7 @@ const programs = [
 ]
 
 /** How many processes run tests: more than cores, because tests wait, but each compiles the service for itself. */
-const processes = availableParallelism() + 1
+const processes = availableParallelism() + 2
 /**
  * The test files that take the most processor time, as `--account` shows it. They come first, so that no core is idle
  * at the end.

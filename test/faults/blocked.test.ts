@@ -182,6 +182,8 @@ t.test('a route that is missing from the start is known before any job', async t
 t.test('a job without a target that is blocked at one server goes to another that can run it', async t => {
   const other = await addServer(t, 'Other', ['another.safetensors'])
   simulator.setFaults([{ kind: 'forbidden', ...sticky }])
+  // Only Main is free.
+  await service.until(await service.submit({ ...quick, steps: 100 }, { target_server_alias: 'Other' }), 'processing')
   const id = await service.submit(quick)
   t.match(await end(id), { status: 'completed', target_server_alias: 'Other', attempts: [{ code: 'forbidden' }] })
   t.same([simulator.state().sends[id], other.state().sends[id]], [1, 1])

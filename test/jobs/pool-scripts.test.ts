@@ -1,4 +1,3 @@
-// A process of its own: script-world.ts starts one Redis when it is loaded.
 import t from 'tap'
 import { noteClasses, readPosition } from '../../src/jobs/scripts/index.ts'
 import {

@@ -4,18 +4,24 @@ import { entriesLua } from '../../queues/generation-queue.ts'
 import { endJob, loadQueueScripts, noteClasses, readStamps, startJob } from '../../src/jobs/scripts/index.ts'
 import { createKeys } from '../../src/lib/keys.ts'
 import { startTestRedis } from '../redis.ts'
+import { atEnd } from '../support/at-end.ts'
 import { findIndexProblems } from '../support/consistency.ts'
 import { findEntryProblems, findPoolProblems } from '../support/pool-consistency.ts'
 
-/** Tables that test the scripts of jobs: a state and an input, the answer and the state after it. */
+/**
+ * Tables that test the scripts of jobs: a state and an input, the answer and the state after it. All files of a process
+ * share one Redis, in worlds of their own.
+ */
 const server = await startTestRedis()
-t.teardown(server.stop)
 export const redis = new Redis(server.url)
 export const listener = new Redis(server.url)
-t.teardown(() => {
+const close = async () => {
   redis.disconnect()
   listener.disconnect()
-})
+  await server.stop()
+}
+if (atEnd === undefined) t.teardown(close)
+else atEnd.push(close)
 
 export const scripts = loadQueueScripts(entriesLua)
 

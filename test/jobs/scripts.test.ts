@@ -1,4 +1,3 @@
-// A process of its own: script-world.ts starts one Redis when it is loaded.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'

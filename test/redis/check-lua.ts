@@ -186,10 +186,15 @@ export function checkLua (lua: string, shared: ReadonlySet<string> = new Set()):
   function noteUnpack (call: Expression, used: number): void {
     const list = unpackedList(call)
     if (list === null || call.type !== 'CallExpression') return
-    const [from, to] = call.arguments.slice(1).map(bound => bound.type === 'NumericLiteral' ? bound.value : null)
+    const [start, end] = call.arguments.slice(1)
+    const [from, to] = [start, end].map(bound => bound?.type === 'NumericLiteral' ? bound.value : bound && null)
     visitAll(call.arguments.slice(1))
-    if (from === null || to === null) reads[list].computed = true
-    else if (used === Infinity && to === undefined) reads[list].restFrom = Math.min(reads[list].restFrom, from ?? 1)
+    if (from === null || to === null) {
+      reads[list].computed = true
+      // A repeated group of arguments: the header lists its first occurrence, which begins at 1.
+      const offset = start === undefined || used === Infinity ? null : offsetOf(start)
+      if (offset !== null) for (let at = 1; at <= used; at++) reads[list].single.add(offset + at)
+    } else if (used === Infinity && to === undefined) reads[list].restFrom = Math.min(reads[list].restFrom, from ?? 1)
     else {
       const first = from ?? 1
       for (let at = first; at <= Math.min(to ?? Infinity, first + used - 1); at++) reads[list].single.add(at)
@@ -204,6 +209,13 @@ export function checkLua (lua: string, shared: ReadonlySet<string> = new Set()):
     problems: [...problems, ...headerProblems(lua, reads, answers)],
     topLevel: new Map(all.filter(({ isTopLevel }) => isTopLevel).map(({ name, uses }) => [name, uses]))
   }
+}
+
+/** 0 for a variable, n for a variable + n. */
+function offsetOf (bound: Expression): number | null {
+  if (bound.type === 'Identifier') return 0
+  const isSum = bound.type === 'BinaryExpression' && bound.operator === '+' && bound.left.type === 'Identifier'
+  return isSum && bound.right.type === 'NumericLiteral' ? bound.right.value : null
 }
 
 function newReads (): Reads {

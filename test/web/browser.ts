@@ -1,6 +1,7 @@
 import { chromium, type Browser, type BrowserContext, type BrowserContextOptions, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { findProgram } from '../../src/redis/private/install.ts'
+import { atEnd } from '../support/at-end.ts'
 
 /** The path of Chromium: from the test run, or found; undefined if this machine has none. */
 export const chromiumPath = process.env.STABLEQUEUE_TEST_CHROMIUM ??
@@ -18,8 +19,6 @@ export interface Visit {
 /** Wide enough for the layout of large windows, but small: test machines render without a graphics card. */
 const plain: BrowserContextOptions = { viewport: { width: 1000, height: 600 }, reducedMotion: 'reduce' }
 
-/** Closes what the files of this process share; undefined if the process runs one file. */
-const atEnd = Reflect.get(globalThis, Symbol.for('stablequeue.at-end')) as Array<() => Promise<void>> | undefined
 /** The browser of all files of this process, because starting one takes as long as a test. */
 let shared: Browser | undefined
 

@@ -37,7 +37,8 @@
 --- @include "includes/search"
 --- @include "includes/waiting-limit"
 local function create (from)
-  local id, target, key, priority, bulk, submission, prompt, webhook, events, workload, last = unpack(ARGV, from, from + 10)
+  local id, target, key, priority, bulk, submission, prompt, webhook, events, workload, last =
+    unpack(ARGV, from, from + 10)
   local most, group, size, class, needs, ms, weight, user, dial, application, lane = unpack(ARGV, from + 11, from + 21)
   if redis.call('EXISTS', jobKey(id)) == 1 then return { 'exists' } end
   local created = milliseconds()

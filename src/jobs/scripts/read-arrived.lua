@@ -7,5 +7,7 @@
   Answers the id of each, or '' if it is no longer there
 ]]
 local ids = {}
-for _, arrival in ipairs(ARGV) do ids[#ids + 1] = redis.call('ZRANGEBYSCORE', KEYS[1], arrival, arrival)[1] or '' end
+for at = 1, #ARGV do
+  ids[at] = redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[at], ARGV[at])[1] or ''
+end
 return ids

@@ -40,7 +40,8 @@ local function canHave (block)
   if not listed then return true end
   left = left - #listed
   local ends = string.find(listed, '\0', 1, true)
-  local hasFacet = facet == '' or string.byte(listed, 1) == 42 or string.find(string.sub(listed, 1, ends), facet, 1, true)
+  local hasFacet = facet == '' or string.byte(listed, 1) == 42 or
+    string.find(string.sub(listed, 1, ends), facet, 1, true)
   return hasFacet and hasWords(listed, ends + 1)
 end
 
@@ -75,7 +76,10 @@ end
 local function countIn (block)
   local count = 0
   if isHopeless(block) then return '0' end
-  eachMatch(block, function (list) count = count + select(2, string.gsub(list, ',', '')) end)
+  eachMatch(block, function (list)
+    local _, commas = string.gsub(list, ',', '')
+    count = count + commas
+  end)
   return tostring(count)
 end
 

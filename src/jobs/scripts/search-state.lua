@@ -8,7 +8,9 @@
     { counter, how many blocks there are, block, first arrival, ... }
 ]]
 --- @include "includes/search"
-if redis.call('GET', fromKey) ~= '0' and redis.call('EXISTS', KEYS[1] .. 'jobs:*:*:*') == 1 then return { 'incomplete' } end
+if redis.call('GET', fromKey) ~= '0' and redis.call('EXISTS', KEYS[1] .. 'jobs:*:*:*') == 1 then
+  return { 'incomplete' }
+end
 local answer = { redis.call('GET', KEYS[1] .. 'search-changes') or '0', redis.call('ZCARD', blocksKey) }
 if ARGV[1] == '' then
   for _, value in ipairs(redis.call('ZRANGE', blocksKey, 0, -1, 'WITHSCORES')) do answer[#answer + 1] = value end
