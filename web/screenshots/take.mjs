@@ -133,8 +133,11 @@ async function main () {
   for (const prompt of prompts.slice(4)) await submit('Attic', prompt, { steps: 40 })
   await until(running, ({ progress }) => progress > 0.3)
 
+  // The service that runs by now has been built.
+  const { findProgram } = await import('../../dist/src/redis/private/install.js')
+  const found = findProgram(['chromium-headless-shell', 'chromium', 'chromium-browser', 'google-chrome'])
   const browser = await chromium.launch({
-    executablePath: process.env.STABLEQUEUE_TEST_CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu']
+    executablePath: process.env.STABLEQUEUE_TEST_CHROMIUM ?? found, args: ['--no-sandbox', '--disable-gpu']
   })
   try {
     const variants = { light: {}, dark: { colorScheme: 'dark' }, phone: { isMobile: true, hasTouch: true, viewport: { width: 375, height: 780 } } }
