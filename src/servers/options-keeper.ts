@@ -32,7 +32,10 @@ export interface OptionsKeeper {
   observe (options: JsonObject): void
   /** The title of the checkpoint that people selected there; null if unknown. */
   selection (): string | null
-  /** Raised by each generation that is sent: options that were read across one are meaningless. */
+  /**
+   * Raised when a generation is sent and when it ends: options that were read across either can be those of the
+   * generation, which the server restores at its end.
+   */
   generations (): number
   /** The server was away: now it has only the values of its config file. */
   restarted (): void
@@ -79,7 +82,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
   const restores: { selection: boolean | null, settings: boolean | null } = { selection: null, settings: null }
   let answered: SentOptions | null = null
   let inFlight: SentOptions | null = null
-  let sends = 0
+  let generations = 0
   /** Whether all that was sent since the last look leaves the options as people set them. */
   let isUndisturbed = false
   /** Whether something was sent without a look, so that people can have selected another checkpoint unnoticed. */
@@ -202,7 +205,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
 
   return {
     selection: () => kept.selection,
-    generations: () => sends,
+    generations: () => generations,
     ready: async (wanted, signal) => await oneByOne(async () => {
       const { settings, touched, switches, iterates, checkpoint } = wanted
       const restoresAll = restoresEverything()
@@ -248,11 +251,12 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
       isStale ||= isUnneeded
       inFlight = sent
       answered = null
-      sends++
+      generations++
       return sent
     }),
     over (sent, end) {
       inFlight = null
+      generations++
       if (end !== 'answered') return
       answered = sent
       const isTrusted = connection.isUnbroken()
@@ -276,11 +280,11 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
       const isSeen = (setting: string, value: unknown) => lastSeen !== null && sameSetting(lastSeen[setting], value)
       const strange = marks.filter(({ setting, value }) => left.has(setting) || !isSeen(setting, value))
       if (strange.length === 0) return []
-      const at = sends
+      const at = generations
       const now = await read()
       const others = Object.keys(inFlight?.settings ?? {})
       if (now !== null) lastSeen = { ...now, ...Object.fromEntries(others.map(name => [name, undefined])) }
-      if (now !== null) await takeUnless(() => at !== sends || inFlight !== null, now)
+      if (now !== null) await takeUnless(() => at !== generations || inFlight !== null, now)
       const warnings: Warning[] = []
       for (const mark of strange) {
         const { setting, value } = mark
@@ -294,9 +298,9 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
       return warnings
     },
     observe (options) {
-      const at = sends
+      const at = generations
       const work = inFlight === null || isEmpty(inFlight)
-        ? takeUnless(() => at !== sends, options)
+        ? takeUnless(() => at !== generations, options)
         : noticeChoice(textOf(options[selected]), inFlight)
       work.catch(error => { log.debug({ server: server().alias, err: error }, 'the selection could not be noted') })
     },

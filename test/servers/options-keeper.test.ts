@@ -65,8 +65,19 @@ async function start (t: Test, flavor: 'a1111' | 'forge') {
     return inventory.checkpoints.find(({ title }) => title.startsWith(name))?.title ?? ''
   }
 
-  return { simulator, run, titleOf }
+  return { simulator, keeper, run, titleOf }
 }
+
+t.test('options that were read while a generation began or ended say nothing', async t => {
+  const { keeper } = await start(t, 'forge')
+  const wanted = { settings: {}, checkpoint: null, touched: [], switches: false, iterates: false }
+  const idle = keeper.generations()
+  const sent = await keeper.ready(wanted, new AbortController().signal)
+  const running = keeper.generations()
+  t.not(running, idle)
+  keeper.over(sent, 'answered')
+  t.not(keeper.generations(), running)
+})
 
 for (const flavor of ['a1111', 'forge'] as const) {
   t.test(`the cost of ${flavor}'s options for a job`, async t => {
