@@ -100,7 +100,7 @@ export async function measure (): Promise<Row[]> {
   const like = await makeOrdinaryJob()
   return await withEnvironment(async environment => {
     const servers = Object.fromEntries(aliases.map(alias => [alias, 'http://127.0.0.1:9']))
-    const service = await startService(environment, { command: 'start', servers })
+    const service = await startService(environment, { command: 'api', servers })
     const registered = await service.caller.get('/api/v1/servers') as Array<{ id: string }>
     await fillForSearch(environment, like, registered.map(({ id }) => id))
     return await measureSearches(environment, service)
