@@ -46,8 +46,9 @@ t.test('the linters of Redocly and Stoplight find no error in the document', { s
 })
 
 t.test('answers to whatever schemathesis sends are as documented, and never our own fault', { skip: schemathesis.skip }, async t => {
+  // One worker: with two, Python 3.11 fails now and then (python/cpython#106905, "AST constructor recursion depth").
   const found = await problems(schemathesis.path, ['-m', 'schemathesis.cli', 'run', documentUrl,
-    '--header', `Authorization: Bearer ${token}`, '--phases', 'examples,coverage,fuzzing', '--max-time', '90', '--workers', '2',
+    '--header', `Authorization: Bearer ${token}`, '--phases', 'examples,coverage,fuzzing', '--max-time', '90', '--workers', '1',
     '--seed', '20261130', '--request-timeout', '60', '--continue-on-failure', '--no-color', '--checks', [
       'not_a_server_error', 'status_code_conformance', 'content_type_conformance', 'response_headers_conformance',
       'response_schema_conformance', 'missing_required_header', 'unsupported_method', 'allow_header_conformance'

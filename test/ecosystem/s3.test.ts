@@ -146,6 +146,7 @@ t.test('two API processes and two workers with folders of their own share one bu
     const path = await stored
     const lease = await fleet.look.get(fleet.keys.key('lease', server?.id ?? '')) ?? ''
     const index = workers.findIndex(({ pid }) => lease.includes(`"pid":${pid},`))
+    t.not(index, -1, 'one of them has the lease')
     await workers[index]?.kill()
     for (const worker of workers) worker.signal('SIGCONT')
     workers[index] = await fleet.worker(homes[2 + index])
