@@ -214,14 +214,20 @@ interface Look {
   readonly at: number
 }
 
-/** Looks at a tab that stays on the queue, and gets all events meanwhile. */
-async function openQueue (browser: Browser, url: string, minutes: number): Promise<Look[]> {
+/** A tab that shows the queue. */
+async function openTab (browser: Browser, url: string) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 } })
   const page = await context.newPage()
   const devtools = await context.newCDPSession(page)
   await devtools.send('Performance.enable')
   await page.goto(url)
   await page.locator('.job').first().waitFor()
+  return { context, page, devtools }
+}
+
+/** Looks at a tab that stays on the queue, and gets all events meanwhile. */
+async function openQueue (browser: Browser, url: string, minutes: number): Promise<Look[]> {
+  const { context, page, devtools } = await openTab(browser, url)
   await sleep(settling)
   const looks: Look[] = []
   const begun = performance.now()
@@ -283,12 +289,7 @@ function dataOf ({ snapshot: { meta }, nodes }: Snapshot): number {
 
 /** A tab that goes from page to page and scrolls in them; what it uses at the queue before and after. */
 async function wanderingTab (browser: Browser, url: string): Promise<string> {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 } })
-  const page = await context.newPage()
-  const devtools = await context.newCDPSession(page)
-  await devtools.send('Performance.enable')
-  await page.goto(url)
-  await page.locator('.job').first().waitFor()
+  const { context, page, devtools } = await openTab(browser, url)
   await round(page)
   const before = await lookAtQueue(page, devtools)
   for (let count = 0; count < rounds; count++) await round(page)
