@@ -6,7 +6,7 @@ import { cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { loadProgram, settledAfter } from './load.mjs'
+import { loadProgram } from './load.mjs'
 
 /**
  * Joins modules into few files, as loading 1,400 modules one by one takes half of a start. `npm run build` makes
@@ -189,8 +189,7 @@ async function storeCompiledCode () {
 async function startOnce () {
   const { exports: { main }, settle } = loadProgram(join(root, 'dist/bundle/cli.cjs'), 'start')
   await main(['start'])
-  await new Promise(resolve => { setTimeout(resolve, settledAfter) })
-  settle()
+  await settle()
   process.kill(process.pid, 'SIGTERM')
 }
 

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { loadProgram, settledAfter } from './load.mjs'
+import { loadProgram } from './load.mjs'
 import { buildProblem, nodeProblem, prepareBuild, prepareDependencies, redisProblem } from './prepare.mjs'
 /**
  * The command `stablequeue`, which `npm start` runs too. In a checkout it first installs dependencies and builds; an
@@ -44,7 +44,7 @@ if ((asksForHelp || !machineCommands.has(command)) && existsSync(clientBundle)) 
 } else if (existsSync(bundle)) {
   const program = loadProgram(bundle, command)
   await program.exports.main(parameters)
-  setTimeout(program.settle, settledAfter).unref()
+  program.settle()
 } else {
   // Lines of stack traces are those of the sources.
   process.setSourceMapsEnabled(true)

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { PerformanceObserver } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import v8 from 'node:v8'
 import vm from 'node:vm'
@@ -15,7 +16,9 @@ import vm from 'node:vm'
 /** Commands whose processes live on; each runs other functions. */
 const services = new Set(['start', 'api', 'worker'])
 /** Time after the start at which it has looked at its servers, in milliseconds. */
-export const settledAfter = 2000
+const settledAfter = 2000
+/** An event loop that worked for less than this share of an interval, in milliseconds, has nothing urgent to do. */
+const quiet = { share: 0.1, interval: 250 }
 /**
  * Sizes from which V8's young generation grows at most once more, in bytes; it would grow to 32 MiB. Under load, the
  * small one costs a quarter of the processor time.
@@ -28,12 +31,13 @@ const workInterval = 1000
 /**
  * @param {string} path of the script, an expression of a function with the parameters of a CommonJS module
  * @param {string | undefined} command of the command line
- * @returns what the script exports, and a function for the time after the start, which stores the compiled code unless
- * it is stored already, and collects the garbage of the start
+ * @returns what the script exports, and a function to call at the end of the start. When the service is quiet after
+ * that, it stores the compiled code unless it is stored already, and collects the garbage of the start: this stops it
+ * for up to 100 ms.
  */
 export function loadProgram (path, command) {
   setGrowth(1)
-  markInSteps(false)
+  collectAtWork(false)
   // Only ASCII: as Latin-1, Node keeps it outside of the heap.
   const source = readFileSync(path, 'latin1')
   const kind = services.has(command) ? command : 'start'
@@ -51,15 +55,26 @@ export function loadProgram (path, command) {
   const { resetOptions, expectLoad } = boundYoungGeneration()
   return {
     exports: module.exports,
-    settle () {
+    async settle () {
+      await sleep(settledAfter, undefined, { ref: false })
+      expectLoad()
+      await becomeQuiet()
       if (!isKnown && services.has(command)) {
         // Compiled code fits the options of V8 with which it is stored.
         resetOptions()
         store.write(script.createCachedData())
       }
       collectGarbage()
-      expectLoad()
     }
+  }
+}
+
+/** Waits until the event loop has little to do; without keeping the process alive. */
+async function becomeQuiet () {
+  for (let share = 1; share > quiet.share;) {
+    const before = performance.eventLoopUtilization()
+    await sleep(quiet.interval, undefined, { ref: false })
+    share = performance.eventLoopUtilization(before).utilization
   }
 }
 
@@ -77,11 +92,14 @@ function setGrowth (factor) {
 }
 
 /**
- * Whether V8 collects old garbage in small steps. They keep pauses short, but while it is allowed, V8 also collects an
- * idle process three times within a minute after each collection, for some 100 kB.
+ * How V8 collects old garbage. At work it does so in small steps, which keep pauses short, and the heap can double
+ * until then: images pass through buffers of some MiB, for which V8 would otherwise collect five times a second, and
+ * spend a third of the time on it. While small steps are allowed, V8 also collects an idle process three times within a
+ * minute after each collection, for some 100 kB.
  */
-function markInSteps (allowed) {
-  v8.setFlagsFromString(allowed ? '--incremental-marking' : '--no-incremental-marking')
+function collectAtWork (works) {
+  v8.setFlagsFromString(works ? '--incremental-marking' : '--no-incremental-marking')
+  v8.setFlagsFromString(`--heap-growing-percent=${works ? 100 : 0}`)
 }
 
 /**
@@ -100,7 +118,7 @@ function boundYoungGeneration () {
     const limit = !isStarting && pause < busyInterval ? youngGeneration.busy : youngGeneration.idle
     const worked = works
     works = !isStarting && pause < workInterval
-    if (works !== worked) markInSteps(works)
+    if (works !== worked) collectAtWork(works)
     const { space_size: size } = v8.getHeapSpaceStatistics().find(space => space.space_name === 'new_space')
     const wanted = size >= limit ? 1 : 2
     if (wanted !== factor) setGrowth(wanted)
