@@ -42,7 +42,8 @@ export function loadProgram (path, command) {
   const source = readFileSync(path, 'latin1')
   const kind = services.has(command) ? command : 'start'
   const store = cacheOf(path, source, kind)
-  const known = store.read()
+  // The build stores that of a start, which runs what the other services run.
+  const known = store.read() ?? cacheOf(path, source, 'start').read()
   const script = new vm.Script(source, {
     filename: path, cachedData: known, importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER
   })
@@ -130,7 +131,9 @@ function boundYoungGeneration () {
   return {
     resetOptions () {
       factor = 1
+      works = false
       setGrowth(1)
+      collectAtWork(false)
     },
     expectLoad () { isStarting = false }
   }
