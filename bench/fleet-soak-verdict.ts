@@ -55,16 +55,19 @@ export async function judgeFleet (traces: FleetTraces): Promise<Verdict> {
   }
   const lost = [...jobs.values()].filter(({ id, status }) => received.get(id)?.types.has(`job.${status}`) !== true)
     .map(({ id, status }) => `${id} is ${status}, and no webhook said so`)
-  const doubled = [...jobs.values()].filter(({ id }) => toTheEnd(generations.get(id)).length > 1)
-  const reasons = await findReasons(lives, events)
-  const unexplained = doubled.flatMap(job =>
-    findUnexplained(job, generations.get(job.id) ?? [], retries.get(job.id) ?? 0, reasons.get(job.id) ?? []))
-  const tooOften = [...jobs.values()].flatMap(job => {
-    const sent = generations.get(job.id)?.length ?? 0
-    const bound = (attempts + job.deaths) * (1 + (retries.get(job.id) ?? 0)) + job.attempts.length
-    const isTooOften = job.sends > attempts + job.deaths || sent > bound
-    return isTooOften ? [`${job.id} was sent ${sent} times, its record says ${job.sends}`] : []
-  })
+  const reasons = await findReasons(lives, events, generations)
+  const seen = new Map([...jobs.values()].map(job =>
+    [job.id, { job, generations: generations.get(job.id) ?? [], reasons: reasons.get(job.id) ?? [] }]))
+  const doubled = [...seen.values()].filter(one => toTheEnd(one.generations).length > 1)
+  const unexplained = doubled.flatMap(one => findUnexplained(one, retries.get(one.job.id) ?? 0))
+  const tooOften = [...seen.values()].flatMap(one => findTooOften(one, retries.get(one.job.id) ?? 0))
+  const crowds = [...traces.simulators].flatMap(([server, simulator]) => simulator.state().crowds.map(crowd => {
+    const stories = [...new Set(crowd.taskIds)].map(id => {
+      const one = seen.get(id ?? '')
+      return one === undefined ? id : tell(one)
+    })
+    return `${server} had ${crowd.taskIds.length} at once, ${timeOf(crowd.at)}: ${stories.join(' | ')}`
+  }))
   const problems = [
     ...await findProblems(accepted, { ...look, dataDirectory: folder, events }),
     ...await findEntryProblems(look),
@@ -73,7 +76,8 @@ export async function judgeFleet (traces: FleetTraces): Promise<Verdict> {
     ...await findOwnFaults(lives),
     ...lost,
     ...unexplained,
-    ...tooOften
+    ...tooOften,
+    ...crowds
   ]
   const count = (status: string) => [...jobs.values()].filter(job => job.status === status).length
   const codes = new Map<string, number>()
@@ -112,31 +116,61 @@ interface Reason {
    * noted that it began.
    */
   readonly kind: 'stopped' | 'taken' | 'died'
-  /** Milliseconds since the epoch: of the log line, which for `died` says that it was sent. */
+  /** Milliseconds since the epoch: of the log line, or for `died` of the kill. */
   readonly at: number
+}
+
+/** A job, its generations in the order of their begin, and why some of them counted for nothing. */
+interface Seen {
+  readonly job: Job
+  readonly generations: readonly Generation[]
+  readonly reasons: readonly Reason[]
 }
 
 /**
  * A job that was generated to the end again although nothing says that the former generation failed. Each failed
  * generation is an attempt of the record, a retry by a client begins again, and the rest has a reason of its own.
  */
-function findUnexplained (
-  job: Job, generations: readonly Generation[], retries: number, reasons: readonly Reason[]
-): string[] {
+function findUnexplained (seen: Seen, retries: number): string[] {
+  const { job, generations, reasons } = seen
   const ended = toTheEnd(generations)
-  const explained = ended.slice(0, -1).filter(({ server, startedAt, finishedAt }, index) => {
+  const explained = ended.slice(0, -1).filter(({ server, startedAt }, index) => {
     // Redis answers late while it is frozen; until then the job can begin nowhere else.
     const next = ended[index + 1]?.startedAt ?? Infinity
-    const until = { stopped: (finishedAt ?? Infinity) + slack, taken: next + slack, died: startedAt + slack }
+    const until = { stopped: next + slack, taken: next + slack, died: startedAt + slack }
     return job.attempts.some(attempt =>
       attempt.server === server && attempt.startedAt - slack < startedAt && attempt.endedAt + slack > startedAt) ||
-      reasons.some(({ kind, at }) => at > startedAt - (kind === 'died' ? slack : 0) && at < until[kind])
+      reasons.some(({ kind, at }) => at > startedAt - (kind === 'stopped' ? 0 : slack) && at < until[kind])
   })
   if (ended.length - 1 - explained.length <= retries) return []
-  const story = generations.map(one =>
-    `${one.server} ${new Date(one.startedAt).toISOString()} ${one.outcome}${one.interrupted ? ' interrupted' : ''}`)
-  const failed = job.attempts.map(attempt => `${attempt.server} run ${attempt.run} ${attempt.error.code}`)
-  return [`${job.id}, ${job.status}, was generated to the end ${ended.length} times: ${story.join('; ')}; attempts: ${failed.join('; ')}`]
+  return [`generated to the end ${ended.length} times, retried ${retries} times: ${tell(seen)}`]
+}
+
+const timeOf = (at: number) => new Date(at).toISOString().slice(11, 23)
+
+/** All that is known of a job's generations, in one line. */
+function tell ({ job, generations, reasons }: Seen): string {
+  const sent = generations.map(one => `${one.server} ${timeOf(one.startedAt)}–${timeOf(one.finishedAt ?? 0)} ` +
+    `${one.outcome}${one.interrupted ? ' interrupted' : ''}`)
+  const failed = job.attempts.map(attempt =>
+    `${attempt.server} run ${attempt.run} ${timeOf(attempt.startedAt)} ${attempt.error.code}`)
+  const why = reasons.map(({ kind, at }) => `${kind} ${timeOf(at)}`)
+  return `${job.id}, ${job.status}, run ${job.run}, begun ${job.starts} times, sends ${job.sends}, deaths ${job.deaths}` +
+    `; generations: ${sent.join(', ')}; attempts: ${failed.join(', ')}; reasons: ${why.join(', ')}`
+}
+
+/**
+ * A generation is noted as a start, except one of each job at the most: the first, if its worker is killed or the job
+ * is taken away before the note. Each start ends as an attempt or as the end of the job, unless its worker stops in
+ * order.
+ */
+function findTooOften (seen: Seen, retries: number): string[] {
+  const { job, generations, reasons } = seen
+  const stopped = reasons.filter(({ kind }) => kind === 'stopped').length
+  const isTooOften = generations.length > job.starts + 1 ||
+    job.starts > job.attempts.length + 1 + retries + stopped ||
+    job.sends > attempts + job.deaths
+  return isTooOften ? [`sent too often, retried ${retries} times: ${tell(seen)}`] : []
 }
 
 /** Entries of the queues that no worker will ever tidy up. */
@@ -175,7 +209,9 @@ async function readLines (life: Life): Promise<Array<Line & { readonly at: numbe
 const takings = new Set(['moved', 'changed', 'cancelled'])
 
 /** By job. */
-async function findReasons (lives: readonly Life[], events: readonly StreamEvent[]): Promise<Map<string, Reason[]>> {
+async function findReasons (
+  lives: readonly Life[], events: readonly StreamEvent[], generations: ReadonlyMap<string, readonly Generation[]>
+): Promise<Map<string, Reason[]>> {
   const taken = events.filter(({ fields }) => takings.has(fields.kind ?? ''))
     .map(({ id, fields }) => ({ job: fields.job, at: Number(id.split('-')[0]) }))
 
@@ -189,12 +225,23 @@ async function findReasons (lives: readonly Life[], events: readonly StreamEvent
   }
 
   const reasons = new Map<string, Reason[]>()
+  const started = new Map<string, number[]>()
   for (const life of lives) {
     for (const line of await readLines(life)) {
       const { job = '', at } = line
       const kind = kindOf(line, life)
       if (kind !== null) reasons.set(job, [...reasons.get(job) ?? [], { kind, at }])
+      if (line.msg === 'generation started') started.set(job, [...started.get(job) ?? [], at])
     }
+  }
+  // The log line comes after the request: a worker can be killed between the two.
+  const kills = lives.flatMap(({ killedAt }) => killedAt ?? [])
+  for (const [job, all] of generations) {
+    const died = all.flatMap(({ startedAt }) => {
+      const isNear = (at: number) => Math.abs(at - startedAt) < slack
+      return started.get(job)?.some(isNear) === true ? [] : kills.filter(isNear).slice(0, 1)
+    })
+    if (died.length > 0) reasons.set(job, [...reasons.get(job) ?? [], ...died.map(at => ({ kind: 'died', at } as const))])
   }
   return reasons
 }

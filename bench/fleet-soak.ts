@@ -244,8 +244,9 @@ export async function soakFleet (environment: Environment, { endsAt, random, log
 
   const events: StreamEvent[] = []
   const noteEvents = async () => { events.push(...await readEvents({ look: redis, keys }, events.at(-1)?.id)) }
-  const submitting = submitOn()
-  const actingOn = actOn()
+  const clients = Promise.all([submitOn(), actOn()])
+  // Also awaited below. If something else fails first, that is the error to report.
+  clients.catch(() => {})
   while (performance.now() < endsAt) {
     await sleep(random() * pauses.kills)
     await killOne()
@@ -254,7 +255,8 @@ export async function soakFleet (environment: Environment, { endsAt, random, log
     if (kills % 10 === 0) process.stderr.write(`${kills} kills, ${accepted.length} jobs, ${await openJobs()} open\n`)
   }
   over.abort()
-  await Promise.all([submitting, actingOn, ...acting])
+  await clients
+  await Promise.all(acting)
   for (const simulator of simulators.values()) simulator.setFaults([])
   for (const alias of Object.keys(servers)) await ask(caller => caller.post(`${serverPath(alias)}/resume`))
 

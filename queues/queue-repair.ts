@@ -108,7 +108,7 @@ export function createQueueRepair (dependencies: QueueRepairDependencies): Queue
 
 export interface DisabledServerDependencies
   extends Pick<QueueRepairDependencies, 'store' | 'queues' | 'log' | 'maxAttempts'> {
-  readonly claims: Pick<JobClaims, 'adopt' | 'unclaim'>
+  readonly claims: Pick<JobClaims, 'adopt' | 'unclaim' | 'possiblySent'>
   readonly leases: Pick<LeaseStore, 'acquire' | 'release'>
 }
 
@@ -150,6 +150,8 @@ async function clearOne (server: Server, dependencies: DisabledServerDependencie
   const fence = await acquire(leases, id)
   if (fence === null) return
   try {
+    // The process that serves it after it is enabled again stops what it still works on.
+    await claims.possiblySent(id, fence)
     await createQueueRepair({ ...dependencies, server: () => server, fence, isHeld: () => false }).takeBack()
     await claims.adopt(id, fence)
     await claims.unclaim(id, { fence })

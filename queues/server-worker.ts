@@ -102,10 +102,10 @@ export async function startServerWorker (
     server, store, queues, log, fence, maxAttempts: limits.attempts, isHeld: held.has
   })
   await queues.pause(serverId)
-  const possiblySent = await claims.possiblySent(serverId)
+  const possiblySent = await claims.possiblySent(serverId, fence)
   const orphans = await repair.takeBack()
-  // What was claimed next waits behind what ran, as before.
-  if (orphans.length > 0) await claims.unclaim(serverId, { fence })
+  // What was claimed next waits behind what ran, as before; and its next generation is noted before it is sent.
+  if (orphans.length + possiblySent.length > 0) await claims.unclaim(serverId, { fence })
   const client = connect(server())
   const processConnection = createProcessConnection(client)
 

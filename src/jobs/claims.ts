@@ -3,7 +3,7 @@ import type { Keys } from '../lib/keys.ts'
 import { indexKey, type Job, type JobAttempt, parseJob, weightOf } from './job.ts'
 import { classOf, type JobClass, needsOf } from './needs.ts'
 import { pairsOf } from './read-pool.ts'
-import { loadQueueScripts, noteClasses } from './scripts/index.ts'
+import { loadQueueScripts, noteClasses, takeOver } from './scripts/index.ts'
 
 /** The right to report on one run: a report under another run or owner is refused. */
 export interface RunClaim {
@@ -121,9 +121,9 @@ export interface JobClaims {
   unclaim (serverId: string, options?: Unclaim): Promise<string[]>
   /**
    * Jobs that a lost process can have sent to the server without a note in their records: those that it had claimed,
-   * and those that were cancelled or moved just now.
+   * and those that were cancelled, moved or given back just now. They are listed again if this process dies as well.
    */
-  possiblySent (serverId: string): Promise<string[]>
+  possiblySent (serverId: string, fence: number): Promise<string[]>
   /** A server was removed. */
   forget (serverId: string): Promise<void>
   /** Moves waiting jobs of an earlier version, which bound them to a server at once, into the pool; how many. */
@@ -180,11 +180,7 @@ export function createJobClaims ({ redis, keys, queueEntries, dial: given }: Job
       return await unclaimJob(redis, prefix,
         [serverId, id, fence ?? '', jobClass?.id ?? '', jobClass?.needs ?? '', restMs, dial])
     },
-    async possiblySent (serverId) {
-      const [claimed, withdrawn] = await Promise.all(['line', 'withdrawn'].map(async name =>
-        await redis.zrange(keys.key(name, serverId), '0', '-1')))
-      return [...new Set([...claimed ?? [], ...withdrawn ?? []])]
-    },
+    possiblySent: async (serverId, fence) => await takeOver(redis, prefix, [serverId, fence]),
     async forget (serverId) {
       await redis.multi().del(keys.key('can', serverId)).hdel(keys.key('holds'), serverId)
         .hdel(keys.key('idle'), serverId).exec()

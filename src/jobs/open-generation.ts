@@ -164,11 +164,14 @@ export interface BeginningParts {
 
 /**
  * The claim reserved the job for its server. So the request need not wait until Redis has written that it begins,
- * unless anything suggests that the claim no longer holds.
+ * unless anything suggests that the claim no longer holds. If something takes the job away or dies between the two, no
+ * record counts that generation. So only the first one of a job begins like that: a job that comes back waits.
  */
 export function createBeginning ({ store, fence, claimer, isSure, log }: BeginningParts) {
   /** Whether Redis accepted the last one: a job must not be sent again and again while Redis refuses writes. */
   let isAccepted = true
+  /** Jobs that were sent although Redis refused to note it; those that never come back here are few. */
+  const unknown = new Set<string>()
 
   async function confirm (
     starting: Promise<StartAnswer>, { id }: RunClaim, generation: OpenGeneration
@@ -183,6 +186,7 @@ export function createBeginning ({ store, fence, claimer, isSure, log }: Beginni
       return answer
     } catch (error) {
       isAccepted = false
+      unknown.add(id)
       log.warn({ job: id, err: error }, 'the record of the job could not be changed; its generation is stopped')
       generation.stop('taken')
       return 'unknown'
@@ -191,11 +195,13 @@ export function createBeginning ({ store, fence, claimer, isSure, log }: Beginni
 
   /** @param onNoted called when the note is under way: what is sent to Redis now comes after it */
   return async (claim: RunClaim, generation: OpenGeneration, onNoted: () => void): Promise<Beginning> => {
-    const isReserved = isAccepted && isSure() && claimer.isReserved(claim.id, claim.run)
+    const isFirst = claim.run === 1 && !unknown.has(claim.id)
+    const isReserved = isFirst && isAccepted && isSure() && claimer.isReserved(claim.id, claim.run)
     claimer.leave(claim.id, claim.run)
     if (!isReserved) {
       const answer = await store.start(claim, fence)
       isAccepted = true
+      unknown.delete(claim.id)
       if (answer === 'started') onNoted()
       return { answer, confirmed: Promise.resolve(answer) }
     }

@@ -359,7 +359,8 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
         for (const { id, startedAt } of orphans) {
           await stopOrphan(id, { answer: 'unknown', sentAt: startedAt ?? 0 }, leaving.signal)
         }
-        for (const id of possiblySent) await stopFormer(id, leaving.signal, Date.now() - arrived)
+        const sentAt = Date.now() - arrived
+        for (const id of possiblySent) await stopFormer(id, leaving.signal, sentAt)
         openGate()
       }))
     },

@@ -30,15 +30,15 @@ export interface Records {
   countSend (taskId: string | null): void
   countInterrupt (): void
   countCheckpointLoad (): void
+  /** The process died, and everything in it. */
   countCrash (): void
   countConnect (): void
   /** A request came while one could end the process. */
   countStartDeath (): void
   /** Work came before scripts had their arguments. */
   countEarlyWork (): void
-  /** A generation request arrived or its generation finished: records the highest number at once. */
-  enter (): void
-  leave (): void
+  /** A generation request arrived; the returned function says that its generation finished. */
+  enter (taskId: string | null): () => void
   reset (): void
   snapshot (): SimulatorState
 }
@@ -61,10 +61,21 @@ export interface SimulatorState {
   /** Generation requests that wait or run now, and the most there ever were at once. */
   readonly inFlight: number
   readonly maxInFlight: number
+  /** The generation requests that arrived while others waited or ran. */
+  readonly crowds: readonly Crowd[]
+}
+
+/** Generation requests that waited or ran at once. */
+export interface Crowd {
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  /** Their tasks in the order of their arrival; null for one without a name. */
+  readonly taskIds: ReadonlyArray<string | null>
 }
 
 /** Older generations are forgotten beyond this number, so that a long-lived simulator does not grow. */
 const rememberedGenerations = 20_000
+const rememberedCrowds = 100
 
 export function createRecords (): Records {
   let generations: GenerationRecord[] = []
@@ -72,8 +83,9 @@ export function createRecords (): Records {
   const sends = new Map<string, number>()
   const nothing = { interrupts: 0, checkpointLoads: 0, crashes: 0, connects: 0, startDeaths: 0, earlyWork: 0 }
   let counts = { ...nothing }
-  let inFlight = 0
+  const inFlight = new Set<{ readonly taskId: string | null }>()
   let maxInFlight = 0
+  let crowds: Crowd[] = []
 
   return {
     begin (start) {
@@ -95,29 +107,37 @@ export function createRecords (): Records {
     },
     countInterrupt: () => { counts.interrupts += 1 },
     countCheckpointLoad: () => { counts.checkpointLoads += 1 },
-    countCrash: () => { counts.crashes += 1 },
+    countCrash () {
+      counts.crashes += 1
+      inFlight.clear()
+    },
     countConnect: () => { counts.connects += 1 },
     countStartDeath: () => { counts.startDeaths += 1 },
     countEarlyWork: () => { counts.earlyWork += 1 },
-    enter () {
-      inFlight += 1
-      maxInFlight = Math.max(maxInFlight, inFlight)
+    enter (taskId) {
+      const request = { taskId }
+      inFlight.add(request)
+      maxInFlight = Math.max(maxInFlight, inFlight.size)
+      if (inFlight.size > 1) crowds.push({ at: Date.now(), taskIds: [...inFlight].map(one => one.taskId) })
+      if (crowds.length > rememberedCrowds) crowds.shift()
+      return () => { inFlight.delete(request) }
     },
-    leave: () => { inFlight -= 1 },
     reset () {
       generations = generations.filter(one => one.outcome === 'running')
       requests = {}
       sends.clear()
       counts = { ...nothing }
-      maxInFlight = inFlight
+      maxInFlight = inFlight.size
+      crowds = []
     },
     snapshot: () => ({
       generations: generations.map(one => ({ ...one })),
       requests: { ...requests },
       sends: Object.fromEntries(sends),
       ...counts,
-      inFlight,
-      maxInFlight
+      inFlight: inFlight.size,
+      maxInFlight,
+      crowds: [...crowds]
     })
   }
 }

@@ -18,11 +18,13 @@ function generationsOf ({ simulator }: Pick<Fleet, 'simulator'>, id: string) {
   return simulator.state().generations.filter(({ taskId }) => taskId === id)
 }
 
-/** @returns whether that was within so many milliseconds */
-async function untilGenerating (fleet: Pick<Fleet, 'simulator'>, id: string, within = Infinity): Promise<boolean> {
+/** @returns whether it was sent so many times within so many milliseconds */
+async function untilGenerating (
+  fleet: Pick<Fleet, 'simulator'>, id: string, within = Infinity, times = 1
+): Promise<boolean> {
   const until = performance.now() + within
-  while (generationsOf(fleet, id).length === 0 && performance.now() < until) await sleep(5)
-  return generationsOf(fleet, id).length > 0
+  while (generationsOf(fleet, id).length < times && performance.now() < until) await sleep(5)
+  return generationsOf(fleet, id).length >= times
 }
 
 t.test('a job is sent while Redis still notes that it begins', async t => {
@@ -71,6 +73,24 @@ t.test('a job is sent while Redis still notes that it begins', async t => {
     await api.until(id, 'completed', 'failed')
     t.match(generationsOf(fleet, id), [{ interrupted: true }, { interrupted: false, outcome: 'done' }])
     t.equal(generationsOf(fleet, id).length, 2)
+    t.equal(fleet.simulator.state().maxInFlight, 1, 'the server never had two at once')
+    await checkInvariants(t, accepted, fleet)
+  })
+
+  await t.test('workers killed again and again before the note: only the first generation goes without one', async t => {
+    const { id } = await generating(long, [onceSlow])
+    for (let kills = 0; kills < 3; kills++) {
+      await worker.kill()
+      const held = proxy.hold(beginning)
+      worker = await fleet.worker(throughProxy)
+      await held
+      await untilGenerating(fleet, id, 1500, kills + 2)
+    }
+    await worker.kill()
+    worker = await fleet.worker(throughProxy)
+    t.equal((await api.until(id, 'completed', 'failed')).status, 'completed')
+    t.equal(generationsOf(fleet, id).length, 2)
+    t.same(await fleet.look.hmget(fleet.keys.key('job', id), 'starts', 'sends'), ['1', '1'])
     t.equal(fleet.simulator.state().maxInFlight, 1, 'the server never had two at once')
     await checkInvariants(t, accepted, fleet)
   })
@@ -128,6 +148,24 @@ t.test('a job is sent while Redis still notes that it begins', async t => {
   await t.test('given back to the pool before the note arrives: it is generated again, and only that counts', async t => {
     const { id, release } = await generating({ ...long, steps: 100 }, [onceSlow])
     t.equal((await api.request('PATCH', `/api/v2/jobs/${id}`, { priority: 9 })).status, 200)
+    release()
+    t.equal((await api.until(id, 'completed', 'failed')).status, 'completed')
+    t.match(generationsOf(fleet, id), [{ interrupted: true }, { interrupted: false, outcome: 'done' }])
+    t.equal(generationsOf(fleet, id).length, 2)
+    t.equal(fleet.simulator.state().maxInFlight, 1, 'the server never had two at once')
+    await checkInvariants(t, accepted, fleet)
+  })
+
+  await t.test('given back again and again before the note arrives: only the first generation goes without one', async t => {
+    const { id, release: first } = await generating({ ...long, steps: 100 }, [onceSlow])
+    let release = first
+    for (let priority = 6; priority < 9; priority++) {
+      t.equal((await api.request('PATCH', `/api/v2/jobs/${id}`, { priority })).status, 200)
+      const next = proxy.hold(beginning)
+      release()
+      release = await next
+      await untilGenerating(fleet, id, 1500, priority - 4)
+    }
     release()
     t.equal((await api.until(id, 'completed', 'failed')).status, 'completed')
     t.match(generationsOf(fleet, id), [{ interrupted: true }, { interrupted: false, outcome: 'done' }])

@@ -6,7 +6,7 @@ import { silentLogger } from '../helper.ts'
 
 const claim: RunClaim = { id: 'job', run: 1, serverId: 'one', owner: 'us' }
 
-interface Situation {
+interface Situation extends Partial<Pick<RunClaim, 'id' | 'run'>> {
   readonly isSure?: boolean
   readonly isReserved?: boolean
 }
@@ -40,9 +40,9 @@ function start () {
   return {
     asked,
     done,
-    async begin ({ isSure = true, isReserved = true }: Situation = {}) {
+    async begin ({ isSure = true, isReserved = true, ...other }: Situation = {}) {
       Object.assign(situation, { isSure, isReserved })
-      return await begin(claim, generation as OpenGeneration, () => { done.push('noted') })
+      return await begin({ ...claim, ...other }, generation as OpenGeneration, () => { done.push('noted') })
     },
     /** Resolves when Redis is asked. */
     async noted (count = 1) {
@@ -68,8 +68,8 @@ t.test('a claimed job begins beside the note of that', async t => {
   t.same(done, ['leaves the gate', 'noted'])
 })
 
-t.test('in any doubt it waits for Redis', async t => {
-  for (const situation of [{ isSure: false }, { isReserved: false }]) {
+t.test('in any doubt, and if the job comes back, it waits for Redis', async t => {
+  for (const situation of [{ isSure: false }, { isReserved: false }, { run: 2 }]) {
     for (const answer of ['started', 'superseded', 'lease_lost'] as const) {
       const { begin, asked, done } = start()
       const beginning = begin(situation)
@@ -117,4 +117,23 @@ t.test('while Redis refuses to write, a job is sent once and not again', async t
   asked[2]?.answer('started')
   await third
   t.notOk(await waits(begin()), 'it is as before')
+})
+
+t.test('a job that can have been sent without a note waits, although Redis accepts others again', async t => {
+  const { begin, asked, noted } = start()
+  const { confirmed } = await begin()
+  await noted()
+  asked[0]?.fail(new Error('OOM command not allowed'))
+  await confirmed
+  const other = begin({ id: 'other' })
+  asked[1]?.answer('started')
+  await other
+  t.notOk(await waits(begin({ id: 'third' })))
+  await noted(3)
+  for (const answered of [3, 4]) {
+    const again = begin()
+    t.ok(await waits(again))
+    asked[answered]?.fail(new Error('OOM command not allowed'))
+    await t.rejects(again)
+  }
 })

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { noteClasses } from '../../src/jobs/scripts/index.ts'
+import { noteClasses, takeOver } from '../../src/jobs/scripts/index.ts'
 import {
   check, dial, failure, fence, type GiveBack, id, listener, needsOf, newWorld, otherClass, owner, ownClass,
   redis, scripts, states, type World
@@ -63,6 +63,31 @@ t.test('return-job', async t => {
     ['spent', 'the same claim again', giveBack({ allowed: 1 }), ['spent']],
     ['stopped', 'the same claim again', giveBack(), ['cancelled']],
     ['completed', 'has ended', giveBack(), ['superseded']]
+  ])
+})
+
+t.test('take-over', async t => {
+  const look = (lease = fence) => async ({ prefix }: World) => await takeOver(redis, prefix, ['one', lease])
+  /** The answers to two processes that take the server over, one after the other. */
+  const twice = (act: (world: World) => Promise<unknown>) => async (world: World) => {
+    await act(world)
+    return [await look()(world), await look()(world)]
+  }
+  await check(t, [
+    ['pending', 'was not sent', look(), []],
+    ['claimed', 'can have been sent', look(), [id], { claimed: [id] }],
+    ['claimed', 'a former holder of the lease', look(6), [], { claimed: [id] }],
+    ['claimed', 'can have been sent before it went back', twice(async world => {
+      await look()(world)
+      await scripts.unclaimJob(redis, world.prefix, ['one', '', fence, '', '', 0, dial])
+    }), [[id], [id]], { record: { run: '2' }, events: ['moved'], claimed: [], pool: [id] }],
+    ['claimed', 'can have been sent before it was cancelled', twice(async world => await world.cancel()), [[id], [id]],
+      { record: { status: 'cancelled' }, events: ['cancelled'], webhook: ['job.cancelled'], claimed: [] }],
+    ['processing', 'its record says that it was sent', look(), []],
+    ['processing', 'the server can still work on it', twice(async world => await world.giveBack({ fence })), [[id], [id]],
+      { record: { run: '2' }, events: ['returned'], pool: [id] }],
+    ['processing', 'the run that returned it had stopped it', twice(async world => await world.giveBack()), [[], []],
+      { record: { run: '2' }, events: ['returned'], pool: [id] }]
   ])
 })
 

@@ -95,6 +95,9 @@ export type QueueScripts = ReturnType<typeof loadQueueScripts>
 export const startJob = load<[id: string, run: number, server: string, owner: string, fence: number],
   ['started' | 'gone' | 'superseded' | 'lease_lost']>('start-job')
 
+/** The jobs that a lost process can have sent to the server without a note in their records. */
+export const takeOver = load<[server: string, fence: number], string[]>('take-over')
+
 export const noteProgress = load<[id: string, run: number, owner: string, progress: string],
   ['noted' | 'cancel' | 'superseded']>('note-progress')
 

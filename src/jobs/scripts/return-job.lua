@@ -37,7 +37,11 @@ if record.run ~= run then return { 'superseded' } end
 if record.status == 'cancelled' then return { 'cancelled' } end
 if record.status == 'failed' then return { 'spent' } end
 if record.status ~= 'processing' then return { 'superseded' } end
-if fence ~= '' and not servesUnder(record.server, fence) then return { 'lease_lost' } end
+if fence ~= '' then
+  if not servesUnder(record.server, fence) then return { 'lease_lost' } end
+  -- The server can still work on it.
+  noteWithdrawn(id, record.server)
+end
 local moment = milliseconds()
 local job = readPooled(id)
 refund(job)

@@ -184,11 +184,10 @@ async function makeAnswer (
 async function takeUp (
   server: ServerProcess, request: GenerationRequest, mode: Mode, faults: StruckFaults
 ): Promise<Generation> {
-  const { records } = server.machine
-  records.enter()
+  const leave = server.machine.records.enter(request.force_task_id)
   try {
     return await generate(server, request, mode, faults)
   } finally {
-    records.leave()
+    leave()
   }
 }

@@ -2,7 +2,7 @@
   A waiting job that a server claimed goes back into the pool, with a new run, at its old position.
 ]]
 --- @include "../../../events/scripts/publish"
---- @include "../../../redis/scripts/clock"
+--- @include "withdrawn"
 --- @include "pool"
 --- @include "indexes"
 --- @include "queue"
@@ -15,17 +15,6 @@ local function takeFromServer (id, record, job)
   redis.call('PUBLISH', KEYS[1] .. 'channel:taken', id .. '_' .. record.run)
   removeEntry('generation-' .. record.server, id .. '_' .. record.run)
   refund(job)
-end
-
--- For longer than a process needs to take over the lease of a lost one, in seconds.
-local withdrawnFor = 20
-
--- A process that takes the server over stops what its predecessor can have sent without a note in the record.
-local function noteWithdrawn (id, server)
-  local key, now = KEYS[1] .. 'withdrawn:' .. server, milliseconds()
-  redis.call('ZADD', key, now, id)
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - withdrawnFor * 1000)
-  redis.call('EXPIRE', key, withdrawnFor)
 end
 
 -- Takes a waiting job from wherever it waits, with its queue entry.
