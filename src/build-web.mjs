@@ -63,12 +63,30 @@ async function bundle () {
   const filled = file => readFileSync(join(web, file), 'utf8').replace(/\{(\w+)\}/g, (_, name) => addresses[name])
   const manifest = Buffer.from(filled('manifest.webmanifest'))
   addresses.manifest = `manifest-${hashOf(manifest).slice(0, 8)}.webmanifest`
+  const page = Buffer.from(filled('index.html'))
   const served = outputFiles.filter(({ path }) => nameOf(path) !== nameOf(entry))
   return [
-    ['index.html', Buffer.from(filled('index.html'))], [addresses.manifest, manifest],
+    ['index.html', page], [addresses.manifest, manifest], ['service-worker.js', await buildServiceWorker(web, page)],
     ...[...icons].map(([size, content]) => [addresses[`icon${size}`], content]),
     ...served.map(({ path, contents }) => [nameOf(path), Buffer.from(contents)])
   ]
+}
+
+/** The service worker; it keeps the files that the page names. */
+async function buildServiceWorker (web, page) {
+  const named = [...page.toString().matchAll(/(?:href|src)="(ui\/[^"]+)"/g)].map(match => match[1])
+  const { outputFiles: [{ contents }] } = await build({
+    absWorkingDir: web,
+    entryPoints: ['./service-worker/service-worker.ts'],
+    bundle: true,
+    format: 'iife',
+    target: ['chrome111', 'firefox113', 'safari16.4'],
+    define: { firstFiles: JSON.stringify(named), version: JSON.stringify(hashOf(page).slice(0, 8)) },
+    minify: true,
+    write: false,
+    logLevel: 'error'
+  })
+  return Buffer.from(contents)
 }
 
 /**

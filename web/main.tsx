@@ -5,6 +5,7 @@ import { render } from 'preact'
 import { connectEarly, disconnect } from './lib/events.ts'
 import { keepPlaces } from './lib/place.ts'
 import { session } from './lib/service.ts'
+import { registerServiceWorker } from './lib/service-worker.ts'
 import { takeToken } from './lib/token.ts'
 import { Caller } from './lib/caller.ts'
 import { Shell } from './parts/shell.tsx'
@@ -82,3 +83,4 @@ const problem = await takeToken()
 keepPlaces()
 root?.replaceChildren()
 if (root !== null) render(<App problem={problem} />, root)
+registerServiceWorker()

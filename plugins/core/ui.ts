@@ -14,6 +14,9 @@ const contentSecurityPolicy = [
   "font-src 'self'", "manifest-src 'self'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"
 ].join('; ')
 
+/** Files whose names do not change with their content. */
+const alwaysNew = new Set(['index.html', 'service-worker.js'])
+
 export interface UiOptions {
   /** Origin to which requests for images are redirected; null for none. */
   readonly imageOrigin: string | null
@@ -84,11 +87,13 @@ const ui: FastifyPluginAsync<UiOptions> = async (app, { imageOrigin }) => {
       // Compressed forms are other representations, so they have tags of their own.
       etag: `"${hashes[name] ?? ''}${variant}${encoding && `-${encoding}`}"`,
       // A new version must show at once, and its page names other files.
-      'cache-control': name === 'index.html' ? 'no-cache' : 'public, max-age=31536000, immutable',
+      'cache-control': alwaysNew.has(name) ? 'no-cache' : 'public, max-age=31536000, immutable',
       'x-content-type-options': 'nosniff',
       'referrer-policy': 'no-referrer',
       'content-security-policy': policy
     })
+    // It is below /ui, and answers for the page at /.
+    if (name === 'service-worker.js') reply.header('service-worker-allowed', '/')
     // Elsewhere browsers ignore it, with an error in the console.
     const { protocol, hostname } = reply.request
     if (protocol === 'https' || isThisMachine(hostname)) reply.header('cross-origin-opener-policy', 'same-origin')

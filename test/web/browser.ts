@@ -16,8 +16,13 @@ export interface Visit {
   readonly violations: readonly string[]
 }
 
-/** Wide enough for the layout of large windows, but small: test machines render without a graphics card. */
-const plain: BrowserContextOptions = { viewport: { width: 1000, height: 600 }, reducedMotion: 'reduce' }
+/**
+ * Wide enough for the layout of large windows, but small: test machines render without a graphics card. A service
+ * worker would hide requests from `page.route`.
+ */
+const plain: BrowserContextOptions = {
+  viewport: { width: 1000, height: 600 }, reducedMotion: 'reduce', serviceWorkers: 'block'
+}
 
 /** The browser of all files of this process, because starting one takes as long as a test. */
 let shared: Browser | undefined

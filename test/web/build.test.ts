@@ -18,6 +18,7 @@ function makeCheckout (t: Test) {
       'manifest.webmanifest': '{ "icons": [{ "src": "{icon}" }] }',
       'main.tsx': "import { shared } from './shared.ts'\n" +
         "export const Main = () => <p>{shared('main')}</p>\nimport('./one.tsx')\nimport('./two.tsx')\nimport('./three.tsx')",
+      'service-worker': { 'service-worker.ts': 'export const kept = [version, ...firstFiles]\nconsole.log(kept)' },
       'shared.ts': "import { h } from 'preact'\nimport { inMain } from './in-main.ts'\n" +
         'export const shared = (text: string) => h(text, inMain)',
       'in-main.ts': "export const inMain = { title: 'in main' }",
@@ -49,7 +50,7 @@ t.test('the build of the web UI contains few files, named by their content, and 
   const read = (name: string) => readFileSync(path(folder, name), 'utf8')
   const names = Object.keys(hashes)
   t.same(names.map(name => name.replace(/-[\w-]{8}\./, '.')).toSorted(),
-    ['chunk.js', 'icon.svg', 'index.html', 'manifest.webmanifest', 'one.js', 'style.css', 'three.js', 'two.js'],
+    ['chunk.js', 'icon.svg', 'index.html', 'manifest.webmanifest', 'one.js', 'service-worker.js', 'style.css', 'three.js', 'two.js'],
     'all that the first page needs is one file, whatever the other pages share with it')
   for (const name of names) {
     t.same(gunzipSync(readFileSync(path(folder, `${name}.gz`))), readFileSync(path(folder, name)), name)
@@ -58,6 +59,8 @@ t.test('the build of the web UI contains few files, named by their content, and 
   const html = read('index.html')
   for (const name of names.filter(name => /^(?:chunk|style|icon|manifest)/.test(name))) t.match(html, `"ui/${name}"`)
   t.match(read(names.find(name => name.startsWith('chunk')) ?? ''), 'in main')
+  const first = names.filter(name => /^(?:chunk|style|icon|manifest)/.test(name))
+  for (const name of first) t.match(read('service-worker.js'), `"ui/${name}"`, 'the service worker keeps what the page names')
   t.notMatch(names.filter(name => name.endsWith('.js')).map(read).join(), 'sourceMappingURL')
   t.notOk(existsSync(path(folder, 'screenshots')))
 })

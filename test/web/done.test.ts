@@ -95,6 +95,36 @@ t.test('people know when their jobs are done', { skip }, async t => {
     t.strictSame(violations, [])
   })
 
+  t.test('and the installed app starts without the service, recovers by itself, and notifies on phones', async t => {
+    const { page, violations } = await visit(`${url}/`, { serviceWorkers: 'allow' })
+    await page.getByRole('heading', { name: 'Queue' }).waitFor()
+    t.equal(await page.evaluate('navigator.serviceWorker.ready.then(({ scope }) => scope)'), `${url}/`)
+    await page.context().setOffline(true)
+    await page.reload()
+    await page.getByRole('alert').getByText('The service does not answer').waitFor()
+    t.strictSame(await seriousFindings(page), [])
+    await page.context().setOffline(false)
+    await page.getByRole('heading', { name: 'Queue' }).waitFor()
+    const kept = await page.evaluate(`caches.keys().then(async ([name]) =>
+      (await (await caches.open(name)).keys()).map(({ url }) => new URL(url).pathname))`) as string[]
+    t.ok(kept.length >= 4, String(kept))
+    t.strictSame(kept.filter(path => !/^\/tools\/queue\/(?:ui\/[\w-]+\.\w+)?$/.test(path)), [], 'nothing of the API')
+
+    await page.goto(`${url}/#/create`)
+    await page.evaluate(`{
+      window.told = []
+      window.Notification = class { static permission = 'granted'; constructor () { throw new TypeError('Illegal constructor') } }
+      ServiceWorkerRegistration.prototype.showNotification = async title => { told.push(title) }
+      document.hasFocus = () => false
+      localStorage['stablequeue.tell'] = JSON.stringify({ notification: true, sound: false })
+    }`)
+    await page.getByLabel('Prompt', { exact: true }).fill('a boat of a phone')
+    await page.getByRole('button', { name: 'Submit job' }).click()
+    while (await page.evaluate('told.length') === 0) await page.evaluate('new Promise(requestAnimationFrame)')
+    t.strictSame(await page.evaluate('told'), ['1 job is done'])
+    t.strictSame(violations, [])
+  })
+
   t.test('and can install the UI as an app, below the path of a proxy too', async t => {
     const { page, violations } = await visit(`${url}/`)
     await page.getByRole('heading', { name: 'Queue' }).waitFor()

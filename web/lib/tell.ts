@@ -1,4 +1,5 @@
 import type { Followed } from './followed.ts'
+import { notifyByWorker } from './service-worker.ts'
 import { common } from '../texts/en/common.ts'
 import { t } from '../texts/en/queue.ts'
 
@@ -48,13 +49,17 @@ export function endSentence ({ completed, failed }: Followed) {
 export function tellEnd (followed: Followed, telling: Telling | null) {
   if (telling?.sound) playTones()
   if (!telling?.notification || !canNotify || window.Notification.permission !== 'granted' || document.hasFocus()) return
+  const [title, options] = [endSentence(followed), { tag: 'stablequeue', body: common.stableQueue }]
   try {
-    const notice = new window.Notification(endSentence(followed), { tag: 'stablequeue', body: common.stableQueue })
+    const notice = new window.Notification(title, options)
     notice.onclick = () => {
       window.focus()
       notice.close()
     }
-  } catch { /* some phones show notifications of service workers only */ }
+  } catch {
+    // Phones show notifications of service workers only.
+    notifyByWorker(title, options).catch(() => {})
+  }
 }
 
 /** What the title of the tab says before the name of the page. */

@@ -6,6 +6,9 @@ import { Sign } from '../parts/icon.tsx'
 import { FormProblem, TextField } from '../parts/field.tsx'
 import { common } from '../texts/en/common.ts'
 
+/** How often the page asks whether the service is back, in milliseconds. */
+const lookAgain = 3000
+
 /** Asks for the admin token or an access key, and exchanges it for a session cookie; the page does not store it. */
 export function TokenPage ({ refusal, problem, onSignedIn }: {
   refusal: Error
@@ -15,7 +18,18 @@ export function TokenPage ({ refusal, problem, onSignedIn }: {
   const form = useForm({ token: '' })
   useEffect(() => { document.title = common.signInStableQueue }, [])
 
-  if (!(refusal instanceof ApiError && refusal.status === 401)) {
+  const isAsked = refusal instanceof ApiError && refusal.status === 401
+  useEffect(() => {
+    if (isAsked) return
+    const timer = setInterval(onSignedIn, lookAgain)
+    window.addEventListener('online', onSignedIn)
+    return () => {
+      clearInterval(timer)
+      window.removeEventListener('online', onSignedIn)
+    }
+  }, [isAsked])
+
+  if (!isAsked) {
     return (
       <main class='gate'>
         <h1>{common.stableQueue}</h1>
