@@ -89,3 +89,25 @@ t.test('people at the pages', { skip }, async t => {
     t.strictSame(violations, [])
   })
 })
+
+t.test('what a server does for others stays theirs', { skip }, async t => {
+  const visit = await openBrowser(t)
+  const service = await startService(t, { simulator: { stepMilliseconds: 300 } })
+  const [ada, ben] = [await keyHeaders(service, { name: 'Ada' }), await keyHeaders(service, { name: 'Ben' })]
+  const { body: { job_id: id } } = await service.request('POST', '/api/v2/generate', {
+    generation_params: { ...quick, prompt: 'a boat of Ben', steps: 150 }
+  }, ben.headers)
+  await service.until(String(id), 'processing')
+  await service.request('POST', '/api/v2/generate', { generation_params: { ...quick, prompt: 'a boat of Ada' } }, ada.headers)
+  const { page, violations } = await visit('about:blank')
+  const { 'X-API-Key': key, 'X-API-Secret': secret } = ada.headers
+  t.equal((await page.request.post(`${service.url}/ui/session`, { data: { key, secret } })).status(), 204)
+  await page.goto(service.url)
+  await page.locator('.lane', { hasText: 'Main' }).getByText('Busy with another job.').waitFor()
+  await page.getByRole('button', { name: 'All 1' }).click()
+  await page.goto(`${service.url}/#/job/${String(id)}`)
+  await page.getByRole('heading', { name: 'There is no such job' }).waitFor()
+  t.equal(await page.getByText('a boat of Ben').count(), 0)
+  t.strictSame(violations, [])
+  await service.request('POST', `/api/v2/jobs/${String(id)}/cancel`, undefined, ben.headers)
+})

@@ -146,11 +146,11 @@ t.test('the queue', { skip }, async t => {
     const { page, violations } = await visit(service.url)
     await page.getByText('No jobs yet').waitFor()
     const id = await service.submit({ ...quick, prompt: 'a slow river', steps: 100 })
-    await page.locator('.lane', { hasText: 'a slow river' }).waitFor()
+    await page.locator('.running .job', { hasText: 'a slow river' }).waitFor()
     const progress = page.getByRole('progressbar', { name: 'Progress at Main' })
     const first = Number(await progress.getAttribute('value'))
     while (Number(await progress.getAttribute('value')) <= first) await page.waitForTimeout(30)
-    await page.locator('.lane .job-picture img[src*="/preview"]').waitFor()
+    await page.locator('.running .job-picture img[src*="/preview"]').waitFor()
     // A page without events, so that only the list can say where the picture is.
     const other = await visit('about:blank', { viewport: { width: 1000, height: 601 } })
     await other.page.route('**/api/v1/events*', async route => { await route.abort() })

@@ -152,27 +152,29 @@ function Filters ({ route, search, type, base, server, blurs, onBlur }: {
           </button>
         ))}
       </div>
-      <select
-        aria-label={t.baseModel} value={base}
-        onChange={event => setQuery(route, { base: event.currentTarget.value })}
-      >
-        <option value='' selected={base === ''}>{t.allBaseModels}</option>
-        {families.map(([family, bases]) => (
-          <optgroup key={family} label={family}>
-            {bases.map(each => <option key={each} value={each} selected={each === base}>{each}</option>)}
-          </optgroup>
-        ))}
-      </select>
-      {choice('server', common.server, server, aliases, common.allServers)}
-      <input
-        type='search' class='long' aria-label={t.searchModels} placeholder={t.nameTagOrTrigger} value={typed}
-        onInput={event => setTyped(event.currentTarget.value)}
-      />
-      <label class='check inline'><input
-        type='checkbox' checked={blurs}
-        onChange={event => onBlur(event.currentTarget.checked)}
-                                  />{t.blurNsfw}
-      </label>
+      <div class='narrowing'>
+        <select
+          aria-label={t.baseModel} value={base}
+          onChange={event => setQuery(route, { base: event.currentTarget.value })}
+        >
+          <option value='' selected={base === ''}>{t.allBaseModels}</option>
+          {families.map(([family, bases]) => (
+            <optgroup key={family} label={family}>
+              {bases.map(each => <option key={each} value={each} selected={each === base}>{each}</option>)}
+            </optgroup>
+          ))}
+        </select>
+        {choice('server', common.server, server, aliases, common.allServers)}
+        <input
+          type='search' class='long' aria-label={t.searchModels} placeholder={t.nameTagOrTrigger} value={typed}
+          onInput={event => setTyped(event.currentTarget.value)}
+        />
+        <label class='check inline'><input
+          type='checkbox' checked={blurs}
+          onChange={event => onBlur(event.currentTarget.checked)}
+                                    />{t.blurNsfw}
+        </label>
+      </div>
     </div>
   )
 }

@@ -276,19 +276,21 @@ function Filters ({ route, view, server, search, servers: known, totals }: {
           </button>
         ))}
       </div>
-      {aliases.length > 1 && (
-        <select
-          aria-label={common.server} value={server}
-          onChange={event => setQuery(route, { server: event.currentTarget.value })}
-        >
-          <option value='' selected={server === ''}>{common.allServers}</option>
-          {aliases.map(alias => <option key={alias} value={alias} selected={alias === server}>{alias}</option>)}
-        </select>
-      )}
-      <input
-        type='search' aria-label={t.searchPrompts} placeholder={t.searchPrompts} value={typed}
-        onInput={event => setTyped(event.currentTarget.value)}
-      />
+      <div class='narrowing'>
+        {aliases.length > 1 && (
+          <select
+            aria-label={common.server} value={server}
+            onChange={event => setQuery(route, { server: event.currentTarget.value })}
+          >
+            <option value='' selected={server === ''}>{common.allServers}</option>
+            {aliases.map(alias => <option key={alias} value={alias} selected={alias === server}>{alias}</option>)}
+          </select>
+        )}
+        <input
+          type='search' aria-label={t.searchPrompts} placeholder={t.searchPrompts} value={typed}
+          onInput={event => setTyped(event.currentTarget.value)}
+        />
+      </div>
     </div>
   )
 }

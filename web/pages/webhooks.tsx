@@ -101,24 +101,26 @@ function DeliveryList ({ route, nameOf, changes }: {
             </button>
           ))}
         </div>
-        <select
-          aria-label={t.event} value={type}
-          onChange={event => setQuery(route, { type: event.currentTarget.value })}
-        >
-          <option value='' selected={type === ''}>{t.allEvents}</option>
-          {types.map(each => <option key={each} value={each} selected={each === type}>{each}</option>)}
-        </select>
-        <select
-          aria-label={t.time} value={hours}
-          onChange={event => setQuery(route, { hours: event.currentTarget.value })}
-        >
-          <option value='' selected={hours === ''}>{t.anyTime}</option>
-          {Object.entries(spans).map(([value, label]) => <option key={value} value={value} selected={value === hours}>{label}</option>)}
-        </select>
-        <input
-          type='search' class='long' aria-label={t.searchDeliveries}
-          placeholder={t.addressEventOrJob} value={typed} onInput={event => setTyped(event.currentTarget.value)}
-        />
+        <div class='narrowing'>
+          <select
+            aria-label={t.event} value={type}
+            onChange={event => setQuery(route, { type: event.currentTarget.value })}
+          >
+            <option value='' selected={type === ''}>{t.allEvents}</option>
+            {types.map(each => <option key={each} value={each} selected={each === type}>{each}</option>)}
+          </select>
+          <select
+            aria-label={t.time} value={hours}
+            onChange={event => setQuery(route, { hours: event.currentTarget.value })}
+          >
+            <option value='' selected={hours === ''}>{t.anyTime}</option>
+            {Object.entries(spans).map(([value, label]) => <option key={value} value={value} selected={value === hours}>{label}</option>)}
+          </select>
+          <input
+            type='search' class='long' aria-label={t.searchDeliveries}
+            placeholder={t.addressEventOrJob} value={typed} onInput={event => setTyped(event.currentTarget.value)}
+          />
+        </div>
       </div>
       {endpoint !== '' && <p class='hint'>{t.ofOneEndpointOnly(words => <a href='#/webhooks'>{words}</a>)}</p>}
       {data === undefined

@@ -2,12 +2,15 @@ import type { Group, ListedJob } from '../lib/api-types.ts'
 import type { ComponentChildren } from 'preact'
 import { askerText, obstacleText, placeText, rangeText, serverText, startText } from '../lib/expectation.ts'
 import { ago, duration, momentText } from '../lib/format.ts'
+import { useState } from 'preact/hooks'
 import { isEnlarging } from '../lib/inputs.ts'
 import { useProgress } from '../lib/live.ts'
+import { useMayChange } from '../lib/caller.ts'
 import { GroupChip } from './group-chip.tsx'
 import { JobActions } from './job-actions.tsx'
 import { JobPicture } from './job-picture.tsx'
 import { JobProgress } from './job-progress.tsx'
+import { Icon } from './icon.tsx'
 import { Status } from './status.tsx'
 import { t } from '../texts/en/queue.ts'
 
@@ -26,10 +29,15 @@ export function JobRow ({ job: read, nameOfKey, onChanged, group, check, handle,
   place?: ComponentChildren
 }) {
   const job = useProgress(read)
+  const [isOpen, setOpen] = useState(false)
   const { prompt, width, height, steps } = job.generation_params
   const name = prompt || (isEnlarging(job) ? t.upscalingImage : t.noPrompt)
   const asker = askerText(job, nameOfKey)
+  const mayChange = useMayChange()
   const address = `#/job/${job.id}`
+  const note = noteOf(job)
+  const { queue_position: position, place: rank = position } = job
+  const hasRank = rank !== null && rank !== undefined && !job.cancel_requested
   return (
     <>
       {handle}
@@ -41,7 +49,7 @@ export function JobRow ({ job: read, nameOfKey, onChanged, group, check, handle,
           />
         </label>
       )}
-      <a class='job-picture' href={address} tabindex={-1} aria-hidden='true'><JobPicture job={job} /></a>
+      <a class='job-picture' href={address} tabindex={-1} aria-hidden='true' title={note}>{hasRank ? <span class='rank numbers'>{t.placeNumber(rank)}</span> : <JobPicture job={job} />}</a>
       <div class='job-text'>
         <h3><a href={address}>{name}</a></h3>
         {job.group && <GroupChip id={job.group} job={job} group={group} onChanged={onChanged} />}
@@ -59,14 +67,21 @@ export function JobRow ({ job: read, nameOfKey, onChanged, group, check, handle,
         {job.status === 'processing' && <JobProgress job={job} />}
         {job.error !== null && <p class='problem' title={job.error.message}>{job.error.message}</p>}
       </div>
-      <div class='job-side'>
-        {place
-          ? <span class='status still' title={noteOf(job)}><span class='word'>{noteOf(job)}</span><span class='short'>{shortNoteOf(job)}</span></span>
-          : <Status status={job.status} note={noteOf(job)} />}
+      <div class={isOpen ? 'job-side open' : 'job-side'}>
+        {/* A waiting job has no picture yet: its place among all stands there. */}
+        {hasRank && <span class='out-of-sight'>{note}</span>}
+        {!(hasRank && place) && <Status status={job.status} note={hasRank ? '' : note} />}
         <div class='actions'>
           {place}
           <JobActions job={job} isPlaced={Boolean(place)} onDone={onChanged} />
         </div>
+        {mayChange(job) && (
+          <button
+            type='button' class='button quiet icon-only row-more' aria-expanded={isOpen} title={t.actions}
+            aria-label={t.actionsFor(name.slice(0, 80))} onClick={() => setOpen(!isOpen)}
+          ><Icon name={isOpen ? 'close' : 'more'} />
+          </button>
+        )}
       </div>
     </>
   )
@@ -75,12 +90,6 @@ export function JobRow ({ job: read, nameOfKey, onChanged, group, check, handle,
 function noteOf (job: ListedJob) {
   if (job.cancel_requested) return t.beingCancelled
   return placeText(job)
-}
-
-/** The same where there is little room. */
-function shortNoteOf (job: ListedJob) {
-  const { queue_position: position, place = position, cancel_requested: isCancelling } = job
-  return isCancelling || place === null ? noteOf(job) : t.placeNumber(place)
 }
 
 /** The times of a job with their explanations, the most important first. */

@@ -7,14 +7,13 @@ import { attempt } from '../lib/messages.ts'
 import { servers } from '../lib/service.ts'
 import { onDemand } from './dialog.tsx'
 import { Icon } from './icon.tsx'
-import { JobPicture } from './job-picture.tsx'
 import { healthWord, pauseWord, Status } from './status.tsx'
 import { common } from '../texts/en/common.ts'
 import { t } from '../texts/en/queue.ts'
 
 const PauseServer = onDemand(async () => (await import('./pause-server.tsx')).PauseServer)
 
-/** The servers side by side: their running jobs, lengths of their queues, and pausing them. */
+/** The servers side by side: progress, lengths of their queues, and pausing them. */
 export function ServerQueues ({ servers: known, running, onChanged }: {
   servers: readonly Server[]
   running: readonly ListedJob[]
@@ -58,7 +57,7 @@ function ServerQueue ({ server, job: read, onPause, onChanged }: {
   return (
     <li class={paused || !server.enabled ? 'lane held' : 'lane'}>
       <div class='lane-head'>
-        <h2><a href={`#/queue?status=pending&server=${encodeURIComponent(alias)}`}>{alias}</a>{server.is_simulator && <span class='hint'>{t.simulator}</span>}</h2>
+        <h2 title={alias}><a href={`#/queue?status=pending&server=${encodeURIComponent(alias)}`}>{alias}</a></h2>
         <Status status={paused ? pauseWord(server) : healthWord(server)} />
         {rights.change_servers && (
           <button
@@ -71,18 +70,12 @@ function ServerQueue ({ server, job: read, onPause, onChanged }: {
       </div>
       <div class='lane-job'>
         {job === undefined
-          ? <p class='muted'>{sentenceOf(server)}</p>
+          ? <p class='muted' title={sentenceOf(server)}>{sentenceOf(server)}</p>
           : (
-            <>
-              <a class='job-picture' href={`#/job/${job.id}`} tabindex={-1} aria-hidden='true'><JobPicture job={job} /></a>
-              <div>
-                <p class='one-line'><a href={`#/job/${job.id}`}>{job.generation_params.prompt || t.noPrompt}</a></p>
-                <div class='progress'>
-                  <progress max='100' value={job.progress_percentage} aria-label={t.progressAt(alias)} />
-                  <span class='numbers'>{common.percent(job.progress_percentage)}</span>
-                </div>
-              </div>
-            </>
+            <a class='progress' href={`#/job/${job.id}`} title={job.generation_params.prompt || t.noPrompt}>
+              <progress max='100' value={job.progress_percentage} aria-label={t.progressAt(alias)} />
+              <span class='numbers'>{common.percent(job.progress_percentage)}</span>
+            </a>
             )}
       </div>
       <p class='facts'>
@@ -92,6 +85,7 @@ function ServerQueue ({ server, job: read, onPause, onChanged }: {
         )}
         {server.waiting > 0 && seconds > 0 && <span>{t.aboutOfWork(secondsText(seconds))}</span>}
         {server.loaded_checkpoint && answers(server) && <span class='one-line' title={server.loaded_checkpoint}>{server.loaded_checkpoint}</span>}
+        {server.is_simulator && <span class='kind'>{t.simulator}</span>}
       </p>
     </li>
   )
@@ -114,5 +108,7 @@ function sentenceOf (server: Server) {
     const problem = server.last_error ?? t.itDoesNotAnswer
     return server.last_answer_at === null ? problem : t.itsLastAnswer({ problem, when: ago(server.last_answer_at) })
   }
+  // It is not among the jobs that this person sees.
+  if (server.health === 'busy') return t.busyWithAnother
   return server.waiting > 0 ? t.nextJobIsAbout : t.idleReadyForNext
 }

@@ -36,5 +36,5 @@ export function statusWord (status: string) {
 
 export function Status ({ status, note }: { status: string, note?: string }) {
   const [word, tone] = words[status] ?? [status, 'still']
-  return <span class={`status ${tone}`}>{note ? common.statusAnd({ status: word, note }) : word}</span>
+  return <span class={`status ${tone}${note ? ' noted' : ''}${status === 'cancelled' ? ' cancelled' : ''}`}>{note ? common.statusAnd({ status: word, note }) : word}</span>
 }

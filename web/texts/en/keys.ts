@@ -112,7 +112,7 @@ export const t = inLanguage('keys', ({ number, plural }) => ({
   signedIn: <Part>(name: Part) => ['You are signed in as ', name, '.'],
   signedInWithAllRights: <Part>(name: Part) => ['You are signed in as ', name, ', with all rights.'],
   programsSendKey: <Part>(code: (name: string) => Part) => [
-    'Programs send a key to use the API: ', code('X-API-Key'), ' and ', code('X-API-Secret'), '. The web UI does not need one.'
+    'Programs send a key to use the API: ', code('X-API-Key'), ' and ', code('X-API-Secret'), '. People sign in to these pages with one, and see their own jobs.'
   ],
   webhookOfItsJobs: 'Webhook of its jobs',
   webhookOfItsJobsAt: (url: string) => `Webhook of its jobs: ${url}`,
