@@ -14,7 +14,7 @@ import { type GenerationAnswer, GenerationFailure, type GenerationMode, type Ima
 
 /** Turns the raw JSON text of one base64 string into bytes, piece by piece. */
 export interface ImageDecoder {
-  /** The bytes that this piece completes. Throws `corrupt_image`. */
+  /** The bytes that this piece completes; the next call overwrites them. Throws `corrupt_image`. */
   decode (text: Buffer): Buffer
   /** The last bytes. Throws `corrupt_image` if the text must not end here, or is empty. */
   end (): Buffer
@@ -33,6 +33,9 @@ const shortEscapes: Readonly<Record<string, string>> = { '/': '/', n: '', r: '',
 function createImageDecoder (): ImageDecoder {
   let beforePrefix: Buffer | null = nothing
   let cutEscape: Buffer = nothing
+  /** Takes the bytes of every piece: a buffer for each would have V8 collect old garbage again and again. */
+  let block: Buffer = nothing
+  /** The first characters of a group of four. */
   let carry = ''
   let padding = 0
   let decodedBytes = 0
@@ -73,16 +76,26 @@ function createImageDecoder (): ImageDecoder {
     if (!/^=*$/.test(signs) || padding > 2) throw corruptImage('text after its padding')
   }
 
-  function decodeText (text: string): Buffer {
-    const usable = text.length - text.length % 4
-    const bytes = Buffer.from(text.slice(0, usable), 'base64')
-    if (bytes.length === usable / 4 * 3) {
-      carry = text.slice(usable)
-      return bytes
+  /** @param begun the first characters of a group of four, which the text continues */
+  function decodeText (begun: string, text: string): Buffer {
+    if (begun.length + text.length < 4) {
+      carry = begun + text
+      return nothing
     }
-    const dense = text.replace(/\s/g, '')
-    if (dense.length === text.length) throw corruptImage('characters that are not base64')
-    return decodeText(dense)
+    // The begun group by itself: joining the whole texts would copy them.
+    const from = begun === '' ? 0 : 4 - begun.length
+    const until = text.length - (text.length - from) % 4
+    const size = (begun.length + until) / 4 * 3
+    if (block.length < size) block = Buffer.allocUnsafeSlow(size)
+    const first = from === 0 ? 0 : block.write(begun + text.slice(0, from), 0, 'base64')
+    const written = first + block.write(from === 0 && until === text.length ? text : text.slice(from, until), first, 'base64')
+    if (written === size) {
+      carry = text.slice(until)
+      return block.subarray(0, size)
+    }
+    const dense = (begun + text).replace(/\s/g, '')
+    if (dense.length === begun.length + text.length) throw corruptImage('characters that are not base64')
+    return decodeText('', dense)
   }
 
   function decode (text: Buffer): Buffer {
@@ -95,7 +108,7 @@ function createImageDecoder (): ImageDecoder {
     }
     const pad = plain.indexOf('=')
     if (pad !== -1) countPadding(plain.slice(pad))
-    const bytes = decodeText(carry + (pad === -1 ? plain : plain.slice(0, pad)))
+    const bytes = decodeText(carry, pad === -1 ? plain : plain.slice(0, pad))
     decodedBytes += bytes.length
     return bytes
   }
@@ -129,6 +142,11 @@ interface AnswerStreamOptions {
   readonly onUnreadable?: (index: number, failure: GenerationFailure) => void
   /** Largest answer, images included. */
   readonly maxAnswerBytes: number
+  /**
+   * Called once, when the answer with the images begins: the server is done with it, however long the transfer takes.
+   * A1111 leaves its lock before it writes its answer. Not called for an error.
+   */
+  readonly onAnswering?: () => void
 }
 
 /** `info` and `parameters` together; a thousand images' infotexts stay far below. */
@@ -143,7 +161,7 @@ const maxKeptBytes = 8 * 1024 * 1024
  *   `error_in_answer`; and errors of a sink or the chunks, unchanged
  */
 export async function readGenerationAnswer (
-  chunks: AsyncIterable<Buffer>, { createSink, onUnreadable, maxAnswerBytes }: AnswerStreamOptions
+  chunks: AsyncIterable<Buffer>, { createSink, onUnreadable, maxAnswerBytes, onAnswering }: AnswerStreamOptions
 ): Promise<GenerationAnswer> {
   /** Index of the current image in the list. */
   let index = 0
@@ -156,6 +174,7 @@ export async function readGenerationAnswer (
     maxKeptBytes
   })
   let answerBytes = 0
+  let begun = false
   const streamed = new Set<number>()
   let decoder = createImageDecoder()
   let sink: ImageSink | null = null
@@ -177,8 +196,19 @@ export async function readGenerationAnswer (
     }
   }
 
+  /** White space before an answer only keeps proxies from timing out while the server still generates. */
+  async function announce (chunk: Buffer): Promise<void> {
+    const first = chunk.find(byte => !isBlank(byte))
+    begun = first !== undefined
+    if (first !== openingBrace || onAnswering === undefined) return
+    onAnswering()
+    // The next request goes first, before the images are decoded: the server waits for it.
+    await nextTurn()
+  }
+
   try {
     for await (const chunk of chunks) {
+      if (!begun) await announce(chunk)
       answerBytes += chunk.length
       if (answerBytes > maxAnswerBytes) throw answerTooLarge(maxAnswerBytes)
       for (const event of streamFilter.scan(chunk)) {
@@ -247,11 +277,6 @@ export interface GenerationOptions extends AnswerStreamOptions {
   readonly over?: PreparedConnection
   /** Called once, when the connection is open and the request is being written: from now on it can run. */
   readonly onSent?: () => void
-  /**
-   * Called once, when the answer with the images begins: the server is done with it, however long the transfer takes.
-   * A1111 leaves its lock before it writes its answer. Not called for an error.
-   */
-  readonly onAnswering?: () => void
 }
 
 /**
@@ -294,7 +319,7 @@ export async function callGeneration (
       answer.body.destroy()
       throw answerTooLarge(options.maxAnswerBytes)
     }
-    return await readGenerationAnswer(announcing(chunksOf(answer.body, toFailure), options.onAnswering), options)
+    return await readGenerationAnswer(chunksOf(answer.body, toFailure), options)
       .catch((error: unknown) => {
         // Such as 202 with an order number: a success, but no generation.
         const isOther = answer.statusCode !== 200 && error instanceof GenerationFailure &&
@@ -303,24 +328,6 @@ export async function callGeneration (
       })
   } finally {
     limit.release()
-  }
-}
-
-/**
- * The chunks unchanged. White space before an answer only keeps proxies from timing out while the server still
- * generates.
- */
-async function * announcing (chunks: AsyncIterable<Buffer>, onAnswering?: () => void): AsyncGenerator<Buffer> {
-  let begun = false
-  for await (const chunk of chunks) {
-    const first = begun ? undefined : chunk.find(byte => !isBlank(byte))
-    if (first !== undefined) begun = true
-    if (first === openingBrace && onAnswering !== undefined) {
-      onAnswering()
-      // The next request goes first, before the images are decoded: the server waits for it.
-      await nextTurn()
-    }
-    yield chunk
   }
 }
 

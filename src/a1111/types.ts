@@ -125,7 +125,7 @@ export interface ServerProgress extends ProgressFigures {
 
 /** Takes one decoded output image as it arrives. */
 export interface ImageSink {
-  /** Resolves when more can be written. */
+  /** Resolves when more can be written; the caller can then change these bytes. */
   write (bytes: Buffer): Promise<void>
   /** All bytes were written. */
   end (): Promise<void>

@@ -1,5 +1,5 @@
 import { GenerationFailure, type ImageSink } from '../a1111/types.ts'
-import { anySignal, withDeadline } from '../lib/deadline.ts'
+import { createDeadline, type Deadline } from '../lib/deadline.ts'
 import type { Log } from '../lib/logging.ts'
 import { isMoving, type StoredImage } from '../lib/media-types.ts'
 import { isSeed } from '../lib/seeds.ts'
@@ -98,12 +98,13 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
     function sinkOf (image: Arriving): ImageSink {
       return {
         async write (bytes) {
-          if (image.sink === null) return keep(image, bytes)
+          // Copies are kept: the caller changes these.
+          if (image.sink === null) return keep(image, Buffer.from(bytes))
           try {
             await image.sink.write(bytes)
           } catch (error) {
             await rescue(image, error)
-            keep(image, bytes)
+            keep(image, Buffer.from(bytes))
           }
         },
         async end () { await image.sink?.end() },
@@ -130,7 +131,7 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
       return stored
     }
 
-    async function stored (image: Arriving, signal: AbortSignal): Promise<Stored> {
+    async function stored (image: Arriving, limit: () => AbortSignal): Promise<Stored> {
       if (image.sink !== null) {
         try {
           const done = await image.sink.finished
@@ -141,7 +142,7 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
         }
       }
       log.warn({ job: job.id, image: image.index }, 'an image is kept in memory until it can be stored')
-      for (;;) {
+      for (const signal = limit(); ;) {
         await storage.untilUsable(signal)
         if (signal.aborted) throw image.error
         try {
@@ -155,10 +156,10 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
     }
 
     /** Null for an entry that is not an image; only that entry is lost. */
-    async function storedOrLost (image: Arriving, signal: AbortSignal): Promise<Stored | null> {
+    async function storedOrLost (image: Arriving, limit: () => AbortSignal): Promise<Stored | null> {
       if (lost.has(image.index)) return null
       try {
-        return await stored(image, signal)
+        return await stored(image, limit)
       } catch (error) {
         if (!(error instanceof GenerationFailure) || error.code !== 'corrupt_image') throw error
         letGo(image)
@@ -169,14 +170,23 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
 
     /** Once one image is lost, there is no point in waiting for the others. */
     async function allStored (signal: AbortSignal): Promise<Array<Stored | null>> {
-      const over = new AbortController()
-      return await withDeadline(keptFor, [signal, over.signal], async limit => {
-        try {
-          return await Promise.all(images.map(async image => await storedOrLost(image, limit)))
-        } finally {
-          over.abort(allDone)
-        }
-      })
+      let over: AbortController | undefined
+      let deadline: Deadline | undefined
+      let isOver = false
+      // Made only when an image waits.
+      const limit = () => {
+        if (isOver) return AbortSignal.abort(allDone)
+        over ??= new AbortController()
+        deadline ??= createDeadline(keptFor, signal, over.signal)
+        return deadline.signal
+      }
+      try {
+        return await Promise.all(images.map(async image => await storedOrLost(image, limit)))
+      } finally {
+        isOver = true
+        over?.abort(allDone)
+        deadline?.clear()
+      }
     }
 
     return {
@@ -220,6 +230,8 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
 /** The jobs of one server whose images are being stored, which can wait for disk space. */
 export function createStoring (leaving: AbortSignal) {
   const waiting = new Map<string, AbortController>()
+  const giveUp = (reason?: unknown) => { for (const cancelled of waiting.values()) cancelled.abort(reason) }
+  leaving.addEventListener('abort', () => { giveUp(leaving.reason) }, { once: true })
   return {
     /**
      * Runs the work. Its signal ends the wait: when the job is cancelled, the images are given up or the process stops.
@@ -230,17 +242,12 @@ export function createStoring (leaving: AbortSignal) {
     ): Promise<Images> {
       const cancelled = new AbortController()
       if (isCancelled) cancelled.abort()
-      const { signal, clear } = anySignal(leaving, cancelled.signal)
+      if (leaving.aborted) cancelled.abort(leaving.reason)
       waiting.set(id, cancelled)
-      try {
-        return await work(signal)
-      } finally {
-        waiting.delete(id)
-        clear()
-      }
+      return await work(cancelled.signal).finally(() => { waiting.delete(id) })
     },
     cancel (jobId: string) { waiting.get(jobId)?.abort() },
-    giveUp () { for (const cancelled of waiting.values()) cancelled.abort() }
+    giveUp () { giveUp() }
   }
 }
 

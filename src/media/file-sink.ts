@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { ImageSink } from '../a1111/types.ts'
 import { ServiceError } from '../lib/errors.ts'
+import { blockBytes, borrowBlock, returnBlock } from './blocks.ts'
 import { fileSource, type ByteSource } from './image-header.ts'
 import { storageError, storageFaultOf } from './storage-fault.ts'
 
@@ -20,6 +21,7 @@ const unlink = promisify(fs.unlink)
 /** A complete file that has no final name yet. */
 export interface DraftFile {
   readonly path: string
+  /** Its bytes can change after `place`. */
   readonly source: ByteSource
   /** Lowercase hexadecimal. */
   readonly sha256: string
@@ -39,8 +41,8 @@ export interface FileSink<Outcome> extends ImageSink {
   rescue (): Promise<Buffer | null>
 }
 
-/** Pieces are written together up to this size, in bytes. */
-const pieceBytes = 65_536
+/** The first bytes of a larger file that are kept for reading what it is. */
+const headBytes = 4096
 
 /** Drafts of this age were left by a dead process, in milliseconds. */
 const abandonedAfterMs = 3_600_000
@@ -56,9 +58,11 @@ export async function createFileSink<Outcome> (
   const path = join(draftFolder, randomUUID())
   const file = await storing(() => openFile(path, 'wx+', 0o640))
   const hash = createHash('sha256')
-  /** Bytes in the file, and those that are still to be written. */
+  /** Bytes in the file, and those at the beginning of the block that are still to be written. */
   let size = 0
-  let pending: Buffer[] = []
+  let pending = 0
+  let block: Buffer | null = null
+  let isWriting = false
   /** The first bytes of the file, which say what it is. */
   let head: Buffer = Buffer.alloc(0)
   let isMoved = false
@@ -74,24 +78,29 @@ export async function createFileSink<Outcome> (
     // A folder that is not writable keeps the draft until the next clean-up.
     // After a flush nothing is left to be written, so closing cannot wait for a disk.
     if (isFlushed) fs.closeSync(file)
+    if (block !== null && !isWriting) returnBlock(block)
+    block = null
     await Promise.all([isFlushed ? null : closeFile(file), isMoved ? null : unlink(path).catch(() => {})])
   }
 
-  async function writePending (): Promise<void> {
-    const [first] = pending
-    if (first === undefined) return
-    const bytes = pending.length === 1 ? first : Buffer.concat(pending)
-    await storing(() => writeWhole(file, bytes))
-    if (size === 0) head = bytes
+  async function append (bytes: Buffer): Promise<void> {
+    isWriting = true
+    await storing(() => writeWhole(file, bytes)).finally(() => { isWriting = false })
+    if (size === 0) head = Buffer.from(bytes.subarray(0, headBytes))
     size += bytes.length
-    pending = []
+  }
+
+  async function writePending (): Promise<void> {
+    if (block === null || pending === 0) return
+    await append(block.subarray(0, pending))
+    pending = 0
   }
 
   async function readBack (): Promise<Buffer | null> {
     try {
-      const bytes = Buffer.allocUnsafeSlow(size)
-      const { bytesRead } = await readFile(file, bytes, 0, size, 0)
-      return bytesRead === size ? Buffer.concat([bytes, ...pending]) : null
+      const bytes = Buffer.allocUnsafeSlow(size + pending)
+      block?.copy(bytes, size, 0, pending)
+      return (await readFile(file, bytes, 0, size, 0)).bytesRead === size ? bytes : null
     } catch {
       return null
     }
@@ -99,10 +108,11 @@ export async function createFileSink<Outcome> (
 
   async function settle (): Promise<Outcome> {
     try {
+      const whole = size === 0 ? block?.subarray(0, pending) : undefined
       await writePending()
       const draft: DraftFile = {
         path,
-        source: fileSource(async (...part) => (await readFile(file, ...part)).bytesRead, size, head),
+        source: fileSource(async (...part) => (await readFile(file, ...part)).bytesRead, size, whole ?? head),
         sha256: hash.digest('hex'),
         async flush () {
           await syncFile(file)
@@ -130,13 +140,12 @@ export async function createFileSink<Outcome> (
   return {
     finished,
     async write (bytes) {
-      pending.push(bytes)
-      try {
-        if (pending.reduce((sum, { length }) => sum + length, 0) >= pieceBytes) await writePending()
-      } catch (error) {
-        pending.pop()
-        throw error
-      }
+      block ??= borrowBlock()
+      // All of them or none: after a failure the caller still has these.
+      if (pending + bytes.length > blockBytes) await writePending()
+      if (bytes.length > blockBytes) await append(bytes)
+      // Null after an abort meanwhile.
+      else if (block !== null) pending += bytes.copy(block, pending)
       hash.update(bytes)
     },
     rescue: async () => ended ? rescued : await readBack(),

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, rm, statfs } from 'node:fs/promises'
+import { mkdir, open, statfs, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { withDeadline } from '../lib/deadline.ts'
 import type { Log } from '../lib/logging.ts'
@@ -244,6 +244,6 @@ async function writeTrial (path: string): Promise<void> {
     await file.writeFile(trial)
   } finally {
     await file.close()
-    await rm(path, { force: true })
+    await unlink(path)
   }
 }

@@ -30,7 +30,7 @@ function collect (): { images: Buffer[], options: GenerationOptions } {
       async createSink () {
         const parts: Buffer[] = []
         return {
-          write: async bytes => { parts.push(bytes) },
+          write: async bytes => { parts.push(Buffer.from(bytes)) },
           end: async () => { images.push(Buffer.concat(parts)) },
           abort: async () => {}
         }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, readdir, readFile, rmdir, stat, symlink, truncate, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -131,6 +131,34 @@ t.test('outputs that want the same name at once all keep their own', async t => 
     t.match(name, /^1f0c2a9e_2026-11-21T09-30-00-00[0-4]Z_0\.png$/)
     t.ok((await readFile(join(directory, 'outputs', name))).equals(images[index] ?? red))
   }
+})
+
+t.test('images that arrive at once each keep their own bytes, and copy those that the caller uses again', async t => {
+  const directory = t.testdir()
+  const store = await createMediaStore({ directory })
+  const sizes = [1, 100, 4095, 70_000, 262_143, 262_144, 262_145, 400_000, 900_000]
+  const images = sizes.map(size => Buffer.concat([red, randomBytes(size)]))
+  const outcomes = await Promise.all(images.map(async (bytes, index) => {
+    const sink = await store.createOutputSink(jobId, index, timestamp)
+    const piece = Buffer.alloc([50_000, 262_144, 300_000][index % 3] ?? 0)
+    for (let start = 0; start < bytes.length; start += piece.length) {
+      await sink.write(piece.subarray(0, bytes.copy(piece, 0, start)))
+      piece.fill(0)
+      if (index === 4) break
+    }
+    await (index === 4 ? sink.abort() : sink.end())
+    return await sink.finished.catch(() => null)
+  }))
+  for (const [index, outcome] of outcomes.entries()) {
+    if (index === 4) {
+      t.equal(outcome, null)
+      continue
+    }
+    const [bytes, stored] = [images[index], await readFile(join(directory, 'outputs', outcome?.name ?? ''))]
+    t.ok(bytes !== undefined && stored.equals(bytes), `image ${index}`)
+    t.match(outcome, { width: 32, height: 16, bytes: bytes?.length, sha256: sha256(stored) })
+  }
+  t.equal((await filesIn(directory)).length, images.length - 1)
 })
 
 t.test('an incomplete output, or one that is not an image, leaves no file', async t => {
