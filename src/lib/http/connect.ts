@@ -118,6 +118,8 @@ export function prepareConnection (policy: ConnectPolicy, place: Place): Prepare
   let opening: Promise<Socket> | null = null
   let socket: Socket | null = null
   let opened = 0
+  let isConnecting = false
+  let isClosed = false
   let timer: NodeJS.Timeout | undefined
 
   /** Also called when the other side has closed it, or has sent something although it got no request. */
@@ -130,10 +132,11 @@ export function prepareConnection (policy: ConnectPolicy, place: Place): Prepare
 
   function open (): void {
     if (opened++ === mostPrepared) return
-    const connection = openConnection(policy, place, stop.signal)
+    isConnecting = true
+    const connection = openConnection(policy, place, stop.signal).finally(() => { isConnecting = false })
     opening = connection
     connection.then(ready => {
-      if (stop.signal.aborted) ready.destroy()
+      if (isClosed) ready.destroy()
       if (opening !== connection) return
       socket = ready
       ready.once('close', drop).on('readable', drop)
@@ -159,7 +162,8 @@ export function prepareConnection (policy: ConnectPolicy, place: Place): Prepare
     },
     close () {
       drop()
-      stop.abort(unused)
+      isClosed = true
+      if (isConnecting) stop.abort(unused)
     }
   }
 }
