@@ -11,6 +11,7 @@ import { choiceKinds, listChoices, selectModels } from '../../src/models/catalog
 import { pathIn } from '../../src/models/folders.ts'
 import { imageNotFound, imagesOf, readImage } from '../../src/models/images.ts'
 import { ownerFields } from '../../src/models/sidecars.ts'
+import { emptyAnswer, emptyIfMissing, missingParameter } from '../core/empty-if-missing.ts'
 import { imageAnswers, sendImage } from '../core/send-image.ts'
 
 /** Models in StableQueue's documents. */
@@ -115,6 +116,7 @@ export const modelPreviews: FastifyPluginAsyncTypebox = async app => {
 
   app.get('/api/v1/models/:id/preview', {
     config: { access: { scope: 'models:read', bucket: 'status' } },
+    errorHandler: emptyIfMissing,
     schema: {
       operationId: 'models.getPreview',
       tags: ['Models'],
@@ -123,10 +125,12 @@ export const modelPreviews: FastifyPluginAsyncTypebox = async app => {
       params: ModelReference,
       querystring: Type.Object({
         index: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000, default: 0, description: 'Which of its pictures.' })),
-        type: Type.Optional(ModelType)
+        type: Type.Optional(ModelType),
+        ...missingParameter
       }),
       response: {
         ...imageAnswers,
+        ...emptyAnswer,
         ...errorResponses(400, 403, 404, 409, 502)
       }
     }

@@ -9,6 +9,7 @@ import { isOutputName, outputFormats } from '../../src/media/output-formats.ts'
 import { formAsked, type FormFormat, type OutputForm } from '../../src/media/encode-form.ts'
 import type { MediaStore, OpenOutput } from '../../src/media/store.ts'
 import type { ImageUrls } from '../../src/webhooks/event-body.ts'
+import { emptyAnswer, emptyIfMissing, missingParameter } from './empty-if-missing.ts'
 import { methodOf } from './request-log.ts'
 import { isUnchanged, requestedPart, versionOf } from './send-image.ts'
 
@@ -78,6 +79,7 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
 
   app.get('/outputs/thumbs/:name', {
     config: { access: { scope: 'images:read', bucket: 'status' } },
+    errorHandler: emptyIfMissing,
     schema: {
       operationId: 'images.getThumbnail',
       tags: ['Images'],
@@ -88,8 +90,10 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
           description: 'Name of the image.', examples: ['1f0c2a9e_2026-11-21T09-30-00-000Z_0.png']
         })
       }),
+      querystring: Type.Object(missingParameter),
       response: {
         200: { description: 'The small picture.', content: { 'image/webp': { schema: { type: 'string', format: 'binary' } } } },
+        ...emptyAnswer,
         206: { description: 'The part in Range.', content: { 'image/webp': { schema: { type: 'string', format: 'binary' } } } },
         304: { description: 'It is the one that the caller has.', type: 'null' },
         307: { description: 'With MEDIA_REDIRECT: Location has a link to it in the bucket, valid for some minutes.', type: 'null' },

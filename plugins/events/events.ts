@@ -10,6 +10,7 @@ import { audienceOf, wantsPreviews } from '../../src/events/filter.ts'
 import { withDeadline } from '../../src/lib/deadline.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { jobBases } from '../api/job-views.ts'
+import { emptyAnswer, emptyIfMissing, missingParameter } from '../core/empty-if-missing.ts'
 import { disconnectSignal } from '../core/held-requests.ts'
 import { openEventStream } from './event-stream.ts'
 import { createStreamGroups } from './stream-groups.ts'
@@ -140,6 +141,7 @@ export const preview: FastifyPluginAsyncTypebox = async app => {
   for (const { base } of jobBases) {
     app.get(`${base}/:jobId/preview`, {
       config: { access: { scope: 'jobs:read', bucket: 'status' }, noHead: true },
+      errorHandler: emptyIfMissing,
       schema: {
         operationId: 'jobs.getPreview',
         tags: ['Events'],
@@ -148,12 +150,14 @@ export const preview: FastifyPluginAsyncTypebox = async app => {
           'server shows previews. With `kinds=preview`, an event reports each new one.',
         params: JobIdParameters,
         querystring: Type.Object({
-          v: Type.Optional(Type.String({ maxLength: 20, description: 'From the event; makes browsers fetch it again.' }))
+          v: Type.Optional(Type.String({ maxLength: 20, description: 'From the event; makes browsers fetch it again.' })),
+          ...missingParameter
         }),
         response: {
           200: {
             description: 'The picture.', content: { 'image/jpeg': { schema: { type: 'string', format: 'binary' } } }
           },
+          ...emptyAnswer,
           ...errorResponses(403, 404)
         }
       }

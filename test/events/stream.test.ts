@@ -271,4 +271,7 @@ t.test('previews go to clients that ask for them, and are fetched once for all o
   const kept = JSON.stringify(await redis.xrange(keys.key('events'), '-', '+'))
   t.notMatch(kept, /preview/)
   t.match((await service.request('GET', `/api/v1/jobs/${jobId}/preview`)).body, { error: 'image_not_found' })
+  for (const gone of [`/api/v2/jobs/${jobId}/preview`, '/api/v2/jobs/none/preview', '/outputs/thumbs/none.png']) {
+    t.match(await service.request('GET', `${gone}?missing=empty`), { status: 204 }, `${gone}: pages can ask for no 404`)
+  }
 })

@@ -145,7 +145,7 @@ t.test('people browse their images', { skip }, async t => {
     await page.reload()
     await page.locator('.tile').first().waitFor()
     for (let count = 500; count <= 10_000; count += 500) {
-      const label = count < 10_000 ? `${count} images and more` : '10000 images'
+      const label = count < 10_000 ? `${count.toLocaleString('en')} images and more` : '10,000 images'
       await page.locator('main [role=status]', { hasText: new RegExp(`^${label}$`) }).waitFor({ state: 'attached' })
       await page.evaluate('window.scrollTo(0, document.documentElement.scrollHeight)')
     }

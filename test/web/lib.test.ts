@@ -70,9 +70,10 @@ t.test('the bar of a server\'s health follows its samples, and unknown parts sta
     { at: at(30), health: 'online', response_ms: 5 }, { at: at(15), health: 'offline', response_ms: null },
     { at: at(10), health: 'online', response_ms: 5 }
   ], now) as { words: string, pieces: Array<{ online: number | null }> }
-  t.equal(words, 'the last hour')
+  t.equal(words, 'the last 30 min 0 s', 'nothing is said about a time before the first sample')
   t.equal(pieces.length, 48)
   const share = (minutes: number) => pieces[Math.floor((60 - minutes) / 1.25)]?.online
   t.strictSame([share(40), share(25), share(12), share(5)], [null, 1, 0, 1])
-  t.match(healthPieces?.([{ at: at(600), health: 'online', response_ms: 5 }], now), { words: 'the last day' })
+  t.match(healthPieces?.([{ at: at(600), health: 'online', response_ms: 5 }], now), { words: 'the last 10 h 0 min' })
+  t.match(healthPieces?.([{ at: at(1600), health: 'online', response_ms: 5 }], now), { words: 'the last day' })
 })

@@ -23,7 +23,7 @@ const codeAttributes = new Set([
 /** Names of keys, of browser interfaces and of values in the API, which look like words. */
 const codeWords = new Set([
   'Enter', 'Escape', 'Delete', 'ArrowUp', 'ArrowDown', 'ArrowLeft', 'ArrowRight', 'ApiError', 'Notification', 'Files', 'Latent', 'web ui', ' ahead of it',
-  'command line', 'admin-token', 'X-API-Key', 'X-API-Secret', 'webhookUrl', 'Start image', 'Hires fix', 'Sampling', 'Picture', 'Model'
+  'command line', 'admin-token', 'X-API-Key', 'X-API-Secret', 'webhookUrl'
 ])
 const hasWords = /\p{L}/u
 /** `Delete`, `no prompt`, `All of them`: not `button` or `aria-label`. */

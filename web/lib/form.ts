@@ -2,6 +2,7 @@ import type { RefObject } from 'preact'
 import type { ErrorAnswer } from './api-types.ts'
 import { ApiError, sentenceOf } from './api.ts'
 import { useEffect, useRef, useState } from 'preact/hooks'
+import { doubleClick } from './once.ts'
 import { common } from '../texts/en/common.ts'
 
 /** Messages by input; messages that belong to no input are under the empty name. */
@@ -78,9 +79,6 @@ function nearestOf (error: unknown): Readonly<Record<string, Nearest>> {
   const [, wrong = ''] = /"([^"]+)"/.exec(error.message) ?? []
   return { [inputOf(field)]: { names: nearest, wrong } }
 }
-
-/** Milliseconds after a submission in which another click belongs to the same double click. */
-const doubleClick = 500
 
 const namesOf = <Values extends object>(values: Values) => Object.keys(values) as Array<keyof Values & string>
 

@@ -1,9 +1,14 @@
 import { addressOf } from './api.ts'
 import { common } from '../texts/en/common.ts'
 
+/** The address of a picture that can be gone by now: it is empty then, because browsers write a 404 to the console. */
+export function emptyIfMissing (url: string) {
+  return `${url}${url.includes('?') ? '&' : '?'}missing=empty`
+}
+
 /** The address of an output's thumbnail. */
-export function thumbnailOf (image: { thumbnail_url?: string, url: string }) {
-  return image.thumbnail_url ?? image.url
+export function thumbnailOf ({ thumbnail_url: thumbnail, url }: { thumbnail_url?: string, url: string }) {
+  return thumbnail === undefined ? url : emptyIfMissing(thumbnail)
 }
 
 export async function dataUrlOf (file: Blob) {

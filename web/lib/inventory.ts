@@ -6,12 +6,19 @@ export type Offered = Readonly<Record<
   'checkpoints' | 'vaes' | 'samplers' | 'schedulers' | 'upscalers' | 'latent_upscale_modes', readonly string[]
 >>
 
-/** Servers that can get a job: the named one, or all from which the service chooses. */
-function candidates (known: readonly Server[], alias: string) {
-  if (alias !== '') return known.filter(server => server.alias === alias)
+/**
+ * The servers from which the service chooses for a job that names none: without the simulators once a real server has
+ * answered. `serversThatCount` of `src/servers/choose.ts` is the rule.
+ */
+export function serversThatCount (known: readonly Server[]): readonly Server[] {
   const enabled = known.filter(({ enabled }) => enabled)
   const real = enabled.filter(server => !server.is_simulator)
-  return real.length > 0 ? real : enabled
+  return real.some(({ last_answer_at: answered }) => answered !== null) ? real : enabled
+}
+
+/** Servers that can get a job: the named one, or all from which the service chooses. */
+function candidates (known: readonly Server[], alias: string) {
+  return alias === '' ? serversThatCount(known) : known.filter(server => server.alias === alias)
 }
 
 /**

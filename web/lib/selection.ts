@@ -19,14 +19,21 @@ export interface Selection {
   readonly toggle: (index: number, id: string, withShift: boolean) => Promise<void>
 }
 
+const none: Chosen = { ids: new Set(), all: false, anchor: null }
+
 /**
  * The selected jobs of a list: some by their ids, or all that match.
+ * @param search another one shows other jobs, of which none is selected
  */
-export function useSelection (idsBetween: (from: number, to: number) => Promise<string[]>): Selection {
-  const [chosen, setChosen] = useState<Chosen>({ ids: new Set(), all: false, anchor: null })
+export function useSelection (
+  search: string, idsBetween: (from: number, to: number) => Promise<string[]>
+): Selection {
+  const [kept, setChosen] = useState({ chosen: none, search })
+  const chosen = kept.search === search ? kept.chosen : none
   const { anchor } = chosen
 
-  const clear = () => setChosen({ ids: new Set(), all: false, anchor: null })
+  const choose = (next: Chosen) => setChosen({ chosen: next, search })
+  const clear = () => choose(none)
 
   return {
     state: chosen,
@@ -34,7 +41,7 @@ export function useSelection (idsBetween: (from: number, to: number) => Promise<
     all: chosen.all,
     has: (id: string) => chosen.all || chosen.ids.has(id),
     clear,
-    chooseAll: () => setChosen({ ids: new Set(), all: true, anchor: null }),
+    chooseAll: () => choose({ ids: new Set(), all: true, anchor: null }),
     async toggle (index: number, id: string, withShift: boolean) {
       if (chosen.all) return clear()
       const ids = new Set(chosen.ids)
@@ -43,7 +50,7 @@ export function useSelection (idsBetween: (from: number, to: number) => Promise<
         for (const between of await idsBetween(from, to)) ids.add(between)
       } else if (ids.has(id)) ids.delete(id)
       else ids.add(id)
-      setChosen({ ids, all: false, anchor: index })
+      choose({ ids, all: false, anchor: index })
     }
   }
 }

@@ -10,7 +10,7 @@ import { keepDraft, readDraft, readDraftImages, removeDraftImages, type Draft } 
 import { fileOfOutput, sizeOf } from '../lib/images.ts'
 import { isEnlarging } from '../lib/inputs.ts'
 import { useCaller, useServers } from '../lib/caller.ts'
-import { readChoices } from '../lib/inventory.ts'
+import { readChoices, serversThatCount } from '../lib/inventory.ts'
 import { aboutServers, seldom, useLive } from '../lib/live.ts'
 import { complain, say } from '../lib/messages.ts'
 import { withOtherLora } from '../lib/prompt-loras.ts'
@@ -122,7 +122,8 @@ export function CreatePage ({ route }: { route: Route }) {
   }
 
   function startOver () {
-    setDiscarded({ form: form.values, sweeps })
+    // A second click must not replace the draft by the empty form.
+    if (sweeps.length > 0 || changes(empty, form.values)) setDiscarded({ form: form.values, sweeps })
     form.setValues(empty)
     setSweeps([])
   }
@@ -176,13 +177,15 @@ export function CreatePage ({ route }: { route: Route }) {
             onLeaveOut={() => form.setValues({ ...form.values, further: null })}
           />
           <SweepFields sweeps={sweeps} onSweeps={setSweeps} count={count} />
-          <ServerNotice servers={known.data ?? []} alias={alias} onServer={form.field('target_server_alias').onValue} />
-          <div class='actions submit'>
-            <button class='button primary' disabled={form.busy || count > mostJobs} title={common.ctrlEnter}>
-              <Icon name='play' />{form.busy ? t.submitting : count > 1 ? t.submitJobs(count) : t.submitJob}
-            </button>
-            <button type='button' class='button quiet' onClick={startOver}>{t.startOver}</button>
-            {discarded !== null && <button type='button' class='button quiet' onClick={() => undo(discarded)}>{t.undo}</button>}
+          <div class='submit'>
+            <ServerNotice servers={known.data ?? []} alias={alias} onServer={form.field('target_server_alias').onValue} />
+            <div class='actions'>
+              <button class='button primary' disabled={form.busy || count > mostJobs} title={common.ctrlEnter}>
+                <Icon name='play' />{form.busy ? t.submitting : count > 1 ? t.submitJobs(count) : t.submitJob}
+              </button>
+              <button type='button' class='button quiet' onClick={startOver}>{t.startOver}</button>
+              {discarded !== null && <button type='button' class='button quiet' onClick={() => undo(discarded)}>{t.undo}</button>}
+            </div>
           </div>
         </form>
         <section class='result' aria-label={t.result} ref={result}><Results submitted={submitted} /></section>
@@ -190,6 +193,9 @@ export function CreatePage ({ route }: { route: Route }) {
     </>
   )
 }
+
+const changes = (empty: CreateForm, form: CreateForm) =>
+  (Object.keys(empty) as Array<keyof CreateForm>).some(name => form[name] !== empty[name])
 
 /** Parameters of an image in the form; server and input images stay as they were. */
 function takenOver (before: CreateForm, parameters: Parameters) {
@@ -213,15 +219,16 @@ function ServerNotice ({ servers: known, alias, onServer }: {
 }) {
   const chosen = known.find(server => server.alias === alias)
   const others = known.filter(server => server.alias !== alias && stateOf(server) === '')
+  const isAnyAvailable = serversThatCount(known).some(server => stateOf(server) === '')
   const state = chosen === undefined ? '' : stateOf(chosen)
-  if (chosen === undefined && (known.length === 0 || others.length > 0)) return null
+  if (chosen === undefined && (known.length === 0 || isAnyAvailable)) return null
   if (chosen !== undefined && state === '') return null
   return (
     <div class='notice warning-notice' role='status'>
       <p>{chosen === undefined ? t.noServerAvailable : t.jobWaitsForIt({ alias, state })}</p>
       {chosen !== undefined && others.length > 0 && (
         <div class='actions'>
-          <button type='button' class='button' onClick={() => onServer('')}>{t.useAnyAvailableServer}</button>
+          {isAnyAvailable && <button type='button' class='button' onClick={() => onServer('')}>{t.useAnyAvailableServer}</button>}
           {others.slice(0, 3).map(other => (
             <button key={other.alias} type='button' class='button quiet' onClick={() => onServer(other.alias)}>{t.useAlias(other.alias)}</button>
           ))}

@@ -52,7 +52,7 @@ export function KeysPage () {
       {open.dialog === 'revoke' && open.key !== null && (
         <Confirm
           title={t.revokeQuestion(open.key.name)} action={t.revokeKey} onClose={close}
-          onConfirm={() => open.key !== null && revoke(open.key)}
+          onConfirm={async () => { if (open.key !== null) await revoke(open.key) }}
           sentence={t.programsThatUseIt}
         />
       )}

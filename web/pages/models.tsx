@@ -20,13 +20,16 @@ import { common } from '../texts/en/common.ts'
 import { t } from '../texts/en/models.ts'
 
 const pageSize = 120
+/** As many as one request can answer. */
+const mostShown = 10_000
 
 const aboutModels = (event: ServiceEvent) => aboutServers(event) || aboutScanned(event)
 
 /** The models of servers and model folders. */
 export function ModelsPage ({ route }: { route: Route }) {
-  const { search, type, base, server } = queryValues(route, 'search', 'type', 'base', 'server')
-  const [size, setSize] = useState(pageSize)
+  const { search, type, base, server, shown } = queryValues(route, 'search', 'type', 'base', 'server', 'shown')
+  // In the address, so that Back finds the page as long as it was.
+  const size = Math.min(Math.max(pageSize, Number(shown) || 0), mostShown)
   const [dialog, setDialog] = useState('')
   const [blurs, setBlurs] = usePreference('blur-nsfw', true)
   const { data, error, reload } = useLive(
@@ -62,7 +65,7 @@ export function ModelsPage ({ route }: { route: Route }) {
             <ul class='model-grid'>
               {data.models.map(model => <ModelCard key={model.id} model={model} blurs={blurs} route={route} />)}
             </ul>
-            {data.total > data.models.length && <p><button type='button' class='button' onClick={() => setSize(size + pageSize)}>{t.showMore}</button></p>}
+            {data.total > data.models.length && size < mostShown && <p><button type='button' class='button' onClick={() => setQuery(route, { shown: String(size + pageSize) })}>{t.showMore}</button></p>}
           </>
           )}
       {dialog === 'duplicates' && <Duplicates onClose={close} onChanged={reload} />}

@@ -3,6 +3,7 @@ import type { Group, ListedJob, Server } from '../lib/api-types.ts'
 import type { ComponentChildren } from 'preact'
 import { addressOf } from '../lib/api.ts'
 import { askerText } from '../lib/expectation.ts'
+import { numberText } from '../lib/format.ts'
 import { moveByKey } from '../lib/follow-row.ts'
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { useLive } from '../lib/live.ts'
@@ -167,7 +168,7 @@ function JobList ({ view, server, search, onChanged }: {
   const isLine = status === 'pending' && search === ''
   const filter: JobFilter = { status, server, search, order: isLine ? 'line' : status === 'pending' ? 'asc' : 'desc' }
   const pages = useJobPages(filter)
-  const selection = useSelection(pages.idsBetween)
+  const selection = useSelection(search, pages.idsBetween)
   const { total, shown, asOf, at, show, reload, error } = pages
   const mayChange = useMayChange()
   const [inSight, setInSight] = useState<readonly [number, number]>([0, 0])
@@ -272,7 +273,7 @@ function Filters ({ route, view, server, search, servers: known, totals }: {
             key={each} type='button' class='tab' aria-pressed={view === each ? 'true' : 'false'}
             onClick={() => { if (each === '') setTyped(''); setQuery(route, each === '' ? { status: '', search: '' } : { status: each }) }}
           >
-            {each === '' ? t.overview : each === 'all' ? common.all : statusWord(each)} {countOf(each) !== undefined && <span class='count numbers'>{countOf(each)}</span>}
+            {each === '' ? t.overview : each === 'all' ? common.all : statusWord(each)} {countOf(each) !== undefined && <span class='count numbers'>{numberText(countOf(each) ?? 0)}</span>}
           </button>
         ))}
       </div>

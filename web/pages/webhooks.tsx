@@ -7,7 +7,7 @@ import { queryValues, setQuery } from '../lib/router.ts'
 import { useCaller } from '../lib/caller.ts'
 import { apiKeys } from '../lib/service.ts'
 import { webhooks } from '../lib/webhook-service.ts'
-import { Deliveries } from '../parts/deliveries.tsx'
+import { Deliveries, deliveryStates } from '../parts/deliveries.tsx'
 import { Icon } from '../parts/icon.tsx'
 import { Loading, PageHead } from '../parts/page-head.tsx'
 import { attempt } from '../lib/messages.ts'
@@ -59,7 +59,6 @@ export function WebhooksPage ({ route }: { route: Route }) {
   )
 }
 
-const states = ['pending', 'delivered', 'failed', 'blocked', 'skipped']
 const types = ['job.started', 'job.progress', 'job.completed', 'job.failed', 'job.cancelled', 'webhook.test']
 const spans = { 1: t.lastHour, 24: t.lastDay, 168: t.lastWeek }
 const pageSize = 50
@@ -71,9 +70,10 @@ function DeliveryList ({ route, nameOf, changes }: {
   nameOf: (id: string | null) => string
   changes: number
 }) {
-  const { state, type, hours, search, endpoint } = queryValues(route, 'state', 'type', 'hours', 'search', 'endpoint')
+  const { state, type, hours, search, endpoint, shown } = queryValues(route, 'state', 'type', 'hours', 'search', 'endpoint', 'shown')
   const [typed, setTyped] = useState(search)
-  const [size, setSize] = useState(pageSize)
+  // In the address, so that Back finds the page as long as it was.
+  const size = Math.min(Math.max(pageSize, Number(shown) || 0), mostShown)
   const { data, error, reload } = useLive(signal => webhooks.deliveries({
     ...state !== '' && { state: state as Delivery['state'] },
     ...type !== '' && { type: type as DeliveryFilter['type'] },
@@ -92,12 +92,12 @@ function DeliveryList ({ route, nameOf, changes }: {
     <>
       <div class='filters' role='search' aria-label={t.deliveries}>
         <div class='tabs' role='group' aria-label={t.state}>
-          {['', ...states].map(each => (
+          {['', ...Object.keys(deliveryStates)].map(each => (
             <button
               key={each} type='button' class='tab'
               aria-pressed={state === each ? 'true' : 'false'} onClick={() => setQuery(route, { state: each })}
             >
-              {each === '' ? common.all : `${each.charAt(0).toUpperCase()}${each.slice(1)}`}
+              {deliveryStates[each]?.[0] ?? common.all}
             </button>
           ))}
         </div>
@@ -130,7 +130,7 @@ function DeliveryList ({ route, nameOf, changes }: {
             <Stale error={error} />
             <Deliveries deliveries={data.deliveries} nameOf={nameOf} onChanged={reload} />
             {data.deliveries.length === 0 && <p class='empty'>{isFiltered ? t.noDeliveryMatchesThese : t.noDeliveriesYetTest}</p>}
-            {data.next_cursor !== null && size < mostShown && <p><button type='button' class='button' onClick={() => setSize(Math.min(mostShown, size + pageSize))}>{t.showMore}</button></p>}
+            {data.next_cursor !== null && size < mostShown && <p><button type='button' class='button' onClick={() => setQuery(route, { shown: String(size + pageSize) })}>{t.showMore}</button></p>}
           </>
           )}
     </>

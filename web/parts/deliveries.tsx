@@ -8,16 +8,18 @@ import { webhooks } from '../lib/webhook-service.ts'
 import { CopyButton } from './copy-button.tsx'
 import { Dialog } from './dialog.tsx'
 import { Icon } from './icon.tsx'
+import { OnceButton } from './once-button.tsx'
 import { Loading } from './page-head.tsx'
 import { common } from '../texts/en/common.ts'
 import { t } from '../texts/en/webhooks.ts'
 
-const states: Readonly<Record<string, readonly [string, string]>> = {
+/** Words and colours. */
+export const deliveryStates: Readonly<Record<string, readonly [string, string]>> = {
   pending: [t.onItsWay, 'active'], delivered: [t.delivered, 'good'], failed: [common.failed, 'bad'], blocked: [t.blocked, 'bad'], skipped: [t.skipped, 'still']
 }
 
 export function DeliveryState ({ state }: { state: Delivery['state'] }) {
-  const [word, tone] = states[state] ?? [state, 'still']
+  const [word, tone] = deliveryStates[state] ?? [state, 'still']
   return <span class={`status ${tone}`}>{word}</span>
 }
 
@@ -30,8 +32,9 @@ export function Deliveries ({ deliveries, nameOf, onChanged }: {
   const [open, setOpen] = useState<string | null>(null)
 
   async function again (id: string) {
-    await attempt(() => webhooks.redeliver(id), t.eventIsSentAgain)
+    const isDone = await attempt(() => webhooks.redeliver(id), t.eventIsSentAgain)
     onChanged()
+    return isDone
   }
 
   if (deliveries.length === 0) return null
@@ -54,7 +57,7 @@ export function Deliveries ({ deliveries, nameOf, onChanged }: {
                 onClick={() => setOpen(delivery.id)}
               >{t.log}
               </button>
-              {delivery.state !== 'pending' && <button type='button' class='button quiet' aria-label={t.sendIdAgain(delivery.id)} onClick={() => again(delivery.id)}><Icon name='again' />{t.again}</button>}
+              {delivery.state !== 'pending' && <OnceButton class='button quiet' aria-label={t.sendIdAgain(delivery.id)} act={() => again(delivery.id)}><Icon name='again' />{t.again}</OnceButton>}
             </div>
           </li>
         ))}
@@ -73,9 +76,10 @@ function DeliveryLog ({ id, onClose, onChanged }: { id: string, onClose: () => v
   const { delivery, body } = data
 
   async function act (how: () => Promise<Outcome>, sentence: string) {
-    await attempt(how, sentence)
+    const isDone = await attempt(how, sentence)
     reload()
     onChanged()
+    return isDone
   }
 
   return (
@@ -87,8 +91,8 @@ function DeliveryLog ({ id, onClose, onChanged }: { id: string, onClose: () => v
         {delivery.job_id !== null && <a class='button quiet' href={`#/job/${delivery.job_id}`}>{common.job}</a>}
         <CopyButton label={t.copyBody} copied={t.bodyCopied} text={body} />
         {delivery.state === 'pending'
-          ? <button type='button' class='button' onClick={() => act(() => webhooks.stop(id), t.deliveryIsStopped)}><Icon name='stop' />{t.stop}</button>
-          : <button type='button' class='button primary' onClick={() => act(() => webhooks.redeliver(id), t.eventIsSentAgain)}><Icon name='again' />{t.sendAgain}</button>}
+          ? <OnceButton key='stop' class='button' act={() => act(() => webhooks.stop(id), t.deliveryIsStopped)}><Icon name='stop' />{t.stop}</OnceButton>
+          : <OnceButton key='again' class='button primary' act={() => act(() => webhooks.redeliver(id), t.eventIsSentAgain)}><Icon name='again' />{t.sendAgain}</OnceButton>}
       </div>
     </Dialog>
   )

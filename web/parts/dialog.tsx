@@ -3,6 +3,7 @@ import { Caller, useCaller } from '../lib/caller.ts'
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { complain } from '../lib/messages.ts'
 import { Icon } from './icon.tsx'
+import { OnceButton } from './once-button.tsx'
 import { common } from '../texts/en/common.ts'
 
 /** A modal dialog: keeps the focus inside, closes on Escape, and returns the focus. */
@@ -81,16 +82,20 @@ export function Confirm ({ title, sentence, notice = '', action, keep = common.k
   notice?: string
   action: string
   keep?: string
-  onConfirm: () => void
+  onConfirm: () => Promise<unknown>
   onClose: () => void
 }) {
+  async function confirm () {
+    await onConfirm()
+    return true
+  }
   return (
     <Dialog title={title} onClose={onClose}>
       {notice !== '' && <p class='notice problem-notice' role='alert'>{notice}</p>}
       {sentence !== '' && <p>{sentence}</p>}
       <div class='dialog-actions'>
         <button type='button' class='button' onClick={onClose}>{keep}</button>
-        <button type='button' class='button danger' onClick={onConfirm}>{action}</button>
+        <OnceButton class='button danger' act={confirm}>{action}</OnceButton>
       </div>
     </Dialog>
   )

@@ -96,7 +96,9 @@ export function SamplingFields ({ form, choices }: { form: Form<CreateForm>, cho
 /** Size and number of images. */
 export function PictureFields ({ form }: { form: Form<CreateForm> }) {
   const { width, height } = form.values
-  const images = Number(form.values.n_iter) * Number(form.values.batch_size)
+  const counts = [form.values.n_iter, form.values.batch_size].map(Number)
+  const isValid = counts.every(count => Number.isInteger(count) && count > 0)
+  const images = isValid ? counts.reduce((product, count) => product * count) : 0
   return (
     <section class='form-section' aria-labelledby='picture-fields'>
       <h2 id='picture-fields'>{t.sizeAndNumber}</h2>
@@ -176,7 +178,8 @@ function useImageSize (file: File | null) {
 export function StartFields ({ form, onTake }: { form: Form<CreateForm>, onTake: (image: File) => void }) {
   const { init_images: start, width, height, resize_mode: mode } = form.values
   const size = useImageSize(start)
-  const differs = size !== null && Math.abs(size.width / size.height - Number(width) / Number(height)) > 0.01
+  const ratio = Number(width) / Number(height)
+  const differs = size !== null && ratio > 0 && ratio < Infinity && Math.abs(size.width / size.height - ratio) > 0.01
   return (
     <section class='form-section' aria-labelledby='start-fields'>
       <h2 id='start-fields'>{t.startImage}</h2>

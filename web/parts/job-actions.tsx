@@ -7,6 +7,7 @@ import { jobs } from '../lib/service.ts'
 import { Confirm, onDemand, useOpenDialog } from './dialog.tsx'
 import { Icon, type IconName } from './icon.tsx'
 import { LaneSwitch } from './lane-switch.tsx'
+import { OnceButton } from './once-button.tsx'
 import { common } from '../texts/en/common.ts'
 import { t } from '../texts/en/queue.ts'
 
@@ -44,11 +45,22 @@ export function JobActions ({ job, isPlaced = false, onDone }: {
   const [confirming, setConfirming] = useState(false)
   const prompt = job.generation_params.prompt || t.jobWithoutPrompt
 
-  async function act (action: Exclude<Action, 'lane'>) {
-    setConfirming(false)
-    if (action === 'edit') return openDialog(close => <EditJob id={job.id} onClose={close} onChanged={() => onDone('edit')} />)
-    if (!await attempt(() => jobs[action](job.id))) return
+  async function act (action: Exclude<Action, 'lane' | 'edit'>) {
+    if (!await attempt(() => jobs[action](job.id))) return false
     onDone(action)
+    return true
+  }
+
+  async function remove () {
+    await act('remove')
+    setConfirming(false)
+  }
+
+  /** The dialog is in front of the button. */
+  async function open (action: 'edit' | 'remove') {
+    if (action === 'remove') setConfirming(true)
+    else openDialog(close => <EditJob id={job.id} onClose={close} onChanged={() => onDone('edit')} />)
+    return false
   }
 
   if (!mayChange(job)) return null
@@ -58,19 +70,19 @@ export function JobActions ({ job, isPlaced = false, onDone }: {
       {actionsOf[job.status].filter(action => action === 'runNow' ? !isPlaced : action !== 'edit' || !isEnlarging(job)).map(action => action === 'lane'
         ? <LaneSwitch key={action} job={job} name={name} onDone={() => onDone(action)} />
         : (
-          <button
-            key={action} type='button' class='button quiet' disabled={job.cancel_requested}
+          <OnceButton
+            key={action} class='button quiet' disabled={job.cancel_requested}
             aria-label={t.actionOf({ action: actions[action].label, name })}
             title={actions[action].label}
-            onClick={() => action === 'remove' ? setConfirming(true) : act(action)}
+            act={async () => action === 'remove' || action === 'edit' ? await open(action) : await act(action)}
           >
             <Icon name={actions[action].icon} /><span class='word'>{actions[action].label}</span>
-          </button>
+          </OnceButton>
           ))}
       {confirming && (
         <Confirm
           title={t.deleteThisJob} sentence={t.thisPermanentlyDeletesJob} action={common.delete}
-          onConfirm={() => act('remove')} onClose={() => setConfirming(false)}
+          onConfirm={remove} onClose={() => setConfirming(false)}
         />
       )}
     </>

@@ -5,9 +5,9 @@ import { aboutDeliveriesOf, useLive } from '../lib/live.ts'
 import { attempt } from '../lib/messages.ts'
 import { jobs } from '../lib/service.ts'
 import { webhooks } from '../lib/webhook-service.ts'
+import { DeliveryState } from './deliveries.tsx'
+import { OnceButton } from './once-button.tsx'
 import { t } from '../texts/en/webhooks.ts'
-
-const tones: Readonly<Record<string, string>> = { delivered: 'good', failed: 'bad', blocked: 'bad', skipped: 'still', stopped: 'still' }
 
 /** The job's events to its receiver. */
 export function JobDeliveries ({ job }: { job: Job }) {
@@ -16,8 +16,9 @@ export function JobDeliveries ({ job }: { job: Job }) {
   if (job.webhook === null) return null
 
   async function again (delivery: Delivery) {
-    await attempt(() => webhooks.redeliver(delivery.id), t.eventIsSentAgain)
+    const isDone = await attempt(() => webhooks.redeliver(delivery.id), t.eventIsSentAgain)
     reload()
+    return isDone
   }
 
   return (
@@ -29,7 +30,7 @@ export function JobDeliveries ({ job }: { job: Job }) {
         {deliveries?.map(delivery => (
           <li key={delivery.id}>
             <div>
-              <p><strong>{delivery.type}</strong> <span class={`status ${tones[delivery.state] ?? 'active'}`}>{delivery.state}</span></p>
+              <p><strong>{delivery.type}</strong> <DeliveryState state={delivery.state} /></p>
               <p class='hint'>
                 {momentText(delivery.created_at)}, {t.attemptsMade(delivery.attempts)}
                 {delivery.last_status === null ? '' : t.lastAnswer(delivery.last_status)}
@@ -37,11 +38,9 @@ export function JobDeliveries ({ job }: { job: Job }) {
               </p>
               {delivery.reason && <p class='hint'>{delivery.reason}</p>}
             </div>
-            <button
-              type='button' class='button' aria-label={t.sendTypeAgain(delivery.type)}
-              onClick={() => again(delivery)}
-            >{t.sendAgain}
-            </button>
+            <OnceButton class='button' aria-label={t.sendTypeAgain(delivery.type)} act={() => again(delivery)}>
+              {t.sendAgain}
+            </OnceButton>
           </li>
         ))}
       </ul>

@@ -1,5 +1,6 @@
 import type { IconName } from './icon.tsx'
 import type { ListedJob } from '../lib/api-types.ts'
+import { useState } from 'preact/hooks'
 import { useRights } from '../lib/caller.ts'
 import { thumbnailOf } from '../lib/images.ts'
 import { Icon } from './icon.tsx'
@@ -19,10 +20,16 @@ export function JobPicture ({ job }: { job: Pick<ListedJob, 'status' | 'preview_
   }
   const picture = job.images.find(({ role = 'image' }) => role === 'image')
   if (picture === undefined) return <Icon name={icons[job.status] ?? 'image'} />
+  return <Thumbnail key={picture.url} picture={picture} />
+}
+
+function Thumbnail ({ picture }: { picture: ListedJob['images'][number] }) {
+  const [isBroken, setBroken] = useState(false)
+  if (isBroken) return <Icon name='image' />
   return (
     <img
       src={thumbnailOf(picture)} alt='' width={picture.width || undefined}
-      height={picture.height || undefined} loading='lazy' decoding='async'
+      height={picture.height || undefined} loading='lazy' decoding='async' onError={() => setBroken(true)}
     />
   )
 }

@@ -1,5 +1,6 @@
 import type { Model, ModelType } from '../lib/api-types.ts'
 import { useState } from 'preact/hooks'
+import { emptyIfMissing } from '../lib/images.ts'
 import { useLive } from '../lib/live.ts'
 import { models } from '../lib/model-service.ts'
 import { Dialog } from './dialog.tsx'
@@ -52,7 +53,7 @@ function ModelCard ({ model, server, onPick }: {
     <button type='button' class='model-card' onClick={() => onPick(model, title)}>
       <span class='model-picture'>
         {model.preview_url !== null && !hidden
-          ? <img src={model.preview_url} alt='' loading='lazy' decoding='async' onError={() => setHidden(true)} />
+          ? <img src={emptyIfMissing(model.preview_url)} alt='' loading='lazy' decoding='async' onError={() => setHidden(true)} />
           : <Icon name='models' />}
       </span>
       <span class='model-name'>{model.name}</span>

@@ -1,5 +1,6 @@
 import type { Model } from '../lib/api-types.ts'
 import { useState } from 'preact/hooks'
+import { emptyIfMissing } from '../lib/images.ts'
 import { Icon } from './icon.tsx'
 import { common } from '../texts/en/common.ts'
 import { t } from '../texts/en/models.ts'
@@ -34,7 +35,7 @@ export function ModelPreview ({ model, blurs }: { model: Model, blurs: boolean }
   return (
     <span class={blurs && model.civitai_nsfw ? 'model-preview blurred' : 'model-preview'}>
       {model.preview_url !== null && !isBroken
-        ? <img src={model.preview_url} alt='' loading='lazy' decoding='async' onError={() => setBroken(true)} />
+        ? <img src={emptyIfMissing(model.preview_url)} alt='' loading='lazy' decoding='async' onError={() => setBroken(true)} />
         : <Icon name='models' />}
     </span>
   )

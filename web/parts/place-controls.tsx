@@ -46,17 +46,19 @@ export function PlaceControls ({ job, before, after, onChanged }: {
   /** The neighbours in the same lane. */
   const [above, below] = [before, after].map(other => other?.background === job.background ? other : undefined)
 
-  async function change (id: string, request: JobPatch, place: Place) {
+  async function change (id: string, request: JobPatch, place: Place, detail = 0) {
     if (!await attempt(() => jobs.change(id, request))) return
     onChanged()
-    followJob(job.id, place)
+    // Keys take the page along, and the mouse stays at the next row. A click by a key has no detail.
+    followJob(job.id, place, detail === 0 && (place === 'first' || place === 'last') ? place : undefined)
   }
 
   const button = (place: Place, label: string, keys: string, request: JobPatch | undefined, of = job.id) => (
     <button
       type='button' class='button quiet icon-only' disabled={request === undefined} title={t.withKeys({ label, keys })}
-      data-of={job.id} data-place={place} aria-label={t.actionOf({ action: label, name })}
-      onClick={() => request && change(of, request, place)}
+      data-of={job.id} data-place={place} data-beside={(place === 'up' ? above : below)?.id}
+      aria-label={t.actionOf({ action: label, name })}
+      onClick={event => request && change(of, request, place, event.detail)}
     ><Icon name={iconOf[place]} />
     </button>
   )

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact'
 import { useState } from 'preact/hooks'
+import { emptyIfMissing } from '../lib/images.ts'
 
 /** The unfinished picture of a running job. @param props children: shown until there is one */
 export function Preview ({ src, alt, children }: { src: string, alt: string, children: ComponentChildren }) {
@@ -9,7 +10,7 @@ export function Preview ({ src, alt, children }: { src: string, alt: string, chi
     <>
       {!isThere && children}
       <img
-        class='preview' hidden={!isThere} src={src} alt={alt} decoding='async'
+        class='preview' hidden={!isThere} src={emptyIfMissing(src)} alt={alt} decoding='async'
         onLoad={() => setThere(true)} onError={() => setThere(false)}
       />
     </>

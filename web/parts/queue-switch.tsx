@@ -2,6 +2,7 @@ import { useRights } from '../lib/caller.ts'
 import { attempt } from '../lib/messages.ts'
 import { settings } from '../lib/settings-service.ts'
 import { Icon } from './icon.tsx'
+import { OnceButton } from './once-button.tsx'
 import { t } from '../texts/en/queue.ts'
 
 interface Switch {
@@ -17,7 +18,7 @@ export function QueueSwitch ({ enabled, onChanged }: Switch) {
     <div class='notice warning-notice welcome' role='status'>
       <p>{t.queueIsOffJobs}</p>
       {rights.change_queue && (
-        <button type='button' class='button' onClick={() => switchQueue(true, onChanged)}><Icon name='play' />{t.resumeAll}</button>
+        <OnceButton class='button' act={() => switchQueue(true, onChanged)}><Icon name='play' />{t.resumeAll}</OnceButton>
       )}
     </div>
   )
@@ -28,15 +29,14 @@ export function PauseAll ({ enabled, onChanged }: Switch) {
   const rights = useRights()
   if (enabled !== true || !rights.change_queue) return null
   return (
-    <button
-      type='button' class='button' title={t.runningJobsFinishAnd}
-      onClick={() => switchQueue(false, onChanged)}
-    ><Icon name='pause' />{t.pauseAll}
-    </button>
+    <OnceButton class='button' title={t.runningJobsFinishAnd} act={() => switchQueue(false, onChanged)}>
+      <Icon name='pause' />{t.pauseAll}
+    </OnceButton>
   )
 }
 
 async function switchQueue (enabled: boolean, onChanged: () => void) {
-  await attempt(() => settings.switchQueue(enabled))
+  const isDone = await attempt(() => settings.switchQueue(enabled))
   onChanged()
+  return isDone
 }

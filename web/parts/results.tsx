@@ -1,5 +1,5 @@
 import { adviceFor } from '../lib/advice.ts'
-import { endText, placeText, startText } from '../lib/expectation.ts'
+import { endText, placeText, reasonText, startText } from '../lib/expectation.ts'
 import { aboutJob, useLive, useProgress } from '../lib/live.ts'
 import { useRights } from '../lib/caller.ts'
 import { jobs } from '../lib/service.ts'
@@ -41,7 +41,7 @@ function Result ({ id, label }: { id: string, label: string }) {
       {label && <h3>{label}</h3>}
       <p class='job-status' role='status'>
         <Status status={job.status} note={placeText(job)} />
-        {job.status === 'pending' && <span class='muted'>{[startText(job), endText(job)].filter(Boolean).join(', ')}</span>}
+        {job.status === 'pending' && <span class='muted'>{[reasonText(job), startText(job), endText(job)].filter(Boolean).join(', ')}</span>}
         <a href={`#/job/${job.id}`}>{t.details}</a>
       </p>
       {job.status === 'processing' && <JobProgress job={job} />}

@@ -83,6 +83,10 @@ export function SelectionBar ({ selection, total, asOf, filter, onDone }: {
       finish()
     } catch (error) {
       if (!(error instanceof ApiError) || error.code !== 'more_than_expected') throw error
+      if (!asks(action)) {
+        onDone()
+        throw new Error(t.moreJobsMatchBy)
+      }
       await ask(action, t.moreJobsMatchBy)
     }
   }

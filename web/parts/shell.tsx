@@ -42,6 +42,21 @@ export function Shell ({ who, onSignedOut }: { who: Who, onSignedOut: () => void
     entered.current = true
   }, [place, isThere])
 
+  // A browser leaves the page for a picture that is dropped where no page takes it.
+  useEffect(() => {
+    function stay (event: DragEvent) {
+      if (event.defaultPrevented || !event.dataTransfer?.types.includes('Files')) return
+      event.preventDefault()
+      event.dataTransfer.dropEffect = 'none'
+    }
+    window.addEventListener('dragover', stay)
+    window.addEventListener('drop', stay)
+    return () => {
+      window.removeEventListener('dragover', stay)
+      window.removeEventListener('drop', stay)
+    }
+  }, [])
+
   async function signOut () {
     if (await attempt(() => session.end(), common.youAreSignedOut)) {
       removeDraft()

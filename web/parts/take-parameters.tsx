@@ -82,9 +82,10 @@ export function TakeParameters ({ taker, onImage }: {
     }
     const stop = new AbortController()
     window.addEventListener('paste', onPaste, stop)
-    window.addEventListener('dragover', onDragOver, stop)
-    window.addEventListener('dragleave', onDragLeave, stop)
-    window.addEventListener('drop', onDrop, stop)
+    // Before the shell, which refuses what nothing takes.
+    document.addEventListener('dragover', onDragOver, stop)
+    document.addEventListener('dragleave', onDragLeave, stop)
+    document.addEventListener('drop', onDrop, stop)
     return () => stop.abort()
   }, [])
 

@@ -1,6 +1,7 @@
 import type { GalleryImage } from '../lib/api-types.ts'
 import type { Chosen } from '../pages/gallery.tsx'
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { thumbnailOf } from '../lib/images.ts'
 import { hasImages, layOut, rowsBetween } from '../lib/tiles.ts'
 import { isPlainClick, type Viewer } from '../lib/viewer.ts'
 import { Icon } from './icon.tsx'
@@ -163,7 +164,7 @@ function Tile ({ image, index, side, isFocused, isChosen, onFocus, viewer, onTog
       >
         {isBroken
           ? <Icon name='image' />
-          : <img src={image.thumbnail_url} alt='' decoding='async' onError={() => setBroken(true)} />}
+          : <img src={thumbnailOf(image)} alt='' decoding='async' onError={() => setBroken(true)} />}
       </a>
       <label class='tile-check'>
         <input

@@ -1,6 +1,7 @@
 import type { JobRequest, Server } from '../lib/api-types.ts'
 import { useState } from 'preact/hooks'
 import { useRights } from '../lib/caller.ts'
+import { serversThatCount } from '../lib/inventory.ts'
 import { complain } from '../lib/messages.ts'
 import { goTo } from '../lib/router.ts'
 import { jobs } from '../lib/service.ts'
@@ -23,7 +24,8 @@ export function Welcome ({ servers, isEmpty }: { servers?: readonly Server[], is
   const rights = useRights()
   const [busy, setBusy] = useState(false)
   if (servers === undefined) return null
-  const real = servers.filter(server => !server.is_simulator)
+  const counting = serversThatCount(servers)
+  const real = counting.some(server => server.is_simulator) ? [] : counting
   if ((real.length > 0 && !isEmpty) || !rights.see_servers) return null
 
   async function paint () {

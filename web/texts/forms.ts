@@ -15,7 +15,6 @@ export type Forms = ReturnType<typeof formsOf>
 export function formsOf (locale: string, region: string | undefined = locale) {
   const grouped = new Intl.NumberFormat(locale)
   const tenths = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 })
-  const ungrouped = new Intl.NumberFormat(locale, { useGrouping: false })
   const rules = new Intl.PluralRules(locale)
   const ago = new Intl.RelativeTimeFormat(locale, { numeric: 'auto', style: 'short' })
 
@@ -30,14 +29,9 @@ export function formsOf (locale: string, region: string | undefined = locale) {
       return tenths.format(value)
     },
 
-    /** `2100`, in the digits of the language */
-    plain (value: number) {
-      return ungrouped.format(value)
-    },
-
-    /** `1 job`, `2100 jobs` */
+    /** `1 job`, `2,100 jobs` */
     plural (count: number, texts: PluralTexts) {
-      return (texts[rules.select(count)] ?? texts.other).replaceAll('#', () => ungrouped.format(count))
+      return (texts[rules.select(count)] ?? texts.other).replaceAll('#', () => grouped.format(count))
     },
 
     /** `3 min. ago`; @param value below 0 in the past */

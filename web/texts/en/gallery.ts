@@ -1,8 +1,8 @@
 import { inLanguage } from '../language.ts'
 
-export const t = inLanguage('gallery', ({ plain, plural }) => ({
+export const t = inLanguage('gallery', ({ number, plural }) => ({
   imagesDeleted: (count: number) => plural(count, { one: '# image deleted.', other: '# images deleted.' }),
-  imagesAndMore: (count: number) => `${plain(count)} images and more`,
+  imagesAndMore: (count: number) => `${number(count)} images and more`,
   imagesCount: (count: number) => plural(count, { one: '# image', other: '# images' }),
   noImageMatchesThese: 'No image matches these filters.',
   loadingMore: 'Loading more…',
@@ -17,7 +17,7 @@ export const t = inLanguage('gallery', ({ plain, plural }) => ({
   day: 'Day',
   downloadHasStarted: 'The download has started.',
   chosenImages: 'Chosen images',
-  chooseAllShown: (count: number) => `Choose all ${plain(count)} shown`,
+  chooseAllShown: (count: number) => `Choose all ${number(count)} shown`,
   withParameters: 'with parameters',
   downloadZip: 'Download zip',
   chooseNone: 'Choose none',
@@ -36,12 +36,12 @@ export const t = inLanguage('gallery', ({ plain, plural }) => ({
   parametersCopied: 'The parameters were copied.',
   contactSheet: 'contact sheet',
   noPrompt: 'no prompt',
-  imageOf: ({ index, count, prompt }: { index: number, count: number, prompt: string }) => `Image ${index} of ${plain(count)}: ${prompt}`,
+  imageOf: ({ index, count, prompt }: { index: number, count: number, prompt: string }) => `Image ${index} of ${number(count)}: ${prompt}`,
   showImageLarge: (index: number) => `Show image ${index} large`,
   downloadImage: (index: number) => `Download image ${index}`,
   requestedCheckpoint: 'Requested checkpoint',
-  imageNumber: ({ index, count }: { index: number, count: number }) => `Image ${index} of ${plain(count)}`,
-  ofIndexCount: ({ index, count }: { index: number, count: number }) => `${index} of ${plain(count)}`,
+  imageNumber: ({ index, count }: { index: number, count: number }) => `Image ${index} of ${number(count)}`,
+  ofIndexCount: ({ index, count }: { index: number, count: number }) => `${index} of ${number(count)}`,
   openAlone: 'Open alone',
   openWords: (words: string) => `Open: ${words}`,
   chooseWords: (words: string) => `Choose: ${words}`,

@@ -1,6 +1,6 @@
 import { inLanguage } from '../language.ts'
 
-export const t = inLanguage('job', ({ plain }) => ({
+export const t = inLanguage('job', ({ number }) => ({
   requestedCheckpoint: 'Requested checkpoint',
   clipSkip: 'Clip skip',
   refiner: 'Refiner',
@@ -18,7 +18,7 @@ export const t = inLanguage('job', ({ plain }) => ({
   on: 'On',
   tiling: 'Tiling',
   faceRepair: 'Face repair',
-  storedCount: (count: number) => `${plain(count)} stored`,
+  storedCount: (count: number) => `${number(count)} stored`,
   thereIsNoSuch: 'There is no such job',
   backToQueue: 'Back to the queue',
   upscalingImage: 'Upscaling an image',
@@ -53,7 +53,15 @@ export const t = inLanguage('job', ({ plain }) => ({
   startImage: 'Start image',
   latentMask: 'Latent mask',
   madeFrom: 'Made from',
-  imagesOfSize: ({ count, size }: { count: number, size: string }) => `${plain(count)}, ${size}`,
+  imagesOfSize: ({ count, size }: { count: number, size: string }) => `${number(count)}, ${size}`,
   endedAfter: ({ end, time }: { end: string, time: string }) => `${end} after ${time}`,
-  apiOfOpenai: 'The API of OpenAI'
+  apiOfOpenai: 'The API of OpenAI',
+  model: 'Model',
+  sampling: 'Sampling',
+  picture: 'Picture',
+  hiresFix: 'Hires fix',
+  further: 'Further',
+  stored: 'stored',
+  yes: 'yes',
+  no: 'no'
 }))

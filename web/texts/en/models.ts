@@ -1,6 +1,6 @@
 import { inLanguage } from '../language.ts'
 
-export const t = inLanguage('models', ({ plain, plural }) => ({
+export const t = inLanguage('models', ({ number, plural }) => ({
   duplicates: 'Duplicates',
   download: 'Download',
   modelsTotal: (total: number) => plural(total, { one: '# model', other: '# models' }),
@@ -89,22 +89,22 @@ export const t = inLanguage('models', ({ plain, plural }) => ({
   lycoris: 'LyCORIS',
   modelFolders: 'Model folders',
   hashing: 'Hashing',
-  ofHashed: ({ hashed, hashed2 }: { hashed: number, hashed2: number }) => `${plain(hashed)} of ${plain(hashed2)} hashed`,
+  ofHashed: ({ hashed, hashed2 }: { hashed: number, hashed2: number }) => `${number(hashed)} of ${number(hashed2)} hashed`,
   reading: 'Reading',
   filesSeen: (total: number) => plural(total, { one: '# file seen', other: '# files seen' }),
   problemsCount: (count: number) => plural(count, { one: '# problem', other: '# problems' }),
   stop: 'Stop',
   scan: 'Scan',
-  receivedOf: ({ size, percent }: { size: string, percent: number }) => `${size}, ${plain(percent)} %`,
+  receivedOf: ({ size, percent }: { size: string, percent: number }) => `${size}, ${number(percent)} %`,
   titleAt: ({ alias, title }: { alias: string, title: string }) => `${alias} (${title})`,
   noServers: 'none',
   deletesFile: 'This permanently deletes the file with its previews and notes.',
   deletesFirstCopy: 'This permanently deletes the file with its previews and notes; of its equal copies only the first.',
-  filesNew: (count: number) => `${plain(count)} new`,
-  filesChanged: (count: number) => `${plain(count)} changed`,
-  filesGone: (count: number) => `${plain(count)} gone`,
-  filesHashed: (count: number) => `${plain(count)} hashed`,
-  filesUnreadable: (count: number) => `${plain(count)} unreadable`,
+  filesNew: (count: number) => `${number(count)} new`,
+  filesChanged: (count: number) => `${number(count)} changed`,
+  filesGone: (count: number) => `${number(count)} gone`,
+  filesHashed: (count: number) => `${number(count)} hashed`,
+  filesUnreadable: (count: number) => `${number(count)} unreadable`,
   scanSummary: ({ message, when, total, parts }: {
     message: string, when: string, total: number, parts: readonly string[]
   }) =>

@@ -1,6 +1,6 @@
 import { inLanguage } from '../language.ts'
 
-export const t = inLanguage('queue', ({ number, plain, plural }) => ({
+export const t = inLanguage('queue', ({ number, plural }) => ({
   makeImageSmallerLowerBatch: 'Make the image smaller, lower the batch size, or switch hires fix off; then submit it again with changes.',
   submitItAgainWith: 'Submit it again with changes.',
   tryAnotherVaeOrAnother: 'Try another VAE or another checkpoint, or start the server with --no-half-vae.',
@@ -32,13 +32,13 @@ export const t = inLanguage('queue', ({ number, plain, plural }) => ({
   jobsFailed: (failed: number) => plural(failed, { one: '# job failed', other: '# jobs failed' }),
   jobsWereCancelled: 'The jobs were cancelled',
   newJob: 'New job',
-  jobsRunningWaiting: ({ processing, pending }: { processing: number, pending: number }) => plural(processing, { one: `# job running, ${plain(pending)} waiting`, other: `# jobs running, ${plain(pending)} waiting` }),
+  jobsRunningWaiting: ({ processing, pending }: { processing: number, pending: number }) => plural(processing, { one: `# job running, ${number(pending)} waiting`, other: `# jobs running, ${number(pending)} waiting` }),
   noJobsYet: 'No jobs yet.',
   createYourFirstImage: <Part>(create: (words: string) => Part, docs: (words: string) => Part) => [
     create('Create your first image'), ', or send a job with the ', docs('API'), '.'
   ],
   nextInQueue: 'Next in queue',
-  andMoreWaiting: (total: number) => `and ${plain(total)} more waiting`,
+  andMoreWaiting: (total: number) => `and ${number(total)} more waiting`,
   waitingJobsInOrder: 'Waiting jobs, in the order in which they run',
   recentlyFinished: 'Recently finished',
   failedJobsByCause: (failed: number) => plural(failed, { one: '# failed job by cause', other: '# failed jobs by cause' }),
@@ -58,10 +58,10 @@ export const t = inLanguage('queue', ({ number, plain, plural }) => ({
   moreJobsMatchBy: 'More jobs match by now. Nothing was done yet.',
   jobsExpected: (expected: number) => plural(expected, { one: '# job', other: '# jobs' }),
   moreJobsHaveFailedMeanwhile: 'More jobs have failed meanwhile. Nothing was done yet; look at the new numbers.',
-  retryAllFailed: (total: number) => `Retry all ${plain(total)} failed`,
-  retryCount: (count: number) => `Retry ${plain(count)}`,
-  retryCountCode: ({ count, code }: { count: number, code: string }) => `Retry ${plain(count)}: ${code}`,
-  endedOf: ({ ended, total }: { ended: number, total: number }) => `${plain(ended)} of ${plain(total)}`,
+  retryAllFailed: (total: number) => `Retry all ${number(total)} failed`,
+  retryCount: (count: number) => `Retry ${number(count)}`,
+  retryCountCode: ({ count, code }: { count: number, code: string }) => `Retry ${number(count)}: ${code}`,
+  endedOf: ({ ended, total }: { ended: number, total: number }) => `${number(ended)} of ${number(total)}`,
   jobsThatBelongTogether: 'Jobs that belong together',
   itsGroup: 'Its group',
   itsGroupEnded: (words: string) => `Its group: ${words} ended`,
@@ -122,7 +122,7 @@ export const t = inLanguage('queue', ({ number, plain, plural }) => ({
   deleteCount: (count: string) => `Delete ${count}?`,
   thisPermanentlyDeletesJobs: 'This permanently deletes the jobs and their images.',
   chosenJobs: 'Chosen jobs',
-  chooseAll: (total: number) => `Choose all ${plain(total)}`,
+  chooseAll: (total: number) => `Choose all ${number(total)}`,
   chooseNone: 'Choose none',
   simulator: 'simulator',
   resume: 'Resume',
@@ -169,18 +169,18 @@ export const t = inLanguage('queue', ({ number, plain, plural }) => ({
   askerBy: ({ who, how }: { who: string, how: string }) => `${who} (${how})`,
   jobsAreDone: (completed: number) => plural(completed, { one: '# job is done', other: '# jobs are done' }),
   jobsAreDoneSomeFailed: ({ completed, failed }: { completed: number, failed: number }) => plural(completed, {
-    one: `# job is done, ${plain(failed)} failed`, other: `# jobs are done, ${plain(failed)} failed`
+    one: `# job is done, ${number(failed)} failed`, other: `# jobs are done, ${number(failed)} failed`
   }),
-  titleMark: ({ unfinished, words }: { unfinished: number, words: string }) => `${unfinished > 1 ? `(${plain(unfinished)}) ` : ''}${words} · `,
+  titleMark: ({ unfinished, words }: { unfinished: number, words: string }) => `${unfinished > 1 ? `(${number(unfinished)}) ` : ''}${words} · `,
   waitingNow: 'waiting',
   endMark: (sentence: string) => `${sentence} · `,
   theLast: <Part>(when: Part) => ['the last ', when],
   group: 'group',
-  completedCount: (count: number) => `${plain(count)} done`,
-  runningCount: (count: number) => `${plain(count)} running`,
-  waitingCount: (count: number) => `${plain(count)} waiting`,
-  failedCount: (count: number) => `${plain(count)} failed`,
-  cancelledCount: (count: number) => `${plain(count)} cancelled`,
+  completedCount: (count: number) => `${number(count)} done`,
+  runningCount: (count: number) => `${number(count)} running`,
+  waitingCount: (count: number) => `${number(count)} waiting`,
+  failedCount: (count: number) => `${number(count)} failed`,
+  cancelledCount: (count: number) => `${number(count)} cancelled`,
   groupSummary: ({ total, parts }: { total: number, parts: readonly string[] }) => plural(total, { one: `# job: ${parts.join(', ')}.`, other: `# jobs: ${parts.join(', ')}.` }),
   cancelOfGroup: (count: string) => `Cancel ${count} of this group?`,
   retryOfGroup: (count: string) => `Retry ${count} of this group?`,

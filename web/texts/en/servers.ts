@@ -1,9 +1,8 @@
 import { inLanguage } from '../language.ts'
 
-export const t = inLanguage('servers', ({ decimal, plain, plural }) => ({
+export const t = inLanguage('servers', ({ decimal, number, plural }) => ({
   lastDay: 'the last day',
-  lastHour: 'the last hour',
-  last6Hours: 'the last 6 hours',
+  lastTime: (time: string) => `the last ${time}`,
   addServer: 'Add a server',
   noServersYetJobs: 'No servers yet. Jobs need a server to run on.',
   simulatorPaintsPicturesNo: 'Simulator – paints pictures, no Stable Diffusion',
@@ -15,7 +14,7 @@ export const t = inLanguage('servers', ({ decimal, plain, plural }) => ({
   lastLoaded: 'Last loaded',
   loaded: 'Loaded',
   jobs: 'Jobs',
-  runningWaiting: ({ processing, waiting }: { processing: number, waiting: number }) => `${plain(processing)} running, ${plain(waiting)} waiting`,
+  runningWaiting: ({ processing, waiting }: { processing: number, waiting: number }) => `${number(processing)} running, ${number(waiting)} waiting`,
   checked: 'Checked',
   lastAnswer: 'Last answer',
   hasNotAnsweredYet: 'has not answered yet',
@@ -71,7 +70,7 @@ export const t = inLanguage('servers', ({ decimal, plain, plural }) => ({
   checkFacts: ({ server, seconds, made, atMost, when }: {
     server: string, seconds: number, made: number, atMost: number, when: string
   }) =>
-    `${server} · ${decimal(seconds)} s · ${plain(made)} of at most ${plain(atMost)} generations · ${when}`,
+    `${server} · ${decimal(seconds)} s · ${number(made)} of at most ${number(atMost)} generations · ${when}`,
   findings: 'Findings',
   checkAgain: 'Check again',
   copyReport: 'Copy report',
@@ -149,9 +148,9 @@ export const t = inLanguage('servers', ({ decimal, plain, plural }) => ({
   search: 'Search',
   none: 'none',
   notOffered: 'not offered by this kind of server',
-  entriesOf: ({ count, count2 }: { count: number, count2: number }) => plural(count2, { one: `${plain(count)} of # entry`, other: `${plain(count)} of # entries` }),
+  entriesOf: ({ count, count2 }: { count: number, count2: number }) => plural(count2, { one: `${number(count)} of # entry`, other: `${number(count)} of # entries` }),
   startServer: <Part>(code: (option: string) => Part) => ['Start A1111 or Forge with ', code('--api'), ', then add its address here.'],
-  answersInMs: (ms: number) => `answers in ${plain(ms)} ms`,
+  answersInMs: (ms: number) => `answers in ${number(ms)} ms`,
   unknown: 'unknown',
   online: 'online',
   offline: 'offline',

@@ -1,6 +1,6 @@
 import { inLanguage } from '../language.ts'
 
-export const t = inLanguage('webhooks', ({ plain, plural }) => ({
+export const t = inLanguage('webhooks', ({ number, plural }) => ({
   deliveries: 'Deliveries',
   endpoints: 'Endpoints',
   secrets: 'Secrets',
@@ -97,6 +97,6 @@ export const t = inLanguage('webhooks', ({ plain, plural }) => ({
   ofOneEndpointOnly: <Part>(link: (words: string) => Part) => ['Of one endpoint only. ', link('Show all')],
   typeTo: <Part>({ type, url }: { type: Part, url: string }) => [type, ' to ', url],
   attemptFacts: ({ when, ms, address, bytes }: { when: string, ms: number, address: string | null, bytes: number }) =>
-    [when, `${plain(ms)} ms`, address, `${plain(bytes)} bytes sent`].filter(part => part !== null).join(', '),
+    [when, `${number(ms)} ms`, address, `${number(bytes)} bytes sent`].filter(part => part !== null).join(', '),
   toUrl: <Part>(url: Part) => ['To ', url]
 }))
