@@ -18,7 +18,7 @@ export const t = inLanguage('queue', ({ number, plural }) => ({
   jobContinuesByItself: 'The job continues by itself when the server is back.',
   restartServerItsQueue: 'Restart the server; its queue waits until then.',
   inQueue: (place: number) => `#${place} in queue`,
-  placeNumber: (place: number) => plain(place),
+  placeNumber: (place: number) => number(place),
   actions: 'Actions',
   actionsFor: (name: string) => `Actions: ${name}`,
   anyServer: 'any server',
