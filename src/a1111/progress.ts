@@ -1,7 +1,7 @@
 import { isMissing } from './failures.ts'
 import { fieldsOf, numberOf, textOf } from '../lib/json-values.ts'
 import type { SmallCallOptions, SmallCalls } from './small-calls.ts'
-import type { ServerProgress } from './types.ts'
+import type { ProgressFigures, ServerProgress } from './types.ts'
 
 /** Time after which to try a missing `/internal/progress` again: the server can have restarted. */
 const askAgainMs = 30_000
@@ -44,13 +44,19 @@ export function createProgressReader (
   }
 }
 
-interface TaskView { active: boolean, queued: boolean, completed: boolean }
+interface TaskView {
+  readonly active: boolean
+  readonly queued: boolean
+  readonly completed: boolean
+  /** 0 to 1; null if it does not run, or if the server does not say. */
+  readonly progress: number | null
+  readonly eta: number | null
+}
 type ServerView = Pick<ServerProgress, 'busy' | 'mark' | 'whole'>
 
 function combine (task: TaskView | null, server: ServerView): ServerProgress {
   if (task === null) return { ...server, ...server.whole, task: 'unknown' }
-  // all figures from the one answer, or they would not fit together
-  if (task.active && server.busy) return { ...server, ...server.whole, task: 'running' }
+  if (task.active && server.busy) return { ...server, ...figuresOf(task, server), task: 'running' }
   // the server now works on another task, so its figures do not apply to this one
   return {
     ...server,
@@ -62,12 +68,30 @@ function combine (task: TaskView | null, server: ServerView): ServerProgress {
   }
 }
 
+/** By how much two figures of the same moment can differ. */
+const tolerance = 0.005
+
+/**
+ * The task can begin between the two answers: then the figures of the server are those of the generation before, which
+ * can be another client's and last long. An interrupt relies on the time that is left, so that is the task's own.
+ */
+function figuresOf ({ progress, eta }: TaskView, { whole }: ServerView): ProgressFigures {
+  if (progress === null) return whole
+  const isOfTask = whole.fraction <= progress + tolerance
+  return {
+    ...isOfTask ? whole : { fraction: progress, step: null, steps: null },
+    etaSeconds: progress > 0 ? eta : null
+  }
+}
+
 function taskViewOf (answer: unknown): TaskView {
   const view = fieldsOf(answer)
   return {
     active: view.active === true,
     queued: view.queued === true,
-    completed: view.completed === true
+    completed: view.completed === true,
+    progress: numberOf(view.progress),
+    eta: positiveOf(view.eta)
   }
 }
 

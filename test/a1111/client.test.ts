@@ -497,12 +497,16 @@ t.test('progress joins the server\'s data of the task and of itself', async t =>
   }
   const nothing = { step: null, steps: null, etaSeconds: null }
   t.match(await look(active, sampling),
-    { task: 'running', busy: true, fraction: 0.5, step: 10, steps: 20, etaSeconds: 4.5 })
+    { task: 'running', busy: true, fraction: 0.5, step: 10, steps: 20, etaSeconds: 4 })
   t.strictSame(asked.map(({ path }) => path), ['/sdapi/v1/progress?skip_current_image=true', '/internal/progress'],
     'the task last, as an interrupt may follow')
   t.strictSame(JSON.parse(asked[1]?.body ?? ''), { id_task: 'job-1', live_preview: false })
   t.match(await look({ ...active, progress: 0, eta: null }, loading),
     { task: 'running', busy: true, fraction: 0, ...nothing }, 'steps of the job before are not shown while loading')
+  t.match(await look({ ...active, progress: 0, eta: null }, sampling),
+    { task: 'running', busy: true, fraction: 0, ...nothing }, 'nor those of the generation that has just ended')
+  t.match(await look({ ...active, progress: 0.1, eta: 0.2 }, sampling),
+    { task: 'running', busy: true, fraction: 0.1, ...nothing, etaSeconds: 0.2 }, 'nor are they taken for how long it lasts')
   t.match(await look({ ...unknown, queued: true }, sampling),
     { task: 'queued', busy: true, fraction: 0, ...nothing }, 'figures of another\'s job are not ours')
   t.match(await look({ ...active, progress: 0 }, idle),
