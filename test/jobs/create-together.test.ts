@@ -78,6 +78,29 @@ t.test('idle servers get the first jobs of a turn', async t => {
   t.same(await findIndexProblems({ look: redis, keys }), [])
 })
 
+t.test('jobs of one turn get the servers and positions that they get one by one', async t => {
+  const jobs: ReadonlyArray<Partial<NewJob>> = [
+    { background: true }, {}, { keyId: 'k' }, { background: true }, { keyId: 'k', background: true }, { keyId: 'l' },
+    {}, { keyId: 'k' }, { keyId: 'l', priority: 9 }, {}, { background: true }, { keyId: 'm' }
+  ]
+  const outcomes = []
+  for (const together of [true, false]) {
+    const { claim, create, keys, store } = await open()
+    for (const server of ['one', 'two']) t.match(await claim({ server, idle: 'idle' }), ['none'])
+    const created = []
+    const work = jobs.map((job, at) => async () => await create(`job-${at}`, job))
+    if (together) created.push(...await Promise.all(work.map(async begin => await begin())))
+    else for (const begin of work) created.push(await begin())
+    outcomes.push({
+      created: created.map(one => one.existing === null && [one.position, one.serverId]),
+      order: await store.inOrder('', 100)
+    })
+    t.same(await findIndexProblems({ look: redis, keys }), [])
+  }
+  t.same(outcomes[0], outcomes[1])
+  t.match(outcomes[0]?.created[0], [1, /one|two/])
+})
+
 t.test('a fault of Redis is the error of each job', async t => {
   const { create } = await open()
   const [max = '0'] = (await redis.config('GET', 'maxmemory') as string[]).slice(1)

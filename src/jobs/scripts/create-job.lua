@@ -36,6 +36,8 @@
 --- @include "includes/offer"
 --- @include "includes/search"
 --- @include "includes/waiting-limit"
+-- What was read about the pool: see `readOnce`.
+local seen = {}
 local function create (from)
   local id, target, key, priority, bulk, submission, prompt, webhook, events, workload, last =
     unpack(ARGV, from, from + 10)
@@ -65,13 +67,14 @@ local function create (from)
     writeJob(id, 'bulk', bulk)
     redis.call('ZADD', KEYS[1] .. 'bulk:' .. bulk .. ':jobs', arrival, id)
   end
-  enterLists(job)
+  if enterLists(job, seen) then seen = {} end
   noteArrival(created, job, workload)
   enterIndexes(id, arrival, key, target, 'pending')
   addEntry('waiting', id .. '_1', id, '1', priority, 0)
-  local position = positionInPool(job)
+  local position = positionInPool(job, seen)
   publish('accepted', id, target, key, 'pending', { position = position, priority = tonumber(priority) })
-  local server = offer(job, dial)
+  local server, changed = offer(job, dial)
+  if changed then seen = {} end
   return { 'created', position, created, server or target }
 end
 
@@ -79,6 +82,7 @@ local answers = {}
 for from = 1, #ARGV, 22 do
   forgetClassCounts()
   local isDone, answer = pcall(create, from)
+  if not isDone then seen = {} end
   table.insert(answers, (isDone or type(answer) == 'table') and answer or redis.error_reply(answer))
 end
 return answers

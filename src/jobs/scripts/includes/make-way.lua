@@ -5,7 +5,7 @@
 --- @include "claim"
 --- @include "give-back"
 -- Gives one such job back if its server can run the class, the one that was claimed first. `yielding` has the last job
--- of the lane that each server claimed. `patienceOf` answers the patience of the dial.
+-- of the lane that each server claimed. `patienceOf` answers the patience of the dial. Whether it gave one back.
 local function makeWay (class, patienceOf)
   local claimed, first, since = redis.call('HGETALL', KEYS[1] .. 'yielding'), nil, nil
   for i = 1, #claimed, 2 do
@@ -17,9 +17,10 @@ local function makeWay (class, patienceOf)
       first, since = { id = id, record = record }, tonumber(moment)
     end
   end
-  if not first then return end
+  if not first then return false end
   redis.call('HDEL', KEYS[1] .. 'yielding', first.record.server)
   local job = readPooled(first.id)
   leaveWaiting(first.id, first.record, job)
   returnToOrder(first.id, first.record, job, patienceOf())
+  return true
 end

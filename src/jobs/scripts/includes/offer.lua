@@ -11,9 +11,13 @@ local function give (server, id)
     cjson.encode({ id, redis.call('HGETALL', jobKey(id)) }))
 end
 
--- The id of the server that took a job, or nil.
+-- Lanes and classes that no idle server takes and nothing makes way for, until this script changes the pool.
+local unwanted = {}
+
+-- The id of the server that took a job, or nil; and whether the pool changed.
 local function offer (job, dialText)
-  local class = job.class
+  local class, kind = job.class, laneOf(job.list) .. job.class
+  if unwanted[kind] then return nil, false end
   local idle, best = redis.call('HGETALL', KEYS[1] .. 'idle'), nil
   for i = 1, #idle, 2 do
     local server = redis.call('HGET', KEYS[1] .. 'can:' .. idle[i], class) == '1' and cjson.decode(idle[i + 1])
@@ -26,15 +30,18 @@ local function offer (job, dialText)
     end
   end
   if best then
+    unwanted = {}
     local can, unknown = classesOf(best.id)
     local claimed = #unknown == 0 and redis.call('ZCARD', queueKey(best.id)) == 0 and
       claimFor(best, can, cjson.decode(dialText))
     if claimed then
       give(best, claimed[1])
-      return best.id
+      return best.id, true
     end
   end
-  if laneOf(job.list) == '' then makeWay(class, function () return cjson.decode(dialText).patience end) end
+  local madeWay = laneOf(job.list) == '' and makeWay(class, function () return cjson.decode(dialText).patience end)
   announce(class)
-  return nil
+  local changed = best ~= nil or madeWay
+  if not changed then unwanted[kind] = true end
+  return nil, changed
 end

@@ -108,10 +108,18 @@ local function pooledFields (job)
     'weight', job.weight
 end
 
--- The caller writes `pooledFields` to the record.
-local function enterLists (job)
+-- The answer of a command about a key, which `seen` keeps: a script that handles several jobs reads it once, until the
+-- pool changes by more than further jobs in lists that exist.
+local function readOnce (seen, command, key, ...)
+  if seen[key] == nil then seen[key] = redis.call(command, key, ...) end
+  return seen[key]
+end
+
+-- The caller writes `pooledFields` to the record. Whether the list is new.
+local function enterLists (job, seen)
   local list, member, order = listKey(job.list), memberOf(job), exact(job.order)
-  if job.list ~= express and redis.call('EXISTS', list) == 0 then
+  local isNew = job.list ~= express and readOnce(seen or {}, 'EXISTS', list) == 0
+  if isNew then
     local lane = laneOf(job.list)
     local tag = math.max(virtualNow(lane), tonumber(redis.call('HGET', finishKey, job.list) or 0))
     redis.call('HDEL', finishKey, job.list)
@@ -123,6 +131,7 @@ local function enterLists (job)
     redis.call('HSET', KEYS[1] .. 'classes', job.class, job.needs)
   end
   redis.call('HINCRBY', KEYS[1] .. 'class-ms', job.class, job.ms)
+  return isNew
 end
 
 local function enterPool (job)
@@ -242,13 +251,14 @@ local function countBefore (job, can)
 end
 
 -- Jobs that are expected to begin before this one, and 1: exact within a list, an estimate between the shares.
-local function positionInPool (job)
+local function positionInPool (job, seen)
+  seen = seen or {}
   local list = listKey(job.list)
   local claimed, ahead, can
   if job.target ~= '' then
-    claimed = redis.call('ZCARD', KEYS[1] .. 'line:' .. job.target)
+    claimed = readOnce(seen, 'ZCARD', KEYS[1] .. 'line:' .. job.target)
     local rank = 0
-    can = redis.call('HGETALL', KEYS[1] .. 'can:' .. job.target)
+    can = readOnce(seen, 'HGETALL', KEYS[1] .. 'can:' .. job.target)
     if #can == 0 then
       ahead = redis.call('ZCOUNT', list .. ':' .. job.class, '-inf', '(' .. exact(job.order))
     else
@@ -260,13 +270,13 @@ local function positionInPool (job)
       ahead = rank
     end
   else
-    claimed = redis.call('ZCARD', KEYS[1] .. 'claimed')
+    claimed = readOnce(seen, 'ZCARD', KEYS[1] .. 'claimed')
     ahead = redis.call('ZRANK', list, memberOf(job)) or 0
   end
   if job.list == express then return claimed + ahead + 1 end
   local lane = laneOf(job.list)
-  ahead = ahead + (lane == '' and redis.call('ZCARD', listKey(express)) or countBefore(job, can))
-  local shares = redis.call('ZRANGE', fairKey(lane), 0, comparedShares - 1, 'WITHSCORES')
+  ahead = ahead + (lane == '' and readOnce(seen, 'ZCARD', listKey(express)) or countBefore(job, can))
+  local shares = readOnce(seen, 'ZRANGE', fairKey(lane), 0, comparedShares - 1, 'WITHSCORES')
   if #shares > 2 then
     local own = tonumber(redis.call('ZSCORE', fairKey(lane), job.list) or virtualNow(lane)) + ahead * costOf(job)
     for i = 1, #shares, 2 do

@@ -30,10 +30,12 @@ end
 -- Arrival, block and digest.
 local function splitLast (last) return string.match(last or '', '^(%d*):(%d*):(%w*)$') end
 
+-- What the job of this script that arrived last has left in both keys.
+local arrived
 -- The arrival of a new job, which orders all lists: microseconds, and never the same twice. The job enters the search
 -- text in the same step; jobs that follow each other with equal prompts share an entry.
 local function arrive (id, created, prompt, application, user)
-  local known = redis.call('MGET', arrivalKey, lastKey)
+  local known = arrived or redis.call('MGET', arrivalKey, lastKey)
   local before, block, digest = splitLast(known[2])
   local arrival = string.format('%.0f', math.max(created * 1000, tonumber(known[1] or 0) + 1))
   if not known[1] then
@@ -51,7 +53,9 @@ local function arrive (id, created, prompt, application, user)
   local entry = entryOf(prompt, application, user)
   local own = redis.sha1hex(entry)
   if redis.call('APPEND', textKey(block), (own == digest and '' or entry) .. id .. ',') >= fullBlock then block = '' end
-  redis.call('MSET', arrivalKey, arrival, lastKey, arrival .. ':' .. block .. ':' .. own)
+  local last = arrival .. ':' .. block .. ':' .. own
+  redis.call('MSET', arrivalKey, arrival, lastKey, last)
+  arrived = { arrival, last }
   return arrival
 end
 
