@@ -3,7 +3,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { fileURLToPath } from 'node:url'
 import { ofChildren, tableOf } from './account.mjs'
 import { provideTools, toolsOf } from './ecosystem/tools.mjs'
 import { lint } from './lint.mjs'
@@ -19,19 +19,6 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 /** Development packages that the program contains, and so the tests of it do too. */
 const bundledTools = /^(?:@bull-board\/.*|@opentelemetry\/.*|jsonc-parser|lru-cache|minisearch|prom-client)$/
 const say = sentence => process.stdout.write(`${sentence}\n`)
-
-/**
- * Programs that tests use besides Node: their names, the packages that have one of them, and the variable for the path.
- * The headless shell has no windows and tabs of its own, so it takes half of the processor time of Chromium.
- */
-const programs = [
-  { names: ['redis-server', 'valkey-server'], packages: [{ apt: 'redis-server', brew: 'redis' }], needed: true },
-  {
-    names: ['chromium-headless-shell', 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'],
-    packages: [{ apt: 'chromium-headless-shell', brew: 'chromium' }, { apt: 'chromium', brew: 'chromium' }],
-    variable: 'STABLEQUEUE_TEST_CHROMIUM'
-  }
-]
 
 /** How many processes run tests: more than cores, because tests wait, but each compiles the service for itself. */
 const processes = availableParallelism() + 2
@@ -89,11 +76,9 @@ async function test (parameters) {
   await step('setup', () => nodeProblem() ?? prepareDependencies(root, 'development', say))
   if (problems.length > 0) return { passed: 0, failed: 0, problems, unreached }
   const chosen = parameters.includes('--ecosystem') ? testsIn(ecosystem) : parameters.filter(isTest)
-  // Lint and the bundle of the tests need no build, so they run beside it.
-  const linting = chosen.length === 0 && Promise.all([
-    step('lint', lint),
-    step('direction of imports', () => check('dependency-cruiser', 'depcruise', ['src', 'queues', 'plugins', 'schemas']))
-  ])
+  const { browser, loadInstaller, provide, redisServer } = await import('./programs.mjs')
+  const redisIsThere = step('setup', () => provide(redisServer))
+  const browserIsThere = redisIsThere.then(() => step('setup', () => provide(browser)))
   const tests = (chosen.length > 0 ? chosen : allTests()).map(inRoot)
   const options = parameters.filter(parameter => !isTest(parameter) && parameter !== '--ecosystem')
   // Coverage is of single modules.
@@ -103,20 +88,26 @@ async function test (parameters) {
   let types
   await step('build', () => prepareBuild(root, say, async () => {
     types = checkTypes()
+    // With a Redis, it stores the compiled code of a start, which spares every process of the tests the compiler.
+    await redisIsThere
     await Promise.all([types, npm(root, ['run', '--silent', 'assemble'], 'Building')])
   }))
   await step('type check', () => types ?? checkTypes())
-  for (const program of programs) await step('setup', () => provide(program))
   const tools = toolsOf(tests.filter(isOfEcosystem).map(name => join(root, name)))
   if (tools.length > 0) {
     await step('setup', async () => {
-      const found = await provideTools(tools, await import(compiledInstaller()), say)
+      const found = await provideTools(tools, await loadInstaller(), say)
       process.env.STABLEQUEUE_TEST_TOOLS = JSON.stringify(found)
       const reasons = Object.entries(found).map(([name, { reason }]) => ({ name, reason }))
       unreached.push(...reasons.filter(({ reason }) => reason !== undefined))
     })
   }
-  await bundling
+  await Promise.all([bundling, browserIsThere])
+  // Tests wait at times, and nothing waits for lint.
+  const linting = chosen.length === 0 && Promise.all([
+    step('lint', lint),
+    step('direction of imports', () => check('dependency-cruiser', 'depcruise', ['src', 'queues', 'plugins', 'schemas']))
+  ])
   const files = tests.map(name => ({ name, path: join(folder, name).replace(/\.ts$/, '.js'), ...needsOf(name) }))
   const work = isPlain ? runBundled(files) : tap([...options, ...files.map(({ path }) => path)])
   const { passed, failed, code } = await work
@@ -163,36 +154,6 @@ async function bundleTests (tests) {
   const tools = Object.keys(devDependencies).filter(name => !bundledTools.test(name))
   await bundle(tests, 'bundled-tests', tools, [ownTest])
   return 'dist/bundled-tests'
-}
-
-/** Finds or installs a program; returns a problem if that fails and the program is required. */
-async function provide ({ names, packages, variable, needed }) {
-  if (variable && process.env[variable]) return
-  if (!existsSync(fileURLToPath(compiledInstaller()))) return `without a build there is no way to look for ${names[0]}`
-  const { findProgram } = await import(compiledInstaller())
-  try {
-    if (!findProgram(names)) await installFirst(packages)
-    const found = findProgram(names)
-    if (found && variable) process.env[variable] = found
-    if (!found) throw new Error(`${names[0]} is still missing after its installation.`)
-  } catch (error) {
-    if (needed || process.env.CI) return error.message
-    say(`Tests that need ${names[0]} will be skipped: ${error.message}`)
-  }
-}
-
-/** Installs the first of the packages that this machine can have. @throws Error about the last one */
-async function installFirst ([first, ...others]) {
-  const { installSystemPackage } = await import(compiledInstaller())
-  await installSystemPackage(first, say).catch(async error => {
-    if (others.length === 0) throw error
-    await installFirst(others)
-  })
-}
-
-/** src/redis/private/install.ts as it was compiled. */
-function compiledInstaller () {
-  return pathToFileURL(join(root, 'dist/src/redis/private/install.js')).href
 }
 
 /**

@@ -28,8 +28,10 @@ const endStatuses = ['completed', 'failed', 'cancelled']
  * The inconsistencies in the jobs of an idle service. In a consistent one, each accepted job has ended exactly once,
  * records, indexes and pool agree, images that records name exist, and no process ended by an error of its own.
  */
-export async function findProblems (accepted: Iterable<string>, traces: Traces): Promise<string[]> {
-  const jobs = await readJobs(traces)
+export async function findProblems (
+  accepted: Iterable<string>, traces: Traces, known?: ReadonlyMap<string, Job>
+): Promise<string[]> {
+  const jobs = known ?? await readJobs(traces)
   return [
     ...[...accepted].filter(id => !endStatuses.includes(jobs.get(id)?.status ?? '')).map(id =>
       `${id} was accepted and is ${jobs.get(id)?.status ?? 'lost'}`),
@@ -43,16 +45,12 @@ export async function findProblems (accepted: Iterable<string>, traces: Traces):
 
 /** Every job that has a record, by id. */
 export async function readJobs ({ look, keys }: Pick<Traces, 'look' | 'keys'>): Promise<Map<string, Job>> {
-  const jobs = new Map<string, Job>()
   const beginning = keys.key('job', '')
-  for (const name of await namesOf(look, `${beginning}*`)) {
-    const id = name.slice(beginning.length)
-    // Other keys of a job, such as the list of its deliveries, contain its id.
-    if (id.includes(':')) continue
-    const job = parseJob(id, await look.hgetall(name))
-    if (job !== null) jobs.set(id, job)
-  }
-  return jobs
+  const ids = (await namesOf(look, `${beginning}*`)).map(name => name.slice(beginning.length))
+  // Other keys of a job, such as the list of its deliveries, contain its id.
+  const jobs = await Promise.all(ids.filter(id => !id.includes(':')).map(async id =>
+    parseJob(id, await look.hgetall(keys.key('job', id)))))
+  return new Map(jobs.flatMap(job => job === null ? [] : [[job.id, job]]))
 }
 
 /** The events after the one with this id, or all that the stream keeps. */
@@ -110,12 +108,12 @@ export async function findIndexProblems (
   for (const code of codes) if (!listed.has(code)) problems.push(`${code} is not listed as a cause`)
   for (const code of listed) if (!codes.has(code)) problems.push(`${code} is listed as a cause of no job`)
   const indexes = await namesOf(look, `${keys.key('jobs', '')}*`)
-  for (const name of new Set([...indexes, ...wanted.keys()])) {
+  await Promise.all([...new Set([...indexes, ...wanted.keys()])].map(async name => {
     const found = new Set(await look.zrange(name, '0', '-1'))
     const expected = wanted.get(name) ?? new Set()
     for (const id of found) if (!expected.has(id)) problems.push(`${name} has ${id}, which does not belong there`)
     for (const id of expected) if (!found.has(id)) problems.push(`${name} lacks ${id}`)
-  }
+  }))
   return [...problems, ...await findSearchProblems(traces)]
 }
 

@@ -29,13 +29,15 @@ async function namesBehind ({ look, keys }: Pool, ...parts: string[]): Promise<s
 
 async function findPlaces (pool: Pool): Promise<Places> {
   const { look, keys } = pool
-  const records = new Map<string, Fields>()
-  for (const id of await namesBehind(pool, 'job')) if (!id.includes(':')) records.set(id, await look.hgetall(keys.key('job', id)))
-  const claimed = new Map<string, string>()
-  for (const server of await namesBehind(pool, 'line')) {
-    for (const id of await look.zrange(keys.key('line', server), '0', '-1')) claimed.set(id, server)
-  }
-  return { records, claimed, resting: new Set(await look.zrange(keys.key('resting'), '0', '-1')) }
+  const ids = (await namesBehind(pool, 'job')).filter(id => !id.includes(':'))
+  const servers = await namesBehind(pool, 'line')
+  const [records, lines, resting] = await Promise.all([
+    Promise.all(ids.map(async (id): Promise<[string, Fields]> => [id, await look.hgetall(keys.key('job', id))])),
+    Promise.all(servers.map(async server => await look.zrange(keys.key('line', server), '0', '-1'))),
+    look.zrange(keys.key('resting'), '0', '-1')
+  ])
+  const claimed = lines.flatMap((line, at) => line.map((id): [string, string] => [id, servers[at] ?? '']))
+  return { records: new Map(records), claimed: new Map(claimed), resting: new Set(resting) }
 }
 
 const memberOf = (id: string, fields: Fields) => `${fields.class}:${fields.ms}:${fields.weight}:${id}`
@@ -77,12 +79,12 @@ export async function findPoolProblems (pool: Pool): Promise<string[]> {
     const known = classes.get(name) ?? { count: 0, ms: 0, needs }
     classes.set(name, { count: known.count + 1, ms: known.ms + Number(ms), needs })
   }
-  for (const name of new Set([...lists.keys(), ...await namesBehind(pool, 'own')])) {
+  await Promise.all([...new Set([...lists.keys(), ...await namesBehind(pool, 'own')])].map(async name => {
     const found = await look.zrange(keys.key('own', name), '0', '-1', 'WITHSCORES')
     const expected = [...lists.get(name) ?? []].flatMap(([member, order]) => [member, String(Number(order))])
     const pairs = (list: readonly string[]) => list.flatMap((member, at) => at % 2 === 0 ? [`${member} ${Number(list[at + 1])}`] : [])
     problems.push(...differences(`the list ${name}`, pairs(expected), pairs(found)))
-  }
+  }))
   const shares = [...lists.keys()].filter(name => [...lists.keys()].some(other => other.startsWith(`${name}:`)) && name !== express)
   const tagged = await Promise.all(['fair', `fair${lane}`].map(async name => await look.zrange(keys.key(name), '0', '-1')))
   const [outside = [], inLane = []] = tagged
