@@ -16,6 +16,9 @@ export interface Upstream {
   answered (path: string, count: number): Promise<Seen[]>
 }
 
+/** For hundreds of generations, on a busy machine too; milliseconds. */
+const patience = 240_000
+
 export async function startUpstream (environment: Environment, options: UpstreamOptions): Promise<Upstream> {
   const child = startChild(environment, new URL('./upstream-process.js', import.meta.url), [])
   const url = await child.ask<string>('start', options)
@@ -29,8 +32,13 @@ export async function startUpstream (environment: Environment, options: Upstream
       await until(async () => {
         found = (await seen(path)).filter(({ finished }) => finished !== null)
         return found.length >= count
-      }, `${count} requests of ${path} were answered`)
+      }, `${count} requests of ${path} were answered`, patience)
       return found
     }
   }
+}
+
+/** Milliseconds between each answer, once its last byte was handed over, and the next request. */
+export function gapsOf (seen: readonly Seen[]): number[] {
+  return seen.slice(1).map(({ arrived }, index) => arrived - (seen[index]?.finished ?? NaN))
 }

@@ -16,7 +16,7 @@ import {
   after, claimedJob, conditionOf, expectNewcomers, pairsOf, type PreviewedJob, previewedJob, previewId, poolJob,
   secondsLeft, shareOfPreview, sharesOf
 } from './read-pool.ts'
-import { type JobFacts, readPosition, type QueueScripts } from './scripts/index.ts'
+import { type JobFacts, readPositions, type QueueScripts } from './scripts/index.ts'
 import { unpackWorkload } from './workload.ts'
 
 /** The work that a server has ahead of it. */
@@ -84,6 +84,8 @@ const forecastJobs = 1000
 /** How long one forecast of many jobs serves all questions, in milliseconds. One of few jobs is made for each. */
 const validFor = 1000
 const fewJobs = 100
+/** Positions that one script reads, as all others wait meanwhile. */
+const positionsAtOnce = 20
 /** Predictions that are remembered until the job begins. */
 const maxRemembered = 2000
 
@@ -287,7 +289,19 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     })
   }
 
-  async function outlookOf (job: EstimatedJob, known: Known): Promise<Outlook> {
+  /** Positions of the waiting jobs that the forecast does not have; 0 if one does not wait any more. */
+  async function positionsBeyond (jobs: readonly EstimatedJob[], known: Known): Promise<Map<string, number>> {
+    const ids = jobs
+      .filter(({ id, status }) => status === 'pending' && !known.running.has(id) && !known.forecast.jobs.has(id))
+      .map(({ id }) => id)
+    const parts: string[][] = []
+    for (let at = 0; at < ids.length; at += positionsAtOnce) parts.push(ids.slice(at, at + positionsAtOnce))
+    const found = (await Promise.all(parts.map(async part => await readPositions(redis, prefix, part)))).flat()
+    return new Map(ids.map((id, at) => [id, found[at] ?? 0]))
+  }
+
+  /** @param rank its position, if the forecast does not have it; 0 if it does not wait any more */
+  function outlookOf (job: EstimatedJob, known: Known, rank: number | null): Outlook {
     if (job.status !== 'pending' && job.status !== 'processing') return noOutlook
     const begun = known.running.get(job.id)
     // Its record and the forecast are read one after the other, and it can have begun in between.
@@ -300,7 +314,6 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
       return { position: null, estimate, waitingFor: null }
     }
     const found = known.forecast.jobs.get(job.id)
-    const rank = found === undefined ? await readPosition(redis, prefix, [job.id]) : null
     // A server runs what the forecast has.
     const reason = found === undefined ? reasonFor(needsOfJob(job), known, id => isAble(job, id, known.servers)) : null
     const further = rank === null || rank === 0 || reason !== null ? null : known.forecast.beyond(rank)
@@ -320,7 +333,8 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
         return jobs.map(() => noOutlook)
       }
       const known = await current()
-      return await Promise.all(jobs.map(async job => await outlookOf(job, known)))
+      const ranks = await positionsBeyond(jobs, known)
+      return jobs.map(job => outlookOf(job, known, ranks.get(job.id) ?? null))
     },
     async preview (job) {
       const known = await make(job)

@@ -238,9 +238,10 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore, readAt
   /** Ids of waiting jobs in their order, as far as it is read. */
   async function idsInQueue (query: JobQuery): Promise<string[]> {
     const { serverId, keyId, background, offset, limit } = query
-    const ids = await store.inOrder(serverId ?? '', orderedAtMost)
     const isWhole = keyId === undefined && serverId === undefined && background === undefined
-    if (ids.length === 0 || (isWhole && ids.length < orderedAtMost)) return ids
+    const needed = isWhole ? offset + limit : Infinity
+    const ids = await store.inOrder(serverId ?? '', Math.min(needed, orderedAtMost))
+    if (ids.length === 0 || ids.length >= needed || (isWhole && ids.length < orderedAtMost)) return ids
     const index = indexKey(keys, { ...query, status: 'pending' })
     const all = await inIndex(index, ids)
     const found = background === false ? await outside(all) : all

@@ -13,7 +13,7 @@ import { type GiveBack, type GivenBack, packDial, type PoolDial, type RunClaim }
 import { createTogether } from './create-together.ts'
 import { classOf, type JobClass, needsOf, needsOfJob } from './needs.ts'
 import {
-  endJob, forgetOutput, loadQueueScripts, noteProgress, readPosition, removeJob, startJob
+  endJob, forgetOutput, loadQueueScripts, noteProgress, readPositions, removeJob, startJob
 } from './scripts/index.ts'
 import type { Subscription } from './webhook-request.ts'
 import { packWorkload, workloadOf } from './workload.ts'
@@ -268,7 +268,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     find,
     readMany,
     async position ({ id }) {
-      const position = await readPosition(redis, prefix, [id])
+      const [position = 0] = await readPositions(redis, prefix, [id])
       return position === 0 ? null : position
     },
     async waitingOn (serverId) {

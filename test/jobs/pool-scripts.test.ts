@@ -1,5 +1,5 @@
 import t from 'tap'
-import { noteClasses, readPosition } from '../../src/jobs/scripts/index.ts'
+import { noteClasses, readPositions } from '../../src/jobs/scripts/index.ts'
 import {
   check, type Claim, dial, facts, fence, id, needsOf, type NewJob, newWorld, otherClass, owner, ownClass,
   redis, scripts, type World
@@ -254,8 +254,8 @@ t.test('unclaim-job', async t => {
   ])
 })
 
-t.test('read-position', async t => {
-  const read = (name = id) => async ({ prefix }: World) => await readPosition(redis, prefix, [name])
+t.test('read-positions', async t => {
+  const read = (name = id) => async ({ prefix }: World) => (await readPositions(redis, prefix, [name]))[0]
   await check(t, [
     ['none', 'is gone', read(), 0, { record: null }],
     ['pending', 'is the only one', read(), 1],

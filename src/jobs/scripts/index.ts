@@ -112,8 +112,8 @@ export const removeJob = load<[id: string, ...outputs: string[]],
 export const forgetOutput = load<[id: string, before: string, after: string, name: string],
   ['forgotten' | 'changed' | 'gone']>('forget-output')
 
-/** The position of a waiting job, from 1; 0 if it does not wait. */
-export const readPosition = load<[id: string], number>('read-position')
+/** The position of each job, from 1; 0 if it does not wait. */
+export const readPositions = load<string[], number[]>('read-positions')
 
 /** Notes for classes of jobs whether a server can run them, as `class, answer, …`. */
 export const noteClasses = load<[server: string, fence: number, ...answers: string[]], 0 | 1>('note-classes')
