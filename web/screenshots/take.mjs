@@ -68,7 +68,7 @@ async function takeAnimation (browser, url, submit) {
   const context = await browser.newContext({ viewport: { width: 1040, height: 660 }, reducedMotion: 'reduce' })
   const page = await context.newPage()
   await page.goto(`${url}/#/queue`)
-  await page.locator('.jobs.running .job').waitFor()
+  await page.locator('.jobs.running .job').first().waitFor()
   const pictures = []
   for (let index = 0; index < frames; index++) {
     const end = Date.now() + frameTime
@@ -129,9 +129,13 @@ async function main () {
   }
   await ask('POST', '/api/v1/models/scan')
   await submit('Attic', prompts[1], { steps: 60 })
-  const running = await submit('Attic', prompts[3], { steps: 150, width: 1024, height: 768 })
+  const running = await submit('Attic', prompts[3], { steps: 150, width: 1024, height: 768, n_iter: 4 })
+  await ask('POST', '/api/v2/generate/bulk', {
+    target_server_alias: 'Attic', bulk_quantity: 3, generation_params: { prompt: prompts[6], steps: 40, width: 768, height: 512 }
+  })
   for (const prompt of prompts.slice(4)) await submit('Attic', prompt, { steps: 40 })
-  await until(running, ({ progress }) => progress > 0.3)
+  await until(running, ({ progress }) => progress > 0.17)
+  const long = await submit('Studio', prompts[2], { steps: 150, width: 1024, height: 768, n_iter: 40 })
 
   // The service that runs by now has been built.
   const { findProgram } = await import('../../dist/src/redis/private/install.js')
@@ -162,12 +166,15 @@ async function main () {
       await page.locator('.result .images img').waitFor()
       await page.getByRole('button', { name: 'No, thanks' }).click()
     }
-    const listed = async page => { await page.locator('.jobs.running .job').waitFor() }
-    if (only === undefined || only === 'queue.webp') await takeAnimation(browser, url, submit)
+    const listed = async page => { await page.locator('.jobs.running .job img').last().waitFor() }
     await take('queue', 'queue', 'light', listed)
     await take('queue-dark', 'queue', 'dark', listed)
     await take('queue-phone', 'queue', 'phone', listed)
+    if (only === undefined || only === 'queue.webp') await takeAnimation(browser, url, submit)
     await take('job', `job/${four}`, 'light')
+    await ask('POST', `/api/v2/jobs/${long}/cancel`)
+    await until(long, ended)
+    await ask('DELETE', `/api/v2/jobs/${long}`)
     await take('create', 'create', 'light', write)
     await take('create-phone', 'create', 'phone')
     await take('servers', 'servers', 'dark')
