@@ -99,6 +99,32 @@ t.test('waiting jobs go to the background and come back', { skip }, async t => {
     t.strictSame(violations, [])
   })
 
+  t.test('a finger drags a job to another place, also beside the checkbox of its row', async t => {
+    await request('POST', '/api/v2/jobs/actions', { action: 'cancel', filter: { status: 'pending', search: 'thirty' } })
+    const phone = { viewport: { width: 390, height: 781 }, hasTouch: true, isMobile: true }
+    const { page, violations } = await visit(`${service.url}/#/queue?status=pending`, phone)
+    const rows = page.locator('.endless .job')
+    const { jobs } = (await request('GET', '/api/v2/jobs?status=pending&order=line&view=short')).body
+    const [first, second, third] = (jobs as JsonBody[]).map(({ prompt }) => String(prompt))
+    const listIs = async (...prompts: Array<string | undefined>) => {
+      for (const [index, prompt = ''] of prompts.entries()) await rows.nth(index).getByText(prompt, { exact: true }).waitFor()
+    }
+    await listIs(first, second, third)
+    const [handle, target] = [await rows.nth(2).locator('.handle').boundingBox(), await rows.nth(0).boundingBox()]
+    if (handle === null || target === null) throw new Error('the rows are not visible')
+    const [x, y, end] = [handle.x + handle.width / 2, handle.y + handle.height / 2, target.y + 8]
+    const devtools = await page.context().newCDPSession(page)
+    const touch = async (type: 'touchStart' | 'touchMove' | 'touchEnd', ...touchPoints: Array<{ x: number, y: number }>) => {
+      await devtools.send('Input.dispatchTouchEvent', { type, touchPoints })
+    }
+    await touch('touchStart', { x, y })
+    for (let step = 1; step <= 4; step++) await touch('touchMove', { x, y: y + (end - y) * step / 4 })
+    await page.locator('.drop-before').waitFor()
+    await touch('touchEnd')
+    await listIs(third, first, second)
+    t.strictSame(violations, [])
+  })
+
   t.test('by a finger, and on the page of a job', async t => {
     await request('POST', '/api/v2/jobs/actions', { action: 'cancel', filter: { status: 'pending', search: 'thirty' } })
     const phone = { viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true }

@@ -2,7 +2,7 @@ import type { Page } from 'playwright-core'
 
 /** Runs in the page: pairs of controls and texts that cover each other, and what sticks out of the window. */
 const measure = `(() => {
-  const shown = 'a[href], button, input, select, textarea, summary, h1, h2, h3, p, dt, dd, .status, .badge'
+  const shown = 'a[href], button, input, select, textarea, summary, h1, h2, h3, p, dt, dd, .status, .badge, .lane .facts > *'
   // They lie over other content on purpose: what is fixed to the window, and the checkbox on a picture.
   const above = '.pages, .skip, .submit, .selection, .messages, .tile-check, .out-of-sight, [aria-hidden=true]'
   const within = document.querySelector('dialog[open]') ?? document.querySelector('main')
@@ -22,6 +22,10 @@ const measure = `(() => {
     .filter(({ left, right, top, bottom }) => right - left > 1 && bottom - top > 1)
   const name = ({ element }) => element.tagName + ' ' + (element.getAttribute('aria-label') ?? element.textContent ?? '').slice(0, 40)
   const problems = found.filter(({ left, right }) => left < -1 || right > innerWidth + 1).map(one => name(one) + ' sticks out')
+  for (const one of found) {
+    const card = one.element.closest('.card, .lane, .job')?.getBoundingClientRect()
+    if (card !== undefined && (one.left < card.left - 1 || one.right > card.right + 1)) problems.push(name(one) + ' sticks out of its card')
+  }
   for (const [index, one] of found.entries()) {
     for (const other of found.slice(index + 1)) {
       if (one.element.contains(other.element) || other.element.contains(one.element)) continue

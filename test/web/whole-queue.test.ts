@@ -79,6 +79,7 @@ t.test('the queue of all servers in one list', { skip }, async t => {
     await request('POST', '/api/v1/servers/Attic/drain')
     await page.locator('.lane', { hasText: 'Attic' }).getByText(/Drain/).first().waitFor()
     await page.getByText('The queue is off: jobs are accepted').waitFor()
+    await page.locator('.lane', { hasText: 'Main' }).getByText('The queue is off.', { exact: true }).waitFor()
     await page.getByRole('button', { name: 'Cancel all waiting' }).click()
     await page.getByRole('dialog').getByRole('button', { name: 'Cancel 5 jobs' }).click()
     await page.getByRole('status').getByText('5 jobs were cancelled').waitFor()

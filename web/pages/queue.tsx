@@ -67,7 +67,7 @@ export function QueuePage ({ route }: { route: Route }) {
       <QueueSwitch {...pausing} />
       {view === '' && <Welcome servers={known} isEmpty={isEmpty} />}
       {view === '' && known !== undefined && known.length > 0 && !isEmpty && (
-        <ServerQueues servers={known} running={queue?.running ?? []} onChanged={reload} />
+        <ServerQueues servers={known} running={queue?.running ?? []} enabled={queue?.enabled !== false} onChanged={reload} />
       )}
       <Filters
         route={route} view={view} server={server} search={search} servers={known ?? []}

@@ -14,9 +14,11 @@ import { t } from '../texts/en/queue.ts'
 const PauseServer = onDemand(async () => (await import('./pause-server.tsx')).PauseServer)
 
 /** The servers side by side: progress, lengths of their queues, and pausing them. */
-export function ServerQueues ({ servers: known, running, onChanged }: {
+export function ServerQueues ({ servers: known, running, enabled, onChanged }: {
   servers: readonly Server[]
   running: readonly ListedJob[]
+  /** Whether the queue runs. */
+  enabled: boolean
   onChanged: () => void
 }) {
   const [pausing, setPausing] = useState<Server | null>(null)
@@ -26,7 +28,7 @@ export function ServerQueues ({ servers: known, running, onChanged }: {
         {known.map(server => (
           <ServerQueue
             key={server.id} server={server} job={running.find(job => job.target_server_alias === server.alias)}
-            onPause={() => setPausing(server)} onChanged={onChanged}
+            enabled={enabled} onPause={() => setPausing(server)} onChanged={onChanged}
           />
         ))}
       </ul>
@@ -38,9 +40,10 @@ export function ServerQueues ({ servers: known, running, onChanged }: {
   )
 }
 
-function ServerQueue ({ server, job: read, onPause, onChanged }: {
+function ServerQueue ({ server, job: read, enabled, onPause, onChanged }: {
   server: Server
   job: ListedJob | undefined
+  enabled: boolean
   onPause: () => void
   onChanged: () => void
 }) {
@@ -48,6 +51,7 @@ function ServerQueue ({ server, job: read, onPause, onChanged }: {
   const job = useProgress(read)
   const { alias, paused } = server
   const seconds = useQueueSeconds(alias) ?? 0
+  const sentence = sentenceOf(server, enabled)
 
   async function resume () {
     await attempt(() => servers.resume(alias))
@@ -70,7 +74,7 @@ function ServerQueue ({ server, job: read, onPause, onChanged }: {
       </div>
       <div class='lane-job'>
         {job === undefined
-          ? <p class='muted' title={sentenceOf(server)}>{sentenceOf(server)}</p>
+          ? <p class='muted' title={sentence}>{sentence}</p>
           : (
             <a class='progress' href={`#/job/${job.id}`} title={job.generation_params.prompt || t.noPrompt}>
               <progress max='100' value={job.progress_percentage} aria-label={t.progressAt(alias)} />
@@ -96,7 +100,7 @@ function answers ({ health }: Server) {
   return health !== 'offline' && health !== 'unauthorized'
 }
 
-function sentenceOf (server: Server) {
+function sentenceOf (server: Server, enabled: boolean) {
   if (server.paused) {
     const sentence = server.pause_reason ?? t.pausedNoNewJob
     return server.paused_at === null ? sentence : t.since({ sentence, when: ago(server.paused_at) })
@@ -110,5 +114,6 @@ function sentenceOf (server: Server) {
   }
   // It is not among the jobs that this person sees.
   if (server.health === 'busy') return t.busyWithAnother
+  if (!enabled) return t.queueIsOff
   return server.waiting > 0 ? t.nextJobIsAbout : t.idleReadyForNext
 }

@@ -136,6 +136,7 @@ export const t = inLanguage('queue', ({ number, plural }) => ({
   itDoesNotAnswer: 'It does not answer; its jobs wait.',
   itsLastAnswer: ({ problem, when }: { problem: string, when: string }) => `${problem} Its last answer: ${when}.`,
   nextJobIsAbout: 'The next job is about to start.',
+  queueIsOff: 'The queue is off.',
   busyWithAnother: 'Busy with another job.',
   idleReadyForNext: 'Idle, ready for the next job.',
   browserDoesNotAllow: 'The browser does not allow notifications of this page.',
