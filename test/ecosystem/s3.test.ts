@@ -130,9 +130,8 @@ t.test('two API processes and two workers with folders of their own share one bu
     }
   })
 
-  await t.test('a worker is killed when the bucket has stored an image, before the record names it', async t => {
+  await t.test('workers are killed when the bucket has stored an image, before the record names it', async t => {
     const [api] = apis as [ApiProcess]
-    const [server] = (await api.request('GET', '/api/v1/servers')).body as unknown as ReadonlyArray<{ id: string }>
     for (const id of ids) await api.until(id, 'completed', 'failed')
     const stored = new Promise<string>(resolve => {
       relay.onStored = path => {
@@ -144,12 +143,9 @@ t.test('two API processes and two workers with folders of their own share one bu
     })
     const id = await accepted(api, quick)
     const path = await stored
-    const lease = await fleet.look.get(fleet.keys.key('lease', server?.id ?? '')) ?? ''
-    const index = workers.findIndex(({ pid }) => lease.includes(`"pid":${pid},`))
-    t.not(index, -1, 'one of them has the lease')
-    await workers[index]?.kill()
-    for (const worker of workers) worker.signal('SIGCONT')
-    workers[index] = await fleet.worker(homes[2 + index])
+    // On a busy machine the one that stores it can have lost the lease to the other.
+    await Promise.all(workers.map(async worker => await worker.kill()))
+    for (const [index] of workers.entries()) workers[index] = await fleet.worker(homes[2 + index])
     const { status, images } = await api.until(id, 'completed', 'failed')
     t.equal(status, 'completed')
     const [, first = ''] = path.split('/outputs/')

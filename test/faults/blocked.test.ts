@@ -71,18 +71,21 @@ t.test('six failing jobs of one client do not delay another\'s', async t => {
 t.test('different errors of different requests give a server a break, after which another job is the trial', async t => {
   simulator.setFaults(['red', 'green', 'blue'].map(prompt =>
     ({ kind: 'runtime-error', message: `the ${prompt} one is broken`, prompt, ...sticky })))
+  const begun = Date.now()
   const bad: string[] = []
   // A job that is sent again before all have failed once would count as the request's own error.
   await service.request('POST', '/api/v1/servers/Main/pause')
   for (const prompt of ['red', 'green', 'blue']) bad.push(await service.submit({ ...quick, prompt }))
-  await service.request('POST', '/api/v1/servers/Main/resume')
-  while ((await view()).health !== 'suspected') await new Promise(resolve => { setTimeout(resolve, 10) })
-  t.match(await view(), { last_error: /one is broken/ }, 'it answers its looks, so it is not offline')
-  const before = simulator.state().generations.length
   const innocent = await service.submit(quick)
+  await service.request('POST', '/api/v1/servers/Main/resume')
   t.match(await end(innocent), { status: 'completed' })
-  t.match(simulator.state().generations[before], { taskId: innocent }, 'the trial is a job that has not failed there')
-  for (const id of bad) t.match(await end(id), { status: 'failed' })
+  for (const id of bad) t.match(await end(id), { status: 'failed', error: { message: /one is broken/ } })
+  t.same(new Set(await troubles(begun)), new Set(['suspected']), 'it answers its looks, so it is not offline')
+  const [trial] = simulator.state().generations.slice(bad.length)
+  t.match(trial, { taskId: innocent }, 'the trial is a job that has not failed there')
+  const samples = await services.states.history.read(serverId)
+  const rest = samples.find(({ at, reachable }) => at >= begun && reachable === 'suspected')
+  t.ok((rest?.at ?? Infinity) <= (trial?.startedAt ?? 0), 'after the break')
   await holdToBound(t, bad)
   t.match(await view(), { last_error: null })
 })
