@@ -124,9 +124,9 @@ export interface JobStore {
 /** Whose jobs a moved job can overtake: those of its own share, or all. */
 export type AheadOf = 'own' | 'everybody'
 
-/** A new job's position, from 1, its timestamp and its server, if it has one; or the existing job with this id. */
+/** A new job's position, from 1, its timestamp and the idle server that got it, or ''; or the job that has this id. */
 export type Created =
-  | { readonly existing: null, readonly position: number, readonly createdAt: number, readonly serverId: string }
+  | { readonly existing: null, readonly position: number, readonly createdAt: number, readonly givenTo: string }
   | { readonly existing: Job }
 
 /** `lease_lost`: the lease under the fence is over; another process serves the server. */
@@ -255,7 +255,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
       for (let tries = 0; ; tries++) {
         const answer = await createOnce(job, await lastTimestamp())
         if (answer[0] === 'created') {
-          return { existing: null, position: answer[1], createdAt: answer[2], serverId: answer[3] }
+          return { existing: null, position: answer[1], createdAt: answer[2], givenTo: answer[3] }
         }
         if (answer[0] === 'full') throw tooManyWaiting(answer[1], waitingPerKey)
         if (answer[0] === 'exists') return { existing: await get(job.id) }

@@ -1,4 +1,5 @@
 import { randomInt, randomUUID } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { normaliseExtras } from '../a1111/extras.ts'
 import { fieldRules } from '../a1111/field-values.ts'
@@ -163,6 +164,9 @@ const maxMetadataBytes = 4096
 /** Every list of jobs reads the parameters of each, so a few huge ones would delay all clients; in characters. */
 const maxParameterCharacters = 1_048_576
 
+/** An idle server waits for its request, which goes before the answer: the notice, the connection, and the bytes. */
+const turnsUntilSent = 3
+
 /** The one way into the queue, for every interface. */
 export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   const { registry, states, store, inputs, queueLimitPerKey, limits, standingOf } = dependencies
@@ -192,11 +196,6 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
     return others.filter((_server, index) => lacking[index] === true).map(({ id }) => id)
   }
 
-  async function refuseWhileFull (): Promise<void> {
-    const fault = await storage.fault()
-    if (fault !== null) throw storageError(fault)
-  }
-
   /** The request with a lane. @throws ServiceError `queue_limit_reached` */
   async function ofItsKey (request: SubmissionRequest, jobs: number): Promise<SubmissionRequest> {
     if (request.keyId === null) return request
@@ -223,7 +222,8 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
 
   return {
     async check (asked, jobs = 1) {
-      await refuseWhileFull()
+      const fault = await storage.fault()
+      if (fault !== null) throw storageError(fault)
       const request = await ofItsKey(asked, jobs)
       checkMetadata(request.metadata)
       const webhook = await webhooks.check(request.webhook ?? null, request.keyId)
@@ -303,8 +303,9 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         await inputs.release(parameters)
         return await tell(created.existing)
       }
-      const { position, createdAt, serverId } = created
-      const alias = aliasOf(registry, serverId)
+      const { position, createdAt, givenTo } = created
+      const alias = aliasOf(registry, givenTo === '' ? target?.id ?? '' : givenTo)
+      for (let turns = givenTo === '' ? 0 : turnsUntilSent; turns > 0; turns--) await nextTurn()
       log.info({ job: id, ...context === null ? {} : { request: context.requestId }, server: alias, place: position }, 'job accepted')
       return { id, alias, position, createdAt, seed: seedOf(parameters), warnings: [...warnings, ...hints] }
     },

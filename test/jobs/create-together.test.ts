@@ -73,7 +73,7 @@ t.test('idle servers get the first jobs of a turn', async t => {
   const { claim, create, keys } = await open()
   for (const server of ['one', 'two']) t.match(await claim({ server, idle: 'idle' }), ['none'])
   const created = await Promise.all(['a', 'b', 'c'].map(async id => await create(id)))
-  const servers = created.map(one => one.existing === null && one.serverId)
+  const servers = created.map(one => one.existing === null && one.givenTo)
   t.same([servers.slice(0, 2).toSorted(), servers[2]], [['one', 'two'], ''])
   t.same(await findIndexProblems({ look: redis, keys }), [])
 })
@@ -92,7 +92,7 @@ t.test('jobs of one turn get the servers and positions that they get one by one'
     if (together) created.push(...await Promise.all(work.map(async begin => await begin())))
     else for (const begin of work) created.push(await begin())
     outcomes.push({
-      created: created.map(one => one.existing === null && [one.position, one.serverId]),
+      created: created.map(one => one.existing === null && [one.position, one.givenTo]),
       order: await store.inOrder('', 100)
     })
     t.same(await findIndexProblems({ look: redis, keys }), [])

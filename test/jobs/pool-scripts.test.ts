@@ -36,7 +36,7 @@ t.test('create-job', async t => {
       fair: { k: 0 },
       finish: {}
     }],
-    ['none', 'that needs a server', create({ target: 'two' }), ['created', 1, Number, 'two'],
+    ['none', 'that needs a server', create({ target: 'two' }), ['created', 1, Number, ''],
       { record: { server: 'two', target: 'two' }, events: ['accepted'], pool: [id] }],
     ['none', 'without a key', create({ key: '' }), ['created', 1, Number, ''],
       { record: { key: null, share: '', list: '' }, events: ['accepted'], lists: { '': [id] }, fair: { '': 0 } }],

@@ -27,7 +27,7 @@
   ARGV[22]  `1` for the background lane, or ''
   ARGV[23...]  the same 22 of each further job
 
-  Answers for each job { 'created', position, timestamp, server or '' } | { 'exists' } | { 'late' } |
+  Answers for each job { 'created', position, timestamp, server that got it or '' } | { 'exists' } | { 'late' } |
   { 'full', waiting jobs } | error
 ]]
 --- @include "../../events/scripts/publish"
@@ -75,7 +75,7 @@ local function create (from)
   publish('accepted', id, target, key, 'pending', { position = position, priority = tonumber(priority) })
   local server, changed = offer(job, dial)
   if changed then seen = {} end
-  return { 'created', position, created, server or target }
+  return { 'created', position, created, server or '' }
 end
 
 local answers = {}
