@@ -9,7 +9,7 @@ import type { Log } from '../lib/logging.ts'
 import { redisProblemOf } from '../redis/errors.ts'
 import { createLoraPass } from './lora-pass.ts'
 import { defaultMonitorIntervals, type MonitorIntervals } from './monitor-intervals.ts'
-import { answersLooks, lastAnswerOf, type Server, type ServerState } from './registry.ts'
+import { answersLooks, lastAnswerOf, stateAt, type Server, type ServerState } from './registry.ts'
 import { createStartCheck, type StartPatience } from './start-check.ts'
 import type { ServerStateStore } from './state-store.ts'
 import { createSuspicions } from './suspicions.ts'
@@ -137,18 +137,19 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   async function enter (
     change: Pick<ServerState, 'reachable' | 'lastError'> & Partial<ServerState>, responseMs: number | null = null
   ): Promise<ServerState> {
+    const known = state ?? stateAt(server().address, await states.read(server().id))
     const [before, timestamp] = [state, Date.now()]
     const changed = before?.reachable !== change.reachable
     // A server that was away can have another version, other extensions, another proxy.
     if (changed && change.reachable === 'no') forgetStart()
     const after: ServerState = {
-      traits: before?.traits ?? null,
-      inventoryReadAt: before?.inventoryReadAt ?? null,
+      traits: known?.traits ?? null,
+      inventoryReadAt: known?.inventoryReadAt ?? null,
       baseUrl: server().address.baseUrl,
       ...change,
-      since: changed ? timestamp : before?.since ?? timestamp,
+      since: known?.reachable === change.reachable ? known.since : timestamp,
       checkedAt: timestamp,
-      answeredAt: change.reachable === 'no' ? lastAnswerOf(before) : timestamp
+      answeredAt: change.reachable === 'no' ? lastAnswerOf(known) : timestamp
     }
     state = after
     if (changed) {

@@ -67,6 +67,11 @@ export function lastAnswerOf (state: ServerState | null): number | null {
   return state.traits === null ? null : state.since
 }
 
+/** What any process stored of a server, if it was at this address. */
+export function stateAt ({ baseUrl }: Pick<ServerAddress, 'baseUrl'>, stored: ServerState | null): ServerState | null {
+  return stored?.baseUrl === baseUrl ? stored : null
+}
+
 /** Whether requests to two addresses are the same: address, user and everything that is sent along. */
 export function sameAddress (one: ServerAddress, other: ServerAddress): boolean {
   return isDeepStrictEqual(one, other)

@@ -182,6 +182,29 @@ t.test('a check from before a failed generation no longer counts', async t => {
   t.equal(restarting.usable(), false, 'no further job is sent to a server that has just gone')
 })
 
+t.test('what is known of a silent server outlives the process, unless its address is another one', async t => {
+  const silent = (baseUrl: string) => createServerMonitor({
+    server: () => ({ ...serverCalled('Silent'), address: { baseUrl } }),
+    client: {
+      ...client,
+      async readJson () { throw new GenerationFailure('server-down', 'connection_refused', 'The server cannot be reached.') }
+    },
+    states,
+    log: silentLogger,
+    intervals,
+    onUsable: async () => { /* nobody waits */ }
+  })
+  const { traits } = await states.read('main') ?? {}
+  t.ok(traits)
+  const known = { since: 1000, checkedAt: 2000, answeredAt: 900, lastError: 'gone', traits: traits ?? null, inventoryReadAt: 800 }
+  await states.write('silent', { ...known, reachable: 'no', baseUrl: simulator.url })
+  const [again, moved] = [silent(simulator.url), silent('http://127.0.0.1:9')]
+  t.teardown(async () => { await Promise.all([again.close(), moved.close()]) })
+  t.match(await again.check(), { reachable: 'no', since: 1000, answeredAt: 900, traits: { kind: 'a1111' }, inventoryReadAt: 800 })
+  t.match(await states.read('silent'), { since: 1000, answeredAt: 900 })
+  t.match(await moved.check(), { reachable: 'no', answeredAt: null, traits: null })
+})
+
 t.test('differences reload the inventory once each, and at most every 30 seconds', async t => {
   const reads = () => simulator.state().requests['GET /sdapi/v1/samplers'] ?? 0
   let now = performance.now()
