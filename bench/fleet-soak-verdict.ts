@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Job } from '../src/jobs/job.ts'
+import type { Job, JobAttempt } from '../src/jobs/job.ts'
 import type { Keys } from '../src/lib/keys.ts'
 import type { GenerationRecord, Simulator } from '../src/simulator/simulator.ts'
 import { findProblems, readJobs, type StreamEvent } from '../test/support/consistency.ts'
@@ -58,8 +58,9 @@ export async function judgeFleet (traces: FleetTraces): Promise<Verdict> {
   const reasons = await findReasons(lives, events, generations)
   const seen = new Map([...jobs.values()].map(job =>
     [job.id, { job, generations: generations.get(job.id) ?? [], reasons: reasons.get(job.id) ?? [] }]))
+  const frozen = lives.flatMap(life => life.frozen)
   const doubled = [...seen.values()].filter(one => toTheEnd(one.generations).length > 1)
-  const unexplained = doubled.flatMap(one => findUnexplained(one, retries.get(one.job.id) ?? 0))
+  const unexplained = doubled.flatMap(one => findUnexplained(one, retries.get(one.job.id) ?? 0, frozen))
   const tooOften = [...seen.values()].flatMap(one => findTooOften(one, retries.get(one.job.id) ?? 0))
   const crowds = [...traces.simulators].flatMap(([server, simulator]) => simulator.state().crowds.map(crowd => {
     const stories = [...new Set(crowd.taskIds)].map(id => {
@@ -131,15 +132,18 @@ interface Seen {
  * A job that was generated to the end again although nothing says that the former generation failed. Each failed
  * generation is an attempt of the record, a retry by a client begins again, and the rest has a reason of its own.
  */
-function findUnexplained (seen: Seen, retries: number): string[] {
+function findUnexplained (seen: Seen, retries: number, frozen: Life['frozen']): string[] {
   const { job, generations, reasons } = seen
   const ended = toTheEnd(generations)
   const explained = ended.slice(0, -1).filter(({ server, startedAt }, index) => {
     // Redis answers late while it is frozen; until then the job can begin nowhere else.
     const next = ended[index + 1]?.startedAt ?? Infinity
     const until = { stopped: next + slack, taken: next + slack, died: startedAt + slack }
+    // A worker that was frozen right before its request sends that when it goes on.
+    const sentBy = ({ endedAt }: JobAttempt) => Math.max(endedAt, ...frozen
+      .filter(([from, to]) => from < endedAt && to > endedAt).map(([, to]) => to)) + slack
     return job.attempts.some(attempt =>
-      attempt.server === server && attempt.startedAt - slack < startedAt && attempt.endedAt + slack > startedAt) ||
+      attempt.server === server && attempt.startedAt - slack < startedAt && sentBy(attempt) > startedAt) ||
       reasons.some(({ kind, at }) => at > startedAt - (kind === 'stopped' ? 0 : slack) && at < until[kind])
   })
   if (ended.length - 1 - explained.length <= retries) return []
