@@ -90,11 +90,11 @@ interface Page {
 const page = async (caller: Caller, query: string) => await caller.get(`/api/v2/jobs?limit=${limit}&${query}`) as Page
 
 async function cursorFilter (caller: Caller): Promise<readonly [string, string]> {
-  return ['cursor', `cursor=${(await page(caller, 'offset=50000')).next_cursor}`]
+  return ['cursor', `cursor=${(await page(caller, `offset=${jobs / 2}`)).next_cursor}`]
 }
 
 async function sinceFilter (caller: Caller): Promise<readonly [string, string]> {
-  const timestamp = (await page(caller, 'offset=50000')).jobs[0]?.creation_timestamp ?? ''
+  const timestamp = (await page(caller, `offset=${jobs / 2}`)).jobs[0]?.creation_timestamp ?? ''
   return ['since, half of all', `since=${timestamp}`]
 }
 
