@@ -269,7 +269,7 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
 
   function waitingFor (job: EstimatedJob, known: Known, position: number | null, reason: string | null): string {
     const holder = [...known.servers.values()].find(({ claimed }) => claimed.has(job.id))
-    if (holder !== undefined) return `${holder.server.alias}, which is about to be free`
+    if (holder !== undefined) return `${holder.server.alias}, where it is next`
     if (reason !== null) return reason
     if (position === null) return 'its next attempt'
     return turnOf(position, known.yields.get(job.id) ?? (job.background ? known.outside : 0))

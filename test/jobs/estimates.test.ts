@@ -121,3 +121,15 @@ t.test('jobs have their position and expected end once their server is known', a
   t.match(await service.job(held), { queue_position: 1, eta_seconds: null, estimated_start_time: null },
     'a line that is held has no times')
 })
+
+t.test('a claimed job says where it is next, as the job before it can take longer than expected', async t => {
+  const service = await startService(t, { simulator: { stepMilliseconds: 20 } })
+  const job = { ...quick, steps: 10 }
+  await service.until(await service.submit(job), 'completed')
+  service.simulator.setFaults([{ kind: 'slow', factor: 100 }])
+  await service.until(await service.submit(job), 'processing')
+  const next = await service.submit(job)
+  let said = ''
+  while (!said.includes('Main')) said = String((await service.job(next)).waiting_for)
+  t.equal(said, 'Main, where it is next')
+})

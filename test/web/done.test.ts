@@ -97,14 +97,14 @@ t.test('people know when their jobs are done', { skip }, async t => {
 
   t.test('and the installed app starts without the service, recovers by itself, and notifies on phones', async t => {
     const { page, violations } = await visit(`${url}/`, { serviceWorkers: 'allow' })
-    await page.getByRole('heading', { name: 'Queue' }).waitFor()
+    await page.getByRole('heading', { name: 'Queue', exact: true }).waitFor()
     t.equal(await page.evaluate('navigator.serviceWorker.ready.then(({ scope }) => scope)'), `${url}/`)
     await page.context().setOffline(true)
     await page.reload()
     await page.getByRole('alert').getByText('The service does not answer').waitFor()
     t.strictSame(await seriousFindings(page), [])
     await page.context().setOffline(false)
-    await page.getByRole('heading', { name: 'Queue' }).waitFor()
+    await page.getByRole('heading', { name: 'Queue', exact: true }).waitFor()
     const kept = await page.evaluate(`caches.keys().then(async ([name]) =>
       (await (await caches.open(name)).keys()).map(({ url }) => new URL(url).pathname))`) as string[]
     t.ok(kept.length >= 4, String(kept))
@@ -127,7 +127,7 @@ t.test('people know when their jobs are done', { skip }, async t => {
 
   t.test('and can install the UI as an app, below the path of a proxy too', async t => {
     const { page, violations } = await visit(`${url}/`)
-    await page.getByRole('heading', { name: 'Queue' }).waitFor()
+    await page.getByRole('heading', { name: 'Queue', exact: true }).waitFor()
     const devtools = await page.context().newCDPSession(page)
     const { url: address, errors, data = '' } = await devtools.send('Page.getAppManifest')
     t.strictSame(errors, [])

@@ -56,3 +56,86 @@ t.test('a double click makes one action, also on a slow network', { skip }, asyn
     t.strictSame(violations, [])
   })
 })
+
+t.test('a submission whose answer is lost makes no second job when it is clicked again', { skip }, async t => {
+  const visit = await openBrowser(t)
+  const service = await startService(t)
+  const { request } = service
+  await request('POST', '/api/v1/servers', { alias: 'Attic', apiUrl: 'http://127.0.0.1:9' })
+  const jobsWith = async (word: string) =>
+    ((await request('GET', `/api/v2/jobs?search=${word}`)).body.jobs as Array<{ group: string | null, seed: unknown }>)
+
+  /** Lets the submission with this number reach the service and loses its answer. */
+  async function loseAnswer (page: Page, number: number) {
+    let sent = 0
+    await page.route(({ pathname }) => pathname === '/api/v2/generate', async route => {
+      if (++sent !== number) return await route.continue()
+      await route.fetch()
+      await route.abort('connectionreset')
+    })
+  }
+
+  async function fill (page: Page, prompt: string) {
+    await page.getByLabel('Prompt', { exact: true }).fill(prompt)
+    await page.getByLabel('Server', { exact: true }).selectOption('Attic')
+  }
+
+  const isLost = (page: Page) => page.locator('form [role=alert]', { hasText: /not answer/ }).waitFor()
+
+  t.test('one job', async t => {
+    const { page, violations } = await visit(`${service.url}/#/create`)
+    await loseAnswer(page, 1)
+    await fill(page, 'a pier')
+    const submit = page.getByRole('button', { name: 'Submit job' })
+    await submit.click()
+    await isLost(page)
+    t.equal((await jobsWith('pier')).length, 1)
+    await submit.click()
+    await page.locator('.results > li').first().waitFor()
+    t.equal((await jobsWith('pier')).length, 1)
+    await submit.click()
+    await page.locator('.results > li').nth(1).waitFor()
+    t.equal((await jobsWith('pier')).length, 2, 'the next click is a new wish')
+    t.strictSame(violations, [])
+  })
+
+  t.test('also after a reload, but not after a change', async t => {
+    const { page } = await visit(`${service.url}/#/create`)
+    await loseAnswer(page, 1)
+    await fill(page, 'a canal')
+    const submit = page.getByRole('button', { name: 'Submit job' })
+    await submit.click()
+    await isLost(page)
+    await page.unrouteAll()
+    await page.reload()
+    await submit.click()
+    await page.locator('.results > li').first().waitFor()
+    t.equal((await jobsWith('canal')).length, 1)
+    await loseAnswer(page, 1)
+    await fill(page, 'a canal in fog')
+    await submit.click()
+    await isLost(page)
+    await fill(page, 'a canal in rain')
+    await submit.click()
+    await page.locator('.results > li').nth(1).waitFor()
+    t.equal((await jobsWith('canal')).length, 3)
+  })
+
+  t.test('a sweep', async t => {
+    const { page } = await visit(`${service.url}/#/create`)
+    await loseAnswer(page, 2)
+    await fill(page, 'a dune')
+    await page.getByRole('button', { name: 'Vary a parameter' }).click()
+    await page.getByLabel('Values', { exact: true }).fill('10, 11, 12')
+    const submit = page.getByRole('button', { name: 'Submit 3 jobs' })
+    await submit.click()
+    await isLost(page)
+    t.equal((await jobsWith('dune')).length, 2)
+    await submit.click()
+    await page.locator('.results > li').nth(2).waitFor()
+    const made = await jobsWith('dune')
+    t.equal(made.length, 3)
+    t.equal(new Set(made.map(({ group }) => group)).size, 1)
+    t.equal(await page.locator('.results > li').count(), 3)
+  })
+})

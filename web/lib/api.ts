@@ -37,15 +37,17 @@ export const reachable = 'stablequeue:reachable'
 
 /**
  * Sends a request to the service. Changes carry a header that pages of other origins cannot add.
+ * @param options key: the `Idempotency-Key`, with which a repeat gets the first answer
  * @returns the body; null if there is none
  * @throws {ApiError} if the service rejects the request; TypeError if it does not answer
  */
 export async function ask<Answer> (
-  method: string, path: string, { body, signal }: { body?: unknown, signal?: AbortSignal } = {}
+  method: string, path: string, { body, signal, key }: { body?: unknown, signal?: AbortSignal, key?: string } = {}
 ): Promise<Answer> {
   const headers: Record<string, string> = { accept: 'application/json' }
   if (method !== 'GET') headers['x-requested-with'] = 'ui'
   if (body !== undefined) headers['content-type'] = 'application/json'
+  if (key !== undefined) headers['idempotency-key'] = key
   const response = await reach(path, {
     method, headers, credentials: 'same-origin', ...signal && { signal }, ...body !== undefined && { body: JSON.stringify(body) }
   })

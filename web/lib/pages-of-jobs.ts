@@ -1,13 +1,18 @@
-import type { Group, JobQuery, JobStatus, ListedJob } from './api-types.ts'
+import type { Group, JobPage, JobQuery, JobStatus, ListedJob } from './api-types.ts'
 import { receivesEvents, onEvent } from './events.ts'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { aboutJobs, often } from './live.ts'
 import { readGroups, readQueue } from './queue-service.ts'
 import { jobs } from './service.ts'
+import { t } from '../texts/en/queue.ts'
 
 export const pageSize = 50
 /** Most jobs that a search shows. */
 const searchLimit = 1000
+/** Most jobs of one answer. */
+const mostOfPage = 1000
+/** Most jobs that one action names. */
+const mostNamed = 20_000
 const gather = 300
 /** A search covers jobs of all states. */
 const gatherSearch = 1500
@@ -152,6 +157,20 @@ function openFeed (name: string, filter: JobFilter, onChange: () => void) {
     return pages.get(Math.floor(index / pageSize))?.[index % pageSize]
   }
 
+  /** The ids of jobs of the list, in pages that stay in step while jobs come and go, where the order allows that. */
+  async function readIds (from: number, count: number) {
+    const ids: string[] = []
+    let cursor: string | null = null
+    while (ids.length < count) {
+      const start: Partial<JobQuery> = cursor === null ? { offset: from + ids.length } : { cursor }
+      const page: Pick<JobPage, 'next_cursor'> & { jobs: ListedJob[] } = await jobs.list(query({ ...start, limit: Math.min(count - ids.length, mostOfPage) }), stop.signal)
+      if (page.jobs.length === 0) break
+      ids.push(...page.jobs.map(({ id }) => id))
+      cursor = page.next_cursor ?? null
+    }
+    return ids
+  }
+
   return {
     name,
     show (from: number, to: number) {
@@ -179,8 +198,8 @@ function openFeed (name: string, filter: JobFilter, onChange: () => void) {
         async idsBetween (from: number, to: number) {
           const known = Array.from({ length: to - from + 1 }, (_, index) => at(from + index)?.id)
           if (known.every(id => id !== undefined)) return known
-          const answer = await jobs.list(query({ limit: Math.min(to - from + 1, 1000), offset: from }))
-          return answer.jobs.map(({ id }) => id)
+          if (to - from >= mostNamed) throw new Error(t.tooManyBetween(mostNamed))
+          return await readIds(from, to - from + 1)
         }
       }
     }

@@ -85,8 +85,9 @@ export const jobs = {
     }
   },
   read: async (id: string, signal?: AbortSignal) => (await ask<{ job: Job }>('GET', pathOf(jobsPath, id), { signal })).job,
-  async submit (request: JobRequest) {
-    const accepted = await ask<JobAccepted>('POST', '/api/v2/generate', { body: request })
+  /** @param key of this wish: a repeat with it makes no second job */
+  async submit (request: JobRequest, key: string) {
+    const accepted = await ask<JobAccepted>('POST', '/api/v2/generate', { body: request, key })
     follow(accepted.id)
     return accepted
   },

@@ -9,6 +9,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { keepDraft, readDraft, readDraftImages, removeDraftImages, type Draft } from '../lib/draft.ts'
 import { fileOfOutput, sizeOf } from '../lib/images.ts'
 import { isEnlarging } from '../lib/inputs.ts'
+import { endIntent, intentOf } from '../lib/intent.ts'
 import { useCaller, useServers } from '../lib/caller.ts'
 import { readChoices, serversThatCount } from '../lib/inventory.ts'
 import { aboutServers, seldom, useLive } from '../lib/live.ts'
@@ -97,16 +98,19 @@ export function CreatePage ({ route }: { route: Route }) {
 
   async function send (values: CreateForm) {
     if (combinations.length > mostJobs) throw new Error(t.jobsAreTooMany(combinations.length))
-    const base = sweeps.length > 0 ? { ...values, seed: sharedSeed(values) } : values
-    // Browsers offer crypto.randomUUID only to pages of HTTPS.
-    const group = combinations.length < 2 ? {} : { group: `sweep-${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}` }
+    const intent = intentOf({ form: values, sweeps }, sharedSeed(values))
+    const base = sweeps.length > 0 ? { ...values, seed: intent.seed } : values
+    const group = combinations.length < 2 ? {} : { group: intent.group }
     let last: JobAccepted | undefined
-    for (const combination of combinations) {
-      last = await jobs.submit({ ...await requestOf(applied(base, combination, sweeps)), ...group })
+    for (const [index, combination] of combinations.entries()) {
+      const request = { ...await requestOf(applied(base, combination, sweeps)), ...group }
+      last = await jobs.submit(request, `${intent.key}-${index}`)
       const entry = { id: last.id, label: labelOf(combination) }
-      sitting = [entry, ...sitting].slice(0, mostResults)
+      // A repeat also sends those that were accepted before, and gets the same jobs.
+      sitting = [entry, ...sitting.filter(({ id }) => id !== entry.id)].slice(0, mostResults)
       setSubmitted(sitting)
     }
+    endIntent()
     // On a phone the result is far below the button.
     result.current?.scrollIntoView({ block: 'nearest', behavior: 'smooth' })
     if (last === undefined) return

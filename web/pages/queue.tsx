@@ -7,6 +7,7 @@ import { numberText } from '../lib/format.ts'
 import { moveByKey } from '../lib/follow-row.ts'
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { useLive } from '../lib/live.ts'
+import { complain } from '../lib/messages.ts'
 import { useJobPages, type JobFilter } from '../lib/pages-of-jobs.ts'
 import { readGroups, readQueue, type QueuePart } from '../lib/queue-service.ts'
 import { useKeyNames, useMayChange, useRights } from '../lib/caller.ts'
@@ -206,7 +207,7 @@ function JobList ({ view, server, search, onChanged }: {
       ? undefined
       : {
           isChosen: selection.has(job.id),
-          onToggle (withShift: boolean) { selection.toggle(index, job.id, withShift) }
+          onToggle (withShift: boolean) { selection.toggle(index, job.id, withShift).catch(complain) }
         }
     const isMovable = isLine && mayChange(job)
     const place = isMovable && <PlaceControls job={job} before={at(index - 1)} after={at(index + 1)} onChanged={changed} />

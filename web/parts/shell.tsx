@@ -1,6 +1,7 @@
 import type { Who } from '../lib/service.ts'
 import { useEffect, useRef } from 'preact/hooks'
 import { removeDraft } from '../lib/draft.ts'
+import { endIntent } from '../lib/intent.ts'
 import { attempt, dismissProblems } from '../lib/messages.ts'
 import { usePage } from '../lib/page-module.ts'
 import { useRoute } from '../lib/router.ts'
@@ -60,6 +61,7 @@ export function Shell ({ who, onSignedOut }: { who: Who, onSignedOut: () => void
   async function signOut () {
     if (await attempt(() => session.end(), common.youAreSignedOut)) {
       removeDraft()
+      endIntent()
       onSignedOut()
     }
   }

@@ -1,6 +1,7 @@
 import type { JobRequest, Server } from '../lib/api-types.ts'
-import { useState } from 'preact/hooks'
+import { useRef, useState } from 'preact/hooks'
 import { useRights } from '../lib/caller.ts'
+import { newKey } from '../lib/intent.ts'
 import { serversThatCount } from '../lib/inventory.ts'
 import { complain } from '../lib/messages.ts'
 import { goTo } from '../lib/router.ts'
@@ -23,6 +24,7 @@ const firstRequest: JobRequest = {
 export function Welcome ({ servers, isEmpty }: { servers?: readonly Server[], isEmpty: boolean }) {
   const rights = useRights()
   const [busy, setBusy] = useState(false)
+  const key = useRef(newKey())
   if (servers === undefined) return null
   const counting = serversThatCount(servers)
   const real = counting.some(server => server.is_simulator) ? [] : counting
@@ -31,7 +33,7 @@ export function Welcome ({ servers, isEmpty }: { servers?: readonly Server[], is
   async function paint () {
     setBusy(true)
     try {
-      goTo(`/job/${(await jobs.submit(firstRequest)).id}`)
+      goTo(`/job/${(await jobs.submit(firstRequest, key.current)).id}`)
     } catch (error) {
       complain(error)
       setBusy(false)

@@ -185,6 +185,7 @@ export const t = inLanguage('queue', ({ number, plural }) => ({
   groupSummary: ({ total, parts }: { total: number, parts: readonly string[] }) => plural(total, { one: `# job: ${parts.join(', ')}.`, other: `# jobs: ${parts.join(', ')}.` }),
   cancelOfGroup: (count: string) => `Cancel ${count} of this group?`,
   retryOfGroup: (count: string) => `Retry ${count} of this group?`,
+  tooManyBetween: (most: number) => `Shift chooses up to ${number(most)} jobs. Choose all, or narrow the list first.`,
   jobsChosen: <Part>({ count, strong }: { count: number, strong: (words: string) => Part }) => [strong(plural(count, { one: '# job', other: '# jobs' })), ' chosen'],
   withKeys: ({ label, keys }: { label: string, keys: string }) => `${label} (${keys})`,
   actionOf: ({ action, name }: { action: string, name: string }) => `${action}: ${name}`,
