@@ -26,6 +26,8 @@ export interface WaitingJob {
   weight: number
   /** What it needs of a server: jobs of one class can run on the same servers. */
   readonly class: string
+  /** Id of the server that it names, if that matters to its arrival. */
+  readonly target?: string
   /** Identifies the checkpoint; empty for the server's own. */
   readonly checkpoint: string
   /** Predicted milliseconds, on any server. */
@@ -46,6 +48,13 @@ export interface Share {
   /** The order that the share has reached, and that of each flow's last job; a flow is a user and a priority. */
   now: number
   readonly flows: Map<string, number>
+  /** By id of the server. */
+  readonly reached: Map<string, Reached>
+}
+
+/** The order of the first job that a server could run in a share when it last claimed one there. */
+export interface Reached extends Pick<FreeServer, 'id' | 'canRun'> {
+  readonly order: number
 }
 
 export interface Lane {
@@ -63,6 +72,7 @@ export interface Pool extends Lane {
 }
 
 export interface FreeServer {
+  readonly id: string
   canRun (job: WaitingJob): boolean
   /** The checkpoint that is loaded. */
   readonly loaded: string
@@ -87,6 +97,7 @@ export interface Patience {
 export const usualPatience: Patience = { patience: 48, lightPatience: 2, lightJobs: 3, loads: 6 }
 
 export interface Choice {
+  readonly server: FreeServer
   readonly job: WaitingJob
   /** The jobs ahead of it, which are passed over. */
   readonly passed: readonly WaitingJob[]
@@ -149,7 +160,7 @@ function insertSorted<Item> (items: Item[], item: Item, isBefore: (one: Item, ot
 export function shareOf (pool: Pool, name: string): Share {
   const known = pool.shares.get(name)
   if (known !== undefined) return known
-  const share = { name, weight: 1, tag: 0, jobs: [], now: 0, flows: new Map<string, number>() }
+  const share = { name, weight: 1, tag: 0, jobs: [], now: 0, flows: new Map<string, number>(), reached: new Map() }
   pool.shares.set(name, share)
   return share
 }
@@ -188,9 +199,43 @@ export function enter (pool: Pool, job: WaitingJob): void {
 export function arrive (pool: Pool, job: WaitingJob): void {
   const share = shareOf(pool, job.share)
   const flow = flowOf(job)
-  job.order = Math.max(share.now, share.flows.get(flow) ?? 0) + job.ms / 1000 / job.weight
+  job.order = Math.max(reachedFor(share, job), share.flows.get(flow) ?? 0) + secondsOf(job)
   share.flows.set(flow, job.order)
   enter(pool, job)
+}
+
+function secondsOf (job: WaitingJob): number {
+  return job.ms / 1000 / job.weight
+}
+
+/**
+ * The virtual time of a share for a new job. Servers that run different jobs are at different orders; the job begins
+ * where those that can run it are, if others wait there. Otherwise it would wait behind all of these, because another
+ * server is further.
+ */
+function reachedFor (share: Share, job: WaitingJob): number {
+  const { now, reached } = share
+  if (reached.size === 0) return now
+  const { own, first } = job.target === undefined ? atClass(share, job) : atTarget(share, job, job.target)
+  return first === undefined ? now : Math.max(own, Math.min(now, first.order - secondsOf(first)))
+}
+
+/** What servers have reached, and the first job that waits there. */
+interface Front { readonly own: number, readonly first: WaitingJob | undefined }
+
+function atTarget ({ now, reached, jobs }: Share, job: WaitingJob, target: string): Front {
+  const server = reached.get(target)
+  const own = server?.order ?? 0
+  if (own >= now) return { own, first: undefined }
+  return { own, first: jobs.find(other => server === undefined ? other.class === job.class : server.canRun(other)) }
+}
+
+/** Servers that can run a class have not reached more than its first job. */
+function atClass ({ now, reached, jobs }: Share, job: WaitingJob): Front {
+  const first = jobs.find(other => other.class === job.class)
+  const servers = [...reached.values()].sort((one, other) => other.order - one.order || (one.id < other.id ? -1 : 1))
+  if (first === undefined || first.order >= now || servers[0]?.canRun(job) === true) return { own: 0, first: undefined }
+  return { own: servers.find(({ order }) => order <= first.order)?.order ?? 0, first }
 }
 
 /** A user of a share and the weight of a priority. */
@@ -209,6 +254,7 @@ export function leave (pool: Pool, job: WaitingJob): void {
   if (share.jobs.length > 0) return
   remove(laneOf(pool, share).waiting, share)
   share.flows.clear()
+  share.reached.clear()
   // A job that is given back later keeps its order; newcomers must not all go ahead of it.
   share.now = Math.max(share.now, job.order)
 }
@@ -281,13 +327,13 @@ function nextOf ({ jobs }: Share, from: number, server: FreeServer): number {
 /** The job that a free server claims; null if the pool has none for it. */
 export function choose (pool: Pool, server: FreeServer, settings: Patience = usualPatience): Choice | null {
   const express = pool.express.find(job => server.canRun(job))
-  if (express !== undefined) return { job: express, passed: [], tag: null, order: 0 }
+  if (express !== undefined) return { server, job: express, passed: [], tag: null, order: 0 }
   const isLoaded = (job: WaitingJob) => checkpointOn(job, server) === server.loaded
   const outside = windowOf(pool, pool, server, settings, isLoaded)
   const window = outside.length > 0 ? outside : windowOf(pool, pool.background, server, settings, isLoaded)
   const last = window.at(-1)
   if (last === undefined) return null
-  if (checkpointOn(last, server) === server.loaded) return choiceOf(pool, window, window.length - 1)
+  if (checkpointOn(last, server) === server.loaded) return choiceOf(pool, server, window, window.length - 1)
   const work = new Map<string, number>()
   for (const job of window) {
     const checkpoint = checkpointOn(job, server)
@@ -298,22 +344,22 @@ export function choose (pool: Pool, server: FreeServer, settings: Patience = usu
     const holders = server.held.get(checkpoint) ?? 0
     return holders === 0 || (work.get(checkpoint) ?? 0) > settings.loads * server.loadSeconds * holders
   })
-  return choiceOf(pool, window, Math.max(0, rank))
+  return choiceOf(pool, server, window, Math.max(0, rank))
 }
 
 export function checkpointOn (job: WaitingJob, { own, loaded }: Pick<FreeServer, 'own' | 'loaded'>): string {
   return job.checkpoint !== '' ? job.checkpoint : own !== '' ? own : loaded
 }
 
-function choiceOf (pool: Pool, window: readonly WaitingJob[], rank: number): Choice {
+function choiceOf (pool: Pool, server: FreeServer, window: readonly WaitingJob[], rank: number): Choice {
   const job = window[rank] as WaitingJob
   const passed = window.slice(0, rank)
   const { order } = passed.find(other => other.list === job.list) ?? job
-  return { job, passed, tag: tagOf(pool, shareOf(pool, (window[0] as WaitingJob).list)), order }
+  return { server, job, passed, tag: tagOf(pool, shareOf(pool, (window[0] as WaitingJob).list)), order }
 }
 
 /** Takes the chosen job out of the pool and answers what its share was charged. */
-export function claim (pool: Pool, { job, passed, tag, order }: Choice): number {
+export function claim (pool: Pool, { server, job, passed, tag, order }: Choice): number {
   for (const other of passed) other.skips++
   job.skips = 0
   const share = shareOf(pool, job.share)
@@ -321,6 +367,10 @@ export function claim (pool: Pool, { job, passed, tag, order }: Choice): number 
     // An admin can put a job into the list of another share.
     const list = shareOf(pool, job.list)
     list.now = Math.max(list.now, order)
+    const { id } = server
+    list.reached.set(id, {
+      id, order: Math.max(list.reached.get(id)?.order ?? 0, order), canRun: other => server.canRun(other)
+    })
     const lane = laneOf(pool, list)
     lane.now = Math.max(lane.now, tag)
   }

@@ -48,8 +48,9 @@ export interface PoolSnapshot {
     readonly name: string
     readonly weight: number
     readonly tag: number
-    /** The order that it has reached. */
+    /** The order that it has reached, and those of servers by id. */
     readonly now: number
+    readonly reached: ReadonlyMap<string, number>
   }>
   /** The first jobs of the pool in the fair order, and the number of all. The forecast changes the former. */
   readonly jobs: readonly ForecastJob[]
@@ -165,10 +166,10 @@ export function * runForward (snapshot: PoolSnapshot): Pieces<Forecast> {
       arrive(pool, job)
     }
     const { server, loaded } = one
-    const { own, loadSeconds } = server
+    const { id, own, loadSeconds } = server
     count(held, loaded, -1)
     const canRun = (job: WaitingJob) => server.canRun(job)
-    const choice = choose(pool, { canRun, loaded, own, loadSeconds, held }, snapshot.patience)
+    const choice = choose(pool, { id, canRun, loaded, own, loadSeconds, held }, snapshot.patience)
     if (choice === null) {
       count(held, loaded, 1)
       const next = arrivalOf(arrived)
@@ -205,11 +206,17 @@ function rank (
   }
 }
 
-function poolOf ({ now, laneNow, shares, jobs, preview }: PoolSnapshot): Pool {
+function poolOf ({ now, laneNow, shares, jobs, preview, servers }: PoolSnapshot): Pool {
   const pool = createPool()
   pool.now = now
   pool.background.now = laneNow
-  for (const { name, ...facts } of shares) Object.assign(shareOf(pool, name), facts)
+  for (const { name, reached, ...facts } of shares) {
+    const share = Object.assign(shareOf(pool, name), facts)
+    for (const server of servers) {
+      const order = reached.get(server.id)
+      if (order !== undefined) share.reached.set(server.id, { id: server.id, order, canRun: job => server.canRun(job) })
+    }
+  }
   for (const job of jobs) {
     enter(pool, job)
     const { flows } = shareOf(pool, job.share)

@@ -62,6 +62,7 @@ export function previewedJob (job: PreviewedJob): ForecastJob {
     priority,
     weight: weightOf(priority),
     class: previewId,
+    ...needs.target === '' ? {} : { target: needs.target },
     checkpoint: needs.checkpoint === null ? '' : workload.checkpoint,
     ms: workMs,
     order: 0,
@@ -140,9 +141,13 @@ export function pairsOf (list: readonly string[]): Array<[string, string]> {
 
 /** The shares of a reading. */
 export function sharesOf (list: PoolReading[3]): PoolSnapshot['shares'] {
-  return Array.from({ length: Math.floor(list.length / 4) }, (_, at) => {
-    const [name = '', weight, tag, reached] = list.slice(at * 4, at * 4 + 4)
-    return { name, weight: Number(weight), tag: Number(tag), now: Number(reached) }
+  return Array.from({ length: Math.floor(list.length / 5) }, (_, at) => {
+    const [name = '', weight, tag, now, servers = ''] = list.slice(at * 5, at * 5 + 5)
+    const reached = new Map(servers.split(';').filter(part => part !== '').map(part => {
+      const [id = '', order] = part.split(' ')
+      return [id, Number(order)]
+    }))
+    return { name, weight: Number(weight), tag: Number(tag), now: Number(now), reached }
   })
 }
 

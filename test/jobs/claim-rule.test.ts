@@ -12,7 +12,7 @@ import { giveBack, settle } from './pool-model.ts'
 const seeds = [1, 2, 3, 4, 5]
 
 function server (facts: Partial<FreeServer> = {}): FreeServer {
-  return { canRun: () => true, loaded: 'a', own: '', loadSeconds: 15, held: new Map(), ...facts }
+  return { id: 'one', canRun: () => true, loaded: 'a', own: '', loadSeconds: 15, held: new Map(), ...facts }
 }
 
 function take (pool: Pool, facts: Partial<FreeServer> = {}): WaitingJob | null {
@@ -188,6 +188,53 @@ t.test('a job that no server can run neither blocks its share nor lets newcomers
   fill(pool, 10, { user: 'two' })
   const users = Array.from({ length: 6 }, () => take(pool, { canRun })?.user)
   t.equal(users.filter(user => user === 'one').length, 3)
+})
+
+/** Two servers, each with a class of its own. */
+const apart = {
+  slow: { id: 'slow', canRun: (job: WaitingJob) => job.class !== 'fast' },
+  fast: { id: 'fast', canRun: (job: WaitingJob) => job.class === 'fast' }
+}
+
+t.test('a newcomer begins where its server is, although another server is further in the same share', async t => {
+  const pool = createPool()
+  fill(pool, 12, { class: 'slow' })
+  take(pool, apart.slow)
+  fill(pool, 1, { class: 'fast', id: 'late' })
+  take(pool, apart.fast)
+  fill(pool, 9, { class: 'slow', user: 'new' })
+  const users = Array.from({ length: 10 }, () => take(pool, apart.slow)?.user)
+  t.equal(users.filter(user => user === 'new').length, 5, 'it takes turns')
+})
+
+t.test('newcomers without end do not hold up a user with jobs at another server', async t => {
+  const pool = createPool()
+  fill(pool, 1, { class: 'slow', user: 'first' })
+  take(pool, apart.slow)
+  fill(pool, 201, { class: 'fast', user: 'heavy' })
+  for (let count = 0; count < 200; count++) take(pool, apart.fast)
+  fill(pool, 3, { class: 'slow', user: 'heavy' })
+  const users: unknown[] = []
+  for (let count = 0; count < 40; count++) {
+    fill(pool, 2, { class: 'slow', user: `new ${count}` })
+    users.push(take(pool, apart.slow)?.user)
+  }
+  t.equal(users.filter(user => user === 'heavy').length, 3)
+})
+
+t.test('a user that leaves a server and returns there has no credit', async t => {
+  const pool = createPool()
+  fill(pool, 30, { class: 'slow', user: 'steady' })
+  fill(pool, 4, { class: 'slow', user: 'returns' })
+  for (let count = 0; count < 8; count++) take(pool, apart.slow)
+  fill(pool, 60, { class: 'fast', user: 'steady' })
+  for (let count = 0; count < 50; count++) take(pool, apart.fast)
+  const users: unknown[] = []
+  for (let count = 0; count < 12; count++) {
+    fill(pool, 1, { class: 'slow', user: 'returns' })
+    users.push(take(pool, apart.slow)?.user)
+  }
+  t.equal(users.filter(user => user === 'steady').length, 6)
 })
 
 t.test('jobs of the express list go first, in their order, and are never passed over', async t => {

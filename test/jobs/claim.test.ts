@@ -134,7 +134,7 @@ function world (prefix: string, random: () => number, inLane: number) {
       return
     }
     const choice = choose(pool, {
-      canRun: job => canRun(one.id, job), loaded: one.loaded, own: one.own, loadSeconds: 4, held
+      id: one.id, canRun: job => canRun(one.id, job), loaded: one.loaded, own: one.own, loadSeconds: 4, held
     })
     t.same(answer.slice(0, 3), choice === null ? ['none', -1] : ['claimed', choice.passed.length, choice.job.id])
     if (choice === null) return
@@ -335,7 +335,7 @@ t.test('a forecast reads the first jobs of each share, as they take turns', asyn
   await redis.hset(`${prefix}skips`, 'hog 0', 3)
   const [, , total, found, jobs] = await readPool(redis, [prefix], [24, 'new'])
   t.equal(total, 52)
-  t.same(found.filter((_, at) => at % 4 === 0).toSorted(), ['hog', 'new', 'one', 'three', 'two'], 'and the one that is asked for')
+  t.same(found.filter((_, at) => at % 5 === 0).toSorted(), ['hog', 'new', 'one', 'three', 'two'], 'and the one that is asked for')
   t.same(jobs.map(([id]) => id).toSorted(), [
     ...Array.from({ length: 12 }, (_, index) => `hog ${index}`),
     ...['one', 'two', 'three'].flatMap(share => [0, 1, 2, 3].map(index => `${share} ${index}`))

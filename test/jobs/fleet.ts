@@ -70,7 +70,7 @@ export function runFleet (
 ): Fleet {
   const pool: Pool = createPool()
   for (const [name, weight] of Object.entries(weights)) {
-    pool.shares.set(name, { name, weight, tag: 0, jobs: [], now: 0, flows: new Map() })
+    pool.shares.set(name, { name, weight, tag: 0, jobs: [], now: 0, flows: new Map(), reached: new Map() })
   }
   const arrivals = plan.map((planned, index) => ({ planned, index }))
     .sort((one, other) => one.planned.at - other.planned.at || one.index - other.index)
@@ -94,8 +94,8 @@ export function runFleet (
         if (other !== server) held.set(other.loaded, (held.get(other.loaded) ?? 0) + 1)
       }
       const { canRun = () => true, loaded, speed } = server
-      const choice = choose(pool, { canRun, loaded, own: '', loadSeconds: loadSeconds / speed, held },
-        { ...usualPatience, ...settings })
+      const choice = choose(pool,
+        { id: String(server.index), canRun, loaded, own: '', loadSeconds: loadSeconds / speed, held }, { ...usualPatience, ...settings })
       if (choice === null) continue
       claim(pool, choice)
       skips = Math.max(skips, ...choice.passed.map(job => job.skips))

@@ -53,7 +53,7 @@ local function create (from)
     id = id, share = share, list = share, class = class, needs = needs, ms = ms, weight = weight, user = user,
     priority = priority, target = target
   }
-  job.order = orderOfArrival(job)
+  job.order = orderOfArrival(job, seen)
   newJob(id, 'status', 'pending', 'server', target, 'priority', priority, 'run', 1,
     'arrival', arrival, 'created', created, 'updated', created, 'submission', submission, 'prompt', prompt,
     'cost', workload, 'share', share, 'user', user, 'target', target, pooledFields(job))

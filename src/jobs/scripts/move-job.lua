@@ -96,7 +96,7 @@ elseif how == 'last' then
   local seconds = tonumber(job.ms) / 1000 / tonumber(job.weight)
   if tail[2] then job.order = math.max(tonumber(tail[2]), job.order) + seconds end
   -- Newcomers wait behind it.
-  keepFlows(job.share, job.user .. '|' .. job.priority, exact(job.order))
+  keepFlows(job.share, nil, job.user .. '|' .. job.priority, exact(job.order))
 elseif how == 'before' then
   local other = redis.call('EXISTS', jobKey(value)) == 1 and readPooled(value)
   if not other or value == id or (detail == 'own' and keyOf(other.list) ~= keyOf(job.share)) then

@@ -9,8 +9,8 @@
   ARGV[3...]  ids of the servers
 
   Answers { virtual time, that of the lane, number of jobs in the pool, shares: name, weight, tag, order that it has
-    reached, ..., jobs, servers, classes: class, needs, ..., latest arrivals }; each job is { id, access key, workload,
-    list, order, member, skips, user }; each server is { costs, JSON, or '', running jobs, claimed jobs, can run: class,
+    reached, that of each server as text, ..., jobs, servers, classes: class, needs, ..., latest arrivals }; each
+    job is { id, access key, workload, list, order, member, skips, user }; each server is { costs, JSON, or '', running jobs, claimed jobs, can run: class,
     answer, ..., its own checkpoint or '' }, whose jobs are { id, access key, workload, start, progress }
 ]]
 --- @include "includes/pool"
@@ -41,7 +41,9 @@ local function readShare (name, tag)
   table.insert(shares, name)
   table.insert(shares, exact(weightOf(name)))
   table.insert(shares, tag)
-  table.insert(shares, redis.call('HGET', KEYS[1] .. 'flows:' .. name, 'now') or '0')
+  local flows = redis.call('HMGET', KEYS[1] .. 'flows:' .. name, 'now', 'reached')
+  table.insert(shares, flows[1] or '0')
+  table.insert(shares, flows[2] or '')
 end
 if asked ~= '' and not redis.call('ZSCORE', fairKey(laneOf(asked)), asked) then
   readShare(asked, redis.call('HGET', finishKey, asked) or '0')

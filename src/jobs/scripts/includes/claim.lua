@@ -269,8 +269,7 @@ local function claimFor (server, can, dial)
   if chosen.tag then
     for _, entry in ipairs(window) do
       if entry.share == job.list then
-        local reached = tonumber(redis.call('HGET', KEYS[1] .. 'flows:' .. job.list, 'now') or 0)
-        if entry.order > reached then keepFlows(job.list, 'now', exact(entry.order)) end
+        reach(job.list, server.id, entry.order)
         break
       end
     end

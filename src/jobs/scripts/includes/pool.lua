@@ -11,7 +11,8 @@
                        the lane
   finish               HASH of the tags of the other shares, where they are still in the future
   fair-now             the virtual time; `fair-now~` is that of the lane
-  flows:<share>        HASH of the finish tags within a share, `now`, and the day since when its lifetime runs
+  flows:<share>        HASH of the finish tags within a share, `now`, the order that each server has `reached` in it as
+                       `id order;id order;`, and the day since when its lifetime runs
   arrivals             LIST of the latest arrivals, `time|class|milliseconds|weight|share|workload|user`, newest first
 ]]
 --- @include "../../../redis/scripts/clock"
@@ -82,30 +83,39 @@ end
 -- A share that stays away for longer begins from zero again.
 local flowLifetime = 7 * 86400
 -- The lifetime begins again once a day. `day` is the one that is stored, if the caller knows it.
-local function keepFlows (share, field, value, day)
+local function keepFlows (share, day, ...)
   local flows, today = KEYS[1] .. 'flows:' .. share, string.format('%.0f', math.floor(milliseconds() / 86400000))
   if day == today then
-    redis.call('HSET', flows, field, value)
+    redis.call('HSET', flows, ...)
   else
-    redis.call('HSET', flows, field, value, 'day', today)
+    redis.call('HSET', flows, 'day', today, ...)
     redis.call('EXPIRE', flows, flowLifetime)
   end
 end
 
--- The order of a job that arrives in the list of its share: fair between users, by weight between priorities.
-local function orderOfArrival (job)
-  local flows, flow = KEYS[1] .. 'flows:' .. job.share, job.user .. '|' .. job.priority
-  local known = redis.call('HMGET', flows, 'now', flow, 'day')
-  local seconds = tonumber(job.ms) / 1000 / tonumber(job.weight)
-  local order = math.max(tonumber(known[1] or 0), tonumber(known[2] or 0)) + seconds
-  keepFlows(job.share, flow, exact(order), known[3])
-  return order
+-- The orders that servers have reached in a share, the highest first.
+local function parseReached (text)
+  local servers = {}
+  for id, order in string.gmatch(text or '', '([^ ;]+) ([^;]+);') do
+    table.insert(servers, { id = id, order = tonumber(order) })
+  end
+  table.sort(servers, function (one, other)
+    if one.order ~= other.order then return one.order > other.order end
+    return one.id < other.id
+  end)
+  return servers
 end
 
--- What the record has of the pool.
-local function pooledFields (job)
-  return 'list', job.list, 'order', exact(job.order), 'class', job.class, 'needs', job.needs, 'ms', job.ms,
-    'weight', job.weight
+-- Notes that a server claims a job of a share, and what is the first one there that it can run.
+local function reach (share, server, order)
+  local known = redis.call('HMGET', KEYS[1] .. 'flows:' .. share, 'now', 'reached', 'day')
+  local now, parts, before = tonumber(known[1] or 0), {}, nil
+  for _, one in ipairs(parseReached(known[2])) do
+    if one.id == server then before = one.order else table.insert(parts, one.id .. ' ' .. exact(one.order) .. ';') end
+  end
+  if before and order <= before and order <= now then return end
+  table.insert(parts, server .. ' ' .. exact(math.max(before or 0, order)) .. ';')
+  keepFlows(share, known[3], 'now', exact(math.max(now, order)), 'reached', table.concat(parts))
 end
 
 -- The answer of a command about a key, which `seen` keeps: a script that handles several jobs reads it once, until the
@@ -113,6 +123,68 @@ end
 local function readOnce (seen, command, key, ...)
   if seen[key] == nil then seen[key] = redis.call(command, key, ...) end
   return seen[key]
+end
+
+-- What its server has reached, of a job that names it; `first`: the first job there, member and order.
+local function atTarget (job, servers, now, seen)
+  local reached = 0
+  for _, server in ipairs(servers) do
+    if server.id == job.target then reached = server.order end
+  end
+  if reached >= now then return reached end
+  local list = listKey(job.share)
+  local first = redis.call('ZRANGE', list, 0, 63, 'WITHSCORES')
+  seen[list] = first[1] and 1 or 0
+  if not first[1] then return reached end
+  local can, answers = {}, readOnce(seen, 'HGETALL', KEYS[1] .. 'can:' .. job.target)
+  for i = 1, #answers, 2 do can[answers[i]] = answers[i + 1] end
+  for i = 1, #first, 2 do
+    if can[string.match(first[i], '^[^:]*')] == '1' then return reached, { first[i], first[i + 1] } end
+  end
+  return reached, redis.call('ZRANGE', list .. ':' .. job.class, 0, 0, 'WITHSCORES')
+end
+
+-- The same of the servers that can run a job that names none, by the first job of its class: they have not reached
+-- more. Nothing if the server that is furthest can run it.
+local function atClass (job, servers, now, seen)
+  local list = listKey(job.share)
+  local first = redis.call('ZRANGE', list .. ':' .. job.class, 0, 0, 'WITHSCORES')
+  if not first[1] then return 0 end
+  seen[list] = 1
+  local order = tonumber(first[2])
+  if order >= now or redis.call('HGET', KEYS[1] .. 'can:' .. servers[1].id, job.class) ~= '0' then return 0 end
+  for _, server in ipairs(servers) do
+    if server.order <= order then return server.order, first end
+  end
+  return 0, first
+end
+
+-- The virtual time of a share for a job that arrives: it begins where the servers that can run it are, if others wait
+-- there. Another server, which cannot, is possibly further.
+local function reachedFor (job, now, reached, seen)
+  local servers = parseReached(reached)
+  if #servers == 0 then return now end
+  local own, first = (job.target ~= '' and atTarget or atClass)(job, servers, now, seen)
+  if not first or not first[1] then return now end
+  local _, ms, weight = readMember(first[1])
+  return math.max(own, math.min(now, tonumber(first[2]) - tonumber(ms) / 1000 / tonumber(weight)))
+end
+
+-- The order of a job that arrives in the list of its share: fair between users, by weight between priorities.
+local function orderOfArrival (job, seen)
+  local flows, flow = KEYS[1] .. 'flows:' .. job.share, job.user .. '|' .. job.priority
+  local known = redis.call('HMGET', flows, 'now', flow, 'day', 'reached')
+  local seconds = tonumber(job.ms) / 1000 / tonumber(job.weight)
+  local now = reachedFor(job, tonumber(known[1] or 0), known[4], seen or {})
+  local order = math.max(now, tonumber(known[2] or 0)) + seconds
+  keepFlows(job.share, known[3], flow, exact(order))
+  return order
+end
+
+-- What the record has of the pool.
+local function pooledFields (job)
+  return 'list', job.list, 'order', exact(job.order), 'class', job.class, 'needs', job.needs, 'ms', job.ms,
+    'weight', job.weight
 end
 
 -- The caller writes `pooledFields` to the record. Whether the list is new.
@@ -178,7 +250,7 @@ local function leavePool (job)
     local flows = KEYS[1] .. 'flows:' .. job.list
     local now = math.max(tonumber(redis.call('HGET', flows, 'now') or 0), job.order)
     redis.call('DEL', flows)
-    keepFlows(job.list, 'now', exact(now))
+    keepFlows(job.list, nil, 'now', exact(now))
     dropPastTags()
   end
   return true
