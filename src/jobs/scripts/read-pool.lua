@@ -10,8 +10,9 @@
 
   Answers { virtual time, that of the lane, number of jobs in the pool, shares: name, weight, tag, order that it has
     reached, that of each server as text, ..., jobs, servers, classes: class, needs, ..., latest arrivals }; each
-    job is { id, access key, workload, list, order, member, skips, user }; each server is { costs, JSON, or '', running jobs, claimed jobs, can run: class,
-    answer, ..., its own checkpoint or '' }, whose jobs are { id, access key, workload, start, progress }
+    job is { id, access key, workload, list, order, member, skips, user }; each server is { costs, JSON, or '', running
+    jobs, claimed jobs, can run: class, answer, ..., its own checkpoint or '' }, whose jobs are { id, access key,
+    workload, start, progress }
 ]]
 --- @include "includes/pool"
 --- @include "includes/queue"
