@@ -6,7 +6,7 @@ import { quick } from '../helper.ts'
 import { unreferencedImages } from '../support/consistency.ts'
 import { checkInvariants } from './invariants.ts'
 import { startRedisProxy } from './redis-proxy.ts'
-import { startFleet, type ApiProcess, type Fleet, type ServiceProcess } from './processes.ts'
+import { startFleet, type Api, type Fleet, type ServiceProcess } from './processes.ts'
 
 /** Its first generation takes longer than any takeover; later ones do not. */
 const long = { ...quick, prompt: 'a long one', steps: 40 }
@@ -22,7 +22,7 @@ function recovery (fleet: Fleet, id: string, since: number): number {
   return Math.min(...generationsOf(fleet, id).map(({ startedAt }) => startedAt - since).filter(passed => passed > 0))
 }
 
-async function allEnd (api: ApiProcess, ids: readonly string[]): Promise<void> {
+async function allEnd (api: Api, ids: readonly string[]): Promise<void> {
   for (const id of ids) await api.until(id, 'completed', 'failed', 'cancelled')
 }
 
@@ -55,7 +55,7 @@ t.test('api and worker processes', async t => {
     await untilGenerating(fleet, first)
     const killed = Date.now()
     await firstWorker.kill()
-    const worker = await fleet.worker()
+    const worker = await fleet.workerHere()
     await allEnd(api, ids)
     t.comment(`worker back at once: generating again after ${recovery(fleet, first, killed)} ms`)
     t.same(ids.map(id => generationsOf(fleet, id).length), [2, 1, 1, 1])
@@ -66,7 +66,7 @@ t.test('api and worker processes', async t => {
     t.same(generations.map(({ taskId }) => taskId), [first, ...ids], 'the order stayed')
     const jobs = await checkInvariants(t, accepted, fleet)
     t.match(jobs.get(first)?.attempts, [{ error: { code: 'worker_lost' } }])
-    await retire(worker)
+    await worker.close()
   })
 
   await t.test('of two workers one serves a server; when it is killed, the other takes over', async t => {
@@ -102,11 +102,11 @@ t.test('api and worker processes', async t => {
     await worker.kill()
     const [urgent = ''] = await submit(quick)
     t.equal((await api.request('POST', `/api/v2/jobs/${urgent}/run-now`)).status, 200)
-    const next = await fleet.worker()
+    const next = await fleet.workerHere()
     await allEnd(api, [urgent, first])
     t.equal(fleet.simulator.state().maxInFlight, 1, 'the server never had two at once')
     await checkInvariants(t, accepted, fleet)
-    await retire(next)
+    await next.close()
   })
 
   await t.test('a worker that is disconnected from Redis until another took over does not disturb it afterwards', async t => {
@@ -139,13 +139,13 @@ t.test('api and worker processes', async t => {
       await stored
       await worker.kill()
     }
-    const last = await fleet.worker()
+    const last = await fleet.workerHere()
     await allEnd(api, ids)
     const jobs = await checkInvariants(t, accepted, fleet)
     t.same(ids.map(id => [jobs.get(id)?.status, jobs.get(id)?.result?.images.length]), ids.map(() => ['completed', 4]))
     t.ok(ids.every(id => generationsOf(fleet, id).length <= 3), 'one generation more for each kill that hit it')
     t.comment(`${(await unreferencedImages(fleet, jobs)).length} files are left to a sweep`)
-    await retire(last)
+    await last.close()
   })
 
   await t.test('an API killed between accepting and answering makes one job of each repeated request', async t => {
@@ -165,7 +165,7 @@ t.test('api and worker processes', async t => {
     await api.ended
     notices.disconnect()
     t.comment(`${answered} of ${requests.length} were answered before the kill`)
-    const [again, worker] = await Promise.all([fleet.api(), fleet.worker()])
+    const [again, worker] = await Promise.all([fleet.apiHere(), fleet.workerHere()])
     const second = await Promise.all(requests.map(async ({ body, headers }) =>
       await again.request('POST', '/api/v2/generate', body, headers)))
     t.ok(second.every(({ status }) => status === 202))
@@ -176,7 +176,7 @@ t.test('api and worker processes', async t => {
     t.same(ids.map(id => generationsOf(fleet, id).length), ids.map(() => 1))
     t.equal((await again.request('GET', '/api/v2/jobs')).body.total, accepted.length + ids.length, 'no job but these')
     await checkInvariants(t, [...accepted, ...ids], fleet)
-    await retire(worker)
+    await worker.close()
   })
 })
 

@@ -18,7 +18,7 @@ t.test('parallel bodies larger than the memory end no process: some are rejected
   const api = await fleet.api({
     NODE_OPTIONS: `--max-old-space-size=${heapMebibytes}`, BODY_LIMIT_MIB: '10', IMAGE_MAX_MIB: '10'
   })
-  await fleet.worker()
+  await fleet.workerHere()
   const kinds: Readonly<Record<string, (letters: number) => { path: string, body: string }>> = {
     'letters in a prompt': letters => ({
       path: '/api/v2/generate', body: JSON.stringify({ target_server_alias: 'default', generation_params: { prompt: 'a'.repeat(letters / 2) } })

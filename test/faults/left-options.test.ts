@@ -112,7 +112,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
       await api.request('POST', `/api/v2/jobs/${id}/cancel`)
       await fleet.simulator.restart({ freshConfig: true })
       await fleet.simulator.changeOptions({ CLIP_stop_at_last_layers: 3 })
-      worker = await fleet.worker()
+      await fleet.workerHere()
       t.match(await run(fleet, api), { status: 'completed', marks: { 'Clip skip': 3 } })
       t.match(await run(fleet, api, { clip_skip: 2 }), { marks: { 'Clip skip': 2 } })
       t.match((await byHand(fleet)).marks, { 'Clip skip': 3 })

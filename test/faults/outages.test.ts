@@ -43,7 +43,7 @@ t.test('a lost answer of Redis loses neither a job nor its images', async t => {
 
 t.test('Redis killed and started again under load: accepted jobs are done, once', async t => {
   const fleet = await startFleet(t, { stepMilliseconds: 5 })
-  const [api] = await Promise.all([fleet.apiHere(), fleet.worker()])
+  const [api] = await Promise.all([fleet.apiHere(), fleet.workerHere()])
   const accepted = new Set<string>()
   const refused = new Map<number, number>()
   const over = new AbortController()

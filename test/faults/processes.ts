@@ -10,10 +10,11 @@ import { parseSettings } from '../../src/config/parse.ts'
 import { sourcesOf } from '../../src/config/sources.ts'
 import { createKeys, type Keys } from '../../src/lib/keys.ts'
 import { createApp } from '../../src/main/app.ts'
+import { startWorker } from '../../src/main/worker.ts'
 import { isSameProcess } from '../../src/redis/private/process.ts'
 import { findRunningServer, readServerRecord } from '../../src/redis/private/server.ts'
 import { registerFromSettings } from '../../src/servers/discover.ts'
-import { openServices } from '../../src/services/services.ts'
+import { openServices, type Services } from '../../src/services/services.ts'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
 import { client, silentLogger } from '../helper.ts'
 import { startTestRedis, type TestRedis } from '../redis.ts'
@@ -67,6 +68,12 @@ export interface ApiProcess extends ServiceProcess, Api {
   readonly look: Redis
 }
 
+/** A worker in the process of the test. */
+export interface WorkerHere {
+  /** Ends it in order. */
+  close (): Promise<void>
+}
+
 /** Real processes on one durable Redis, and a simulated server that they share. */
 export interface Fleet {
   readonly redis: TestRedis
@@ -82,6 +89,8 @@ export interface Fleet {
   api (settings?: Settings): Promise<ApiProcess>
   /** The API in the process of the test, for tests that strike only at workers: a process takes two seconds of CPU. */
   apiHere (settings?: Settings): Promise<Api>
+  /** A worker in the process of the test, for tests that neither strike at it nor read its output. */
+  workerHere (settings?: Settings): Promise<WorkerHere>
   /** The same without waiting until it is up, in a folder of its own. */
   starting (settings?: Settings): Promise<ServiceProcess>
   /** Everything in one process, on a private Redis. */
@@ -129,6 +138,16 @@ export async function startFleet (t: Teardown, options: SimulatorOptions = {}): 
     return { ...started, url }
   }
 
+  async function openHere (settings: Settings): Promise<Services> {
+    const all = { ...common, ...settings }
+    const config = parseSettings(all)
+    const redisUrl = settings.REDIS_URL ?? redis.url
+    const services = await openServices(config, redisUrl, silentLogger, sourcesOf({ environment: all }))
+    t.teardown(services.close)
+    await registerFromSettings(services.registry, config, services.reach)
+    return services
+  }
+
   return {
     redis,
     look,
@@ -146,15 +165,18 @@ export async function startFleet (t: Teardown, options: SimulatorOptions = {}): 
       return { ...started, look, ...client(started.url, { redisUrl: redis.url, keys }) }
     },
     async apiHere (settings = {}) {
-      const all = { ...common, ...settings }
-      const config = parseSettings(all)
-      const services = await openServices(config, redis.url, silentLogger, sourcesOf({ environment: all }))
-      t.teardown(services.close)
-      await registerFromSettings(services.registry, config, services.reach)
+      const services = await openHere(settings)
       const app = await createApp({ services, logger: silentLogger, tokens: [] })
       t.teardown(() => app.close())
       const url = await app.listen({ host: '127.0.0.1', port: 0 })
       return { url, ...client(url, services) }
+    },
+    async workerHere (settings = {}) {
+      const worker = await startWorker(await openHere(settings))
+      let closed: Promise<void> | undefined
+      const close = async () => { await (closed ??= worker.close()) }
+      t.teardown(close)
+      return { close }
     },
     async starting (settings = {}) {
       const folder = await mkdtemp(join(tmpdir(), 'sq-starting-'))

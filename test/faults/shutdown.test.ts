@@ -21,12 +21,15 @@ t.test('a service that gets a signal to stop', async t => {
     accepted.push(...ids)
     return ids
   }
-  /** Starts the next worker, which must finish these jobs. */
-  async function finishWithNext (t: Test, ...ids: readonly string[]) {
-    const next = await fleet.worker()
+  /** The next worker must finish these jobs. */
+  async function finish (t: Test, ...ids: readonly string[]) {
     for (const id of ids) t.equal((await api.until(id, 'completed', 'failed')).status, 'completed')
     await checkInvariants(t, accepted, fleet)
-    return next
+  }
+  async function finishWithNext (t: Test, id: string) {
+    const next = await fleet.workerHere()
+    await finish(t, id)
+    await next.close()
   }
   const generationsOf = (id: string) => fleet.simulator.state().generations.filter(({ taskId }) => taskId === id)
 
@@ -45,7 +48,8 @@ t.test('a service that gets a signal to stop', async t => {
     t.same(waiting.map(({ status, queue_position: place }) => [status, place]),
       [['pending', 1], ['pending', 2], ['pending', 3]])
     t.same(waiting[0]?.attempts, [], 'a stop is no failed attempt')
-    const next = await finishWithNext(t, ...ids)
+    const next = await fleet.worker()
+    await finish(t, ...ids)
     next.signal('SIGINT')
     t.same(await next.ended, { code: 0, signal: null }, 'Ctrl-C does the same')
   })
@@ -61,9 +65,7 @@ t.test('a service that gets a signal to stop', async t => {
     t.comment(`stopped after ${Date.now() - asked} ms`)
     t.equal((await api.job(id)).status, 'pending')
     fleet.simulator.setFaults([])
-    const next = await finishWithNext(t, id)
-    next.signal('SIGTERM')
-    await next.ended
+    await finishWithNext(t, id)
   })
 
   await t.test('exits at once on a second signal, and loses nothing', async t => {
@@ -76,9 +78,7 @@ t.test('a service that gets a signal to stop', async t => {
     worker.signal('SIGTERM')
     t.match(await worker.ended, { signal: null })
     fleet.simulator.setFaults([])
-    const next = await finishWithNext(t, id)
-    next.signal('SIGTERM')
-    await next.ended
+    await finishWithNext(t, id)
   })
 
   await t.test('stops in time while Redis is away', async t => {
@@ -92,10 +92,8 @@ t.test('a service that gets a signal to stop', async t => {
     t.same(await Promise.all([worker.ended, other.ended]), [{ code: 0, signal: null }, { code: 0, signal: null }])
     t.comment(`stopped after ${Date.now() - asked} ms`)
     await fleet.redis.restart()
-    const next = await finishWithNext(t, id)
+    await finishWithNext(t, id)
     t.match(generationsOf(id), [{ interrupted: true }, { interrupted: false }])
-    next.signal('SIGTERM')
-    await next.ended
   })
 
   await t.test('stops in order while it is still starting, and says so', async t => {

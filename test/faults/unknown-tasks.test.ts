@@ -60,7 +60,7 @@ for (const [name, options] of Object.entries(servers)) {
       const id = await api.submit(long)
       await shown(id)
       await worker.kill()
-      await fleet.worker()
+      await fleet.workerHere()
       t.equal((await api.until(id, 'completed', 'failed', 'cancelled')).status, 'completed')
       t.match(generationsOf(fleet, id), [{ interrupted: true }, { interrupted: false, outcome: 'done' }])
       const [first, second] = generationsOf(fleet, id)

@@ -84,7 +84,7 @@ t.test('at whatever step the worker is killed, the next one puts everything back
     await holdAt(simulator, 'interrupt')
     await worker.kill()
     simulator.setFaults([])
-    worker = await fleet.worker()
+    await fleet.workerHere()
     t.match((await untilEnded(api)).report, { outcome: 'broken_off' })
     t.match(await server(api), { paused: true, checking: false, pause_reason: 'Mine' })
   })
@@ -124,7 +124,7 @@ for (const [what, strike] of Object.entries(outages)) {
   t.test(`Redis ${what} during a check, and nothing stays changed`, async t => {
     const fleet = await startFleet(t, { stepMilliseconds: 5 })
     const { simulator } = fleet
-    const [api] = await Promise.all([fleet.apiHere(), fleet.worker()])
+    const [api] = await Promise.all([fleet.apiHere(), fleet.workerHere()])
     await warmUp(api)
     const before = await optionsOf(simulator)
     await api.request('POST', path)
