@@ -173,7 +173,8 @@ t.test('the pages do what they say', { skip }, async t => {
     await page.getByRole('link', { name: 'boat two', exact: true }).focus()
     await page.keyboard.press('Alt+Shift+ArrowDown')
     await hasFocus('Move to the end: boat two')
-    t.ok(await page.getByRole('link', { name: 'boat two', exact: true }).isVisible(), 'the page goes along to the end')
+    t.comment('the page goes along to the end')
+    await page.getByRole('link', { name: 'boat two', exact: true }).waitFor()
     await page.keyboard.press('Alt+Shift+ArrowUp')
     await hasFocus('Run now: boat two')
 
