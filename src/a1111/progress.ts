@@ -68,6 +68,8 @@ function combine (task: TaskView | null, server: ServerView): ServerProgress {
   }
 }
 
+/** No generation can take longer, in seconds: the largest JOB_TIMEOUT_SECONDS. */
+export const longestGeneration = 86_400
 /** By how much two figures of the same moment can differ. */
 const tolerance = 0.005
 
@@ -91,7 +93,7 @@ function taskViewOf (answer: unknown): TaskView {
     queued: view.queued === true,
     completed: view.completed === true,
     progress: numberOf(view.progress),
-    eta: positiveOf(view.eta)
+    eta: secondsOf(view.eta)
   }
 }
 
@@ -110,7 +112,7 @@ function serverViewOf (answer: unknown): ServerView {
       step: sampling ? numberOf(state.sampling_step) : null,
       steps: sampling ? numberOf(state.sampling_steps) : null,
       // before the first step the estimate divides the elapsed time by zero
-      etaSeconds: sampling && fraction > 0 ? positiveOf(view.eta_relative) : null
+      etaSeconds: sampling && fraction > 0 ? secondsOf(view.eta_relative) : null
     }
   }
 }
@@ -119,7 +121,8 @@ function fractionOf (value: unknown): number {
   return Math.min(1, Math.max(0, numberOf(value) ?? 0))
 }
 
-function positiveOf (value: unknown): number | null {
+/** Null for what is no time that a generation can take: A1111 extrapolates from the first of the steps. */
+function secondsOf (value: unknown): number | null {
   const number = numberOf(value)
-  return number !== null && number > 0 ? number : null
+  return number !== null && number > 0 && number <= longestGeneration ? number : null
 }

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis'
+import { longestGeneration } from '../a1111/progress.ts'
 import type { Keys } from '../lib/keys.ts'
 
 /** The work that a generation needs, on any server. */
@@ -47,9 +48,6 @@ export function newCostModel (): CostModel {
 export function loadedAfter (loaded: string, { checkpoint }: Pick<Workload, 'checkpoint'>): string {
   return checkpoint === '' ? loaded : checkpoint
 }
-
-/** No generation can take longer: the largest JOB_TIMEOUT_SECONDS. */
-const longestGeneration = 86_400
 
 /**
  * Expected seconds of a generation; null before the first one.

@@ -507,6 +507,8 @@ t.test('progress joins the server\'s data of the task and of itself', async t =>
     { task: 'running', busy: true, fraction: 0, ...nothing }, 'nor those of the generation that has just ended')
   t.match(await look({ ...active, progress: 0.1, eta: 0.2 }, sampling),
     { task: 'running', busy: true, fraction: 0.1, ...nothing, etaSeconds: 0.2 }, 'nor are they taken for how long it lasts')
+  t.match(await look({ ...active, progress: 1e-12, eta: 9e15 }, sampling),
+    { task: 'running', busy: true, ...nothing }, 'nor is it believed that it lasts for ever')
   t.match(await look({ ...unknown, queued: true }, sampling),
     { task: 'queued', busy: true, fraction: 0, ...nothing }, 'figures of another\'s job are not ours')
   t.match(await look({ ...active, progress: 0 }, idle),

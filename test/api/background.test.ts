@@ -122,7 +122,8 @@ t.test('an edited, moved, cancelled or retried job stays in the background', asy
 t.test('a waiting job says to how many others it yields, and a dry run says so before', async t => {
   await setQueues(true)
   await until(await submit(quick), 'completed')
-  const running = await submit({ ...quick, steps: 150, num_images: 4 })
+  service.simulator.setFaults([{ kind: 'hang', prompt: 'stays', sticky: true }])
+  const running = await submit({ ...quick, prompt: 'stays' })
   await until(running, 'processing')
   const [one = ''] = await bulkOf(1)
   await submit(quick)
@@ -134,6 +135,7 @@ t.test('a waiting job says to how many others it yields, and a dry run says so b
   t.match((await request('POST', '/api/v2/generate', { ...asked, background: false })).body,
     { queue_position: 3, waiting_for: '2 jobs ahead of it' })
   await request('POST', `/api/v2/jobs/${running}/cancel`)
+  service.simulator.setFaults([])
 })
 
 t.test('forms and v1 take it too, and what is no boolean is refused', async t => {

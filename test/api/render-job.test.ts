@@ -1,12 +1,12 @@
 import { setFlagsFromString } from 'node:v8'
+import { runInThisContext } from 'node:vm'
 import t from 'tap'
 import { renderJob, renderShortJob } from '../../plugins/api/render-job.ts'
 import { noOutlook } from '../../src/jobs/estimates.ts'
 import { parseJob } from '../../src/jobs/job.ts'
 
 setFlagsFromString('--allow-natives-syntax')
-// eslint-disable-next-line no-new-func -- the syntax is V8's own
-const haveSameMap = new Function('one', 'other', 'return %HaveSameMap(one, other)') as (one: object, other: object) => boolean
+const haveSameMap = runInThisContext('(one, other) => %HaveSameMap(one, other)') as (one: object, other: object) => boolean
 
 const submission = JSON.stringify({ mode: 'txt2img', appType: 'forge', source: 'test', parameters: { steps: 20, width: 512, height: 512 } })
 const jobNamed = (id: string, fields: Readonly<Record<string, string>> = {}) => {
