@@ -92,7 +92,8 @@ async function addJob (
     }))
 }
 
-/** As long as the name that it is like, and another for every image. */
+/** Another name for every image, with the same time, from which the service knows its folder; as long, if possible. */
 export function nameOf (name: string, index: number, place: number): string {
-  return `${String(index).padStart(10, '0')}${place}`.slice(0, name.length) + name.slice(11)
+  const time = name.search(/.\d{4}-\d\d-\d\dT/)
+  return `${index}${place}`.padStart(time, '0') + name.slice(time)
 }
