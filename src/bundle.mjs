@@ -6,7 +6,6 @@ import { cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import ts from 'typescript'
 import { loadProgram } from './load.mjs'
 
 /**
@@ -139,10 +138,10 @@ async function bundleProgram () {
     entryPoints: ['src/main/cli.ts'],
     outfile: 'dist/bundle/cli.cjs',
     format: 'cjs',
-    banner: { js: '(function (exports, require, module, __filename, __dirname, bundledDist) {const noMembers=null;' },
+    banner: { js: '(function (exports, require, module, __filename, __dirname, bundledDist) {' },
     footer: { js: '})' },
     external: outside,
-    plugins: [{ name: 'modules', setup: build => { requireAll(build, readModules(build, adjustments, beginWithMembers)) } }]
+    plugins: [{ name: 'modules', setup: build => { requireAll(build, readModules(build, adjustments)) } }]
   })
   const textOf = suffix => outputFiles.find(({ path }) => path.endsWith(suffix)).text
   const script = textOf('.cjs')
@@ -223,31 +222,8 @@ function withoutColumns (segments) {
     at === 0 || segments[at - 1][1] !== source || segments[at - 1][2] !== line)
 }
 
-/**
- * In V8 11, that of Node 20, an object that begins with the members of another and then gets its own, `{ ...a, b }`,
- * has a hidden class for itself, which takes 1 µs for each own member and makes reading it slow. One that begins with
- * the members of nothing has not. The nothing is a constant, as esbuild would leave out `...null`.
- */
-function beginWithMembers (path, text) {
-  if (!process.versions.v8.startsWith('11.') || !/\{\s*\.\.\./.test(text)) return text
-  const places = []
-  function visit (node) {
-    if (ts.isObjectLiteralExpression(node) && node.properties.length > 1 && ts.isSpreadAssignment(node.properties[0])) {
-      places.push(node.properties[0].getStart())
-    }
-    ts.forEachChild(node, visit)
-  }
-  visit(ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true))
-  places.sort((one, other) => one - other)
-  return [0, ...places].map((place, index) => text.slice(place, places[index])).join('...noMembers, ')
-}
-
-/**
- * @param changes of packages
- * @param change of each module, from its path and text
- * @returns those of `changes` that were made
- */
-function readModules ({ onLoad }, changes, change = (_path, text) => text) {
+/** @param changes of packages. Returns those that were made. */
+function readModules ({ onLoad }, changes) {
   const made = new Set()
   onLoad({ filter: /\.ts$/ }, async ({ path }) => {
     const compiled = relative(root, path).replaceAll('\\', '/').replace(/\.ts$/, '.js')
@@ -255,14 +231,14 @@ function readModules ({ onLoad }, changes, change = (_path, text) => text) {
       // A package that is loaded at once belongs inside.
       .replace(/createRequire\(import\.meta\.url\)\((?=')/g, 'require(')
       .replaceAll('import.meta.url', `(bundledDist + '${compiled}')`)
-    return { contents: change(path, text), loader: 'ts' }
+    return { contents: text, loader: 'ts' }
   })
   onLoad({ filter: /node_modules.*\.[cm]?js$/ }, async ({ path }) => {
     const [, file = ''] = path.replaceAll('\\', '/').split(/.*\/node_modules\//)
     const text = (await readFile(path, 'utf8')).replace(/^\/\/# sourceMappingURL=.*$/gm, '')
-    const ofPackage = changes.find(change => change.file === file)
-    if (ofPackage !== undefined) made.add(ofPackage)
-    return { contents: `${folderOf(file)}${change(path, changed(text, ofPackage))}\n${withoutMap}`, loader: 'js' }
+    const change = changes.find(change => change.file === file)
+    if (change !== undefined) made.add(change)
+    return { contents: `${folderOf(file)}${changed(text, change)}\n${withoutMap}`, loader: 'js' }
   })
   return made
 }

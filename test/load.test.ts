@@ -1,7 +1,6 @@
 import t from 'tap'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { inRepository } from './root.ts'
 
@@ -45,12 +44,4 @@ t.test('code that a process stores under load, or another command has stored, sp
   t.equal(await load(path, 'start', 'stay'), 'nothing kept')
   t.equal(await load(path, 'start'), 'taken')
   t.equal(await load(path, 'worker'), 'taken')
-})
-
-t.test('no object of the bundle begins with the members of another, which V8 11 makes slow', async t => {
-  const script = await readFile(inRepository('dist/bundle/cli.cjs'), 'utf8')
-  // In a pattern, nothing follows the rest.
-  const begins = /\{\.\.\.(?!noMembers,)[\w$.]+,/
-  if (process.versions.v8.startsWith('11.')) t.notMatch(script, begins)
-  t.notMatch(script, /noMembers=(?!null;)/)
 })
