@@ -1,9 +1,7 @@
 import { useEffect, useState } from 'preact/hooks'
 import { addressOf } from './api.ts'
+import { keepLooking } from './keep-looking.ts'
 import { pages, type PageEntry } from '../pages/index.ts'
-
-/** How often the page asks whether the service is back, in milliseconds. */
-const lookAgain = 3000
 
 /** Milliseconds between two reloads of the page, in case that they do not help. */
 const betweenReloads = 60_000
@@ -44,12 +42,7 @@ export function usePage (name: string) {
     // Browsers remember a module that they could not load; a reload of the page, which keeps its address, helps.
     const again = () => { if (state.tries === 0) retry(); else reloadSeldom() }
     const look = () => { fetch(addressOf('/ui/session')).then(again, () => {}) }
-    const timer = setInterval(look, lookAgain)
-    window.addEventListener('online', look)
-    return () => {
-      clearInterval(timer)
-      window.removeEventListener('online', look)
-    }
+    return keepLooking(look)
   }, [state])
 
   return {

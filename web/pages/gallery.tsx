@@ -15,6 +15,7 @@ import { ImageViewer } from '../parts/image-viewer.tsx'
 import { Loading, PageHead } from '../parts/page-head.tsx'
 import { Stale } from '../parts/stale.tsx'
 import { Tiles } from '../parts/tiles.tsx'
+import { ServerFilter } from '../parts/server-filter.tsx'
 import { common } from '../texts/en/common.ts'
 import { t } from '../texts/en/gallery.ts'
 
@@ -158,13 +159,7 @@ function Filters ({ route, search, model, server, day }: {
         list='gallery-models' class='long'
       />
       <datalist id='gallery-models'>{names.map(name => <option key={name} value={name} />)}</datalist>
-      <select
-        aria-label={common.server} value={server}
-        onChange={event => setQuery(route, { server: event.currentTarget.value })}
-      >
-        <option value='' selected={server === ''}>{common.allServers}</option>
-        {aliases.map(alias => <option key={alias} value={alias} selected={alias === server}>{alias}</option>)}
-      </select>
+      <ServerFilter route={route} value={server} aliases={aliases} />
       <label class='filter-day'><span>{t.day}</span>
         <input type='date' value={day} onChange={event => setQuery(route, { day: event.currentTarget.value })} />
       </label>

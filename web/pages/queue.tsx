@@ -27,6 +27,7 @@ import { Stale } from '../parts/stale.tsx'
 import { statusWord } from '../parts/status.tsx'
 import { VirtualList } from '../parts/virtual-list.tsx'
 import { Welcome } from '../parts/welcome.tsx'
+import { ServerFilter } from '../parts/server-filter.tsx'
 import { common } from '../texts/en/common.ts'
 import { t } from '../texts/en/queue.ts'
 
@@ -280,13 +281,7 @@ function Filters ({ route, view, server, search, servers: known, totals }: {
       </div>
       <div class='narrowing'>
         {aliases.length > 1 && (
-          <select
-            aria-label={common.server} value={server}
-            onChange={event => setQuery(route, { server: event.currentTarget.value })}
-          >
-            <option value='' selected={server === ''}>{common.allServers}</option>
-            {aliases.map(alias => <option key={alias} value={alias} selected={alias === server}>{alias}</option>)}
-          </select>
+          <ServerFilter route={route} value={server} aliases={aliases} />
         )}
         <input
           type='search' aria-label={t.searchPrompts} placeholder={t.searchPrompts} value={typed}

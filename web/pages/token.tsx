@@ -2,12 +2,10 @@ import { ApiError, sentenceOf } from '../lib/api.ts'
 import { useForm } from '../lib/form.ts'
 import { useEffect } from 'preact/hooks'
 import { session } from '../lib/service.ts'
+import { keepLooking } from '../lib/keep-looking.ts'
 import { Sign } from '../parts/icon.tsx'
 import { FormProblem, TextField } from '../parts/field.tsx'
 import { common } from '../texts/en/common.ts'
-
-/** How often the page asks whether the service is back, in milliseconds. */
-const lookAgain = 3000
 
 /** Asks for the admin token or an access key, and exchanges it for a session cookie; the page does not store it. */
 export function TokenPage ({ refusal, problem, onSignedIn }: {
@@ -21,12 +19,7 @@ export function TokenPage ({ refusal, problem, onSignedIn }: {
   const isAsked = refusal instanceof ApiError && refusal.status === 401
   useEffect(() => {
     if (isAsked) return
-    const timer = setInterval(onSignedIn, lookAgain)
-    window.addEventListener('online', onSignedIn)
-    return () => {
-      clearInterval(timer)
-      window.removeEventListener('online', onSignedIn)
-    }
+    return keepLooking(onSignedIn)
   }, [isAsked])
 
   if (!isAsked) {
