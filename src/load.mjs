@@ -17,8 +17,12 @@ import vm from 'node:vm'
 const services = new Set(['start', 'api', 'worker'])
 /** Time after the start at which it has looked at its servers, in milliseconds. */
 const settledAfter = 2000
-/** An event loop that worked for less than this share of an interval, in milliseconds, has nothing urgent to do. */
-const quiet = { share: 0.1, interval: 250 }
+/**
+ * An event loop that worked for less than this share of an interval, in milliseconds, has nothing urgent to do. Pauses
+ * under load are shorter: after a collection of the garbage of the start, V8 compiles hot functions anew, which takes
+ * half a second of processor time.
+ */
+const quiet = { share: 0.1, interval: 1000 }
 /**
  * Sizes from which V8's young generation grows at most once more, in bytes; it would grow to 32 MiB. Under load, the
  * small one costs a quarter of the processor time.
