@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { A1111Client } from '../a1111/client.ts'
 import type { GenerationOptions } from '../a1111/generation-call.ts'
 import { type GenerationAnswer, GenerationFailure, type GenerationMode, type ServerProgress } from '../a1111/types.ts'
@@ -141,6 +141,26 @@ function stoppedWork (): GenerationFailure {
 
 /** Another process serves the server now. */
 export class Abandoned extends Error {}
+
+/** Pause before Redis is asked again whether this process holds a lease, in milliseconds. */
+const askAgainAfter = 100
+
+/**
+ * Resolves if this process serves the server, or when the signal is aborted. It can have been frozen or cut off from
+ * Redis since the job began. Only a process in doubt asks Redis, and then it waits for the answer.
+ * @throws Abandoned if another process serves the server
+ */
+export async function stillServing (
+  { isSure, holdsLease }: Pick<BeginningParts, 'isSure'> & { readonly holdsLease: () => Promise<boolean> },
+  signal: AbortSignal
+): Promise<void> {
+  while (!isSure() && !signal.aborted) {
+    const holds = await holdsLease().catch(() => null)
+    if (holds === true) return
+    if (holds === false) throw new Abandoned()
+    await sleep(askAgainAfter, undefined, { signal }).catch(() => undefined)
+  }
+}
 
 /** How a generation begins. */
 export interface Beginning {

@@ -25,7 +25,8 @@ import { createTaskControl } from './interrupt.ts'
 import type { Job, JobSubmission } from './job.ts'
 import type { FailedCall, Judge } from './judge-failure.ts'
 import {
-  Abandoned, type Beginning, type BeginningParts, createBeginning, createOpenGeneration, type OpenGeneration
+  Abandoned, type Beginning, type BeginningParts, createBeginning, createOpenGeneration, type OpenGeneration,
+  stillServing
 } from './open-generation.ts'
 import { createOthers, type PreparedGeneration } from './prepare-generation.ts'
 import { asFailure, createOrphanKeeper, createRecovery, type OtherServer } from './recover-generation.ts'
@@ -257,6 +258,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       ])
       sentOptions = (await looked)[0]
       if (performance.now() - lookedAt > lookedFor) await generation.before()
+      await stillServing({ isSure, holdsLease }, generation.stopped)
       const body = prepared.body(sentOptions)
       sentAt = performance.now()
       keepMark(job.id, null)

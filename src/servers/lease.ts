@@ -86,7 +86,7 @@ type LeaseKeys = [lease: string, fences: string, beat: string]
 const script = (name: string) => new URL(`scripts/${name}.lua`, import.meta.url)
 const acquireLease = loadScript<LeaseKeys, [holder: string, lifetimeMs: number, beat: string],
   [taken: 1, fence: number] | [taken: 0, beat: string, holder: string | null, leftMs: number]>(script('acquire-lease'))
-const renewLeases = loadScript<[prefix: string], [holder: string, leases: string], Array<0 | 1>>(script('renew-leases'))
+export const renewLeases = loadScript<[prefix: string], [holder: string, leases: string], Array<0 | 1>>(script('renew-leases'))
 const releaseLease = loadScript<[lease: string, beat: string], [holder: string, heir: string, lifetimeMs: number], 1>(
   script('release-lease'))
 

@@ -1,4 +1,6 @@
 import t, { type Test } from 'tap'
+import { startJob } from '../../src/jobs/scripts/index.ts'
+import { renewLeases } from '../../src/servers/lease.ts'
 import { quick } from '../helper.ts'
 import { checkInvariants } from './invariants.ts'
 import { startFleet, type Fleet } from './processes.ts'
@@ -63,6 +65,45 @@ t.test('workers that freeze', async t => {
       [[true, false], [false], [false]])
     t.notMatch(other.output(), /its worker is gone.*its worker is gone/s, 'what it runs was not taken from it')
     await checkInvariants(t, ids, fleet)
+    for (const worker of [frozen, other]) await worker.kill()
+  })
+
+  await t.test('a worker that was frozen between its note and its request sends nothing after another took over', async t => {
+    const ahead = { ...long, prompt: 'ahead' }
+    fleet.simulator.setFaults([{ kind: 'hang', prompt: ahead.prompt, sticky: true }])
+    const proxy = await startRedisProxy(t, fleet.redis)
+    const frozen = await fleet.worker({ REDIS_URL: proxy.url })
+    // From here on it knows the server, so that it looks at nothing between the note of a job and its request.
+    await api.until(await api.submit(quick), 'completed')
+    const ids = [await api.submit(ahead), await api.submit(quick)]
+    const [first = '', second = ''] = ids
+    await until(() => generationsOf(fleet, first).length > 0)
+    await until(async () => await fleet.look.zscore(fleet.keys.key('claimed'), second) !== null)
+    // Notices can have been lost, so the second job's request waits for its note.
+    await fleet.look.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await until(async () => Number((await fleet.look.pubsub('NUMSUB', fleet.keys.channel('taken')))[1]) > 0)
+    const noted = new Promise<void>(resolve => {
+      proxy.beforeAnswer([startJob.sha], () => {
+        frozen.signal('SIGSTOP')
+        resolve()
+      })
+    })
+    fleet.simulator.setFaults([])
+    await noted
+    const other = await fleet.worker()
+    for (const id of ids) t.equal((await api.until(id, 'completed', 'failed')).status, 'completed')
+    // It gets no answer yet by which it would see that its lease is lost.
+    const held = proxy.hold([renewLeases.sha])
+    frozen.signal('SIGCONT')
+    const release = await held
+    await until(() => proxy.isWaiting(':fence') || generationsOf(fleet, second).length > 1)
+    release()
+    await frozen.printed(/another process serves/)
+    const next = await api.submit(quick)
+    await api.until(next, 'completed')
+    t.same([second, next].map(id => generationsOf(fleet, id).length), [1, 1])
+    t.equal(fleet.simulator.state().maxInFlight, 1, 'the server never had two at once')
+    await checkInvariants(t, [...ids, next], fleet)
     for (const worker of [frozen, other]) await worker.kill()
   })
 })

@@ -15,6 +15,8 @@ export interface RedisProxy extends TestRedis {
    * it, so that only the answer is lost.
    */
   strikeAt (texts: readonly string[], when: 'before' | 'after', strike: () => void): void
+  /** Calls this right before the answer to the next command that contains one of these texts is passed on. */
+  beforeAnswer (texts: readonly string[], call: () => void): void
   /**
    * Holds the next command that contains one of these texts, and all that follow it on its connection.
    * @returns resolves when one is held, with the function that lets them go on
@@ -41,6 +43,7 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
   let lost = 0
   let isCut = false
   let holding: { readonly texts: readonly string[], readonly held: (release: () => void) => void } | null = null
+  let awaited: { readonly texts: readonly string[], readonly call: () => void } | null = null
   let snare: { readonly texts: readonly string[], readonly when: 'before' | 'after', readonly strike: () => void } | null = null
 
   const server = createServer(client => {
@@ -51,6 +54,7 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
     const upstream = connect(socketPath)
     let breaking = false
     let struck: (() => void) | null = null
+    let announced: (() => void) | null = null
     for (const socket of [client, upstream]) {
       open.add(socket)
       socket.on('error', () => {})
@@ -78,6 +82,10 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
         queued.push(request)
         return
       }
+      if (awaited?.texts.some(mark => text.includes(mark)) === true) {
+        announced = awaited.call
+        awaited = null
+      }
       if (snare?.texts.some(mark => text.includes(mark)) === true) {
         struck = snare.strike
         const { when } = snare
@@ -97,6 +105,10 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
     upstream.on('data', answer => {
       // Redis asks for the script's text where it does not know it yet; that is not the answer.
       const isAnswer = !answer.toString('latin1').includes('NOSCRIPT')
+      if (announced !== null && isAnswer) {
+        announced()
+        announced = null
+      }
       if (struck !== null && isAnswer) {
         struck()
         client.destroy()
@@ -117,6 +129,7 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
     url: `redis://localhost?path=${encodeURIComponent(own)}`,
     loseAnswerTo ({ sha }) { marks = [sha] },
     strikeAt (texts, when, strike) { snare = { texts, when, strike } },
+    beforeAnswer (texts, call) { awaited = { texts, call } },
     async hold (texts) {
       return await new Promise(resolve => { holding = { texts, held: resolve } })
     },
