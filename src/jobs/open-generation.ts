@@ -8,7 +8,7 @@ import type { Claimer } from './claimer.ts'
 import type { JobStore, RunClaim, StartAnswer } from './store.ts'
 import type { TaskKnowledge } from './task-knowledge.ts'
 
-/** Why a generation is being stopped; `taken`: the job was taken away from this server before it could begin. */
+/** Why a generation is being stopped; `taken`: the job was taken away, or the server closed, before it could begin. */
 export type StopReason = 'cancel' | 'shutdown' | 'taken'
 
 /** One generation, from before it is sent until the server is free of it, and the means to stop it. */
@@ -190,8 +190,8 @@ export interface BeginningParts {
 export function createBeginning ({ store, fence, claimer, isSure, log }: BeginningParts) {
   /** Whether Redis accepted the last one: a job must not be sent again and again while Redis refuses writes. */
   let isAccepted = true
-  /** Jobs that were sent although Redis refused to note it; those that never come back here are few. */
-  const unknown = new Set<string>()
+  /** Jobs that were sent although no record says so: next time they wait. Those that never come back here are few. */
+  const unnoted = new Set<string>()
 
   async function confirm (
     starting: Promise<StartAnswer>, { id }: RunClaim, generation: OpenGeneration
@@ -203,10 +203,15 @@ export function createBeginning ({ store, fence, claimer, isSure, log }: Beginni
         log.info({ job: id }, 'the job was taken away while it began; its generation is stopped')
         generation.stop('taken')
       }
+      if (answer === 'closed') {
+        unnoted.add(id)
+        log.info({ job: id }, 'an operator closed the server while the job began; its generation is stopped')
+        generation.stop('taken')
+      }
       return answer
     } catch (error) {
       isAccepted = false
-      unknown.add(id)
+      unnoted.add(id)
       log.warn({ job: id, err: error }, 'the record of the job could not be changed; its generation is stopped')
       generation.stop('taken')
       return 'unknown'
@@ -215,13 +220,13 @@ export function createBeginning ({ store, fence, claimer, isSure, log }: Beginni
 
   /** @param onNoted called when the note is under way: what is sent to Redis now comes after it */
   return async (claim: RunClaim, generation: OpenGeneration, onNoted: () => void): Promise<Beginning> => {
-    const isFirst = claim.run === 1 && !unknown.has(claim.id)
+    const isFirst = claim.run === 1 && !unnoted.has(claim.id)
     const isReserved = isFirst && isAccepted && isSure() && claimer.isReserved(claim.id, claim.run)
     claimer.leave(claim.id, claim.run)
     if (!isReserved) {
       const answer = await store.start(claim, fence)
       isAccepted = true
-      unknown.delete(claim.id)
+      unnoted.delete(claim.id)
       if (answer === 'started') onNoted()
       return { answer, confirmed: Promise.resolve(answer) }
     }

@@ -186,10 +186,10 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       if (!mayBegin() || leaving.signal.aborted) return 'hold'
       if (claimer.isTaken(jobId, claim.run)) return 'done'
       const { answer, confirmed } = await begin(claim, generation, () => { onBegun(job) })
-      if (answer !== 'started') return answer === 'lease_lost' ? 'hold' : 'done'
+      if (answer !== 'started') return answer === 'superseded' ? 'done' : 'hold'
       await generate(claim, job, generation, prepared, { openGate, atGateSince, over, confirmed })
       const known = await confirmed
-      if (known === 'lease_lost' || known === 'unknown') return 'hold'
+      if (known !== 'started' && known !== 'superseded') return 'hold'
     } finally {
       await generation.close()
       if (running.get(jobId) === generation) running.delete(jobId)

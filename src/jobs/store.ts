@@ -129,8 +129,8 @@ export type Created =
   | { readonly existing: null, readonly position: number, readonly createdAt: number, readonly givenTo: string }
   | { readonly existing: Job }
 
-/** `lease_lost`: the lease under the fence is over; another process serves the server. */
-export type StartAnswer = 'started' | 'superseded' | 'lease_lost'
+/** `lease_lost`: another process serves the server. `closed`: an operator lets the server begin nothing. */
+export type StartAnswer = 'started' | 'superseded' | 'lease_lost' | 'closed'
 
 export interface JobOutcome {
   readonly result?: PackedResult
@@ -306,7 +306,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     },
     async start ({ id, run: number, serverId, owner }, fence) {
       const [answer] = await startJob(redis, prefix, [id, number, serverId, owner, fence])
-      return answer === 'started' || answer === 'lease_lost' ? answer : 'superseded'
+      return answer === 'gone' ? 'superseded' : answer
     },
     async noteProgress ({ id, run: number, owner }, progress) {
       const text = progress === null ? '' : stringifyJson(progress)

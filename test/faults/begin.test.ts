@@ -47,6 +47,9 @@ t.test('a job is sent while Redis still notes that it begins', async t => {
   const learned = async () => await fleet.look.hget(fleet.keys.key('server', serverId, 'learned'), 'tasksKnown')
   while (await learned() !== 'true') await sleep(5)
 
+  /** Whether the worker has heard that it begins nothing. */
+  const isPaused = async () => await fleet.look.hexists(`${fleet.keys.bullPrefix}:generation-${serverId}:meta`, 'paused') === 1
+
   /** Holds the note of a job that generates. On a busy machine a worker can be in doubt: it waits for Redis then. */
   async function generating (
     job: Readonly<Record<string, unknown>>, faults: Parameters<typeof fleet.simulator.setFaults>[0] = []
@@ -172,6 +175,26 @@ t.test('a job is sent while Redis still notes that it begins', async t => {
     t.equal((await api.until(id, 'completed', 'failed')).status, 'completed')
     await checkSecondCounts(t, id)
   })
+
+  const switchQueue = async (enabled: boolean) => await api.request('PUT', '/api/v1/settings/queue-processing', { enabled })
+  for (const [how, close, open] of [
+    ['the queue switched off', async () => await switchQueue(false), async () => await switchQueue(true)],
+    ['the server paused', async () => await api.request('POST', '/api/v1/servers/Main/pause'),
+      async () => await api.request('POST', '/api/v1/servers/Main/resume')]
+  ] as const) {
+    await t.test(`${how} before the note arrives: the job does not begin until that is undone`, async t => {
+      const { id, release } = await generating({ ...long, steps: 100 }, [onceSlow])
+      t.equal((await close()).status, 200)
+      release()
+      while (generationsOf(fleet, id).some(({ outcome }) => outcome === 'running')) await sleep(5)
+      while (!await isPaused()) await sleep(5)
+      t.match(await api.job(id), { status: 'pending', started_at: null })
+      t.equal((await open()).status, 200)
+      t.equal((await api.until(id, 'completed', 'failed')).status, 'completed')
+      t.same(await fleet.look.hmget(fleet.keys.key('job', id), 'starts', 'sends'), ['1', '1'])
+      await checkSecondCounts(t, id)
+    })
+  }
 
   await t.test('a job that was cancelled while it waited behind another is never sent', async t => {
     fleet.simulator.setFaults([hanging])

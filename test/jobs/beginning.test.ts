@@ -70,7 +70,7 @@ t.test('a claimed job begins beside the note of that', async t => {
 
 t.test('in any doubt, and if the job comes back, it waits for Redis', async t => {
   for (const situation of [{ isSure: false }, { isReserved: false }, { run: 2 }]) {
-    for (const answer of ['started', 'superseded', 'lease_lost'] as const) {
+    for (const answer of ['started', 'superseded', 'lease_lost', 'closed'] as const) {
       const { begin, asked, done } = start()
       const beginning = begin(situation)
       t.ok(await waits(beginning))
@@ -88,6 +88,19 @@ t.test('a generation whose job was taken away meanwhile is interrupted', async t
   asked[0]?.answer('superseded')
   t.equal(await confirmed, 'superseded')
   t.same(done, ['leaves the gate', 'noted', 'stop: taken'])
+})
+
+t.test('after a pause its generation is interrupted, and the next time it waits for Redis', async t => {
+  const { begin, asked, done, noted } = start()
+  const { confirmed } = await begin()
+  await noted()
+  asked[0]?.answer('closed')
+  t.equal(await confirmed, 'closed')
+  t.same(done, ['leaves the gate', 'noted', 'stop: taken'])
+  const again = begin()
+  t.ok(await waits(again))
+  asked[1]?.answer('started')
+  await again
 })
 
 t.test('without the lease the server is left alone: its generations are another process\'s', async t => {

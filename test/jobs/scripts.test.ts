@@ -13,6 +13,10 @@ import { check, failure, id, listener, newWorld, owner, redis, result, states, t
 t.test('start-job', async t => {
   type Given = Parameters<World['start']>[0]
   const start = (given: Given = {}) => async (world: World) => await world.start(given)
+  const closed = (key: string, field: string, value: unknown) => async (world: World) => {
+    await redis.hset(world.keys.key(key), field, JSON.stringify(value))
+    return await world.start()
+  }
   await check(t, [
     ['none', 'is gone', start(), ['gone'], { record: null }],
     ['claimed', 'starts', start(), ['started'], {
@@ -24,6 +28,13 @@ t.test('start-job', async t => {
     ['claimed', 'another run', start({ run: 2 }), ['superseded']],
     ['claimed', 'another server', start({ server: 'two' }), ['superseded']],
     ['claimed', 'an earlier lease', start({ fence: 6 }), ['lease_lost']],
+    ['claimed', 'the queue is off', closed('runtime-settings', 'queueProcessing', false), ['closed']],
+    ['claimed', 'the server is paused', closed('servers', 'one', { enabled: true, paused: true }), ['closed']],
+    ['claimed', 'the server drains', closed('servers', 'one', { enabled: true, draining: true }), ['closed']],
+    ['claimed', 'the server is off', closed('servers', 'one', { enabled: false }), ['closed']],
+    ['claimed', 'another server is paused', closed('servers', 'two', { enabled: true, paused: true }), ['started'],
+      { record: { status: 'processing' }, events: ['started'], webhook: ['job.started'], claimed: [] }],
+    ['processing', 'the same claim again after a pause', closed('servers', 'one', { enabled: true, paused: true }), ['started']],
     ['pending', 'no server has claimed it', start(), ['superseded']],
     ['targeted', 'the server that it needs has not claimed it', start({ server: 'two' }), ['superseded']],
     ['processing', 'the same claim again', start(), ['started']],

@@ -93,7 +93,7 @@ export type PoolReading = [
 export type QueueScripts = ReturnType<typeof loadQueueScripts>
 
 export const startJob = load<[id: string, run: number, server: string, owner: string, fence: number],
-  ['started' | 'gone' | 'superseded' | 'lease_lost']>('start-job')
+  ['started' | 'gone' | 'superseded' | 'lease_lost' | 'closed']>('start-job')
 
 /** The jobs that a lost process can have sent to the server without a note in their records. */
 export const takeOver = load<[server: string, fence: number], string[]>('take-over')
