@@ -20,22 +20,24 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const bundledTools = /^(?:@bull-board\/.*|@opentelemetry\/.*|jsonc-parser|lru-cache|minisearch|prom-client)$/
 const say = sentence => process.stdout.write(`${sentence}\n`)
 
-/** How many processes run tests: more than cores, because tests wait, but each compiles the service for itself. */
-const processes = availableParallelism() + 2
 /**
- * The test files that take the most processor time, as `--account` shows it. They come first, so that no core is idle
- * at the end.
+ * How many processes run tests: of its time, one needs a third for the processor and otherwise waits for what it tests.
+ * Each compiles the service for itself.
+ */
+const processes = 3 * availableParallelism()
+/**
+ * The test files that take longest, as a whole run on an idle machine shows it. They come first: one that begins late
+ * would run alone at the end, and what waits most then runs beside the browsers, which need the cores.
  */
 const longest = [
-  'web/queue', 'server-check/kills', 'web/whole-queue', 'faults/kills', 'web/pages', 'web/ui', 'faults/webhooks',
-  'api/openapi', 'faults/failures', 'faults/shutdown', 'faults/begin', 'web/texts', 'web/trust', 'faults/spread',
-  'web/place', 'faults/unknown-tasks', 'faults/cancel-races', 'faults/large-bodies', 'faults/left-options',
-  'web/create', 'web/gallery', 'launch', 'web/models', 'main/doctor-thorough', 'faults/server-start',
-  'plugins/prefix', 'web/operate', 'api/jobs', 'web/done', 'jobs/selection', 'sdapi/jobs', 'faults/outages',
-  'web/check', 'faults/own-disk', 'server-check/run-check', 'sdapi/takes-all', 'server-check/traits',
-  'faults/storage', 'faults/blocked', 'server-check/service', 'sdapi/clients', 'jobs/settings-left', 'api/long-texts',
-  'sdapi/alternating', 'models/server-loras', 'sdapi/generations', 'servers/lora-pass', 'queues/dashboard',
-  'jobs/kinds'
+  'faults/kills', 'faults/begin', 'faults/failures', 'faults/webhooks', 'faults/unknown-tasks', 'faults/blocked',
+  'server-check/kills', 'web/queue', 'faults/server-start', 'api/long-texts', 'server-check/run-check',
+  'web/whole-queue', 'faults/shutdown', 'faults/outages', 'api/openapi', 'web/pages', 'web/ui',
+  'faults/left-options', 'faults/cancel-races', 'faults/spread', 'sdapi/takes-all', 'faults/frozen',
+  'faults/own-disk', 'media/bucket', 'web/trust', 'jobs/selection', 'web/gallery', 'main/doctor-thorough',
+  'web/create', 'api/needed-fields', 'launch', 'sdapi/running-options', 'web/place', 'web/texts',
+  'servers/start-guard', 'web/background', 'web/public-name', 'plugins/prefix', 'faults/large-bodies', 'web/done',
+  'sdapi/clients', 'web/models', 'web/operate', 'redis/embedded', 'servers/many', 'lib/http', 'api/jobs'
 ].map(name => join('test', `${name}.test.ts`))
 const ecosystem = join('test', 'ecosystem')
 const isSummary = /^(\d+) passed, (\d+) failed$/
