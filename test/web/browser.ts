@@ -51,11 +51,17 @@ async function browserOf (t: Pick<Test, 'teardown'>): Promise<Browser> {
   return started
 }
 
-/** Opens pages that close with the test. */
-export async function openBrowser (t: Pick<Test, 'teardown'>) {
+/**
+ * Opens pages that close with the subtest that opened them: a page that stays open follows all that the next subtest
+ * prepares, which takes more processor time than most subtests.
+ */
+export async function openBrowser (t: Pick<Test, 'teardown' | 'afterEach'>) {
   const browser = await browserOf(t)
   const contexts = new Map<string, BrowserContext>()
   t.teardown(async () => { await Promise.all([...contexts.values()].map(async context => { await context.close() })) })
+  t.afterEach(async () => {
+    for (const page of [...contexts.values()].flatMap(context => context.pages())) await page.close()
+  })
 
   async function contextFor (options: BrowserContextOptions): Promise<BrowserContext> {
     const key = JSON.stringify(options)

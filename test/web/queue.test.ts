@@ -101,13 +101,26 @@ t.test('the queue', { skip }, async t => {
     t.strictSame(violations, [])
   })
 
-  t.test('only the jobs that the dialog counted are deleted, whatever arrives meanwhile', async t => {
+  t.test('Shift and a click choose all jobs between, also over more than one answer of the service has', async t => {
     await service.request('POST', '/api/v2/jobs/actions', { action: 'delete', all: true })
     for (let left = 1010; left > 0; left -= 100) {
-      await service.request('POST', '/api/v2/generate/bulk', {
+      const { status } = await service.request('POST', '/api/v2/generate/bulk', {
         target_server_alias: 'Main', generation_params: { ...quick, prompt: 'one of many' }, bulk_quantity: Math.min(100, left)
       })
+      t.equal(status, 202)
     }
+    for (const query of ['status=pending&server=Main', 'status=all']) {
+      const { page, violations } = await visit(`${service.url}/#/queue?${query}`)
+      const row = (place: number) => page.locator(`.endless .job[aria-posinset="${place}"] input[type=checkbox]`)
+      await row(1).click()
+      await page.evaluate('scrollTo(0, document.body.scrollHeight)')
+      await row(1009).click({ modifiers: ['Shift'] })
+      await page.getByRole('region', { name: 'Chosen jobs' }).getByText('1,009 jobs').waitFor()
+      t.strictSame(violations, [])
+    }
+  })
+
+  t.test('only the jobs that the dialog counted are deleted, whatever arrives meanwhile', async t => {
     const { page, violations } = await visit(`${service.url}/#/queue?status=pending&search=many`)
     await page.getByText('The first 1,000 of 1,010 jobs.').waitFor()
     await page.locator('.endless .job[aria-posinset="1"] input[type=checkbox]').click()

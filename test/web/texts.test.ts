@@ -231,6 +231,8 @@ t.test('a second language is used on every page, and texts that are 40 % longer 
       const data = /lighthouse|^Main|simulator|any server|\.safetensors|^Euler|^DPM|^LMS|^Heun|x\d$|^\w+ \d|^[A-Z][A-Z_]+$|^UniPC|Karras|^\d|^(?:job|webhook)\.|, 20\d\d /i
       t.strictSame((await unmarked(page)).filter(text => !data.test(text) && !choices.has(text)), [], `${name} at ${width}`)
       t.strictSame(await overlapsIn(page), [], `nothing overlaps: ${name} at ${width}`)
+      // The layout of wide windows has the same names, and its places are checked above.
+      if (width > 360) continue
       // Marks and filling stand between a visible word and the same word in a longer name.
       const findings = (await seriousFindings(page)).filter(finding => !finding.startsWith('label-content-name-mismatch'))
       t.strictSame(findings, [], `axe: ${name} at ${width}`)
