@@ -57,24 +57,29 @@ end
 -- The queue of the pool, which has no worker: its entries are only shown.
 local shownQueue = 'waiting'
 
--- Adds an entry that does not exist and that no worker takes. It needs no marker, and nobody hears its events.
-local function addShownEntry (prefix, name, data, options, timestamp)
-  redis.call('HSET', prefix .. name, 'name', 'generate', 'data', data, 'opts', cjson.encode(options),
-    'timestamp', timestamp, 'delay', 0, 'priority', options.priority)
+-- Adds an entry that does not exist and that no worker takes. It needs no marker, and nobody hears its events. Redis
+-- keeps a hash in one piece if no value has more than 64 bytes, so its options are only those that are shown.
+local function addShownEntry (prefix, name, data, priority, timestamp)
+  redis.call('HSET', prefix .. name, 'name', 'generate', 'data', data,
+    'opts', '{"attempts":1,"priority":' .. priority .. '}', 'timestamp', timestamp, 'delay', 0, 'priority', priority)
   local number = redis.call('INCR', prefix .. 'pc')
-  redis.call('ZADD', prefix .. 'prioritized', options.priority * 0x100000000 + number % 0x100000000, name)
+  redis.call('ZADD', prefix .. 'prioritized', priority * 0x100000000 + number % 0x100000000, name)
 end
 
 -- Adds an entry; adding it twice is harmless. Each has a priority, from 1 to 2,097,152: BullMQ puts entries without
 -- priority ahead of all others.
 local function addEntry (queueName, name, jobId, run, priority, delayMs)
   local prefix = entriesOf(queueName)
-  local options = optionsOf(name, tonumber(priority), tonumber(delayMs))
   local timestamp = milliseconds()
   local data = '{"jobId":' .. cjson.encode(jobId) .. ',"run":' .. string.format('%.0f', run) .. '}'
-  if options.delay == 0 and redis.call('EXISTS', prefix .. name) == 0 then
-    local add = queueName == shownQueue and addShownEntry or addNewEntry
-    add(prefix, name, data, options, timestamp)
+  local isNew = tonumber(delayMs) == 0 and redis.call('EXISTS', prefix .. name) == 0
+  if isNew and queueName == shownQueue then
+    addShownEntry(prefix, name, data, priority, timestamp)
+    return
+  end
+  local options = optionsOf(name, tonumber(priority), tonumber(delayMs))
+  if isNew then
+    addNewEntry(prefix, name, data, options, timestamp)
     return
   end
   redis.call('HSETNX', prefix .. 'meta', 'opts.maxLenEvents', eventsKept)

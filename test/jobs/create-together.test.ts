@@ -69,6 +69,14 @@ t.test('a job that is refused or fails leaves the others of its turn alone', asy
   t.same(await store.inOrder('', 100), ['known', 'one', 'other'])
 })
 
+t.test('jobs of one turn count against the limit of their key', async t => {
+  const { create, keys } = await open()
+  await create('first', { keyId: 'k' })
+  const outcomes = await Promise.allSettled(Array.from({ length: 30 }, async (_, at) => await create(`job-${at}`, { keyId: 'k' })))
+  t.same(outcomes.map(({ status }) => status), Array.from({ length: 30 }, (_, at) => at < 24 ? 'fulfilled' : 'rejected'))
+  t.same(await findIndexProblems({ look: redis, keys }), [])
+})
+
 t.test('idle servers get the first jobs of a turn', async t => {
   const { claim, create, keys } = await open()
   for (const server of ['one', 'two']) t.match(await claim({ server, idle: 'idle' }), ['none'])

@@ -174,7 +174,11 @@ t.test('the queue of the pool shows its entries as BullMQ does, without what onl
   }
   const entriesOf = async ({ queue }: Pick<Side, 'queue'>) => await Promise.all((await queue.getPrioritized())
     .map(async ({ id }) => ({ id, fields: await valueOf(queue.toKey(id ?? '')) })))
-  t.same(await entriesOf({ queue }), await entriesOf(theirs))
+  const shown = (await entriesOf(theirs)).map(({ id, fields }) => {
+    const { attempts, priority } = (fields as { opts: Record<string, unknown> }).opts
+    return { id, fields: { ...fields as object, opts: { attempts, priority } } }
+  })
+  t.same(await entriesOf({ queue }), shown)
   await change(redis, [keys.key('')], ['add', queue.name, nameOf('a'), 'a', run, 1, 0])
   await change(redis, [keys.key('')], ['remove', queue.name, nameOf('b')])
   t.same((await queue.getPrioritized()).map(({ id }) => id), [nameOf('a')])

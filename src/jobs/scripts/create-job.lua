@@ -32,6 +32,7 @@
 ]]
 --- @include "../../events/scripts/publish"
 --- @include "includes/claim"
+--- @include "includes/gather"
 --- @include "includes/lease"
 --- @include "includes/offer"
 --- @include "includes/search"
@@ -68,8 +69,9 @@ local function create (from)
     redis.call('ZADD', KEYS[1] .. 'bulk:' .. bulk .. ':jobs', arrival, id)
   end
   if enterLists(job, seen) then seen = {} end
+  gatherCount(job)
   noteArrival(created, job, workload)
-  enterIndexes(id, arrival, key, target, 'pending')
+  everyIndex(id, key, target, 'pending', function (index) gatherMember(index, arrival, id) end)
   addEntry('waiting', id .. '_1', id, '1', priority, 0)
   local position = positionInPool(job, seen)
   publish('accepted', id, target, key, 'pending', { position = position, priority = tonumber(priority) })
@@ -85,4 +87,7 @@ for from = 1, #ARGV, 22 do
   if not isDone then seen = {} end
   table.insert(answers, (isDone or type(answer) == 'table') and answer or redis.error_reply(answer))
 end
+keepArrived()
+writeGathered()
+keepArrivals()
 return answers

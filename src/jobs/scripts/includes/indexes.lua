@@ -16,17 +16,19 @@ end
 
 local function eachIndex (id, key, server, status, act) indexesOf(id, key, { '*', server }, status, act) end
 
+-- Those of the status and of any.
+local function everyIndex (id, key, server, status, act)
+  eachIndex(id, key, server, status, act)
+  eachIndex(id, key, server, '*', act)
+end
+
 local function enterIndexes (id, arrival, key, server, status)
-  local function add (index) redis.call('ZADD', index, arrival, id) end
-  eachIndex(id, key, server, status, add)
-  eachIndex(id, key, server, '*', add)
+  everyIndex(id, key, server, status, function (index) redis.call('ZADD', index, arrival, id) end)
   noteChanged(arrival)
 end
 
 local function leaveIndexes (id, key, server, status)
-  local function remove (index) redis.call('ZREM', index, id) end
-  eachIndex(id, key, server, status, remove)
-  eachIndex(id, key, server, '*', remove)
+  everyIndex(id, key, server, status, function (index) redis.call('ZREM', index, id) end)
 end
 
 -- The indexes of the status keep the job, those of the server do not.

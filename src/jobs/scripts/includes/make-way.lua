@@ -3,6 +3,7 @@
 ]]
 --- @include "../../../events/scripts/publish"
 --- @include "claim"
+--- @include "gather"
 --- @include "give-back"
 -- Gives one such job back if its server can run the class, the one that was claimed first. `yielding` has the last job
 -- of the lane that each server claimed. `patienceOf` answers the patience of the dial. Whether it gave one back.
@@ -18,6 +19,7 @@ local function makeWay (class, patienceOf)
     end
   end
   if not first then return false end
+  writeGathered()
   redis.call('HDEL', KEYS[1] .. 'yielding', first.record.server)
   local job = readPooled(first.id)
   leaveWaiting(first.id, first.record, job)

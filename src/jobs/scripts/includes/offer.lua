@@ -2,6 +2,7 @@
   A job that enters the pool is given to an idle server in the same step, or announced to all servers.
 ]]
 --- @include "claim"
+--- @include "gather"
 --- @include "lease"
 --- @include "make-way"
 -- Tells the process that serves a server what it was given: `<server> <fence> [id, fields]`, the last one JSON. The job
@@ -30,6 +31,7 @@ local function offer (job, dialText)
     end
   end
   if best then
+    writeGathered()
     unwanted = {}
     local can, unknown = classesOf(best.id)
     local claimed = #unknown == 0 and redis.call('ZCARD', queueKey(best.id)) == 0 and

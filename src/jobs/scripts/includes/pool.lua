@@ -22,7 +22,11 @@ local finishKey = KEYS[1] .. 'finish'
 -- Tags of shares without waiting jobs that are kept before those in the past are dropped.
 local keptTags = 1000
 
-local function exact (number) return string.format('%.17g', number) end
+local exactTexts = {}
+local function exact (number)
+  exactTexts[number] = exactTexts[number] or string.format('%.17g', number)
+  return exactTexts[number]
+end
 
 local function listKey (share) return KEYS[1] .. 'own:' .. share end
 
@@ -82,7 +86,7 @@ end
 
 -- A share that stays away for longer begins from zero again.
 local flowLifetime = 7 * 86400
--- The lifetime begins again once a day. `day` is the one that is stored, if the caller knows it.
+-- The lifetime begins again once a day. `day` is the one that is stored, if the caller knows it. Answers that of today.
 local function keepFlows (share, day, ...)
   local flows, today = KEYS[1] .. 'flows:' .. share, string.format('%.0f', math.floor(milliseconds() / 86400000))
   if day == today then
@@ -91,6 +95,7 @@ local function keepFlows (share, day, ...)
     redis.call('HSET', flows, 'day', today, ...)
     redis.call('EXPIRE', flows, flowLifetime)
   end
+  return today
 end
 
 -- The orders that servers have reached in a share, the highest first.
@@ -172,12 +177,14 @@ end
 
 -- The order of a job that arrives in the list of its share: fair between users, by weight between priorities.
 local function orderOfArrival (job, seen)
+  seen = seen or {}
   local flows, flow = KEYS[1] .. 'flows:' .. job.share, job.user .. '|' .. job.priority
-  local known = redis.call('HMGET', flows, 'now', flow, 'day', 'reached')
+  local known = seen[flows .. flow] or redis.call('HMGET', flows, 'now', flow, 'day', 'reached')
   local seconds = tonumber(job.ms) / 1000 / tonumber(job.weight)
-  local now = reachedFor(job, tonumber(known[1] or 0), known[4], seen or {})
+  local now = reachedFor(job, tonumber(known[1] or 0), known[4], seen)
   local order = math.max(now, tonumber(known[2] or 0)) + seconds
-  keepFlows(job.share, known[3], flow, exact(order))
+  local day = keepFlows(job.share, known[3], flow, exact(order))
+  seen[flows .. flow] = { known[1], exact(order), day, known[4] }
   return order
 end
 
@@ -187,7 +194,15 @@ local function pooledFields (job)
     'weight', job.weight
 end
 
--- The caller writes `pooledFields` to the record. Whether the list is new.
+-- Counts jobs of a class that enter the pool.
+local function countJobs (class, needs, jobs, ms)
+  if redis.call('HINCRBY', KEYS[1] .. 'class-counts', class, jobs) == jobs then
+    redis.call('HSET', KEYS[1] .. 'classes', class, needs)
+  end
+  redis.call('HINCRBY', KEYS[1] .. 'class-ms', class, ms)
+end
+
+-- The caller writes `pooledFields` to the record, and counts the job. Whether the list is new.
 local function enterLists (job, seen)
   local list, member, order = listKey(job.list), memberOf(job), exact(job.order)
   local isNew = job.list ~= express and readOnce(seen or {}, 'EXISTS', list) == 0
@@ -199,23 +214,27 @@ local function enterLists (job, seen)
   end
   redis.call('ZADD', list, order, member)
   redis.call('ZADD', list .. ':' .. job.class, order, member)
-  if redis.call('HINCRBY', KEYS[1] .. 'class-counts', job.class, 1) == 1 then
-    redis.call('HSET', KEYS[1] .. 'classes', job.class, job.needs)
-  end
-  redis.call('HINCRBY', KEYS[1] .. 'class-ms', job.class, job.ms)
   return isNew
 end
 
 local function enterPool (job)
   enterLists(job)
+  countJobs(job.class, job.needs, 1, job.ms)
   writeJob(job.id, pooledFields(job))
 end
 
 -- Forecasts expect that jobs go on arriving as they did lately. Those beyond are dropped a few at a time.
 local keptArrivals = 256
+local arrivals = {}
 local function noteArrival (created, job, workload)
-  local count = redis.call('LPUSH', KEYS[1] .. 'arrivals',
+  table.insert(arrivals,
     table.concat({ created, job.class, job.ms, job.weight, job.share, workload, job.user }, '|'))
+end
+
+-- Once after all jobs of the script.
+local function keepArrivals ()
+  if #arrivals == 0 then return end
+  local count = redis.call('LPUSH', KEYS[1] .. 'arrivals', unpack(arrivals))
   if count >= keptArrivals + 32 then redis.call('LTRIM', KEYS[1] .. 'arrivals', 0, keptArrivals - 1) end
 end
 

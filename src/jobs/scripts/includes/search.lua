@@ -30,10 +30,10 @@ end
 -- Arrival, block and digest.
 local function splitLast (last) return string.match(last or '', '^(%d*):(%d*):(%w*)$') end
 
--- What the job of this script that arrived last has left in both keys.
+-- What the job of this script that arrived last leaves in both keys.
 local arrived
 -- The arrival of a new job, which orders all lists: microseconds, and never the same twice. The job enters the search
--- text in the same step; jobs that follow each other with equal prompts share an entry.
+-- text in the same step; jobs that follow each other with equal prompts share an entry. `keepArrived` ends the step.
 local function arrive (id, created, prompt, application, user)
   local known = arrived or redis.call('MGET', arrivalKey, lastKey)
   local before, block, digest = splitLast(known[2])
@@ -53,10 +53,13 @@ local function arrive (id, created, prompt, application, user)
   local entry = entryOf(prompt, application, user)
   local own = redis.sha1hex(entry)
   if redis.call('APPEND', textKey(block), (own == digest and '' or entry) .. id .. ',') >= fullBlock then block = '' end
-  local last = arrival .. ':' .. block .. ':' .. own
-  redis.call('MSET', arrivalKey, arrival, lastKey, last)
-  arrived = { arrival, last }
+  arrived = { arrival, arrival .. ':' .. block .. ':' .. own }
   return arrival
+end
+
+-- Once after all jobs of the script.
+local function keepArrived ()
+  if arrived then redis.call('MSET', arrivalKey, arrived[1], lastKey, arrived[2]) end
 end
 
 -- Takes out a job; whether it was there.

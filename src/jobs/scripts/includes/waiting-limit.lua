@@ -2,6 +2,7 @@
   The limit of waiting jobs of one access key.
 ]]
 --- @include "../../../redis/scripts/clock"
+--- @include "gather"
 -- The number of waiting and reserved jobs of a key, if one more, or the first of a group of that size, would be too
 -- many; nil if there is space. The first of a group reserves space for the others, which arrive within a minute.
 local function waitingBeyond (key, most, group, size)
@@ -20,7 +21,8 @@ local function waitingBeyond (key, most, group, size)
     end
   end
   if left == nil then
-    local waiting = redis.call('ZCARD', KEYS[1] .. 'jobs:' .. key .. ':*:pending') + promised
+    local index = KEYS[1] .. 'jobs:' .. key .. ':*:pending'
+    local waiting = redis.call('ZCARD', index) + countGathered(index) + promised
     if waiting + size > tonumber(most) then return waiting end
     left = size - 1
   end
