@@ -148,14 +148,22 @@ export const understood: ReadonlySet<string> = new Set([
   ...Object.values(hintNames), ...loraNames, ...ignored
 ])
 
+/** Of a submission with only A1111's own names, as most have. */
+const untranslated: Omit<TranslatedFields, 'fields'> = {
+  checkpoint: null, hints: {}, loras: new Map(), mode: undefined, infotext: undefined
+}
+
 /**
  * A submission's fields under A1111's names; values stay as they are.
  * @throws ServiceError `invalid_field_value` for anything but a name where a name is expected
  */
 export function translateFields (given: GivenFields): TranslatedFields {
+  const own = without(given, name => understood.has(name) || isUnset(given[name]))
+  const hasOthers = Object.keys(given).some(name => understood.has(name))
+  if (!hasOthers && isUnset(given.override_settings)) return { fields: own, ...untranslated }
   const overrides = isRecord(given.override_settings) ? { ...given.override_settings } : {}
   const { sd_model_checkpoint: checkpointSetting, ...otherSettings } = overrides
-  const fields = { ...without(given, name => understood.has(name) || isUnset(given[name])) }
+  const fields = { ...own }
   for (const [name, own] of renamed) fillIn(fields, own, given[name])
   for (const [name, own] of settings) fillIn(otherSettings, own, given[name])
   if (isUnset(given.override_settings) || isRecord(given.override_settings)) fields.override_settings = otherSettings

@@ -16,8 +16,14 @@ const filledInLater = /__|[{}|$]/
 /** Names in the tags of a prompt, each once, except those that the server fills in only later. */
 export function loraNames (prompt: string): string[] {
   if (!prompt.includes('<')) return []
-  return [...new Set([...prompt.matchAll(tag)].map(match => (match[2] ?? '').trim()))]
-    .filter(name => !filledInLater.test(name))
+  const names = new Set<string>()
+  tag.lastIndex = 0
+  // `matchAll` would copy the expression at each call.
+  for (let match = tag.exec(prompt); match !== null; match = tag.exec(prompt)) {
+    const name = (match[2] ?? '').trim()
+    if (!filledInLater.test(name)) names.add(name)
+  }
+  return [...names]
 }
 
 /** The prompt as A1111's own script Comments (since 1.9) leaves it: `#` hides the rest of its line. */

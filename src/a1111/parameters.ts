@@ -33,7 +33,9 @@ const folderArguments = ['batch_image_dir', 'batch_mask_dir']
  * only by name: A1111 ignores them, but refuses those that it does not have.
  * @throws ServiceError `unsupported_parameter` for scripts that reach beyond the image, `invalid_field_value`
  */
-function checkScripts (parameters: Parameters, warn: (warning: Warning) => void): Parameters {
+function checkScripts (
+  parameters: Record<string, unknown>, warn: (warning: Warning) => void
+): Record<string, unknown> {
   if (scriptFields.every(name => parameters[name] === undefined)) return parameters
   const { script_name: name, script_args: args, alwayson_scripts: always, ...others } = parameters
   if (typeof name === 'string') refuseScript(name, 'script_name')
@@ -119,6 +121,8 @@ const choices = new Set<string>(namesOf(A1111Parameters.properties, ({ isChoice 
 const meant: Readonly<Record<string, RegExp>> = { hr_upscaler: /^none$/i, hr_scheduler: /^automatic$/i }
 /** Each is looked up at every server that can run the job. */
 const maxLoras = 64
+/** In characters. */
+const shortestLora = '<lora:a>'.length
 const img2imgImages = new Set<string>(namesOf(img2imgFields, ({ isImage }) => isImage === true))
 const defaultNames = Object.keys(defaults)
 
@@ -131,17 +135,16 @@ export function normaliseParameters (given: unknown, options: NormalisingOptions
   const warnings: Warning[] = []
   const warn = (warning: Warning) => { warnings.push(warning) }
   const translated = withInfotexts(fieldsOf(given), options, warn)
-  const read = readFields(translated, options, warn)
+  const { read, unnamed } = readFields(translated, options, warn)
   refuseImageAddresses(read)
   const { judge, maximumPixels, maximumImages = Infinity } = options
   const mode = modeOf(options.mode ?? translated.mode, read, judge, warn)
   if (mode === 'img2img') refuseEmptyImages(read)
-  const complete = withHires({ ...defaults, ...forMode(read, mode) }, mode, warn)
+  const complete = withHires(forMode(read, mode), mode, warn)
   const seeded = withSeeds(withMatchingBatch(withRealSize(complete, judge, warn), warn), options.random)
   const parameters = fittingOutput(seeded, { fromText: translated.fromText, maximumPixels, warn })
   if (judge !== 'server') refuseImpossible(parameters)
   refuseHugeOutput(parameters, { pixels: maximumPixels, images: maximumImages })
-  const unnamed = defaultNames.filter(name => !Object.hasOwn(read, name))
   return { mode, parameters, checkpoint: translated.checkpoint, hints: translated.hints, warnings, unnamed }
 }
 
@@ -199,38 +202,48 @@ function withoutLongNames ({ checkpoint_name: name, ...fields }: GivenFields): G
   return typeof name === 'string' && name.length <= 1000 ? { ...fields, checkpoint_name: name } : fields
 }
 
+interface ReadFields {
+  /** With the defaults of fields that the client did not name. */
+  readonly read: A1111Parameters
+  /** Names of those. */
+  readonly unnamed: readonly string[]
+}
+
+/** Writes each value to its place in one object: a copy at each step cost more than reading the values. */
 function readFields (
   { fields, loras, fromText }: InfotextFields, { rules, unknown = 'warn', judge = 'here' }: NormalisingOptions,
   warn: (warning: Warning) => void
-) {
-  const { override_settings: settings, ...plain } = fields
-  const read: Record<string, unknown> = {}
-  for (const name of Object.keys(plain)) {
-    const value = plain[name]
+): ReadFields {
+  const given: Record<string, unknown> = { ...defaults }
+  const unnamed = new Set<string>(defaultNames)
+  const unknownNames: string[] = []
+  for (const name of Object.keys(fields)) {
+    if (name === 'override_settings') continue
+    const value = fields[name]
     const rule = rules.get(name)
+    if (rule === undefined && !understood.has(name)) unknownNames.push(name)
     if (rule === undefined || isNothing(name, value)) continue
     const known = readValue(name, value, judge === 'server' ? withoutBounds(rule) : rule)
     const warning = fromText.has(name) ? null : warningOfRange(name, known, rule)
     if (warning !== null) warn(warning)
-    read[name] = known
+    given[name] = known
+    unnamed.delete(name)
   }
-  const [first, ...others] = unknownAmong(plain, rules)
+  const [first, ...others] = describeUnknown(unknownNames, rules)
   if (first !== undefined && unknown === 'refuse') throw unknownFieldsError([first, ...others])
   if (first !== undefined) warn(unknownWarning([first, ...others]))
-  const overrides = readOverrideSettings(settings, judge, warn)
+  const overrides = readOverrideSettings(fields.override_settings, judge, warn)
   const listed = [...loras].flatMap(([field, list]) => readLoras(field, list))
-  const prompt = withLoras(String(read.prompt ?? ''), listed)
+  const prompt = withLoras(String(given.prompt), listed)
+  if (prompt !== '') unnamed.delete('prompt')
   refuseManyLoras('prompt', prompt)
-  refuseManyLoras('hr_prompt', String(read.hr_prompt ?? ''))
-  const scripts = checkScripts(read, warn)
-  const styles = Array.isArray(read.styles) ? { styles: readStyles(read.styles, judge) } : {}
+  refuseManyLoras('hr_prompt', String(given.hr_prompt ?? ''))
+  const read = checkScripts(given, warn)
+  read.prompt = prompt
+  if (Array.isArray(read.styles)) read.styles = readStyles(read.styles, judge)
   checkTexts('init_images', read.init_images)
-  return {
-    ...scripts,
-    ...styles,
-    ...(prompt === '' ? {} : { prompt }),
-    ...(Object.keys(overrides).length === 0 ? {} : { override_settings: overrides })
-  } as A1111Parameters
+  if (Object.keys(overrides).length > 0) read.override_settings = overrides
+  return { read: read as A1111Parameters, unnamed: [...unnamed] }
 }
 
 /** Whether a field means nothing, by the words of A1111's own menus. */
@@ -247,13 +260,13 @@ function readStyles (styles: readonly unknown[], judge: 'here' | 'server'): unkn
 }
 
 function refuseManyLoras (field: string, prompt: string): void {
-  if (loraNames(prompt).length <= maxLoras) return
+  if (prompt.length <= maxLoras * shortestLora || loraNames(prompt).length <= maxLoras) return
   throw invalidField(field, name => `${name} names more than ${maxLoras} LoRAs.`)
 }
 
-function unknownAmong (fields: GivenFields, rules: FieldRules): UnknownField[] {
-  const unknown = Object.keys(fields).filter(name => !rules.has(name) && !understood.has(name)).slice(0, 20)
-  return unknown.map(name => describeUnknownField(name, [...rules.keys(), ...understood], '', parameterSynonyms))
+function describeUnknown (names: readonly string[], rules: FieldRules): UnknownField[] {
+  return names.slice(0, 20).map(name =>
+    describeUnknownField(name, [...rules.keys(), ...understood], '', parameterSynonyms))
 }
 
 function unknownWarning (unknown: readonly UnknownField[]): Warning {

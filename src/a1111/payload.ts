@@ -81,7 +81,8 @@ export function clientEcho (given: unknown): Record<string, unknown> {
   if (!isRecord(given)) return {}
   const echo: Record<string, unknown> = {}
   let left = longestEcho
-  for (const [name, value] of Object.entries(given)) {
+  for (const name of Object.keys(given)) {
+    const value = given[name]
     if (ours.has(name) || (typeof value === 'string' && value.length > longestField)) continue
     const characters = name.length + stringifyJson(value ?? null).length
     if (characters > longestField || characters > left) continue

@@ -33,7 +33,7 @@ export function parseEntry (id: string, values: readonly string[]): StoredEvent 
   for (let index = 0; index + 1 < values.length; index += 2) fields[values[index] ?? ''] = values[index + 1] ?? ''
   if (!known.has(fields.kind)) return null
   const data = fields.data ? JSON.parse(fields.data) as ServiceEvent['data'] : {}
-  return { ...shared(fields), id, moment: momentOf(id), data }
+  return eventOf(fields, id, momentOf(id), data)
 }
 
 /** The event of a message on the channel; null as above. */
@@ -43,21 +43,33 @@ export function parseMessage (message: string): ServiceEvent | null {
   }
   if (!known.has(fields.kind)) return null
   const id = fields.id ?? null
-  return { ...shared(fields), id, moment: id === null ? Number(fields.moment) : momentOf(id), data: fields.data ?? {} }
+  return eventOf(fields, id, id === null ? Number(fields.moment) : momentOf(id), fields.data ?? {})
 }
 
-function shared (fields: Readonly<Record<string, string>>) {
+function eventOf<Id extends string | null> (
+  fields: Readonly<Record<string, string>>, id: Id, moment: number, data: ServiceEvent['data']
+) {
   return {
+    id,
     kind: fields.kind as EventKind,
     jobId: fields.job || null,
     serverId: fields.server || null,
     keyId: fields.key || null,
-    status: (fields.status || null) as JobStatus | null
+    status: (fields.status || null) as JobStatus | null,
+    moment,
+    data
   }
 }
 
+/** An id is `<milliseconds>-<number>`, or milliseconds alone, which mean the number 0. */
 function momentOf (id: string): number {
-  return Number(id.split('-')[0])
+  const dash = id.indexOf('-')
+  return Number(dash === -1 ? id : id.slice(0, dash))
+}
+
+function numberOf (id: string): number {
+  const dash = id.indexOf('-')
+  return dash === -1 ? 0 : Number(id.slice(dash + 1))
 }
 
 let compared = { one: '', other: '', isAfter: false }
@@ -69,9 +81,8 @@ export function isAfter (one: string, other: string): boolean {
 }
 
 function compare (one: string, other: string): boolean {
-  const [oneTimestamp = 0, oneNumber = 0] = one.split('-').map(Number)
-  const [otherTimestamp = 0, otherNumber = 0] = other.split('-').map(Number)
-  return oneTimestamp > otherTimestamp || (oneTimestamp === otherTimestamp && oneNumber > otherNumber)
+  const [moment, otherMoment] = [momentOf(one), momentOf(other)]
+  return moment > otherMoment || (moment === otherMoment && numberOf(one) > numberOf(other))
 }
 
 const publishEvent = loadScript<[prefix: string], [kind: ServiceEventKind, server: string, data: string], null>(

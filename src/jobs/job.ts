@@ -1,7 +1,6 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import type { JobStatus } from '../../schemas/job.ts'
-import { without } from '../a1111/field-values.ts'
 import type { OnMissing } from '../a1111/resolve.ts'
 import type { ErrorAnswer, FailureClass, GenerationMode } from '../a1111/types.ts'
 import { parseJsonText, stringifyKeepingFloats, withFloatsOf } from '../lib/exact-json.ts'
@@ -265,16 +264,17 @@ function timestamp (text: string | undefined): number | null {
 const usual = {
   checkpoint: null, checkpointTitle: null, anyServer: false, onMissing: 'refuse', onDifference: 'warn', warnings: []
 } as const
+const usualValues = Object.entries(usual)
 
 /** The prompt is a separate field, so that a search does not read the rest. */
 export function packSubmission (submission: JobSubmission): { submission: string, prompt: string } {
-  const { prompt, ...parameters } = submission.parameters
-  const { warnings, ...others } = submission
-  const unusual = without(others, name => Reflect.get(usual, name) === Reflect.get(others, name))
-  return {
-    submission: stringifyKeepingFloats({ ...unusual, ...(warnings.length === 0 ? {} : { warnings }), parameters }),
-    prompt: typeof prompt === 'string' ? prompt : ''
-  }
+  const { parameters, warnings } = submission
+  const { prompt } = parameters
+  // JSON omits what is undefined.
+  const kept: Record<string, unknown> = { ...submission, parameters: { ...parameters, prompt: undefined } }
+  for (const [name, value] of usualValues) if (kept[name] === value) kept[name] = undefined
+  if (warnings.length === 0) kept.warnings = undefined
+  return { submission: stringifyKeepingFloats(kept), prompt: typeof prompt === 'string' ? prompt : '' }
 }
 
 function unpackSubmission (text: string, prompt: string): JobSubmission {
