@@ -34,6 +34,7 @@ const filters: ReadonlyArray<readonly [name: string, query: string]> = [
   ['no filter', ''],
   ['short view', 'view=short'],
   ['status', 'status=failed'],
+  ['waiting', 'status=pending'],
   ['server', 'server=East'],
   ['key', 'key=mk_beta'],
   ['status + server', 'status=completed&server=East'],

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { hasEnded, type JobFilterFields, type JobView, type ShortJobView } from '../../schemas/job.ts'
-import { type Estimates, noOutlook } from '../../src/jobs/estimates.ts'
+import { type EstimatedJob, type Estimates, noOutlook } from '../../src/jobs/estimates.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobFilter, JobList } from '../../src/jobs/list.ts'
 import type { AheadOf, JobStore } from '../../src/jobs/store.ts'
@@ -9,18 +9,29 @@ import { mayDo, type Principal } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
 import type { Server, ServerRegistry } from '../../src/servers/registry.ts'
-import { renderJob, renderShortJob } from './render-job.ts'
+import {
+  renderExpected, renderJob, renderRecord, renderShortExpected, renderShortJob, renderShortRecord
+} from './render-job.ts'
 
 /** How a list shows its jobs. */
 export type ListView = 'full' | 'short'
 
-/** Size of all texts of finished jobs that a process keeps, and of the longest one, in bytes. */
+/** The parts of a view: of the record, and what is expected. */
+const partsOf = {
+  full: { renderRecord, renderExpected },
+  short: { renderRecord: renderShortRecord, renderExpected: renderShortExpected }
+}
+
+/** Size of all texts of records that a process keeps, and of the longest one, in bytes. */
 const [keptTexts, longestText] = [16 * 1024 ** 2, 256 * 1024]
 
 interface KeptText {
   readonly stamp: string
   readonly alias: string
+  /** The JSON of a job that has ended; of another without what is expected and the closing brace. */
   readonly text: Buffer
+  /** What the expectation needs of a waiting job; null of one that has ended. */
+  readonly waiting: (EstimatedJob & Pick<Job, 'progress'>) | null
 }
 
 export interface JobViewsDependencies {
@@ -32,9 +43,14 @@ export interface JobViewsDependencies {
 
 /** Views of jobs for clients at `base`, with alias, position and times looked up. */
 export function createJobViews ({ registry, estimates, store, list }: JobViewsDependencies) {
-  /** Texts of finished jobs, which only change with their record and with the alias of their server. */
+  /**
+   * Texts of records that wait or have ended, which only change with their record and with the alias of their server.
+   * Those of running jobs change all the time.
+   */
   const kept = new LRUCache<string, KeptText>({
-    maxSize: keptTexts, maxEntrySize: longestText, sizeCalculation: ({ text }) => text.length + 200
+    maxSize: keptTexts,
+    maxEntrySize: longestText,
+    sizeCalculation: ({ text, waiting }) => (waiting === null ? 1 : 2) * text.length + 200
   })
   async function many (jobs: readonly Job[], base: string): Promise<JobView[]> {
     const outlooks = await estimates.of(jobs)
@@ -52,23 +68,38 @@ export function createJobViews ({ registry, estimates, store, list }: JobViewsDe
     /** The JSON of the jobs that still exist, in the order given. */
     async texts (ids: readonly string[], view: ListView, base: string): Promise<Buffer[]> {
       const nameOf = (id: string) => `${view} ${id} ${base}`
+      const { renderRecord, renderExpected } = partsOf[view]
       const stamps = await list.stamps(ids)
       const texts = new Map<string, Buffer>()
+      const unfinished: Array<{ readonly job: NonNullable<KeptText['waiting']>, readonly text: Buffer }> = []
       for (const { id, status, serverId, stamp } of stamps) {
-        if (status === null || !hasEnded(status)) continue
+        if (status === null) continue
         const known = kept.get(nameOf(id))
-        if (known?.stamp === stamp && known.alias === aliasOf(registry, serverId)) texts.set(id, known.text)
+        if (known?.stamp !== stamp || known.alias !== aliasOf(registry, serverId)) continue
+        texts.set(id, known.text)
+        if (known.waiting !== null) unfinished.push({ job: known.waiting, text: known.text })
       }
       // A record that changes meanwhile is newer than its stamp, so its text is not used again.
       const jobs = await store.readMany(ids.filter(id => !texts.has(id)))
       const stampOf = new Map(stamps.map(({ id, stamp }) => [id, stamp]))
-      const outlooks = await estimates.of(jobs)
-      for (const [index, job] of jobs.entries()) {
+      for (const job of jobs) {
         const alias = aliasOf(registry, job.serverId)
-        const rendered = (view === 'short' ? renderShortJob : renderJob)(job, { alias, base, ...outlooks[index] ?? noOutlook })
-        const text = Buffer.from(stringifyJson(rendered))
+        const rendered = renderRecord(job, { alias, base })
+        const isOpen = !hasEnded(job.status)
+        const text = Buffer.from(isOpen
+          ? stringifyJson(rendered).slice(0, -1)
+          : stringifyJson(Object.assign(rendered, renderExpected(job, noOutlook))))
         texts.set(job.id, text)
-        if (hasEnded(job.status)) kept.set(nameOf(job.id), { stamp: stampOf.get(job.id) ?? '', alias, text })
+        if (isOpen) unfinished.push({ job, text })
+        if (job.status !== 'processing') {
+          const waiting = isOpen ? waitingPart(job) : null
+          kept.set(nameOf(job.id), { stamp: stampOf.get(job.id) ?? '', alias, text, waiting })
+        }
+      }
+      const outlooks = await estimates.of(unfinished.map(({ job }) => job))
+      for (const [index, { job, text }] of unfinished.entries()) {
+        const expected = JSON.stringify(renderExpected(job, outlooks[index] ?? noOutlook))
+        texts.set(job.id, Buffer.concat([text, Buffer.from(`,${expected.slice(1)}`)]))
       }
       return ids.flatMap(id => texts.get(id) ?? [])
     },
@@ -80,6 +111,13 @@ export function createJobViews ({ registry, estimates, store, list }: JobViewsDe
 }
 
 export type JobViews = ReturnType<typeof createJobViews>
+
+/** Without the rest of the record, which would stay in memory with its text. */
+function waitingPart (
+  { id, serverId, status, submission, needs, jobClass, target, background, progress }: Job
+): NonNullable<KeptText['waiting']> {
+  return { id, serverId, status, submission, needs, jobClass, target, background, progress }
+}
 
 /** Whose jobs a client's can overtake: everybody's only with `queue:admin`. */
 export function aheadOf (principal: Principal): AheadOf {

@@ -59,6 +59,18 @@ interface Kept {
   busy: Promise<unknown>
 }
 
+/** What Redis knows of the blocks. */
+interface State {
+  /** The counter of their changes. */
+  readonly changes: string
+  /** How many there are. */
+  readonly count: number
+  /** Those that changed since the last look, with their first arrivals. */
+  readonly changed: ReadonlyArray<readonly [name: string, first: number]>
+  /** The ids of the arrivals that it was asked for, if nothing changed. */
+  readonly ids: readonly string[]
+}
+
 /** Bytes that one script looks through: a few milliseconds, as all others wait meanwhile. */
 const searchedAtOnce = 500_000
 /** Blocks that one script gets; it seldom manages as many. */
@@ -75,20 +87,25 @@ export function createTextSearch (redis: Redis, keys: Keys) {
   const all = new LRUCache<string, Kept>({ maxSize: keptBytes, ttl: keptFor, sizeCalculation: sizeOf })
   let isSealing = false
 
-  /** Brings the blocks up to date. @returns whether the search text has all jobs */
-  async function refresh (kept: Kept): Promise<boolean> {
-    const state = await readSearchState(redis, prefix, [kept.changes])
-    if (state[0] === 'incomplete') return false
-    const [changes, count, ...changed] = state as [string, number, ...string[]]
-    for (const [name, first] of pairsOf(changed)) kept.blocks.set(name, { first, found: null })
+  /** @returns null while the search text lacks jobs */
+  async function readState (
+    since: string, source = prefix[0], arrivals: readonly number[] = []
+  ): Promise<State | null> {
+    const state = await readSearchState(redis, [...prefix, source], [since, ...arrivals.map(String)])
+    if (state[0] === 'incomplete') return null
+    const [changes, count, changed, ids] = state as [string, number, string[], string[]]
+    return { changes, count, changed: pairsOf(changed), ids }
+  }
+
+  /** Brings the blocks up to date. */
+  async function refresh (kept: Kept, { changes, count, changed }: State): Promise<void> {
+    for (const [name, first] of changed) kept.blocks.set(name, { first, found: null })
     if (kept.blocks.size !== count) {
-      const [, , ...present] = await readSearchState(redis, prefix, ['']) as [string, number, ...string[]]
-      const firsts = new Map(pairsOf(present))
+      const firsts = new Map((await readState(''))?.changed)
       for (const name of kept.blocks.keys()) if (!firsts.has(name)) kept.blocks.delete(name)
       for (const [name, first] of firsts) if (!kept.blocks.has(name)) kept.blocks.set(name, { first, found: null })
     }
     kept.changes = changes
-    return true
   }
 
   async function lookThrough (
@@ -118,12 +135,17 @@ export function createTextSearch (redis: Redis, keys: Keys) {
 
   /**
    * Works with the blocks of the bounds, in their order, once it is known how many jobs of each match.
-   * @param work gets a function that finds the arrivals of blocks which are only counted
+   * @param work gets a function that finds the arrivals of blocks which are only counted; and the ids of what it
+   * expected, if nothing has changed
+   * @param expect gets the blocks as they were known, for arrivals whose ids are read with the state
    * @returns null while the search text lacks jobs
    */
   async function withBlocks<Outcome> (
     scope: SearchScope, words: SearchWords, bounds: ArrivalBounds,
-    work: (blocks: readonly Part[], resolve: (parts: readonly Part[]) => Promise<void>) => Promise<Outcome>
+    work: (
+      blocks: readonly Part[], resolve: (parts: readonly Part[]) => Promise<void>, ids: readonly string[]
+    ) => Promise<Outcome>,
+    expect: (blocks: readonly Part[]) => readonly number[] = () => []
   ): Promise<Outcome | null> {
     const name = JSON.stringify([scope, words])
     const kept = all.get(name) ?? { changes: '', blocks: new Map<string, Block>(), busy: Promise.resolve() }
@@ -133,11 +155,16 @@ export function createTextSearch (redis: Redis, keys: Keys) {
     kept.busy = new Promise<void>(resolve => { leave = resolve })
     await before
     try {
-      if (!await refresh(kept)) {
+      const known = partsOf(kept, bounds)
+      const expected = expect(known)
+      const state = await readState(kept.changes, scope.source, expected.length > readAtOnce ? [] : expected)
+      if (state === null) {
         all.delete(name)
         return null
       }
-      const parts = partsOf(kept, bounds)
+      const isSame = kept.changes === state.changes && kept.blocks.size === state.count
+      if (!isSame) await refresh(kept, state)
+      const parts = isSame ? known : partsOf(kept, bounds)
       const canCount = scope.source === everyJob && scope.within === undefined && scope.without === undefined
       const mustResolve = ({ block, isWhole }: Part) =>
         isWhole && canCount ? false : block.found === null || (!isWhole && typeof block.found === 'number')
@@ -148,7 +175,7 @@ export function createTextSearch (redis: Redis, keys: Keys) {
       await resolve(parts.filter(mustResolve))
       const uncounted = parts.filter(({ block }) => block.found === null)
       await lookThrough(kept, uncounted.map(({ name }) => name), 'count', scope, words)
-      const outcome = await work(parts, resolve)
+      const outcome = await work(parts, resolve, isSame ? state.ids : [])
       // Its size has changed.
       all.set(name, kept)
       return outcome
@@ -160,9 +187,8 @@ export function createTextSearch (redis: Redis, keys: Keys) {
   async function idsOf (source: string, arrivals: readonly number[]): Promise<Arrived[]> {
     const found: Arrived[] = []
     for (let at = 0; at < arrivals.length; at += readAtOnce) {
-      const some = arrivals.slice(at, at + readAtOnce).map(String)
-      const ids = await readArrived(redis, [source], some)
-      for (const [index, id] of ids.entries()) if (id !== '') found.push({ id, arrival: some[index] ?? '' })
+      const some = arrivals.slice(at, at + readAtOnce)
+      found.push(...arrivedOf(await readArrived(redis, [source], some.map(String)), some))
     }
     return found
   }
@@ -170,38 +196,28 @@ export function createTextSearch (redis: Redis, keys: Keys) {
   return {
     /** A page, and how many match on all pages; null while the search text lacks jobs. */
     async page (
-      scope: SearchScope, words: SearchWords, bounds: ArrivalBounds, { order, after, skip, take }: SearchedPage
+      scope: SearchScope, words: SearchWords, bounds: ArrivalBounds, page: SearchedPage
     ): Promise<{ found: Arrived[], total: number } | null> {
+      const { order, after } = page
       const reached = after === undefined
         ? bounds
         : order === 'newest' ? { ...bounds, highest: Math.min(after, bounds.highest) } : { ...bounds, lowest: Math.max(after + 1, bounds.lowest) }
-      const answer = await withBlocks(scope, words, bounds, async (blocks, resolve) => {
+      return await withBlocks(scope, words, bounds, async (blocks, resolve, ids) => {
         const total = blocks.reduce((sum, part) => sum + countWithin(part, bounds), 0)
-        const ahead = blocks.flatMap(part => {
-          const { first, until } = part
-          if (first >= reached.highest || until <= reached.lowest) return []
-          return { ...part, isWhole: first >= reached.lowest && until <= reached.highest }
-        })
-        await resolve(ahead.filter(({ isWhole, block }) => !isWhole && block.found !== 0))
-        const needed: Part[] = []
-        let [left, count] = [skip, 0]
-        for (const part of order === 'newest' ? ahead.toReversed() : ahead) {
-          const here = countWithin(part, reached)
-          if (needed.length === 0 && here <= left) left -= here
-          else if (here > 0) {
-            needed.push(part)
-            count += here
-          }
-          if (count >= left + take) break
-        }
+        const ahead = within(blocks, reached)
+        await resolve(ahead.filter(isPartlyCounted))
+        const { needed, skip } = blocksOf(ahead, reached, page)
         await resolve(needed)
-        const arrivals = needed.flatMap(part => {
-          const some = arrivalsWithin(part, reached)
-          return order === 'newest' ? some.toReversed() : some
-        })
-        return { total, arrivals: arrivals.slice(left, left + take) }
+        const arrivals = pageOf(needed, reached, { ...page, skip })
+        const found = ids.length > 0 ? arrivedOf(ids, arrivals) : await idsOf(scope.source, arrivals)
+        return { total, found }
+      }, blocks => {
+        const ahead = within(blocks, reached)
+        if (blocks.some(({ block }) => block.found === null) || ahead.some(isPartlyCounted)) return []
+        const { needed, skip } = blocksOf(ahead, reached, page)
+        const isKnown = needed.every(({ block }) => block.found instanceof Float64Array)
+        return isKnown ? pageOf(needed, reached, { ...page, skip }) : []
       })
-      return answer === null ? null : { total: answer.total, found: await idsOf(scope.source, answer.arrivals) }
     },
     /** Null while the search text lacks jobs. */
     async count (scope: SearchScope, words: SearchWords, bounds: ArrivalBounds): Promise<number | null> {
@@ -228,6 +244,50 @@ interface Part {
   readonly until: number
   /** Whether all of it is. */
   readonly isWhole: boolean
+}
+
+/** Those that reach into the bounds. */
+function within (parts: readonly Part[], { lowest, highest }: ArrivalBounds): Part[] {
+  return parts.flatMap(part => {
+    const { first, until } = part
+    if (first >= highest || until <= lowest) return []
+    return { ...part, isWhole: first >= lowest && until <= highest }
+  })
+}
+
+/** Whether it is not known how many jobs match in the part of the block that is within bounds. */
+function isPartlyCounted ({ isWhole, block: { found } }: Part): boolean {
+  return !isWhole && found !== 0 && !(found instanceof Float64Array)
+}
+
+/** The blocks of a page in its order, and how many matching jobs in these to skip. */
+function blocksOf (parts: readonly Part[], bounds: ArrivalBounds, { order, skip, take }: SearchedPage) {
+  const needed: Part[] = []
+  let [left, count] = [skip, 0]
+  for (const part of order === 'newest' ? parts.toReversed() : parts) {
+    const here = countWithin(part, bounds)
+    if (needed.length === 0 && here <= left) left -= here
+    else if (here > 0) {
+      needed.push(part)
+      count += here
+    }
+    if (count >= left + take) break
+  }
+  return { needed, skip: left }
+}
+
+/** The arrivals of a page from its blocks. */
+function pageOf (needed: readonly Part[], bounds: ArrivalBounds, { order, skip, take }: SearchedPage): number[] {
+  const arrivals = needed.flatMap(part => {
+    const some = arrivalsWithin(part, bounds)
+    return order === 'newest' ? some.toReversed() : some
+  })
+  return arrivals.slice(skip, skip + take)
+}
+
+/** Without those that are no longer there. */
+function arrivedOf (ids: readonly string[], arrivals: readonly number[]): Arrived[] {
+  return ids.flatMap((id, index) => id === '' ? [] : { id, arrival: String(arrivals[index]) })
 }
 
 /** Oldest first. */

@@ -144,9 +144,13 @@ export const listCauses: Script<[prefix: string, failed: string], [], [isComplet
 export const checkCauses: Script<[prefix: string, index: string], [after: string, most: number], string> =
   loadScript(new URL('check-causes.lua', import.meta.url))
 
-/** The counter of the changes, how many blocks there are, and those that changed since, with their first arrivals. */
-export const readSearchState = load<[since: string],
-  ['incomplete'] | [changes: string, blocks: number, ...changed: string[]]>('search-state')
+/**
+ * The counter of the changes, how many blocks there are, those that changed since, with their first arrivals, and if
+ * none did, the ids of the arrivals.
+ */
+export const readSearchState: Script<[prefix: string, index: string], [since: string, ...arrivals: string[]],
+  ['incomplete'] | [changes: string, blocks: number, changed: string[], ids: string[]]> =
+  loadScript(new URL('search-state.lua', import.meta.url))
 
 /** For each block that it looked through, how many jobs match, or their arrivals, separated by commas. */
 export const searchBlocks: Script<[prefix: string, index: string, within: string, without: string], [
