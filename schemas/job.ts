@@ -90,7 +90,9 @@ export const JobView = Type.Object({
     description: 'Seconds that nine of ten such jobs do not exceed: newcomers go ahead, and times vary. Null as eta_seconds.'
   }),
   waiting_for: Nullable(Type.String(), {
-    description: 'What a waiting job waits for, in words.', examples: ['3 jobs ahead of it', 'No server that has "a" is up.']
+    description: 'What a waiting job waits for, in words. The jobs ahead of it are those that are expected to begin ' +
+      'before it at the same server.',
+    examples: ['3 jobs ahead of it', 'No server that has "a" is up.']
   }),
   estimated_start_time: Nullable(Timestamp('When it is expected to begin; null as above, and once it runs.')),
   estimated_completion_time: Nullable(Timestamp('When it is expected to end; null as eta_seconds.')),

@@ -8,7 +8,7 @@ import { isBackground } from './claim-rule.ts'
 import { loadsWorth, type PoolDial } from './claims.ts'
 import {
   createLateness, type Expectation, type Forecast, type ForecastServer, type JobEstimate, type Prediction, runForward,
-  runningFor, type ServerCondition, whyNever
+  runningFor
 } from './forecast.ts'
 import type { Job, Needs } from './job.ts'
 import { needsOfJob, parseNeeds } from './needs.ts'
@@ -17,6 +17,7 @@ import {
   secondsLeft, shareOfPreview, sharesOf
 } from './read-pool.ts'
 import { type JobFacts, readPositions, type QueueScripts } from './scripts/index.ts'
+import { type ServerCondition, type Turn, turnsOf, turnText, whyNever } from './waiting-for.ts'
 import { unpackWorkload } from './workload.ts'
 
 /** The work that a server has ahead of it. */
@@ -99,8 +100,9 @@ interface Known {
   /** What waits for each server, claimed jobs included. */
   readonly work: ReadonlyMap<string, { readonly jobs: number, readonly endsIn: number }>
   readonly waiting: number
-  /** How many jobs outside the background lane are ahead of each job in it; of one that was not read, `outside`. */
-  readonly yields: ReadonlyMap<string, number>
+  /** Of each job of the forecast. */
+  readonly turns: ReadonlyMap<string, Turn>
+  /** How many of them are outside the background lane. */
   readonly outside: number
   readonly made: number
 }
@@ -220,14 +222,10 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     }
     const inLane = new Set([...all, ...preview === null ? [] : [preview]]
       .filter(({ share }) => isBackground(share)).map(({ id }) => id))
-    const yields = new Map<string, number>()
-    let outside = 0
-    for (const id of forecast.jobs.keys()) {
-      if (inLane.has(id)) yields.set(id, outside)
-      else outside++
-    }
+    const turns = turnsOf(forecast.jobs, id => inLane.has(id))
+    const outside = [...forecast.jobs.keys()].filter(id => !inLane.has(id)).length
     const made = performance.now()
-    return { forecast, expectation, running, keyIds, servers: outlooks, work: ahead, waiting, yields, outside, made }
+    return { forecast, expectation, running, keyIds, servers: outlooks, work: ahead, waiting, turns, outside, made }
   }
 
   /** A forecast that began after the question; all who ask while one is made share the next. */
@@ -272,7 +270,8 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     if (holder !== undefined) return `${holder.server.alias}, where it is next`
     if (reason !== null) return reason
     if (position === null) return 'its next attempt'
-    return turnOf(position, known.yields.get(job.id) ?? (job.background ? known.outside : 0))
+    const turn = known.turns.get(job.id)
+    return turn === undefined ? distantTurnText(position, job, known) : turnText(turn)
   }
 
   /** Why no server runs such a job now; null if one can. @param isKnownAble what the pool knows of a server */
@@ -342,11 +341,12 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
       if (found !== undefined) {
         const { position, startsIn, endsIn, endsInP90, serverId } = found
         const estimate = isLearned(serverId, known) ? { startsIn, endsIn, endsInP90 } : null
-        return { position, estimate, serverId, waitingFor: turnOf(position, known.yields.get(previewId) ?? 0) }
+        const waitingFor = turnText(known.turns.get(previewId) ?? { ahead: position - 1, yields: 0 })
+        return { position, estimate, serverId, waitingFor }
       }
       const reason = reasonFor(job.needs, known, () => true)
       const position = known.waiting + 1
-      const waitingFor = reason ?? turnOf(position, job.background ? known.outside : 0)
+      const waitingFor = reason ?? distantTurnText(position, job, known)
       return { position, estimate: null, serverId: null, waitingFor }
     },
     async queue (serverId) {
@@ -375,10 +375,11 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
   }
 }
 
-/** @param yields jobs outside the background lane that are ahead of a job in it */
-function turnOf (position: number, yields: number): string {
-  if (yields > 0) return `background: yields to ${yields} other ${yields === 1 ? 'job' : 'jobs'}`
-  return position === 1 ? 'a server to be free' : `${position - 1} ${position === 2 ? 'job' : 'jobs'} ahead of it`
+/** What a job waits for that the forecast does not have. */
+function distantTurnText (
+  position: number, { background }: Pick<EstimatedJob, 'background'>, { outside }: Known
+): string {
+  return turnText({ ahead: position - 1, yields: background ? outside : 0 }, ' of all servers')
 }
 
 /** Whether times at a server, or at any if it is not known which, are based on generations. */

@@ -293,39 +293,3 @@ export function createLateness (): Lateness {
     }
   }
 }
-
-/** Why a server takes no job now. */
-export type ServerCondition = 'open' | 'paused' | 'draining' | 'off' | 'down'
-
-export interface Obstacles {
-  /** The servers that have what the job needs. */
-  readonly able: ReadonlyArray<{ readonly alias: string, readonly condition: ServerCondition }>
-  /** Alias of the server that the job names, null if it was removed, undefined if the job names none. */
-  readonly target?: string | null
-  /** The checkpoint that it names, if any. */
-  readonly checkpoint: string | null
-  /** Whether this service serves servers at all now. */
-  readonly processes: boolean
-}
-
-const conditions: Record<ServerCondition, string> = {
-  open: 'is up', paused: 'is paused', draining: 'takes no more jobs', off: 'is switched off', down: 'does not answer'
-}
-
-/** Why no time can be given for a job that waits; null if a server can run it. */
-export function whyNever ({ able, target, checkpoint, processes }: Obstacles): string | null {
-  if (!processes) return 'All queues are paused.'
-  if (able.some(({ condition }) => condition === 'open')) return null
-  if (target === null) return 'The server that it names was removed.'
-  const [first] = able
-  if (target !== undefined) {
-    return first === undefined
-      ? `The server "${target}" lacks what it needs.`
-      : `The server "${target}" ${conditions[first.condition]}.`
-  }
-  const what = checkpoint === null ? 'can run it' : `has "${checkpoint}"`
-  if (first === undefined) return `No server ${what}.`
-  if (able.every(({ condition }) => condition === 'paused')) return `Every server that ${what} is paused.`
-  if (able.every(({ condition }) => condition === 'down')) return `No server that ${what} is up.`
-  return `No server that ${what} takes jobs now.`
-}

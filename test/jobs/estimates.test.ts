@@ -5,8 +5,9 @@ import {
   type CostModel, learnFrom, loadedAfter, newCostModel, predictSeconds, type Workload
 } from '../../src/servers/cost-model.ts'
 import { createRandom } from '../../src/simulator/random.ts'
+import { startSimulator } from '../../src/simulator/simulator.ts'
 import { listenTo } from '../events/listener.ts'
-import { quick, startService } from '../helper.ts'
+import { fast, quick, startService } from '../helper.ts'
 
 /** A server with known true costs and noise; some of its checkpoints cost more than others. */
 interface World {
@@ -120,6 +121,26 @@ t.test('jobs have their position and expected end once their server is known', a
   const held = await service.submit(job)
   t.match(await service.job(held), { queue_position: 1, eta_seconds: null, estimated_start_time: null },
     'a line that is held has no times')
+})
+
+t.test('a job counts the jobs ahead of it at its server, and not those of others', async t => {
+  const [main, other] = [await startSimulator(fast), await startSimulator(fast)]
+  for (const simulator of [main, other]) {
+    t.teardown(simulator.close)
+    simulator.setFaults([{ kind: 'hang', sticky: true }])
+  }
+  const { submit, until, job, request } = await startService(t, { servers: { Main: main.url, Other: other.url } })
+  const submitTo = async (alias: string, more: object = {}) =>
+    await submit(quick, { target_server_alias: alias, ...more })
+  for (const alias of ['Main', 'Other']) await until(await submitTo(alias), 'processing')
+  for (let count = 0; count < 2; count++) for (const alias of ['Main', 'Other']) await submitTo(alias)
+  const last = await submitTo('Main')
+  t.match(await job(last), { queue_position: 5, waiting_for: '2 jobs ahead of it' })
+  const yielding = await submitTo('Other', { background: true })
+  t.match(await job(yielding), { queue_position: 6, waiting_for: 'background: yields to 2 other jobs' })
+  t.match((await request('POST', '/api/v2/generate', {
+    target_server_alias: 'Other', dry_run: true, generation_params: quick
+  })).body, { waiting_for: '2 jobs ahead of it' })
 })
 
 t.test('a claimed job says where it is next, as the job before it can take longer than expected', async t => {

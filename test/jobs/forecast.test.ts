@@ -1,10 +1,10 @@
 import t from 'tap'
 import { usualPatience } from '../../src/jobs/claim-rule.ts'
 import {
-  createLateness, type ForecastJob, type ForecastServer, noNewcomers, type PoolSnapshot, type Prediction, runForward,
-  whyNever
+  createLateness, type ForecastJob, type ForecastServer, noNewcomers, type PoolSnapshot, type Prediction, runForward
 } from '../../src/jobs/forecast.ts'
 import { expectNewcomers } from '../../src/jobs/read-pool.ts'
+import { whyNever } from '../../src/jobs/waiting-for.ts'
 import { atOnce } from '../../src/lib/breaks.ts'
 import { type CostModel, newCostModel } from '../../src/servers/cost-model.ts'
 import { createRandom } from '../../src/simulator/random.ts'
