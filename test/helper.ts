@@ -122,7 +122,11 @@ export async function startService (t: Teardown, options: ServiceOptions = {}): 
   })
   t.teardown(() => app.close())
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
-  const service = { url, app, services, redis, simulator, dataDirectory, worker, ...client(url, services) }
+  const notices = openNotices(services)
+  t.teardown(notices.close)
+  const service = {
+    url, app, services, redis, simulator, dataDirectory, worker, ...client(url, services, notices.until)
+  }
   if (worker !== undefined) await serversSeen(services)
   return service
 }
@@ -140,8 +144,11 @@ const isEnd = (status: string) => ['completed', 'failed', 'cancelled'].includes(
 /** Follows redirects as `fetch` does, whose streams and decompression take as much CPU as most answers. */
 const dispatcher = new Agent().compose(interceptors.redirect({ maxRedirections: 20 }))
 
-/** Sends requests to a service, and waits for its jobs. */
-export function client (url: string, services: Pick<Services, 'redisUrl' | 'keys'>) {
+/** Sends requests to a service, and waits for its jobs; by default over a connection for each wait. */
+export function client (
+  url: string, services: Noticed,
+  onNotice: ReturnType<typeof openNotices>['until'] = async (find, matters) => await onNotices(services, find, matters)
+) {
   async function request (
     method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}
   ): Promise<Answer> {
@@ -173,7 +180,7 @@ export function client (url: string, services: Pick<Services, 'redisUrl' | 'keys
     },
     async until (jobId: string, ...statuses: string[]): Promise<JobBody> {
       let endedAt = Infinity
-      return await onNotices(services, async () => {
+      return await onNotice(async () => {
         const { status, body } = await request('GET', `/api/v2/jobs/${jobId}`)
         // Redis is away.
         if (status === 503) return undefined
@@ -194,30 +201,57 @@ function headersOf (received: Dispatcher.ResponseData['headers']): Headers {
     [value ?? []].flat().map((text): [string, string] => [name, text])))
 }
 
+/** The part of a service by which tests wait for its notices about jobs. */
+type Noticed = Pick<Services, 'redisUrl' | 'keys'>
+
+/** Waits for the notices of a service over one connection, which the first wait opens. */
+function openNotices ({ redisUrl, keys }: Noticed) {
+  const listeners = new Set<(message: string) => void>()
+  let subscriber: Redis | undefined
+  let subscribed: Promise<unknown> | undefined
+
+  async function open (): Promise<void> {
+    subscriber = new Redis(redisUrl, { maxRetriesPerRequest: null, enableReadyCheck: false, disableClientInfo: true })
+    subscriber.on('message', (_channel, message) => { for (const listener of listeners) listener(message) }).on('error', () => {})
+    await subscriber.subscribe(keys.channel('jobs'))
+  }
+
+  return {
+    async until<Found> (
+      find: () => Promise<Found | undefined>, matters: (message: string) => boolean = () => true
+    ): Promise<Found> {
+      let wake = () => {}
+      const listener = (message: string) => { if (matters(message)) wake() }
+      subscribed ??= open()
+      await subscribed
+      listeners.add(listener)
+      try {
+        for (;;) {
+          const notice = new Promise<void>(resolve => { wake = resolve })
+          const found = await find()
+          if (found !== undefined) return found
+          await Promise.race([notice, sleep(500)])
+        }
+      } finally {
+        listeners.delete(listener)
+      }
+    },
+    close () { subscriber?.disconnect() }
+  }
+}
+
 /**
  * Retries after every notice that matters until there is an answer. Also retries twice a second, because some changes
  * follow their notice, and no notice arrives while Redis is away.
  */
 export async function onNotices<Found> (
-  { redisUrl, keys }: Pick<Services, 'redisUrl' | 'keys'>, find: () => Promise<Found | undefined>,
-  matters: (message: string) => boolean = () => true
+  services: Noticed, find: () => Promise<Found | undefined>, matters?: (message: string) => boolean
 ): Promise<Found> {
-  let wake = () => {}
-  const subscriber = new Redis(redisUrl, {
-    maxRetriesPerRequest: null, enableReadyCheck: false, disableClientInfo: true
-  })
-  // One listener for the whole wait: one per retry would leave those that no notice removes.
-  subscriber.on('message', (_channel, message) => { if (matters(message)) wake() }).on('error', () => {})
+  const notices = openNotices(services)
   try {
-    await subscriber.subscribe(keys.channel('jobs'))
-    for (;;) {
-      const notice = new Promise<void>(resolve => { wake = resolve })
-      const found = await find()
-      if (found !== undefined) return found
-      await Promise.race([notice, sleep(500)])
-    }
+    return await notices.until(find, matters)
   } finally {
-    subscriber.disconnect()
+    notices.close()
   }
 }
 

@@ -269,7 +269,7 @@ async function startLoraGate (t: Test, target: string): Promise<{ url: string, o
 }
 
 t.test('a long list delays no job, is read in pieces, and written only if it changed', async t => {
-  const simulator = await startSimulator({ stepMilliseconds: 1, manyLoras: { count: 150, metadataBytes: 100_000 } })
+  const simulator = await startSimulator({ stepMilliseconds: 1, manyLoras: { count: 150, metadataBytes: 20_000 } })
   t.teardown(simulator.close)
   const gate = await startLoraGate(t, simulator.url)
   const service = await startService(t, { servers: { Main: gate.url } })
