@@ -7,6 +7,7 @@ import { createKeys } from '../../src/lib/keys.ts'
 import { loadScript } from '../../src/redis/scripts.ts'
 import { repeat } from './caller.ts'
 import { fillDial, recordsOnly } from './records-only.ts'
+import { until } from './until.ts'
 
 export interface Filling {
   readonly count: number
@@ -25,6 +26,8 @@ export interface Filling {
 }
 
 const inFlight = 256
+/** For how long Redis can rewrite its file, in milliseconds. */
+const rewriting = 300_000
 
 const takeJob = loadScript<[prefix: string], [id: string, server: string], 1>(new URL('take-job.lua', import.meta.url))
 
@@ -41,6 +44,9 @@ export async function fill (
   for (const serverId of filling.serverIds) fences.set(serverId, await fenceOf(redis, serverId))
   await repeat(filling.count, inFlight, index => addJob(redis, store, like, filling, index, fences))
   await redis.config('SET', 'appendfsync', 'always')
+  // It rewrites the file whenever that has doubled, which takes a processor and copies pages of its memory.
+  await until(async () => /aof_rewrite_in_progress:0/.test(await redis.info('persistence')),
+    'Redis has rewritten its file', rewriting)
 }
 
 /** The fence of the process that serves the server; a first one if none does. */
