@@ -191,7 +191,14 @@ async function findLeftEntries ({ environment: { redis }, keys, patience }: Flee
   for (const end = performance.now() + patience; performance.now() < end; await sleep(500)) {
     if ((await left()).length === 0) return []
   }
-  return (await left()).map(name => `${name} has entries although no job waits`)
+  return await Promise.all((await left()).map(async name => {
+    const entries = /:(active|wait)$/.test(name) ? await redis.lrange(name, '0', '9') : await redis.zrange(name, '0', '9')
+    const queue = name.slice(0, name.lastIndexOf(':'))
+    // The lock of an entry whose worker lives is renewed: then that run hangs.
+    const told = await Promise.all(entries.map(async entry =>
+      `${entry} ${await redis.exists(`${queue}:${entry}:lock`) === 1 ? 'is locked' : 'has no lock'}`))
+    return `${name} has entries although no job waits: ${told.join(', ')}`
+  }))
 }
 
 interface Line {

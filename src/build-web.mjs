@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
@@ -8,11 +8,13 @@ import { build } from 'esbuild'
 /**
  * Last step of `npm run build`: bundles the web UI, and writes it for serving, with compressed copies of each file, to
  * `dist/web/<hash of all files>`, and `dist/web/current.json`, which names that folder and the hash of each file.
- * A running service keeps using the folder that it started with, so a build keeps the folder of the build before.
+ * A running service keeps using the folder that it started with, so a build keeps former folders for a day.
  */
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const target = join(root, 'dist/web')
 
+/** How long a folder stays after another took its place, in milliseconds. */
+const keptFor = 24 * 3_600_000
 /** The age after which an unfinished folder counts as left behind by a killed build, in milliseconds. */
 const forgottenAfter = 3_600_000
 
@@ -20,10 +22,10 @@ const files = new Map(await bundle())
 const hashes = Object.fromEntries([...files].map(([name, content]) => [name, hashOf(content)]))
 const folder = hashOf(JSON.stringify(hashes))
 mkdirSync(target, { recursive: true })
-const last = lastBuild()
-const former = last.folder === folder ? last.former : last.folder
+const former = lastFolder()
 writeFolder()
-replaceFile(join(target, 'current.json'), JSON.stringify({ folder, former, hashes }))
+if (former !== folder && former !== undefined) noteReplaced(former)
+replaceFile(join(target, 'current.json'), JSON.stringify({ folder, hashes }))
 for (const name of readdirSync(target).filter(isUnused)) rmSync(join(target, name), { recursive: true, force: true })
 
 /** The page and the files that it loads; their names contain the hash of their content. */
@@ -140,11 +142,17 @@ function writeFolder () {
   }
 }
 
-/** Another build that runs now can still need an unfinished folder or file. */
+/** Another build can still need an unfinished folder or file, and a running service one that was replaced. */
 function isUnused (name) {
-  if ([folder, former, 'current.json'].includes(name)) return false
+  if ([folder, 'current.json'].includes(name)) return false
   const found = statSync(join(target, name), { throwIfNoEntry: false })
-  return found !== undefined && (!name.includes('.') || Date.now() - found.mtimeMs > forgottenAfter)
+  return found !== undefined && Date.now() - found.mtimeMs > (name.includes('.') ? forgottenAfter : keptFor)
+}
+
+/** From now on the folder is only there for services that run already. */
+function noteReplaced (name) {
+  const now = new Date()
+  if (existsSync(join(target, name))) utimesSync(join(target, name), now, now)
 }
 
 function replaceFile (path, text) {
@@ -152,12 +160,12 @@ function replaceFile (path, text) {
   renameSync(`${path}.${process.pid}`, path)
 }
 
-/** The folders that the build before this one names. */
-function lastBuild () {
+/** The folder that the build before this one names; undefined if there was none. */
+function lastFolder () {
   try {
-    return JSON.parse(readFileSync(join(target, 'current.json'), 'utf8'))
+    return JSON.parse(readFileSync(join(target, 'current.json'), 'utf8')).folder
   } catch {
-    return {}
+    return undefined
   }
 }
 

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { execFile } from 'node:child_process'
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
@@ -76,7 +76,15 @@ t.test('a running process keeps its files while others build', async t => {
   t.match(readFileSync(path(first.folder, 'index.html'), 'utf8'), '<h1>1</h1>')
   write(page.replace('1', '3'))
   const third = await build()
-  t.same(folders().toSorted(), [second.folder, third.folder].toSorted(), 'older ones are removed')
+  write(page.replace('1', '4'))
+  const fourth = await build()
+  const all = [first, second, third, fourth].map(({ folder }) => folder)
+  t.same(folders().toSorted(), all.toSorted(), 'however many builds follow')
+  const aDayAgo = new Date(Date.now() - 25 * 3_600_000)
+  for (const { folder } of [first, fourth]) utimesSync(path(folder), aDayAgo, aDayAgo)
+  write(page.replace('1', '5'))
+  const fifth = await build()
+  t.same(folders().toSorted(), [...all.slice(1), fifth.folder].toSorted(), 'one that was replaced a day ago is removed')
 })
 
 t.test('parallel builds do not disturb each other', async t => {
