@@ -9,7 +9,7 @@ import { folderWith, safetensors } from './files.ts'
 import { type Handler, startSource } from './source.ts'
 
 const shaOf = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
-const fileOf = (seed: number) => Buffer.concat([safetensors({}, seed), Buffer.alloc(200_000, seed)])
+const fileOf = (seed: number) => Buffer.concat([safetensors({}, seed), Buffer.alloc(800_000, seed)])
 
 t.test('a download is the promised file, or a clear failure', async t => {
   const { url, handlers } = await startSource(t)
@@ -35,9 +35,10 @@ t.test('a download is the promised file, or a clear failure', async t => {
   }
 
   /** Ends the connection in the middle. */
+  // So much that the reader falls behind: what it has not read when the connection breaks, up to 128 KiB, is lost.
   const half = (bytes: Buffer, headers: Record<string, string>): Handler => (_request, response) => {
     response.writeHead(200, { 'content-length': bytes.length, ...headers })
-    response.write(bytes.subarray(0, 100_000), () => response.destroy())
+    response.write(bytes.subarray(0, 500_000), () => response.destroy())
   }
   const whole = (bytes: Buffer, headers: Record<string, string> = {}): Handler => (_request, response) => {
     response.writeHead(200, { 'content-length': bytes.length, ...headers }).end(bytes)

@@ -8,7 +8,7 @@ import { startService, type JsonBody } from '../helper.ts'
 import { folderWith, safetensors } from './files.ts'
 import { startSource } from './source.ts'
 
-const file = Buffer.concat([safetensors({}, 7), Buffer.alloc(300_000, 3)])
+const file = Buffer.concat([safetensors({}, 7), Buffer.alloc(800_000, 3)])
 const sha256 = createHash('sha256').update(file).digest('hex')
 
 /** The whole file, or the part that Range requests. */
@@ -70,7 +70,7 @@ t.test('downloads', async t => {
     source.handlers.set('/file/1', (request, response) => {
       if (times++ > 0) return serve(request, response)
       response.writeHead(200, { 'content-length': file.length })
-      response.write(file.subarray(0, 100_000), () => response.destroy())
+      response.write(file.subarray(0, 500_000), () => response.destroy())
     })
     const { status, body } = await order(1)
     t.match({ status, body }, { status: 202, body: { modelName: 'Film Grain', type: 'lora', filename: 'film-grain.safetensors' } })
