@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
 import { maxSends } from '../../src/jobs/job.ts'
@@ -154,8 +155,11 @@ t.test('a route that is missing at work is a capability that the server lacks, u
     ...atMain, generation_params: { ...quick, init_images: [image] }
   })
   const changed = async () => { await services.registry.update(serverId, { jobTimeoutSeconds: null }) }
-  // Longer than the interval between probes.
-  const restarted = async () => { await simulator.restart({ refuseMilliseconds: 4000 }) }
+  const restarted = async () => {
+    await simulator.crash(Infinity)
+    while ((await services.states.read(serverId))?.reachable !== 'no') await sleep(20)
+    await simulator.crash(0)
+  }
   for (const [fault, remedy] of [[{ status: 404 }, changed], [{ status: 405, page: true }, restarted]] as const) {
     simulator.setFaults([{ kind: 'missing-route', path: '/sdapi/v1/img2img', method: 'POST', ...fault, ...sticky }])
     const accepted = await untilStatus(submitAgain, 202)
