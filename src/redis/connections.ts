@@ -203,6 +203,11 @@ function sendTogether (redis: Redis): void {
   })
 }
 
+/** For commands of a turn's last callbacks, which would otherwise be kept until all callbacks of the next turn. */
+export function sendNow ({ stream }: { readonly stream?: Redis['stream'] }): void {
+  stream?.uncork()
+}
+
 function logOutages (redis: Redis, name: string, log: Log): void {
   let away = false
   const outage = (reason: string) => {

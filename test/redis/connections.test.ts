@@ -2,7 +2,7 @@ import t from 'tap'
 import type { Redis } from 'ioredis'
 import { parseRedisAddress } from '../../src/redis/address.ts'
 import { checkRedis, judgeRedis, parseInfo } from '../../src/redis/check.ts'
-import { connectRedis, createConnection, type ConnectionKind } from '../../src/redis/connections.ts'
+import { connectRedis, createConnection, sendNow, type ConnectionKind } from '../../src/redis/connections.ts'
 import type { Log } from '../../src/lib/logging.ts'
 import { startTestRedis } from '../redis.ts'
 
@@ -17,6 +17,25 @@ function recordingLog () {
 function next (redis: Redis, event: string): Promise<unknown[]> {
   return new Promise(resolve => redis.once(event, (...values) => resolve(values)))
 }
+
+t.test('commands of the last callbacks of a turn can be sent before the next turn', async t => {
+  const server = await startTestRedis()
+  t.teardown(server.stop)
+  const redis = await connectRedis(server.url, 'request', recordingLog().log)
+  t.teardown(() => { redis.disconnect() })
+  const kept: number[] = []
+  await new Promise<unknown>(resolve => {
+    setImmediate(() => {
+      resolve(redis.set('sent', 'now'))
+      kept.push(redis.stream.writableLength)
+      sendNow(redis)
+      kept.push(redis.stream.writableLength)
+    })
+  })
+  t.ok(Number(kept[0]) > 0)
+  t.equal(kept[1], 0)
+  t.equal(await redis.get('sent'), 'now')
+})
 
 t.test('while Redis is away, a command of a request fails at once and one of a worker waits', async t => {
   const server = await startTestRedis({ persistence: 'always' })
