@@ -7,6 +7,7 @@ import type { Encryptor } from '../access/secrets.ts'
 import { createEventPublisher, type ServiceEventKind } from '../events/event.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 import type { ConnectionOptions } from './address.ts'
 
 export type ServerOrigin = 'user' | 'settings' | 'found' | 'simulator'
@@ -127,6 +128,9 @@ interface StoredServer extends Omit<Server, 'address' | 'pauseReason' | 'drainin
   readonly options?: string
 }
 
+const replaceServer = loadScript<[records: string], [id: string, before: string, after: string], 0 | 1>(
+  new URL('scripts/replace-server.lua', import.meta.url))
+
 export interface ServerRegistryDependencies {
   readonly redis: Redis
   readonly keys: Keys
@@ -193,8 +197,7 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
     for (const listener of listeners) listener()
   }
 
-  async function save (server: Server, kind: ServiceEventKind): Promise<void> {
-    await redis.hset(recordsKey, server.id, JSON.stringify(store(server)))
+  async function announce (server: Server, kind: ServiceEventKind): Promise<void> {
     await redis.publish(keys.channel('servers'), server.id)
     await publish(kind, server)
     await refresh()
@@ -246,13 +249,14 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
         createdAt: timestamp,
         updatedAt: timestamp
       }
-      await save(server, 'server-added')
+      await redis.hset(recordsKey, id, JSON.stringify(store(server)))
+      await announce(server, 'server-added')
       return server
     },
     async update (id, change) {
-      await refresh()
-      const before = registry.byId(id)
-      if (before === undefined) throw new ServiceError('server_not_found', 'This server was removed meanwhile.')
+      const text = await redis.hget(recordsKey, id)
+      if (text === null) throw new ServiceError('server_not_found', 'This server was removed meanwhile.')
+      const before = restore(JSON.parse(text) as StoredServer)
       const alias = (change.alias ?? before.alias).trim()
       const changed = { ...before, ...change, alias, updatedAt: Date.now() }
       const heldSince = before.paused ? before.pausedAt : changed.updatedAt
@@ -263,7 +267,9 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
         drainingAt: changed.draining ? drainingSince : null
       }
       if (aliasName(after.alias) !== aliasName(before.alias)) await claimAlias(after.alias, id)
-      await save(after, kindOfChange(before, after))
+      const isReplaced = await replaceServer(redis, [recordsKey], [id, text, JSON.stringify(store(after))]) === 1
+      if (!isReplaced) return await registry.update(id, change)
+      await announce(after, kindOfChange(before, after))
       if (aliasName(after.alias) !== aliasName(before.alias)) await redis.hdel(aliasesKey, aliasName(before.alias))
       return after
     },
