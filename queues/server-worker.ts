@@ -51,6 +51,8 @@ export interface ServerWorkerDependencies extends ServerRunnerDependencies {
 /** Watches a server and runs its jobs, while this process holds the server's lease. */
 export interface ServerWorker {
   readonly cancel: GenerationRunner['cancel']
+  /** A job is about to be created that this server probably gets if it is idle. */
+  expect (): void
   /** Looks at the server and reads its inventory now. */
   reload (): void
   /** Pauses or resumes the queue, after an operator did, or after a fault of storage came or went. */
@@ -295,6 +297,7 @@ export async function startServerWorker (
 
   return {
     cancel: runner.cancel,
+    expect () { if (runningJobs === 0 && isCurrent() && mayBegin(monitor.usable())) runner.expect() },
     reload: monitor.reload,
     updateQueue () { settle(setQueue(monitor.usable()), 'could not pause or resume the queue') },
     lookAtExclusiveCalls: exclusiveCalls.look,

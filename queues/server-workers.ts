@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { RuntimeSettings } from '../src/config/runtime-settings.ts'
+import type { ComingJobs } from '../src/jobs/coming-jobs.ts'
 import { repeatEach } from '../src/lib/beat.ts'
 import {
   answeredSoon, createRenewal, createSpread, type LeaseStore, type Renewal, type WorkerRoster
@@ -245,13 +246,15 @@ export interface ServerWorkersDependencies extends Omit<ServerLeaseDependencies,
   /** The processes among which the servers are spread. */
   readonly roster: WorkerRoster
   readonly runtime: RuntimeSettings
+  /** Jobs that this process is about to create. */
+  readonly coming: Pick<ComingJobs, 'onComing'>
   /** A connection in subscriber mode, which this process shares. */
   readonly subscriber: Redis
 }
 
 /** Follows the registry: each enabled server has a worker in one of the processes that run this. */
 export async function startServerWorkers (dependencies: ServerWorkersDependencies): Promise<ServerWorkers> {
-  const { registry, runtime, roster, connection, subscriber, keys, storage, limits, log } = dependencies
+  const { registry, runtime, roster, connection, subscriber, keys, storage, coming, limits, log } = dependencies
   const isConnected = () => connection.status === 'ready' && subscriber.status === 'ready'
   const enabled = new Map<string, { server: Server, readonly lease: ServerLease }>()
   const spread = createSpread({
@@ -353,7 +356,12 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
   subscriber.on('ready', onSubscriberReady)
   subscriber.on('message', onMessage)
   await subscriber.subscribe(...handlers.keys())
-  const unsubscribe = [registry.onChange(reconcile), runtime.onChange(updateQueues), storage.onChange(updateQueues)]
+  const unsubscribe = [
+    registry.onChange(reconcile),
+    runtime.onChange(updateQueues),
+    storage.onChange(updateQueues),
+    coming.onComing(serverId => { workerOf(serverId)?.expect() })
+  ]
   const waitingRepair = startWaitingRepair(dependencies)
   await Promise.all([registry.refresh(), runtime.refresh()])
   reconcile()

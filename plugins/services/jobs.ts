@@ -61,6 +61,7 @@ export default fp(async app => {
     storage: app.storage,
     lists: app.freshLists,
     work: workPrediction,
+    coming: app.coming,
     log: app.log,
     ownUrl: config.PUBLIC_URL === '' ? `http://127.0.0.1:${config.PORT}` : config.PUBLIC_URL,
     async standingOf (keyId) {

@@ -5,7 +5,7 @@ import type { Services } from '../../src/services/services.ts'
 
 type Shared = Pick<Services,
   'config' | 'sources' | 'runtime' | 'redis' | 'subscriber' | 'keys' | 'metrics' | 'tracing' | 'guard' | 'accessKeys' |
-  'media' | 'bucket' | 'storage' | 'uploadTexts' | 'imageUrls' | 'inputs' | 'estimates' | 'retention' |
+  'media' | 'coming' | 'bucket' | 'storage' | 'uploadTexts' | 'imageUrls' | 'inputs' | 'estimates' | 'retention' |
   'queues' | 'registry' | 'states' | 'checks' | 'reach' | 'connect'>
 type Models = Services['models']
 type Webhooks = Services['webhooks']
@@ -57,6 +57,7 @@ export default fp<ProcessOptions>(async (app, { services }) => {
     guard: services.guard,
     accessKeys: services.accessKeys,
     media: services.media,
+    coming: services.coming,
     bucket: services.bucket,
     storage: services.storage,
     uploadTexts: services.uploadTexts,

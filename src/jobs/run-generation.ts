@@ -18,6 +18,7 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import { traced, type Tracing } from '../telemetry/tracing.ts'
 import type { ImageCheck } from './check-images.ts'
 import { type CollectImages, createStoring } from './collect-images.ts'
+import { createExpectedConnection } from './expected-connection.ts'
 import type { FailureLimits } from './failure-policy.ts'
 import { createFinish, type FinishDependencies } from './finish-generation.ts'
 import { createGenerationTelemetry } from './generation-telemetry.ts'
@@ -47,6 +48,8 @@ export interface GenerationRunner {
    * @param possiblySent jobs that it can have sent without a note in their records
    */
   clear (orphans: ReadonlyArray<Pick<Job, 'id' | 'startedAt'>>, possiblySent: readonly string[]): Promise<void>
+  /** Opens a connection for a job that probably comes at once. */
+  expect (): void
   /** A client cancels this job; ignored unless it runs here. */
   cancel (jobId: string): void
   /** Returns jobs whose images cannot be stored here to the queue, for another process. */
@@ -131,6 +134,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   const begin = createBeginning({ store, fence, claimer, isSure, log })
   const running = new Map<string, OpenGeneration>()
   const storing = createStoring(leaving.signal)
+  const expected = createExpectedConnection(client, leaving.signal)
   const settled = new Set<Promise<unknown>>()
   let runs = 0
   /** When the server was done with the last generation, by the monotonic clock; null if it failed. */
@@ -145,7 +149,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     if (monitor.onTrial() && await others.goFirst(job)) return 'done'
     const claim: RunClaim = { id: jobId, run, serverId: server().id, owner: `${processId}:${fence}:${++runs}` }
     // While the generation before it runs; nothing is sent yet.
-    const over = client.prepare()
+    const over = expected.take()
     try {
       const prepared = await prepare(job).catch((error: unknown) => asFailure(error, 'The job could not be prepared.'))
       if (prepared instanceof GenerationFailure && reportOwnFault(prepared)) return 'hold'
@@ -370,6 +374,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       running.get(jobId)?.stop('cancel')
       storing.cancel(jobId)
     },
+    expect: expected.open,
     giveUpImages: storing.giveUp,
     async stop () {
       leaving.abort(new ShuttingDown())

@@ -3,13 +3,12 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { normaliseExtras } from '../a1111/extras.ts'
 import { fieldRules } from '../a1111/field-values.ts'
-import { replaceImages, visitImages } from '../a1111/images.ts'
+import { replaceImages } from '../a1111/images.ts'
 import type { OutputLimits } from '../a1111/limits.ts'
 import { type NormalisedParameters, normaliseParameters } from '../a1111/parameters.ts'
 import { clientEcho } from '../a1111/payload.ts'
 import type { Compatibility, OnMissing } from '../a1111/resolve.ts'
 import { ServiceError } from '../lib/errors.ts'
-import { stringifyJson } from '../lib/exact-json.ts'
 import type { Log } from '../lib/logging.ts'
 import { isSeed, type Seed } from '../lib/seeds.ts'
 import type { OutputForm } from '../media/encode-form.ts'
@@ -20,11 +19,13 @@ import type { FreshLists } from '../servers/fresh-lists.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import type { RequestContext } from '../telemetry/tracing.ts'
+import type { ComingJobs } from './coming-jobs.ts'
 import type { Estimates, Outlook } from './estimates.ts'
 import type { InputImages } from './input-images.ts'
 import { aliasOf, type BotOrigin, type DropInOrigin, type Job, type JobSubmission, type JobWarning } from './job.ts'
 import { classOf, needsOf } from './needs.ts'
 import { type Created, type JobStore, type NewJob, tooManyWaiting } from './store.ts'
+import { checkMetadata, refuseHugeParameters } from './submission-limits.ts'
 import type { Subscription, WebhookRequest } from './webhook-request.ts'
 import { workloadOf, type WorkPrediction } from './workload.ts'
 
@@ -135,6 +136,7 @@ export interface SubmitDependencies {
   readonly webhooks: WebhookService
   readonly storage: Pick<StorageCheck, 'fault'>
   readonly lists: FreshLists
+  readonly coming: Pick<ComingJobs, 'announce'>
   readonly work: WorkPrediction
   /** Beginning of links in events if a request does not say how it reached us. */
   readonly ownUrl: string
@@ -160,9 +162,6 @@ export interface Submitter {
 }
 
 const rules = fieldRules(A1111Parameters)
-const maxMetadataBytes = 4096
-/** Every list of jobs reads the parameters of each, so a few huge ones would delay all clients; in characters. */
-const maxParameterCharacters = 1_048_576
 
 /** An idle server waits for its request, which goes before the answer: the notice, the connection, and the bytes. */
 const turnsUntilSent = 3
@@ -170,7 +169,7 @@ const turnsUntilSent = 3
 /** The one way into the queue, for every interface. */
 export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   const { registry, states, store, inputs, queueLimitPerKey, limits, standingOf } = dependencies
-  const { webhooks, storage, lists, work, ownUrl, log } = dependencies
+  const { webhooks, storage, lists, coming, work, ownUrl, log } = dependencies
 
   /** The servers that can take the job, best first. */
   async function candidates (named: Server | null, checkpoint: string | null): Promise<Server[]> {
@@ -285,6 +284,8 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         ...(request.metadata === undefined ? {} : { metadata: request.metadata }),
         ...clientNames(request.clientFields)
       }
+      // An idle server's process gets ready while Redis stores the job, which is sent at the end of this turn.
+      setImmediate(setImmediate, () => { coming.announce(best.id) })
       const created = await createOrRelease(parameters, {
         id,
         target: target?.id ?? '',
@@ -326,25 +327,6 @@ function warningOf ({ alias, draining }: Server): JobWarning[] {
 function clientNames (given: unknown): Pick<JobSubmission, 'clientFields'> {
   const clientFields = clientEcho(given)
   return Object.keys(clientFields).length === 0 ? {} : { clientFields }
-}
-
-function checkMetadata (metadata: unknown): void {
-  if (metadata === undefined || Buffer.byteLength(stringifyJson(metadata)) <= maxMetadataBytes) return
-  throw new ServiceError('invalid_field_value', name => `${name} must have at most ${maxMetadataBytes} bytes as JSON.`,
-    { field: 'metadata' })
-}
-
-function refuseHugeParameters (parameters: Readonly<Record<string, unknown>>): void {
-  // JSON has at most six characters for one, and 25 for a number.
-  const mostOf = (one: unknown) => typeof one === 'string' ? 6 * one.length : typeof one === 'object' ? Infinity : 25
-  const most = Object.keys(parameters).reduce((sum, name) => sum + mostOf(name) + mostOf(parameters[name]), 0)
-  if (most <= maxParameterCharacters / 2) return
-  let images = 0
-  visitImages(parameters, ({ image }) => { images += String(image).length })
-  const characters = JSON.stringify(parameters).length - images
-  if (characters <= maxParameterCharacters) return
-  throw new ServiceError('payload_too_large', `The parameters have ${characters} characters beside their images; ` +
-    `at most ${maxParameterCharacters} are kept.`)
 }
 
 function seedOf ({ seed }: Readonly<Record<string, unknown>>): Seed | null {

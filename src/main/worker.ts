@@ -104,14 +104,15 @@ export async function startWorker (
   services: Services, intervals?: WorkerIntervals, checkLimits?: CheckLimits
 ): Promise<Worker> {
   const {
-    config, log, keys, subscriber, registry, runtime, media, storage, connect, starts, processId, metrics, tracing
+    config, log, keys, subscriber, registry, runtime, media, storage, coming, connect, starts, processId, metrics,
+    tracing
   } = services
   const connection = await connectRedis(services.redisUrl, 'worker', log)
   const queues = createGenerationQueues({ connection, keys, log })
   const closing = new AbortController()
   const pool = { redis: connection, keys, queueEntries: entriesLua, dial: poolDial(config) }
   const store = insistingStore(createJobStore(pool), log, closing.signal)
-  const states = createServerStateStore(connection, keys)
+  const states = createServerStateStore(connection, keys, services.stateCopies)
   const previews = await createPreviewSender({ redis: connection, subscriber, keys })
   const sharing = shareStorageFaults(services, storage)
   const serverWorkers = await startServerWorkers({
@@ -123,6 +124,7 @@ export async function startWorker (
     runtime,
     media,
     storage,
+    coming,
     collectImages: createImageCollectors({ media, storage, log }),
     log,
     connect,

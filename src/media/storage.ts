@@ -116,11 +116,9 @@ export function createStorageCheck (dependencies: StorageCheckDependencies): Sto
   }
 
   async function findFault (isWhole: boolean): Promise<StorageFault | null> {
-    for (const folder of Object.values(folders)) {
-      const fault = await tryFolder(folder)
-      if (fault !== null) return fault
-    }
-    return await bucket?.(isWhole) ?? null
+    // At once: a submission to an idle server waits for all of them.
+    const faults = await Promise.all(Object.values(folders).map(tryFolder))
+    return faults.find(fault => fault !== null) ?? await bucket?.(isWhole) ?? null
   }
 
   async function lookNow (isWhole: boolean): Promise<StorageFault | null> {

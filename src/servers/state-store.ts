@@ -219,7 +219,20 @@ const writeState = loadScript<[prefix: string], [serverId: string, state: string
 const noteDrained = loadScript<[prefix: string], [serverId: string, since: number, data: string], 0 | 1>(
   new URL('scripts/note-drained.lua', import.meta.url))
 
-export function createServerStateStore (redis: Redis, keys: Keys): ServerStateStore {
+/** What a process has read of servers. An inventory can be large: each process parses one version once. */
+export interface StateCopies {
+  readonly inventories: Map<string, { text: string, inventory: Inventory, checkedAt: number }>
+  readonly states: Map<string, { state: ServerState, checkedAt: number }>
+}
+
+export function createStateCopies (): StateCopies {
+  return { inventories: new Map(), states: new Map() }
+}
+
+/** @param copies stores of one process over several connections can share them, so that none asks again at once */
+export function createServerStateStore (
+  redis: Redis, keys: Keys, { inventories: copies, states: known } = createStateCopies()
+): ServerStateStore {
   const stateKey = (serverId: string) => keys.key('server', serverId, 'state')
   const inventoryKey = (serverId: string) => keys.key('server', serverId, 'inventory')
   const history = createServerHistories(redis, keys)
@@ -228,11 +241,6 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
   const marks = createGenerationMarks(redis, keys)
   const options = createKeptOptionsStore(redis, keys)
   const loraFacts = createLoraFactsStore(redis, keys)
-  // An inventory can be large; each process parses one version once.
-  const copies = new Map<string, { text: string, inventory: Inventory, checkedAt: number }>()
-
-  const known = new Map<string, { state: ServerState, checkedAt: number }>()
-
   const parse = (text: string | null | undefined) => text ? JSON.parse(text) as ServerState : null
 
   async function readInventory (serverId: string): Promise<Inventory | null> {

@@ -14,6 +14,7 @@ import { createJobList, type JobList } from '../jobs/list.ts'
 import { installationOf } from '../jobs/media-sweep.ts'
 import { createRetention, type Retention, type RetentionRules } from '../jobs/retention.ts'
 import { createJobClaims, type JobClaims, type PoolDial } from '../jobs/claims.ts'
+import { type ComingJobs, createComingJobs } from '../jobs/coming-jobs.ts'
 import { loadQueueScripts } from '../jobs/scripts/index.ts'
 import { createJobStore, type JobStore } from '../jobs/store.ts'
 import { createInputImages, type InputImages } from '../jobs/input-images.ts'
@@ -33,7 +34,9 @@ import { createServerReach, type ServerReach } from '../servers/address.ts'
 import { createServerRegistry, type Server, type ServerRegistry } from '../servers/registry.ts'
 import { createServerStarts, type ServerStarts } from '../servers/start-guard.ts'
 import { createStartNotes, withLocalNotes } from '../servers/start-notes.ts'
-import { createServerStateStore, type ServerStateStore } from '../servers/state-store.ts'
+import {
+  createServerStateStore, createStateCopies, type ServerStateStore, type StateCopies
+} from '../servers/state-store.ts'
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
 import { noTracing, type Tracing } from '../telemetry/tracing.ts'
 import { createImageUrls, type ImageUrls } from '../webhooks/event-body.ts'
@@ -66,11 +69,14 @@ export interface Services {
   /** Whether files can be stored. */
   readonly storage: StorageCheck
   readonly claims: JobClaims
+  readonly coming: ComingJobs
   readonly inputs: InputImages
   readonly uploadTexts: UploadTexts
   readonly retention: Retention
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
+  /** What this process has read of servers, over any connection. */
+  readonly stateCopies: StateCopies
   /** Thorough checks of servers. */
   readonly checks: CheckStore
   readonly models: ModelServices
@@ -170,7 +176,8 @@ export async function openServices (
     const webhooks = createWebhookServices(redis, queueConnection, {
       config, keys, log, encryptor, masterKey, guard, media, metrics, tracing
     })
-    const states = createServerStateStore(redis, keys)
+    const stateCopies = createStateCopies()
+    const states = createServerStateStore(redis, keys, stateCopies)
     const models = createModelServices({ config, log, redis, queueConnection, keys, registry, states, guard })
     const uploadTexts = createUploadTexts(deriveKey(masterKey.current, 'upload-texts'))
     const florence = openFlorence({ config, keys, log, redis, queueConnection, guard, webhooks })
@@ -201,6 +208,7 @@ export async function openServices (
       bucket,
       storage,
       claims,
+      coming: createComingJobs(),
       inputs,
       retention: createRetention({
         redis, keys, store, list, media, inputs, log, rules: () => retentionRules(config, runtime)
@@ -208,6 +216,7 @@ export async function openServices (
       uploadTexts,
       registry,
       states,
+      stateCopies,
       checks: createCheckStore(redis, keys),
       models,
       florence,
