@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { Page } from 'playwright-core'
+import type { Locator, Page } from 'playwright-core'
 import { quick, startService, type JsonBody } from '../helper.ts'
 import { seriousFindings } from './axe.ts'
 import { openBrowser, skip } from './browser.ts'
@@ -110,8 +110,14 @@ t.test('waiting jobs go to the background and come back', { skip }, async t => {
       for (const [index, prompt = ''] of prompts.entries()) await rows.nth(index).getByText(prompt, { exact: true }).waitFor()
     }
     await listIs(first, second, third)
-    const [handle, target] = [await rows.nth(2).locator('.handle').boundingBox(), await rows.nth(0).boundingBox()]
-    if (handle === null || target === null) throw new Error('the rows are not visible')
+    const boxOf = async (place: Locator) => {
+      // A row that the next answer replaces at this moment has none.
+      for (;;) {
+        const box = await place.boundingBox()
+        if (box !== null) return box
+      }
+    }
+    const [handle, target] = [await boxOf(rows.nth(2).locator('.handle')), await boxOf(rows.nth(0))]
     const [x, y, end] = [handle.x + handle.width / 2, handle.y + handle.height / 2, target.y + 8]
     const devtools = await page.context().newCDPSession(page)
     const touch = async (type: 'touchStart' | 'touchMove' | 'touchEnd', ...touchPoints: Array<{ x: number, y: number }>) => {
