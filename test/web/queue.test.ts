@@ -163,7 +163,7 @@ t.test('the queue', { skip }, async t => {
   })
 
   t.test('running jobs show their progress, and a queue is paused and resumed', async t => {
-    const service = await startService(t, { simulator: { stepMilliseconds: 60 } })
+    const service = await startService(t, { simulator: { stepMilliseconds: 250 } })
     const { page, violations } = await visit(service.url)
     await page.getByText('No jobs yet').waitFor()
     const id = await service.submit({ ...quick, prompt: 'a slow river', steps: 100 })
