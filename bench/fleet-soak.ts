@@ -26,7 +26,7 @@ const longestFreeze = 8000
 /** For how long an operator takes a server out, and a dead server stays away, at most; in milliseconds. */
 const longestAbsence = 3000
 /** How long nothing can begin or end after the last fault before the jobs that are left count as stranded, in ms. */
-const patience = 120_000
+const patience = 180_000
 
 const settings = {
   EGRESS_PROFILE: 'lan',
