@@ -32,21 +32,19 @@ COPY --from=build /app/dist dist
 # Without tsconfig.json the launcher neither installs nor builds.
 COPY src/launch.mjs src/load.mjs src/prepare.mjs src/
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data
-# Each kind of process stores its compiled code, of a time with a server, in /app, where later ones cannot write.
+# A start stores its compiled code, of a time with a server, in /app, where later ones cannot write; api and worker take it.
 RUN set -e; \
     redis-server --save '' --daemonize yes --dir /tmp > /dev/null; \
     node src/launch.mjs simulator --host 127.0.0.1 --port 7860 > /dev/null & simulator=$!; \
     trap 'kill $simulator; redis-cli shutdown nosave' EXIT; \
-    for command in start api worker; do \
-      HOST=127.0.0.1 DATA_DIR=/tmp/first-start REDIS_URL=redis://127.0.0.1:6379 A1111_URL=http://127.0.0.1:7860 \
-        node src/launch.mjs $command & service=$!; \
-      for second in $(seq 120); do \
-        if ls dist/bundle/cli.cjs.cache/$command-* > /dev/null 2>&1; then break; fi; sleep 1; \
-      done; \
-      kill $service; wait $service || true; \
+    HOST=127.0.0.1 DATA_DIR=/tmp/first-start REDIS_URL=redis://127.0.0.1:6379 A1111_URL=http://127.0.0.1:7860 \
+      node src/launch.mjs start & service=$!; \
+    for second in $(seq 120); do \
+      if ls dist/bundle/cli.cjs.cache/start-* > /dev/null 2>&1; then break; fi; sleep 1; \
     done; \
+    kill $service; wait $service || true; \
     rm -rf /tmp/first-start; \
-    ls dist/bundle/cli.cjs.cache/start-* dist/bundle/cli.cjs.cache/api-* dist/bundle/cli.cjs.cache/worker-*
+    ls dist/bundle/cli.cjs.cache/start-*
 USER node
 VOLUME /data
 EXPOSE 3000
