@@ -47,7 +47,7 @@ t.test('the image is built, and does the main job with the compiled code that it
   const container = await run(folder, ['from', '--pull-never', 'stablequeue'])
   const caches = async () => await run(folder, ['run', container, 'sh', '-c', 'ls -l --time-style=full-iso dist/bundle/cli.cjs.cache'])
   const before = await caches()
-  for (const kind of ['start', 'api', 'worker']) t.match(before, new RegExp(` ${kind}-[0-9a-f]+-`))
+  t.match(before, / start-[0-9a-f]+-/)
 
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`

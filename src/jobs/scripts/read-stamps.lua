@@ -1,5 +1,7 @@
 --[[
   Reads what tells whether the text of a job is outdated. The arrival tells a job from a later one of the same id, and
+  the time of the change covers a process of an earlier version, which does not raise the counter. What moves a waiting
+  job in the queue does not raise it either.
 
   KEYS[1]     common beginning of every key
   ARGV[1...]  ids of jobs
