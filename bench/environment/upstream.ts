@@ -1,6 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { startChild } from './child.ts'
 import type { Environment } from './environment.ts'
-import { until } from './until.ts'
 import type { Seen, UpstreamOptions } from './upstream-process.ts'
 
 export const generationPath = '/sdapi/v1/txt2img'
@@ -28,12 +28,17 @@ export async function startUpstream (environment: Environment, options: Upstream
     seen,
     forget: () => child.ask('forget'),
     async answered (path, count) {
-      let found: Seen[] = []
-      await until(async () => {
-        found = (await seen(path)).filter(({ finished }) => finished !== null)
-        return found.length >= count
-      }, `${count} requests of ${path} were answered`, patience)
-      return found
+      const late = new AbortController()
+      try {
+        return await Promise.race([
+          child.ask<Seen[]>('answered', { path, count }),
+          sleep(patience, undefined, { signal: late.signal }).then(() => {
+            throw new Error(`waited in vain until ${count} requests of ${path} were answered`)
+          })
+        ])
+      } finally {
+        late.abort()
+      }
     }
   }
 }
