@@ -85,7 +85,7 @@ export async function createServerRunner (
     client,
     connection,
     store: states.options,
-    inventory: async () => await states.inventory(serverId),
+    inventory: async () => await states.lastInventory(serverId),
     traits: monitor.traits,
     learned: learning.now,
     log

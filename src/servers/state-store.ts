@@ -191,6 +191,11 @@ export interface ServerStateStore {
   write (serverId: string, state: ServerState): Promise<void>
   /** Null before the first successful probe. Without the metadata of LoRAs, which `loraFacts` has. */
   inventory (serverId: string): Promise<Inventory | null>
+  /**
+   * The same, but this process's copy however old it is. For the moment at which a server is free: it must not wait for
+   * Redis, and preparing the job has renewed the copy.
+   */
+  lastInventory (serverId: string): Promise<Inventory | null>
   /** The same, without this process's copy. */
   freshInventory (serverId: string): Promise<Inventory | null>
   /** @param facts the metadata of its LoRAs; if omitted, the known metadata stays */
@@ -279,6 +284,7 @@ export function createServerStateStore (
       known.delete(serverId)
     },
     inventory: readInventory,
+    lastInventory: async serverId => copies.get(serverId)?.inventory ?? await readInventory(serverId),
     async freshInventory (serverId) {
       copies.delete(serverId)
       return await readInventory(serverId)

@@ -210,6 +210,29 @@ t.test('a job is sent while Redis still notes that it begins', async t => {
     t.equal((await api.job(first)).status, 'completed')
   })
 
+  await t.test('a job at its turn does not wait for lists that its preparation has looked at', async t => {
+    const asked = [fleet.keys.key('server', serverId, 'inventory')]
+    /** A busy machine can still prepare the job, or look at the server, when the first one ends. */
+    const tries: string[] = []
+    while (tries.at(-1) !== 'sent' && tries.length < 3) {
+      fleet.simulator.setFaults([hanging])
+      const first = await submit({ ...long, prompt: hanging.prompt })
+      await untilGenerating(fleet, first)
+      const second = await submit(quick)
+      while (await fleet.look.zscore(fleet.keys.key('claimed'), second) === null) await sleep(5)
+      // The worker's own copy of the lists is then so old that it would ask Redis again.
+      await sleep(1100)
+      const held = proxy.hold(asked)
+      fleet.simulator.setFaults([])
+      const release = await Promise.race([held, untilGenerating(fleet, second).then(() => null)])
+      tries.push(release === null ? 'sent' : 'asked Redis')
+      if (release === null) proxy.hold([]).catch(() => {})
+      release?.()
+      for (const id of [first, second]) await api.until(id, 'completed')
+    }
+    t.equal(tries.at(-1), 'sent', tries.join(', '))
+  })
+
   await t.test('while Redis is away, a job at its turn is not sent; afterwards it is, once', async t => {
     fleet.simulator.setFaults([hanging])
     const first = await submit({ ...long, prompt: hanging.prompt })
