@@ -1,11 +1,10 @@
-import { spawnSync } from 'node:child_process'
+import { fork, spawnSync } from 'node:child_process'
 import { cpus } from 'node:os'
 import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { messageOf } from '../src/lib/errors.ts'
-import { type Figure, figures } from './figures.ts'
-import { closeEverything } from './environment/environment.ts'
-import { measureCheckout } from './environment/product.ts'
+import type { FigureReport } from './figure-process.ts'
+import { figures } from './figures.ts'
 import { readProcessorUse, shareOfOthers } from './machine.ts'
 import { renderTable, type Row } from './table.ts'
 
@@ -39,42 +38,53 @@ export async function main (argv: readonly string[]): Promise<number> {
     say(`${before} is no checkout of StableQueue that can be built.`)
     return 2
   }
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })
-  }
   const wanted = Object.entries(figures).filter(([name]) => names.length === 0 || names.some(one => isMeant(name, one)))
   const [rows, rowsBefore]: [Row[], Row[]] = [[], []]
   let failed = 0
   const shares: number[] = []
 
-  async function add (to: Row[], name: string, { about, measure }: Figure): Promise<void> {
+  async function add (to: Row[], name: string, about: string, checkout?: string): Promise<void> {
     const began = performance.now()
     const used = readProcessorUse()
-    try {
-      say(`${name}: ${about}…`)
-      to.push(...await measure())
-      const share = shareOfOthers(used, readProcessorUse())
-      if (share !== undefined) shares.push(share)
-      say(`${name}: took ${Math.round((performance.now() - began) / 1000)} s${othersTook(share)}`)
-    } catch (error) {
+    say(`${name}: ${about}…`)
+    const report = await measureAlone(name, checkout)
+    if ('error' in report) {
       failed++
-      say(`${name} could not be measured: ${messageOf(error)}`)
+      say(`${name} could not be measured: ${report.error}`)
+      return
     }
+    to.push(...report.rows)
+    const share = shareOfOthers(used, readProcessorUse())
+    if (share !== undefined) shares.push(share)
+    say(`${name}: took ${Math.round((performance.now() - began) / 1000)} s${othersTook(share)}`)
   }
 
-  for (const [name, figure] of wanted) {
-    if (before !== null) {
-      measureCheckout(before)
-      await add(rowsBefore, name, figure)
-      measureCheckout()
-    }
-    await add(rows, name, figure)
+  for (const [name, { about }] of wanted) {
+    if (before !== null) await add(rowsBefore, name, about, before)
+    await add(rows, name, about)
   }
   // Of all figures, the one that others disturbed most.
   const busiest = shares.length === 0 ? undefined : Math.max(...shares)
   process.stdout.write(`\nRedis with appendfsync always, ${new Date().toISOString()}, Node ${process.versions.node}, ` +
     `${cpus().length} processors${othersTook(busiest)}\n\n${renderTable(rows, before === null ? undefined : rowsBefore)}`)
   return failed === 0 ? 0 : 1
+}
+
+/** Measures a figure in a process of its own. @param checkout of the version to measure; this one if there is none */
+async function measureAlone (name: string, checkout?: string): Promise<FigureReport> {
+  const parameters = checkout === undefined ? [name] : [name, checkout]
+  const child = fork(fileURLToPath(new URL('figure-process.js', import.meta.url)), parameters)
+  const stop = () => { child.kill('SIGTERM') }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop)
+  const report = await new Promise<FigureReport>(resolve => {
+    let sent: FigureReport | undefined
+    child.on('message', (message: FigureReport) => { sent = message })
+    child.once('close', (code, signal) => { resolve(sent ?? { error: `its process ended with ${code ?? signal}` }) })
+  })
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, stop)
+  // It was interrupted.
+  if (child.exitCode === 130) process.exit(130)
+  return report
 }
 
 /** Its own program installs and builds what is missing. */
