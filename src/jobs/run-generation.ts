@@ -7,6 +7,7 @@ import { GenerationFailure } from '../a1111/types.ts'
 import type { PreparedConnection } from '../lib/http/connect.ts'
 import type { Log } from '../lib/logging.ts'
 import type { Semaphore } from '../lib/semaphore.ts'
+import { collectWhileWaiting } from '../lib/young-garbage.ts'
 import type { StorageCheck } from '../media/storage.ts'
 import { storageFaultOf } from '../media/storage-fault.ts'
 import type { ServerMonitor } from '../servers/monitor.ts'
@@ -168,6 +169,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     let leaveSlot: () => void
     // The last check can be long ago when this job gets the send slot.
     const stopLooking = storage.keepLooking()
+    const stopCollecting = collectWhileWaiting()
     try {
       if (await storage.fault() !== null) return 'hold'
       leaveSlot = await sendSlot.enter(leaving.signal)
@@ -175,6 +177,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       return 'hold'
     } finally {
       stopLooking()
+      stopCollecting()
     }
     const openGate = once(async () => {
       leaveSlot()
@@ -192,8 +195,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       const { answer, confirmed } = await begin(claim, generation, () => { onBegun(job) })
       if (answer !== 'started') return answer === 'superseded' ? 'done' : 'hold'
       await generate(claim, job, generation, prepared, { openGate, atGateSince, over, confirmed })
-      const known = await confirmed
-      if (known !== 'started' && known !== 'superseded') return 'hold'
+      if (!['started', 'superseded'].includes(await confirmed)) return 'hold'
     } finally {
       await generation.close()
       if (running.get(jobId) === generation) running.delete(jobId)
