@@ -52,7 +52,7 @@ export interface ServerWorkerDependencies extends ServerRunnerDependencies {
 export interface ServerWorker {
   readonly cancel: GenerationRunner['cancel']
   /** A job is about to be created that this server probably gets if it is idle. */
-  expect (): void
+  readonly expect: GenerationRunner['expect']
   /** Looks at the server and reads its inventory now. */
   reload (): void
   /** Pauses or resumes the queue, after an operator did, or after a fault of storage came or went. */
@@ -297,7 +297,7 @@ export async function startServerWorker (
 
   return {
     cancel: runner.cancel,
-    expect () { if (runningJobs === 0 && isCurrent() && mayBegin(monitor.usable())) runner.expect() },
+    expect (job) { if (runningJobs === 0 && isCurrent() && mayBegin(monitor.usable())) runner.expect(job) },
     reload: monitor.reload,
     updateQueue () { settle(setQueue(monitor.usable()), 'could not pause or resume the queue') },
     lookAtExclusiveCalls: exclusiveCalls.look,

@@ -360,7 +360,7 @@ export async function startServerWorkers (dependencies: ServerWorkersDependencie
     registry.onChange(reconcile),
     runtime.onChange(updateQueues),
     storage.onChange(updateQueues),
-    coming.onComing(serverId => { workerOf(serverId)?.expect() })
+    coming.onComing((serverId, job) => { workerOf(serverId)?.expect(job) })
   ]
   const waitingRepair = startWaitingRepair(dependencies)
   await Promise.all([registry.refresh(), runtime.refresh()])

@@ -28,6 +28,9 @@ export interface PreparationSources {
   readonly traits: () => ServerTraits | null
 }
 
+/** What preparing needs of a job. */
+export type PreparableJob = Pick<Job, 'id' | 'submission' | 'starts' | 'fixedCheckpoint'>
+
 /** What a job needs, to be looked up at a server. */
 export function compatibilityRequestOf (
   { mode, parameters, checkpoint, checkpointTitle }: JobSubmission
@@ -40,7 +43,7 @@ export function compatibilityRequestOf (
  * server's files can have changed while the job waited.
  * @throws ServiceError as `checkCompatibility`, or `image_not_found` for lost input
  */
-export async function prepareGeneration (job: Job, sources: PreparationSources): Promise<PreparedGeneration> {
+export async function prepareGeneration (job: PreparableJob, sources: PreparationSources): Promise<PreparedGeneration> {
   const { mode, parameters, checkpointTitle, onMissing } = job.submission
   const traits = sources.traits()
   // A job that leaves the choice to the server keeps the checkpoint that it began with.

@@ -19,7 +19,7 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import { traced, type Tracing } from '../telemetry/tracing.ts'
 import type { ImageCheck } from './check-images.ts'
 import { type CollectImages, createStoring } from './collect-images.ts'
-import { createExpectedConnection } from './expected-connection.ts'
+import { createExpectedJob, type ExpectedJob } from './expected-job.ts'
 import type { FailureLimits } from './failure-policy.ts'
 import { createFinish, type FinishDependencies } from './finish-generation.ts'
 import { createGenerationTelemetry } from './generation-telemetry.ts'
@@ -30,7 +30,7 @@ import {
   Abandoned, type Beginning, type BeginningParts, createBeginning, createOpenGeneration, type OpenGeneration,
   stillServing
 } from './open-generation.ts'
-import { createOthers, type PreparedGeneration } from './prepare-generation.ts'
+import { createOthers, type PreparableJob, type PreparedGeneration } from './prepare-generation.ts'
 import { asFailure, createOrphanKeeper, createRecovery, type OtherServer } from './recover-generation.ts'
 import type { PreviewSender } from './send-previews.ts'
 import type { Claimer } from './claimer.ts'
@@ -49,8 +49,8 @@ export interface GenerationRunner {
    * @param possiblySent jobs that it can have sent without a note in their records
    */
   clear (orphans: ReadonlyArray<Pick<Job, 'id' | 'startedAt'>>, possiblySent: readonly string[]): Promise<void>
-  /** Opens a connection for a job that probably comes at once. */
-  expect (): void
+  /** Gets ready for a job that probably comes at once. */
+  readonly expect: ExpectedJob['await']
   /** A client cancels this job; ignored unless it runs here. */
   cancel (jobId: string): void
   /** Returns jobs whose images cannot be stored here to the queue, for another process. */
@@ -90,7 +90,7 @@ export interface GenerationRunnerDependencies {
   /** Whether this process holds that lease now. @throws Error if Redis does not answer */
   readonly holdsLease: () => Promise<boolean>
   readonly isSure: BeginningParts['isSure']
-  readonly prepare: (job: Job) => Promise<PreparedGeneration>
+  readonly prepare: (job: PreparableJob) => Promise<PreparedGeneration>
   readonly otherServer: OtherServer
   readonly claimer: Pick<Claimer, 'record' | 'look' | 'isTaken' | 'isReserved' | 'leave'>
   readonly unclaim: (options: Unclaim) => Promise<unknown>
@@ -135,7 +135,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   const begin = createBeginning({ store, fence, claimer, isSure, log })
   const running = new Map<string, OpenGeneration>()
   const storing = createStoring(leaving.signal)
-  const expected = createExpectedConnection(client, leaving.signal)
+  const expected = createExpectedJob({ client, prepare, leaving: leaving.signal })
   const settled = new Set<Promise<unknown>>()
   let runs = 0
   /** When the server was done with the last generation, by the monotonic clock; null if it failed. */
@@ -150,9 +150,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     if (monitor.onTrial() && await others.goFirst(job)) return 'done'
     const claim: RunClaim = { id: jobId, run, serverId: server().id, owner: `${processId}:${fence}:${++runs}` }
     // While the generation before it runs; nothing is sent yet.
-    const over = expected.take()
+    const { over, prepared: early } = await expected.take(job)
     try {
-      const prepared = await prepare(job).catch((error: unknown) => asFailure(error, 'The job could not be prepared.'))
+      const prepared = early ?? await prepare(job).catch(error => asFailure(error, 'The job could not be prepared.'))
       if (prepared instanceof GenerationFailure && reportOwnFault(prepared)) return 'hold'
       if (prepared instanceof GenerationFailure && await others.take(job, prepared)) return 'done'
       return await passGate(claim, job, prepared, over)
@@ -376,7 +376,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       running.get(jobId)?.stop('cancel')
       storing.cancel(jobId)
     },
-    expect: expected.open,
+    expect: expected.await,
     giveUpImages: storing.giveUp,
     async stop () {
       leaving.abort(new ShuttingDown())

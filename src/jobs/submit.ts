@@ -285,7 +285,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         ...clientNames(request.clientFields)
       }
       // An idle server's process gets ready while Redis stores the job, which is sent at the end of this turn.
-      setImmediate(setImmediate, () => { coming.announce(best.id) })
+      setImmediate(setImmediate, () => { coming.announce(best.id, { id, submission }) })
       const created = await createOrRelease(parameters, {
         id,
         target: target?.id ?? '',

@@ -1,0 +1,118 @@
+import { once } from 'node:events'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import t, { type Test } from 'tap'
+import { createA1111Client } from '../../src/a1111/client.ts'
+import { createExpectedJob } from '../../src/jobs/expected-job.ts'
+import type { Job } from '../../src/jobs/job.ts'
+import type { PreparableJob, PreparedGeneration } from '../../src/jobs/prepare-generation.ts'
+import { quick, startService } from '../helper.ts'
+
+/** A server that only counts its connections. */
+async function startListener (t: Test) {
+  const sockets: Socket[] = []
+  const server = createServer(socket => { sockets.push(socket.resume()) })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  const client = createA1111Client({ baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}` })
+  t.teardown(client.close)
+  const connected = async () => await once(server, 'connection') as [Socket]
+  return { sockets, client, connected }
+}
+
+/** A job as far as its preparation asks. */
+const jobOf = (id: string, { run = 1, seed = 7, requestId = 'of the request' } = {}) =>
+  ({ id, run, starts: 0, submission: { requestId, parameters: { seed } } }) as unknown as Job
+
+/** Prepares by noting the names of jobs. */
+function createPreparer () {
+  const names: string[] = []
+  return {
+    names,
+    async prepare ({ id }: PreparableJob): Promise<PreparedGeneration> {
+      names.push(id)
+      if (id === 'faulty') throw new Error('it cannot be prepared')
+      return { wanted: null, body: () => id }
+    }
+  }
+}
+
+t.test('an expected job finds its connection open and its request prepared, and another one gets its own', async t => {
+  const { sockets, client, connected } = await startListener(t)
+  const { names, prepare } = createPreparer()
+  const expected = createExpectedJob({ client, prepare, leaving: new AbortController().signal })
+  const first = connected()
+  expected.await(jobOf('first'))
+  expected.await(jobOf('second'))
+  await first
+  const { over, prepared } = await expected.take(jobOf('first'))
+  t.equal((await over.take())?.destroyed, false)
+  t.equal(prepared?.body(null), 'first')
+  t.equal(sockets.length, 1)
+  const second = connected()
+  t.equal((await expected.take(jobOf('second'))).prepared, null)
+  await second
+  t.equal(sockets.length, 2, 'the first was taken')
+  t.same(names, ['first'])
+})
+
+t.test('only the very submission that was expected is prepared', async t => {
+  const { client } = await startListener(t)
+  const { prepare } = createPreparer()
+  const expected = createExpectedJob({ client, prepare, leaving: new AbortController().signal })
+  for (const [what, job] of Object.entries({
+    'another job': jobOf('other'),
+    'edited before it began': jobOf('job', { run: 2 }),
+    'another submission of the same id': jobOf('job', { requestId: 'of another request' }),
+    'the same with another seed': jobOf('job', { seed: 8 })
+  })) {
+    expected.await(jobOf('job'))
+    const { over, prepared } = await expected.take(job)
+    t.equal(prepared, null, what)
+    over.close()
+  }
+  expected.await(jobOf('faulty'))
+  const { over, prepared } = await expected.take(jobOf('faulty'))
+  t.equal(prepared, null, 'its fault shows when it is prepared itself')
+  over.close()
+})
+
+t.test('a connection that nothing takes is closed', async t => {
+  const { client, connected } = await startListener(t)
+  const leaving = new AbortController()
+  const { prepare } = createPreparer()
+  const expected = createExpectedJob({ client, prepare, leaving: leaving.signal })
+
+  await t.test('when the job does not come', async () => {
+    const coming = connected()
+    expected.await(jobOf('job'))
+    const [socket] = await coming
+    await once(socket, 'close')
+  })
+  await t.test('when the process leaves the server, which then gets no further one', async t => {
+    const coming = connected()
+    expected.await(jobOf('job'))
+    const [socket] = await coming
+    const closed = once(socket, 'close')
+    leaving.abort()
+    await closed
+    const further = connected().then(() => 'connected')
+    expected.await(jobOf('job'))
+    t.equal(await Promise.race([further, new Promise(resolve => { setImmediate(resolve, 'none') })]), 'none')
+  })
+})
+
+t.test('a submission announces its job to the server that probably gets it, which generates it once', async t => {
+  const service = await startService(t)
+  await service.until(await service.submit(quick), 'completed')
+  const { coming } = service.services
+  const announced: string[] = []
+  t.teardown(coming.onComing((serverId, job) => { announced.push(`${job.id} at ${serverId}`) }))
+  const id = await service.submit(quick)
+  await service.until(id, 'completed')
+  t.same(announced, service.services.registry.list().map(server => `${id} at ${server.id}`))
+  t.equal(service.simulator.state().generations.filter(({ taskId }) => taskId === id).length, 1)
+})
