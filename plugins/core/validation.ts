@@ -89,7 +89,9 @@ const validatorsFor = onceForNames((externalSchemas): ValidatorCompiler => {
           strict: false,
           verbose: true,
           meta: false,
-          validateSchema: false
+          validateSchema: false,
+          // Shortening the code takes a quarter of compiling it, and makes no check faster.
+          code: { optimize: false }
         },
         onCreate: ajv => { add.one = named => { ajv.addSchema(named) } }
       })

@@ -44,7 +44,12 @@ export function readDocument (app: FastifyInstance) {
     .map(([name, schema]) => [name, { ...byName(schema) as Schema, $id: name }]))
   const compile = ajvCompiler()(named, {
     customOptions: {
-      formats: { uint64: true }, strict: false, allErrors: true, coerceTypes: false, removeAdditional: false
+      formats: { uint64: true },
+      strict: false,
+      allErrors: true,
+      coerceTypes: false,
+      removeAdditional: false,
+      code: { optimize: false }
     }
   })
   const checks = new Map<Schema, ReturnType<typeof compile>>()

@@ -19,8 +19,7 @@ function load<Args extends readonly ScriptArgument[], Answer> (
 export type CreateAnswer = ['created', position: number, createdAt: number, server: string] | ['exists'] | ['late'] |
   ['full', waiting: number] | Error
 
-/** @param queueEntries Lua functions that add and remove queue entries, from `QueuePort` */
-export function loadQueueScripts (queueEntries: string) {
+function readQueueScripts (queueEntries: string) {
   const externals = { 'queue-entries': queueEntries }
   return {
     createJob: load<[
@@ -90,7 +89,17 @@ export type PoolReading = [
 ]
 
 /** The scripts that also change queue entries. */
-export type QueueScripts = ReturnType<typeof loadQueueScripts>
+export type QueueScripts = ReturnType<typeof readQueueScripts>
+
+/** By the functions that they include: a process asks five times, with the same ones. */
+const queueScripts = new Map<string, QueueScripts>()
+
+/** @param queueEntries Lua functions that add and remove queue entries, from `QueuePort` */
+export function loadQueueScripts (queueEntries: string): QueueScripts {
+  const scripts = queueScripts.get(queueEntries) ?? readQueueScripts(queueEntries)
+  queueScripts.set(queueEntries, scripts)
+  return scripts
+}
 
 export const startJob = load<[id: string, run: number, server: string, owner: string, fence: number],
   ['started' | 'gone' | 'superseded' | 'lease_lost' | 'closed']>('start-job')
