@@ -8,7 +8,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 /** The hashes of files without a fault. */
 const cache = join(root, 'node_modules/.cache/lint.json')
 /** A file is linted again if it or one of these has changed. */
-const rules = ['eslint.config.js', 'oxlint.config.mjs', 'package-lock.json']
+const rules = ['oxlint.config.mjs', 'test/lint-core.mjs', 'package-lock.json']
 const isSource = name => /\.[cm]?[jt]sx?$/.test(name)
 
 /** Lints the files that changed since they were last found without a fault; returns the report, or undefined. */

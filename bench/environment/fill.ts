@@ -91,11 +91,11 @@ async function addJob (
     ({ ...image, seed, name: nameOf(image.name, index, place) }))
   await (end === 'failed'
     ? store.end(claim, 'failed', {
-      error: { code: 'bad_answer', message: 'The server answered with something else than images.', failureClass: 'passing' }
-    })
+        error: { code: 'bad_answer', message: 'The server answered with something else than images.', failureClass: 'passing' }
+      })
     : store.end(claim, 'completed', {
-      result: packResult({ images, info: like.result?.info ?? null, partial: false, warnings: [] }, submission)
-    }))
+        result: packResult({ images, info: like.result?.info ?? null, partial: false, warnings: [] }, submission)
+      }))
 }
 
 /** Another name for every image, with the same time, from which the service knows its folder; as long, if possible. */

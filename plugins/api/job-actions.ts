@@ -20,7 +20,7 @@ const jobActions: FastifyPluginAsyncTypebox = async app => {
     throw action === 'move'
       ? new ServiceError('missing_required_field', 'server must name the new server of the jobs.', { field: 'server' })
       : new ServiceError('invalid_field_value',
-        'server needs the action move; filter.server selects jobs by their server.', { field: 'server' })
+          'server needs the action move; filter.server selects jobs by their server.', { field: 'server' })
   }
 
   function choiceOf ({ ids, filter, all = false }: JobAction, principal: Principal): ManyChoice {

@@ -45,7 +45,7 @@ const control: FastifyPluginAsync = async app => {
     const live = server === undefined
       ? recordedProgress(job)
       : await liveProgress(upstream.client(server), job, skips ? 'true' : 'false')
-        .catch(() => recordedProgress(job))
+          .catch(() => recordedProgress(job))
     return sendJson(reply, live)
   })
 

@@ -47,7 +47,7 @@ export function expandGrid (request: BotBatchRequest, options: GridOptions): Swe
   const starts: GridCell[] = variations.length === 0
     ? [{ fields: base, label: '' }]
     : variations.map((variation, index) =>
-      ({ fields: { ...base, ...variation }, label: variationLabel(variation, index) }))
+        ({ fields: { ...base, ...variation }, label: variationLabel(variation, index) }))
   // The last axis is the outermost, so that rows of the grid follow each other.
   const cells = read.reduceRight<GridCell[]>((cells, values) => cells.flatMap(cell =>
     values.map(({ apply, label }) => ({ fields: apply(cell.fields), label: joined(cell.label, label) }))), starts)

@@ -11,7 +11,7 @@ const whole = (description: string, defaultValue: number, minimum: number, maxim
 const oneOf = <const Values extends readonly string[]>(
   values: Values, defaultValue: Values[number], description: string
 ) =>
-    Type.Unsafe<Values[number]>({ type: 'string', enum: values, default: defaultValue, description })
+  Type.Unsafe<Values[number]>({ type: 'string', enum: values, default: defaultValue, description })
 /** Comma-separated in the environment. */
 const list = (description: string, defaultValue: string[] = []) =>
   Type.Array(Type.String(), { description, default: defaultValue })

@@ -210,11 +210,11 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore, readAt
     const searched = asked === null
       ? null
       : await textSearch.page(asked.scope, asked.words, asked.bounds, {
-        order: query.order === 'newest' ? 'newest' : 'oldest',
-        ...cursor === undefined ? {} : { after: Number(cursor) },
-        skip,
-        take: limit + 1
-      })
+          order: query.order === 'newest' ? 'newest' : 'oldest',
+          ...cursor === undefined ? {} : { after: Number(cursor) },
+          skip,
+          take: limit + 1
+        })
     if (searched !== null) return pageOf(searched.found, query, 0, searched.total)
     const found: Arrived[] = []
     let total = 0

@@ -229,13 +229,13 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       const read = request.work === 'extras'
         ? normaliseExtras(request.given)
         : normaliseParameters(request.given, {
-          rules,
-          random: below => randomInt(below),
-          maximumPixels: limits.pixels,
-          maximumImages: limits.images,
-          ...(request.judge === undefined ? {} : { judge: request.judge }),
-          ...(request.unknown === undefined ? {} : { unknown: request.unknown })
-        })
+            rules,
+            random: below => randomInt(below),
+            maximumPixels: limits.pixels,
+            maximumImages: limits.images,
+            ...(request.judge === undefined ? {} : { judge: request.judge }),
+            ...(request.unknown === undefined ? {} : { unknown: request.unknown })
+          })
       const normalised = { ...read, unnamed: [...read.unnamed ?? [], ...request.unnamed ?? []] }
       refuseHugeParameters(normalised.parameters)
       const target = serverNamed(registry, request.target, 'target_server_alias')

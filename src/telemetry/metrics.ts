@@ -49,8 +49,8 @@ export function createMetrics (storage?: StorageState, servers: () => readonly s
   const histogram = <Label extends string>(
     name: string, help: string, labelNames: readonly Label[], buckets: readonly number[]
   ) => new Histogram({
-      name: `stablequeue_${name}`, help, labelNames: [...labelNames], buckets: [...buckets], registers
-    })
+    name: `stablequeue_${name}`, help, labelNames: [...labelNames], buckets: [...buckets], registers
+  })
 
   const started = counter('generations_started_total', 'Generations sent to a server', ['server'])
   const failures = counter('generation_failures_total', 'Generations that brought no result, by kind of failure',

@@ -33,8 +33,8 @@ export function AccessPage () {
     [t.waitingJobs, usage.waiting_left === null
       ? numberText(usage.waiting)
       : t.waitingOf({
-        waiting: usage.waiting, limitText: limitText(limits.waiting_jobs), waitingLeft: usage.waiting_left
-      })],
+          waiting: usage.waiting, limitText: limitText(limits.waiting_jobs), waitingLeft: usage.waiting_left
+        })],
     [t.runningJobs, numberText(usage.running)],
     [t.jobsToday, numberText(usage.jobs_today)],
     [t.requestsAMinuteLabel, usage.requests_left === null

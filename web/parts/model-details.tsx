@@ -78,7 +78,7 @@ export function ModelDetails ({ id, blurs, onClose, onChanged }: {
               <span key={url} class={blurs && model.civitai_nsfw ? 'model-preview blurred' : 'model-preview'}>
                 <img src={url} alt={t.exampleOf({ index: index + 1, name: model.name })} loading='lazy' decoding='async' />
               </span>
-            ))}
+              ))}
         </div>
         <div class='model-text'>
           <div class='actions'>
