@@ -2,9 +2,10 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { createA1111Client } from '../../src/a1111/client.ts'
+import type { ComingJob } from '../../src/jobs/coming-jobs.ts'
 import { createExpectedJob } from '../../src/jobs/expected-job.ts'
 import type { Job } from '../../src/jobs/job.ts'
-import type { PreparableJob, PreparedGeneration } from '../../src/jobs/prepare-generation.ts'
+import { prepareGeneration, type PreparableJob, type PreparedGeneration } from '../../src/jobs/prepare-generation.ts'
 import { quick, startService } from '../helper.ts'
 
 /** A server that only counts its connections. */
@@ -106,13 +107,33 @@ t.test('a connection that nothing takes is closed', async t => {
 })
 
 t.test('a submission announces its job to the server that probably gets it, which generates it once', async t => {
-  const service = await startService(t)
+  const service = await startService(t, { simulator: { flavor: 'forge', scripts: ['FreeU'] } })
   await service.until(await service.submit(quick), 'completed')
-  const { coming } = service.services
-  const announced: string[] = []
-  t.teardown(coming.onComing((serverId, job) => { announced.push(`${job.id} at ${serverId}`) }))
-  const id = await service.submit(quick)
-  await service.until(id, 'completed')
-  t.same(announced, service.services.registry.list().map(server => `${id} at ${server.id}`))
-  t.equal(service.simulator.state().generations.filter(({ taskId }) => taskId === id).length, 1)
+  const { coming, media, store, registry } = service.services
+  const announced: Array<{ readonly serverId: string, readonly job: ComingJob }> = []
+  t.teardown(coming.onComing((serverId, job) => { announced.push({ serverId, job }) }))
+  const [picture] = (await service.request('POST', '/sdapi/v1/txt2img', quick)).body.images as string[]
+  announced.length = 0
+  const bodies = [
+    { ...quick, seed: -1, cfg_scale: 7.5 },
+    { ...quick, seed: 5, init_images: [picture], denoising_strength: 0.5 },
+    { ...quick, seed: '18446744073709551615', alwayson_scripts: { FreeU: { args: [true, 1.5, 1, 'w'] } } }
+  ]
+  for (const parameters of bodies) {
+    const body = JSON.stringify({ target_server_alias: 'Main', generation_params: parameters })
+      .replace('7.5', '7.0').replace('1.5', '1.0').replace('"18446744073709551615"', '18446744073709551615')
+    const answer = await service.request('POST', '/api/v2/generate', body)
+    t.equal(answer.status, 202, JSON.stringify(answer.body))
+    const id = String(answer.body.job_id)
+    await service.until(id, 'completed', 'failed')
+    const last = announced.at(-1)
+    t.match(last, { serverId: registry.list()[0]?.id, job: { id } })
+    t.equal(service.simulator.state().generations.filter(({ taskId }) => taskId === id).length, 1)
+    // The record went through JSON.
+    const sources = { media, checkCompatibility: async () => null, traits: () => null }
+    const record = { ...await store.get(id), starts: 0 }
+    const bodyOf = async (job: PreparableJob) => (await prepareGeneration(job, sources)).body(null)
+    t.equal(await bodyOf({ ...record, ...last?.job }), await bodyOf(record), 'the request is that of the record')
+  }
+  t.equal(announced.length, bodies.length)
 })
