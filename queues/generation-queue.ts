@@ -135,8 +135,8 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
 }
 
 const pauseBeforeReturn = 50
-/** One job being stored, one generating, one ready to be sent. */
-const atOnce = 3
+/** One job generating, one ready to be sent, two being stored: storing a small image can take longer than both. */
+const atOnce = 4
 
 export interface GenerationWorker {
   /** Runs an entry that is about to be fetched, unless as many run as can. The fetch then waits for that run. */

@@ -19,6 +19,7 @@ export interface ServerFeedDependencies {
   readonly open: () => boolean
   /** The title of the checkpoint that people selected there; null if unknown. */
   readonly selection: () => string | null
+  readonly onExpected: () => void
   readonly onClaimed: (job: Job) => void
   readonly log: Log
 }
@@ -61,7 +62,7 @@ function leadOf (seconds: number): number {
 const learnEvery = 100
 
 export async function createServerFeed (dependencies: ServerFeedDependencies): Promise<ServerFeed> {
-  const { server, claims, registry, states, fence, open, selection, onClaimed, log } = dependencies
+  const { server, claims, registry, states, fence, open, selection, onExpected, onClaimed, log } = dependencies
   const serverId = server().id
   await adopt()
   let model = await states.costs.read(serverId)
@@ -127,6 +128,7 @@ export async function createServerFeed (dependencies: ServerFeedDependencies): P
       }
     },
     fleet,
+    onExpected,
     onClaimed,
     log
   })

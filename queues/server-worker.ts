@@ -121,6 +121,7 @@ export async function startServerWorker (
   let lookAtExclusiveCalls = () => {}
   let lookAtChecks = () => {}
   let runEarly: GenerationWorker['runEarly'] = () => {}
+  let expectNext = () => {}
 
   /** The queue runs while the server can be used, its images can be stored, and no operator has paused it. */
   async function setQueue (usable: boolean): Promise<void> {
@@ -210,6 +211,7 @@ export async function startServerWorker (
     fence,
     open: () => isCurrent() && !leaving.signal.aborted && mayBegin(monitor.usable()),
     selection: () => options.selection(),
+    onExpected: () => { expectNext() },
     onClaimed: job => { runEarly({ jobId: job.id, run: job.run }) },
     log
   })
@@ -292,6 +294,7 @@ export async function startServerWorker (
   lookAtExclusiveCalls = exclusiveCalls.look
   const worker = createGenerationWorker({ serverId, connection, keys, run, log })
   runEarly = worker.runEarly
+  expectNext = () => { runner.expect(null) }
   settle(repair.renewEntries(), 'could not repair the queue')
   settle(monitor.check(), 'could not check the server')
 

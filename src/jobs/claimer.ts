@@ -18,6 +18,8 @@ export interface ClaimerDependencies {
   readonly facts: () => Promise<Omit<ClaimingServer, 'id'>>
   /** This server and the others, as known. */
   readonly fleet: () => Promise<{ readonly own: KnownServer, readonly others: readonly KnownServer[] }>
+  /** A job probably comes: it asks for one, and the last time there was one. */
+  readonly onExpected: () => void
   /** A claimed job is here. It can begin before its queue entry arrives. */
   readonly onClaimed: (job: Job) => void
   readonly log: Log
@@ -80,7 +82,7 @@ function remember (names: Set<string>, name: string, most: number): void {
 }
 
 export function createClaimer (dependencies: ClaimerDependencies): Claimer {
-  const { server, claims, fence, open, claimIn, isIdle, facts, fleet, onClaimed, log } = dependencies
+  const { server, claims, fence, open, claimIn, isIdle, facts, fleet, onExpected, onClaimed, log } = dependencies
   const serverId = server().id
   let claimed: Job | null = null
   let claimedAt = -Infinity
@@ -108,7 +110,9 @@ export function createClaimer (dependencies: ClaimerDependencies): Claimer {
 
   async function claim (): Promise<void> {
     for (let tries = 0; tries < maxAnswers; tries++) {
-      const answer = await claims.claim({ ...await facts(), id: serverId }, fence, isIdle())
+      const answering = claims.claim({ ...await facts(), id: serverId }, fence, isIdle())
+      if (more) onExpected()
+      const answer = await answering
       more = answer.kind === 'claimed' || answer.kind === 'ready'
       if (answer.kind === 'claimed') {
         const isTaken = taken.has(nameOf(answer.job.id, answer.job.run))

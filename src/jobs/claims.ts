@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { Keys } from '../lib/keys.ts'
+import { sendNow } from '../redis/connections.ts'
 import { indexKey, type Job, type JobAttempt, parseJob, weightOf } from './job.ts'
 import { classOf, type JobClass, needsOf } from './needs.ts'
 import { pairsOf } from './read-pool.ts'
@@ -162,7 +163,10 @@ export function createJobClaims ({ redis, keys, queueEntries, dial: given }: Job
 
   return {
     async claim ({ id, ...facts }, fence, idle) {
-      const answer = await claimJob(redis, prefix, [id, fence, JSON.stringify(facts), dial, idle ? 'idle' : ''])
+      const answering = claimJob(redis, prefix, [id, fence, JSON.stringify(facts), dial, idle ? 'idle' : ''])
+      // The server possibly waits for this job, and not for what this turn's other callbacks do.
+      sendNow(redis)
+      const answer = await answering
       if (answer[0] === 'claimed') {
         const [, passedOver, jobId, fields] = answer
         const job = parseJob(jobId, Object.fromEntries(pairsOf(fields)))

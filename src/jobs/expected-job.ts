@@ -15,10 +15,13 @@ interface ReadyForJob {
   readonly prepared: PreparedGeneration | null
 }
 
-/** Gets an idle server ready for a job that Redis stores meanwhile: its connection is opened, and its request made. */
+/** Gets ready for a job that Redis stores or claims meanwhile: its connection is opened, and its request made. */
 export interface ExpectedJob {
-  /** Only the first one until that one came. The connection closes if no job comes. */
-  await (job: ComingJob): void
+  /**
+   * Only the first one until that one came. The connection closes if no job comes.
+   * @param job null if it is not known which one comes: only the connection is opened
+   */
+  await (job: ComingJob | null): void
   /** What is ready for a job that came; a new connection if none was expected. */
   take (job: Job): Promise<ReadyForJob>
 }
@@ -32,7 +35,9 @@ export interface ExpectedJobParts {
 
 export function createExpectedJob ({ client, prepare, leaving }: ExpectedJobParts): ExpectedJob {
   let expected: {
-    readonly job: ComingJob, readonly over: PreparedConnection, readonly preparing: Promise<PreparedGeneration | null>
+    readonly job: ComingJob | null
+    readonly over: PreparedConnection
+    readonly preparing: Promise<PreparedGeneration | null> | null
   } | null = null
   let timer: NodeJS.Timeout | undefined
 
@@ -47,10 +52,10 @@ export function createExpectedJob ({ client, prepare, leaving }: ExpectedJobPart
   leaving.addEventListener('abort', close, { once: true })
   return {
     await (job) {
-      if (expected !== null || leaving.aborted) return
-      const over = client.prepare()
+      if (leaving.aborted || (expected !== null && (expected.job !== null || job === null))) return
+      const over = leave()?.over ?? client.prepare()
       // Its fault shows when the job itself is prepared.
-      const preparing = prepare({ ...job, starts: 0, fixedCheckpoint: null }).catch(() => null)
+      const preparing = job === null ? null : prepare({ ...job, starts: 0, fixedCheckpoint: null }).catch(() => null)
       expected = { job, over, preparing }
       timer = setTimeout(close, comesWithin).unref()
     },
@@ -66,7 +71,7 @@ export function createExpectedJob ({ client, prepare, leaving }: ExpectedJobPart
  * Whether the job is the one of that submission. An edit gives it another run. A request that is repeated after a lost
  * answer has the same id, and can have another seed than the job that exists.
  */
-function isSame ({ id, run, starts, submission }: Job, coming: ComingJob): boolean {
-  return id === coming.id && run === 1 && starts === 0 && submission.requestId === coming.submission.requestId &&
+function isSame ({ id, run, starts, submission }: Job, coming: ComingJob | null): boolean {
+  return id === coming?.id && run === 1 && starts === 0 && submission.requestId === coming.submission.requestId &&
     submission.parameters.seed === coming.submission.parameters.seed
 }

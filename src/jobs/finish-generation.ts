@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { checkAnswer } from '../a1111/check-answer.ts'
 import type { GenerationAnswer } from '../a1111/types.ts'
 import type { Log } from '../lib/logging.ts'
@@ -52,6 +53,8 @@ export function createFinish (dependencies: FinishDependencies): (answered: Answ
   }
 
   return async ({ claim, job, answer, result, options: sent, collector, begunAt }) => {
+    // Redis answers the note of this job and the claim of the next one together: the request of that one goes first.
+    await nextTurn()
     const { version } = answer.info ?? {}
     monitor.proved(typeof version === 'string' ? version : null, () => requestSignature(job))
     const differences = result.partial

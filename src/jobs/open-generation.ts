@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { A1111Client } from '../a1111/client.ts'
 import type { GenerationOptions } from '../a1111/generation-call.ts'
 import { type GenerationAnswer, GenerationFailure, type GenerationMode, type ServerProgress } from '../a1111/types.ts'
@@ -231,11 +231,20 @@ export function createBeginning ({ store, fence, claimer, isSure, log }: Beginni
       return { answer, confirmed: Promise.resolve(answer) }
     }
     // The request goes first: Redis answers nobody while it writes to the disk.
-    const starting = nextTurn().then(async () => {
+    const starting = requestWritten().then(async () => {
       const noted = store.start(claim, fence)
       onNoted()
       return await noted
     })
     return { answer: 'started', confirmed: confirm(starting, claim, generation) }
   }
+}
+
+/**
+ * Resolves in this turn of the event loop, once a request over an open connection is written. A turn later, all that
+ * has arrived meanwhile would be worked on before the server's next job is claimed.
+ */
+async function requestWritten (): Promise<void> {
+  // Node's client writes in a tick of its own, which comes between these two.
+  await new Promise<void>(resolve => { process.nextTick(() => { process.nextTick(resolve) }) })
 }

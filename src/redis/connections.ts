@@ -187,14 +187,9 @@ function sendTogether (redis: Redis): void {
   redis.on('connect', () => {
     const { stream } = redis
     const { write } = stream
-    let corked = false
-    const uncork = () => {
-      corked = false
-      stream.uncork()
-    }
+    const uncork = () => { stream.uncork() }
     stream.write = ((...parameters: Parameters<typeof write>) => {
-      if (!corked) {
-        corked = true
+      if (stream.writableCorked === 0) {
         stream.cork()
         setImmediate(uncork)
       }
@@ -203,7 +198,7 @@ function sendTogether (redis: Redis): void {
   })
 }
 
-/** For commands of a turn's last callbacks, which would otherwise be kept until all callbacks of the next turn. */
+/** For commands that cannot wait for a turn's other callbacks, or that its last callbacks send. */
 export function sendNow ({ stream }: { readonly stream?: Redis['stream'] }): void {
   stream?.uncork()
 }

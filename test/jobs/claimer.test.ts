@@ -33,6 +33,7 @@ function start (more: Partial<ClaimerDependencies> = {}) {
     isIdle: () => true,
     facts: async () => ({ loaded: '', default: '', title: '', loadSeconds: 1, speed: 1 }),
     fleet: async () => ({ own: { server, state: null, inventory: null }, others: [] }),
+    onExpected: () => {},
     onClaimed: ({ id, run }) => { begun.push(`${id}_${run}`) },
     log: silentLogger,
     ...more
@@ -57,6 +58,23 @@ t.test('a claimed record is handed out once, and only for its run', async t => {
   t.equal(claimer.record('job', 2), null)
   t.equal(claimer.record('job', 1), job)
   t.equal(claimer.record('job', 1), null)
+})
+
+t.test('a job is expected while it claims, if the last claim found one', async t => {
+  const expected: string[] = []
+  const { claimer, answer } = start({ onExpected: () => { expected.push('expected') } })
+  const found = { kind: 'claimed', job, passedOver: 0 } as const
+  for (const [kind, count] of [[{ kind: 'none', restMs: null }, 0], [found, 0], [{ kind: 'none', restMs: null }, 1]] as const) {
+    claimer.look()
+    await settled()
+    t.equal(expected.length, count)
+    await answer(kind)
+    claimer.record(job.id, job.run)
+    claimer.leave(job.id, job.run)
+  }
+  claimer.look()
+  await settled()
+  t.equal(expected.length, 1)
 })
 
 t.test('a job that a script gave to the idle server begins at once, unless it came already or was taken away', async t => {

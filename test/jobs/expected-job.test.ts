@@ -81,6 +81,23 @@ t.test('only the very submission that was expected is prepared', async t => {
   over.close()
 })
 
+t.test('any job gets the connection that was opened before it was known which one comes', async t => {
+  const { sockets, client, connected } = await startListener(t)
+  const { names, prepare } = createPreparer()
+  const expected = createExpectedJob({ client, prepare, leaving: new AbortController().signal })
+  for (const known of [null, jobOf('job')]) {
+    const coming = connected()
+    expected.await(null)
+    expected.await(known)
+    await coming
+    const { over, prepared } = await expected.take(jobOf('job'))
+    t.equal((await over.take())?.destroyed, false)
+    t.equal(prepared?.body(null), known?.id)
+  }
+  t.equal(sockets.length, 2)
+  t.same(names, ['job'])
+})
+
 t.test('a connection that nothing takes is closed', async t => {
   const { client, connected } = await startListener(t)
   const leaving = new AbortController()
