@@ -7,8 +7,42 @@ const caller = ({ request }: Service) => ({
   look: async (alias: string) => (await request('GET', `/api/v1/servers/${alias}`)).body
 })
 
+/** Runs no jobs, for the tests of its list in their order. */
+const idle = await startService(t, { worker: 'none' })
+
+t.test('errors about a server name the field', async t => {
+  const { add } = caller(idle)
+  const apiUrl = 'http://127.0.0.1:1'
+  const cases: Array<[body: object, error: string, field: string]> = [
+    [{ apiUrl }, 'missing_required_field', 'alias'],
+    [{ alias: 'x' }, 'missing_required_field', 'apiUrl'],
+    [{ alias: ' ', apiUrl }, 'invalid_field_value', 'alias'],
+    [{ alias: '..', apiUrl }, 'invalid_field_value', 'alias'],
+    [{ alias: 'a/b', apiUrl }, 'invalid_field_value', 'alias'],
+    [{ alias: 'x', apiUrl: 'ftp://127.0.0.1' }, 'invalid_field_value', 'apiUrl'],
+    [{ alias: 'x', apiUrl: '127.0.0.1:7860' }, 'invalid_field_value', 'apiUrl'],
+    [{ alias: 'x', apiUrl: 'http://127.0.0.1/?a=1' }, 'invalid_field_value', 'apiUrl'],
+    [{ alias: 'x', apiUrl: 'http://us%zzer:p@127.0.0.1' }, 'invalid_field_value', 'apiUrl'],
+    [{ alias: 'x', url: '127.0.0.1:7860' }, 'invalid_field_value', 'url'],
+    [{ alias: 'x', url: 'http://127.0.0.1:2', apiUrl }, 'invalid_field_value', 'url'],
+    [{ alias: 'x', host: 'a b' }, 'invalid_field_value', 'host'],
+    [{ alias: 'x', host: 'a', port: 70000 }, 'invalid_field_value', 'port'],
+    [{ alias: 'x', apiUrl, auth: 'no-colon' }, 'invalid_field_value', 'auth'],
+    [{ alias: 'x', apiUrl, password: 'alone' }, 'invalid_field_value', 'username'],
+    [{ alias: 'x', apiUrl, username: 'a:b', password: 'c' }, 'invalid_field_value', 'username'],
+    [{ alias: 'x', apiUrl, job_timeout_seconds: 0 }, 'invalid_field_value', 'job_timeout_seconds'],
+    [{ alias: 'x', apiUrl, enabled: 'yes' }, 'invalid_field_value', 'enabled'],
+    [{ alias: 'x', apiUrl, restore_selection: 'sometimes' }, 'invalid_field_value', 'restore_selection'],
+    [{ alias: 'x', apiUrl, restore_selection: null }, 'invalid_field_value', 'restore_selection']
+  ]
+  for (const [body, error, field] of cases) {
+    t.match(await add(body), { status: 400, body: { success: false, error, details: { field } } }, JSON.stringify(body))
+  }
+  t.equal(((await idle.request('GET', '/api/v1/servers')).body as unknown as unknown[]).length, 1)
+})
+
 t.test('a server is added, shown, changed and removed', async t => {
-  const service = await startService(t, { worker: 'none' })
+  const service = idle
   const { add, change, look } = caller(service)
   const added = await add({ alias: ' Studio ', host: '::1', port: '7861', description: 'Big', job_timeout_seconds: 60, restore_selection: 'never' })
   t.equal(added.status, 201)
@@ -52,38 +86,6 @@ t.test('a server is added, shown, changed and removed', async t => {
   t.match(await service.request('GET', '/api/v1/servers/Atelie'), {
     status: 404, body: { error: 'server_not_found', details: { field: 'alias' } }
   })
-})
-
-t.test('errors about a server name the field', async t => {
-  const service = await startService(t, { worker: 'none' })
-  const { add } = caller(service)
-  const apiUrl = 'http://127.0.0.1:1'
-  const cases: Array<[body: object, error: string, field: string]> = [
-    [{ apiUrl }, 'missing_required_field', 'alias'],
-    [{ alias: 'x' }, 'missing_required_field', 'apiUrl'],
-    [{ alias: ' ', apiUrl }, 'invalid_field_value', 'alias'],
-    [{ alias: '..', apiUrl }, 'invalid_field_value', 'alias'],
-    [{ alias: 'a/b', apiUrl }, 'invalid_field_value', 'alias'],
-    [{ alias: 'x', apiUrl: 'ftp://127.0.0.1' }, 'invalid_field_value', 'apiUrl'],
-    [{ alias: 'x', apiUrl: '127.0.0.1:7860' }, 'invalid_field_value', 'apiUrl'],
-    [{ alias: 'x', apiUrl: 'http://127.0.0.1/?a=1' }, 'invalid_field_value', 'apiUrl'],
-    [{ alias: 'x', apiUrl: 'http://us%zzer:p@127.0.0.1' }, 'invalid_field_value', 'apiUrl'],
-    [{ alias: 'x', url: '127.0.0.1:7860' }, 'invalid_field_value', 'url'],
-    [{ alias: 'x', url: 'http://127.0.0.1:2', apiUrl }, 'invalid_field_value', 'url'],
-    [{ alias: 'x', host: 'a b' }, 'invalid_field_value', 'host'],
-    [{ alias: 'x', host: 'a', port: 70000 }, 'invalid_field_value', 'port'],
-    [{ alias: 'x', apiUrl, auth: 'no-colon' }, 'invalid_field_value', 'auth'],
-    [{ alias: 'x', apiUrl, password: 'alone' }, 'invalid_field_value', 'username'],
-    [{ alias: 'x', apiUrl, username: 'a:b', password: 'c' }, 'invalid_field_value', 'username'],
-    [{ alias: 'x', apiUrl, job_timeout_seconds: 0 }, 'invalid_field_value', 'job_timeout_seconds'],
-    [{ alias: 'x', apiUrl, enabled: 'yes' }, 'invalid_field_value', 'enabled'],
-    [{ alias: 'x', apiUrl, restore_selection: 'sometimes' }, 'invalid_field_value', 'restore_selection'],
-    [{ alias: 'x', apiUrl, restore_selection: null }, 'invalid_field_value', 'restore_selection']
-  ]
-  for (const [body, error, field] of cases) {
-    t.match(await add(body), { status: 400, body: { success: false, error, details: { field } } }, JSON.stringify(body))
-  }
-  t.equal(((await service.request('GET', '/api/v1/servers')).body as unknown as unknown[]).length, 1)
 })
 
 t.test('credentials under any of their names reach the server, are sealed in Redis and never shown', async t => {
@@ -164,7 +166,8 @@ t.test('the queue of a paused server waits until it is resumed', async t => {
 })
 
 t.test('a server with jobs can be removed only with a decision about them', async t => {
-  const service = await startService(t, { worker: 'none' })
+  const service = idle
+  await service.request('DELETE', '/api/v1/servers/Short')
   const { add } = caller(service)
   await add({ alias: 'Other', apiUrl: 'http://127.0.0.1:9' })
   const ids: string[] = []
