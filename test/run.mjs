@@ -189,17 +189,13 @@ function executable (module, tool) {
   return join(folder, typeof bin === 'string' ? bin : bin[tool])
 }
 
-/**
- * Runs tap's own command, for coverage and its other options. npm gets it when it is first needed, as its 220 packages
- * would take a quarter of the time of every installation. Holds back its last line, because problems outside the tests
- * count too.
- */
+/** Runs tap's own command. Holds back its last line, because problems outside the tests count too. */
 function tap (parameters) {
   return new Promise(resolve => {
     const result = { passed: 0, failed: 0, code: null }
-    const { dependencies } = readJson(join(root, 'node_modules/tap/package.json'))
-    const command = ['exec', '--yes', '--package', `@tapjs/run@${dependencies['@tapjs/run']}`, '--', 'tap-run']
-    const child = spawn('npm', [...command, ...parameters], { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, [executable('tap', 'tap'), ...parameters], {
+      cwd: root, stdio: ['ignore', 'pipe', 'inherit']
+    })
     const lines = createInterface({ input: child.stdout })
     lines.on('line', line => {
       const summary = isSummary.exec(line)
