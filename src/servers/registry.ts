@@ -128,8 +128,12 @@ interface StoredServer extends Omit<Server, 'address' | 'pauseReason' | 'drainin
   readonly options?: string
 }
 
-const replaceServer = loadScript<[records: string], [id: string, before: string, after: string], 0 | 1>(
-  new URL('scripts/replace-server.lua', import.meta.url))
+const writeServer = loadScript<[records: string, holders: string],
+  [id: string, read: string, record: string, name: string, nameBefore: string], 'written' | 'changed' | 'taken'>(
+  new URL('scripts/write-server.lua', import.meta.url))
+
+const removeServer = loadScript<[records: string, holders: string], [id: string, name: string], null>(
+  new URL('scripts/remove-server.lua', import.meta.url))
 
 export interface ServerRegistryDependencies {
   readonly redis: Redis
@@ -203,17 +207,22 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
     await refresh()
   }
 
-  /** Claims an alias for a server, even if a crash left it with a removed server. */
-  async function claimAlias (alias: string, id: string): Promise<void> {
-    const name = aliasName(alias)
-    if (await redis.hsetnx(aliasesKey, name, id) === 1) return
-    const holder = await redis.hget(aliasesKey, name)
-    if (holder === id) return
-    if (holder !== null && await redis.hexists(recordsKey, holder) === 1) {
-      throw new ServiceError('server_exists', `There is already a server named ${alias}; choose another alias.`,
-        { field: 'alias' })
-    }
-    await redis.hset(aliasesKey, name, id)
+  /**
+   * Writes a record with its alias in one step, as several processes add servers of the same settings when they start.
+   * @param read the record to replace, as it was read, and its server; null for a new server
+   * @returns false if it changed or was removed meanwhile
+   * @throws ServiceError `server_exists`
+   */
+  async function write (
+    server: Server, read: { readonly text: string, readonly server: Server } | null
+  ): Promise<boolean> {
+    const outcome = await writeServer(redis, [recordsKey, aliasesKey], [
+      server.id, read?.text ?? '', JSON.stringify(store(server)), aliasName(server.alias),
+      read === null ? '' : aliasName(read.server.alias)
+    ])
+    if (outcome !== 'taken') return outcome === 'written'
+    throw new ServiceError('server_exists', `There is already a server named ${server.alias}; choose another alias.`,
+      { field: 'alias' })
   }
 
   const registry: ServerRegistry = {
@@ -231,7 +240,6 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
     async add ({ alias, address, origin, description = null, enabled = true, jobTimeoutSeconds = null, restoreSelection = 'when idle' }) {
       const id = randomUUID()
       const timestamp = Date.now()
-      await claimAlias(alias, id)
       const server: Server = {
         id,
         alias: alias.trim(),
@@ -249,7 +257,7 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
         createdAt: timestamp,
         updatedAt: timestamp
       }
-      await redis.hset(recordsKey, id, JSON.stringify(store(server)))
+      await write(server, null)
       await announce(server, 'server-added')
       return server
     },
@@ -266,17 +274,13 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
         pausedAt: changed.paused ? heldSince : null,
         drainingAt: changed.draining ? drainingSince : null
       }
-      if (aliasName(after.alias) !== aliasName(before.alias)) await claimAlias(after.alias, id)
-      const isReplaced = await replaceServer(redis, [recordsKey], [id, text, JSON.stringify(store(after))]) === 1
-      if (!isReplaced) return await registry.update(id, change)
+      if (!await write(after, { text, server: before })) return await registry.update(id, change)
       await announce(after, kindOfChange(before, after))
-      if (aliasName(after.alias) !== aliasName(before.alias)) await redis.hdel(aliasesKey, aliasName(before.alias))
       return after
     },
     async remove (id) {
       const server = registry.byId(id)
-      await redis.hdel(recordsKey, id)
-      if (server !== undefined) await redis.hdel(aliasesKey, aliasName(server.alias))
+      await removeServer(redis, [recordsKey, aliasesKey], [id, server === undefined ? '' : aliasName(server.alias)])
       await redis.publish(keys.channel('servers'), id)
       if (server !== undefined) await publish('server-removed', server)
       await refresh()
