@@ -5,8 +5,6 @@
   KEYS[2]  which server has each name
   ARGV[1]  id of the server
   ARGV[2]  its name, in lower case
-
-  Answers nothing
 ]]
 local id, name = unpack(ARGV)
 redis.call('HDEL', KEYS[1], id)

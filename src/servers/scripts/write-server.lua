@@ -9,7 +9,7 @@
   ARGV[4]  its name, in lower case
   ARGV[5]  its name in the record that was read, or ''
 
-  Answers 'written' | 'changed', if the record changed or was removed meanwhile | 'taken', if another server has the name
+  Answers 'written' | 'changed', if the record did or was removed meanwhile | 'taken', if another server has the name
 ]]
 local id, read, record, name, nameBefore = unpack(ARGV)
 if (redis.call('HGET', KEYS[1], id) or '') ~= read then return 'changed' end
