@@ -58,3 +58,14 @@ t.test('a name that a server gives up is free, and one that two servers want at 
   await registry.update(winner.id, { alias: 'BIG' })
   await t.rejects(registry.add({ alias: 'big', address, origin: 'user' }), { code: 'server_exists' })
 })
+
+t.test('a server that an earlier version registered twice can be changed, and the name stays when one is removed', async t => {
+  const { services: { registry, redis, keys } } = await startService(t, { worker: 'none' })
+  const { id } = registry.require('Main')
+  const record = await redis.hget(keys.key('servers'), id) ?? ''
+  await redis.hset(keys.key('servers'), 'twin', record.replace(id, 'twin'))
+  t.match(await registry.update('twin', { description: 'Big' }), { alias: 'Main', description: 'Big' })
+  await registry.remove('twin')
+  await t.rejects(registry.add({ alias: 'Main', address: { baseUrl: 'http://127.0.0.1:9' }, origin: 'user' }),
+    { code: 'server_exists' })
+})

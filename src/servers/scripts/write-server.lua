@@ -13,10 +13,12 @@
 ]]
 local id, read, record, name, nameBefore = unpack(ARGV)
 if (redis.call('HGET', KEYS[1], id) or '') ~= read then return 'changed' end
-local holder = redis.call('HGET', KEYS[2], name)
--- A crash of an earlier version can have left the name with a removed server.
-if holder and holder ~= id and redis.call('HEXISTS', KEYS[1], holder) == 1 then return 'taken' end
-if nameBefore ~= name and redis.call('HGET', KEYS[2], nameBefore) == id then redis.call('HDEL', KEYS[2], nameBefore) end
-redis.call('HSET', KEYS[2], name, id)
+if name ~= nameBefore then
+  local holder = redis.call('HGET', KEYS[2], name)
+  -- A crash of an earlier version can have left the name with a removed server.
+  if holder and holder ~= id and redis.call('HEXISTS', KEYS[1], holder) == 1 then return 'taken' end
+  if redis.call('HGET', KEYS[2], nameBefore) == id then redis.call('HDEL', KEYS[2], nameBefore) end
+  redis.call('HSET', KEYS[2], name, id)
+end
 redis.call('HSET', KEYS[1], id, record)
 return 'written'
